@@ -1,0 +1,25 @@
+include_diffeo_HEADERS += \
+    lib/diffeo/status.h \
+    lib/diffeo/ctx.h \
+    lib/diffeo/real.h \
+    lib/diffeo/batch.h \
+    lib/diffeo/run.h \
+    lib/diffeo/build.h
+noinst_HEADERS += \
+    lib/base/ctx_impl.h \
+    lib/base/cpu_impl.h \
+    lib/base/ctx_state.h \
+    lib/base/real_impl.h \
+    lib/base/par_impl.h \
+    lib/base/file_impl.h \
+    lib/base/json_impl.h \
+    lib/base/parse_impl.h
+LIB_ONCE += \
+    lib/base/status.c \
+    lib/base/ctx.c \
+    lib/base/mem.c \
+    lib/base/cpu.c \
+    lib/base/json.c \
+    lib/base/par.c
+LIB_REAL += \
+    lib/base/run.c

@@ -1,0 +1,61 @@
+/* Densities: base distributions of flows, targets of samplers.  */
+#ifndef DIFFEO_DIST_H
+#define DIFFEO_DIST_H
+
+#include <diffeo/real.h>
+#include <diffeo/build.h>
+#include <diffeo/run.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct dfo_dist dfo_dist;
+
+struct dfo_dist_ops {
+    const char *type;                                             /* "normal" */
+    size_t     (*scratch)(const dfo_dist *, size_t rows);
+    size_t     (*derived)(const dfo_dist *);                      /* once per weight version (nets inside) */
+    dfo_status (*prepare)(const dfo_dist *, dfo_run *, dfo_real *derived);
+    /* ADDS log p(x_i | cond_i), in nats, to out[i].  Outside the support: -infinity.  */
+    dfo_status (*log_prob)(const dfo_dist *, dfo_run *, dfo_batch x, const dfo_cond *cond, double *out);
+    /* gx += glogp_i d log p_i/dx (gx.x = NULL: not wanted); weights' gradients added to run->grads.  */
+    dfo_status (*log_prob_grad)(const dfo_dist *, dfo_run *, dfo_batch x, const dfo_cond *cond,
+                                const double *glogp, dfo_batch gx, dfo_cond *gcond);
+    /* Fills x with draws; row i is a function of run->key (row = key.row + i).  temperature scales
+     * the spread (1: the density itself).  */
+    dfo_status (*sample)(const dfo_dist *, dfo_run *, dfo_batch x, const dfo_cond *cond, double temperature);
+    dfo_status (*describe)(const dfo_dist *, struct json_t *);
+    void       (*free)(dfo_dist *);
+};
+
+struct dfo_dist {
+    const struct dfo_dist_ops *ops;
+    dfo_ctx   *ctx;
+    dfo_store *store;          /* where its parameters live; NULL for a density without weights */
+    void      *state;
+    size_t     d;
+    size_t     conds, cond_d;
+    size_t     first, count;
+};
+
+/* Makes a density from {"type":"normal", …} over rows of build->shape.  */
+dfo_status dfo_dist_new(dfo_build *build, struct json_t *config, dfo_dist **out);
+void dfo_dist_free(dfo_dist *dist);
+size_t dfo_dist_types(void);
+const char *dfo_dist_type(size_t i);
+
+size_t dfo_dist_scratch(const dfo_dist *dist, size_t rows);
+size_t dfo_dist_derived(const dfo_dist *dist);
+dfo_status dfo_dist_prepare(const dfo_dist *dist, dfo_run *run, dfo_real *derived);
+dfo_status dfo_dist_log_prob(const dfo_dist *dist, dfo_run *run, dfo_batch x, const dfo_cond *cond, double *out);
+dfo_status dfo_dist_log_prob_grad(const dfo_dist *dist, dfo_run *run, dfo_batch x, const dfo_cond *cond,
+                                  const double *glogp, dfo_batch gx, dfo_cond *gcond);
+dfo_status dfo_dist_sample(const dfo_dist *dist, dfo_run *run, dfo_batch x, const dfo_cond *cond,
+                           double temperature);
+dfo_status dfo_dist_describe(const dfo_dist *dist, struct json_t *to);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

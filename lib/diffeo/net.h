@@ -1,0 +1,96 @@
+/* Nets: smooth parametric functions of one or several inputs, with four passes.  */
+#ifndef DIFFEO_NET_H
+#define DIFFEO_NET_H
+
+#include <diffeo/real.h>
+#include <diffeo/build.h>
+#include <diffeo/run.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct dfo_net dfo_net;
+
+/* How a block of values lies in memory.  */
+typedef enum dfo_layout {
+    DFO_FEATURES,      /* value (row i, feature j) = x[j*64 + i]: panels of 64 rows, for dense nets */
+    DFO_ROWS           /* value (row i, feature j) = x[i*ld + j]: images, channel by channel */
+} dfo_layout;
+
+/* A net's output, or its gradient or tangent.  Rows n..63 of a panel hold finite rubbish (outputs)
+ * or zeros (gradients).  */
+typedef struct dfo_block {
+    dfo_real  *x;
+    size_t     n, d, ld;       /* DFO_FEATURES: n <= 64, ld = 64 */
+    dfo_layout layout;
+} dfo_block;
+
+struct dfo_net_ops {
+    const char *type;                                          /* "mlp" */
+    dfo_layout  layout;
+    size_t     (*scratch)(const dfo_net *, size_t rows);       /* arena, the largest of the four passes */
+    size_t     (*acts)   (const dfo_net *, size_t rows);       /* activations that backward needs */
+    size_t     (*derived)(const dfo_net *);                    /* packed weights */
+    dfo_status (*prepare)(const dfo_net *, dfo_run *, dfo_real *derived);
+    /* in: parts with the same n rows (n <= 64 for DFO_FEATURES), row-major.  acts: NULL, or where to
+     * keep activations.  run->derived is the net's.  */
+    dfo_status (*forward) (const dfo_net *, dfo_run *, const dfo_cond *in, dfo_block out, dfo_real *acts);
+    /* gout is overwritten; gin's parts with x != NULL get their gradients ADDED; weight gradients are
+     * added to run->grads (skipped if NULL).  gin may be NULL.  */
+    dfo_status (*backward)(const dfo_net *, dfo_run *, const dfo_cond *in, dfo_block gout,
+                           dfo_cond *gin, const dfo_real *acts);
+    /* out = f(in), dout = J din (parts of din with x = NULL are zero tangents).  acts as in forward, of
+     * size 2*acts().  */
+    dfo_status (*jvp)(const dfo_net *, dfo_run *, const dfo_cond *in, const dfo_cond *din,
+                      dfo_block out, dfo_block dout, dfo_real *acts);
+    /* Reverse over forward: gout, gdout are adjoints of out and dout (overwritten); gradients with
+     * respect to in, din (either may be NULL) and the weights are added.  */
+    dfo_status (*jvp_backward)(const dfo_net *, dfo_run *, const dfo_cond *in, const dfo_cond *din,
+                               dfo_block gout, dfo_block gdout, dfo_cond *gin, dfo_cond *gdin,
+                               const dfo_real *acts);
+    dfo_status (*describe)(const dfo_net *, struct json_t *);
+    void       (*free)(dfo_net *);
+};
+
+struct dfo_net {
+    const struct dfo_net_ops *ops;
+    dfo_ctx *ctx;
+    void    *state;
+    size_t   in;               /* features over all input parts; 0: the output is a learned constant */
+    size_t   out;
+    size_t   first, count;     /* its weights in the store */
+};
+
+/* Makes a net from its configuration: {"type":"mlp","hidden":[128,128],"activation":"relu",…}.
+ * in: shapes of the input parts (copied).  out: shape of the output.  zero_last != 0: the last layer
+ * starts at zero.  build->path names the weights.  Errors name the key.  */
+dfo_status dfo_net_new(dfo_build *build, struct json_t *config, size_t parts, const dfo_shape *in,
+                       dfo_shape out, int zero_last, dfo_net **net);
+void dfo_net_free(dfo_net *net);
+
+/* The number of registered net types and their names.  */
+size_t dfo_net_types(void);
+const char *dfo_net_type(size_t i);
+
+/* The four passes and measures: as in the table; an absent pass is DFO_EUNSUP naming the net.  The
+ * arena mark is put back.  */
+size_t dfo_net_scratch(const dfo_net *net, size_t rows);
+size_t dfo_net_acts(const dfo_net *net, size_t rows);
+size_t dfo_net_derived(const dfo_net *net);
+dfo_status dfo_net_prepare(const dfo_net *net, dfo_run *run, dfo_real *derived);
+dfo_status dfo_net_forward(const dfo_net *net, dfo_run *run, const dfo_cond *in, dfo_block out,
+                           dfo_real *acts);
+dfo_status dfo_net_backward(const dfo_net *net, dfo_run *run, const dfo_cond *in, dfo_block gout,
+                            dfo_cond *gin, const dfo_real *acts);
+dfo_status dfo_net_jvp(const dfo_net *net, dfo_run *run, const dfo_cond *in, const dfo_cond *din,
+                       dfo_block out, dfo_block dout, dfo_real *acts);
+dfo_status dfo_net_jvp_backward(const dfo_net *net, dfo_run *run, const dfo_cond *in,
+                                const dfo_cond *din, dfo_block gout, dfo_block gdout, dfo_cond *gin,
+                                dfo_cond *gdin, const dfo_real *acts);
+dfo_status dfo_net_describe(const dfo_net *net, struct json_t *to);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,53 @@
+/* The nets' own matrix products: packed weights times a panel of 64 rows, fused with what stands
+ * around them.  A panel holds `d` features of DFO_PANEL rows, feature after feature:
+ * element (feature j, row i) = panel[j*DFO_PANEL + i].  Panels are 64-byte aligned.  Private.
+ * Sums run over k in rising order, so a row's bits do not depend on its neighbours.  */
+#ifndef DFOI_GEMM_IMPL_H
+#define DFOI_GEMM_IMPL_H
+
+#include <stddef.h>
+#include "base/real_impl.h"
+
+#define DFO_PANEL 64
+
+/* Activations that are fused or run over panels; derivative taken from the OUTPUT y where that is
+ * possible, else from the pre-activation a (see dfoi_act_from_output).  */
+typedef enum dfoi_act {
+    DFOI_ACT_NONE, DFOI_ACT_RELU, DFOI_ACT_LEAKY_RELU, DFOI_ACT_ELU, DFOI_ACT_GELU, DFOI_ACT_SILU,
+    DFOI_ACT_TANH, DFOI_ACT_SOFTPLUS, DFOI_ACT_SIGMOID, DFOI_ACT_COUNT
+} dfoi_act;
+
+/* Reals that the packed form of an (m, k) matrix takes.  */
+size_t dfoi_gemm_packed_size(size_t m, size_t k);
+
+/* Packs W (m, k), row stride ldw, for dfoi_gemm.  transpose != 0: packs W^T, W being (k, m).  */
+void dfoi_gemm_pack(size_t m, size_t k, const dfo_real *w, size_t ldw, int transpose, dfo_real *packed);
+
+/* Y (m,64) = act(W X + b) [+ residual], X (k,64).  b (m) or NULL; residual (m,64) or NULL, may be Y
+ * itself.  act: DFOI_ACT_NONE or DFOI_ACT_RELU or DFOI_ACT_LEAKY_RELU (others: dfoi_panel_act after).
+ * Y must not overlap X.  */
+void dfoi_gemm(size_t m, size_t k, const dfo_real *packed, const dfo_real *x, const dfo_real *b,
+               dfoi_act act, const dfo_real *residual, dfo_real *y);
+
+/* GX (k,64) = W^T GY [* (mask > 0)] [+ add], GY (m,64); packed_t is W^T packed (k rows, m columns).
+ * mask (k,64) or NULL: the relu output whose gradient this is; add (k,64) or NULL, may be GX.
+ * The mask applies to the product before `add` is added.  */
+void dfoi_gemm_back(size_t m, size_t k, const dfo_real *packed_t, const dfo_real *gy,
+                    const dfo_real *mask, const dfo_real *add, dfo_real *gx);
+
+/* GW (m,k) += GY X^T, row stride ldgw; gb (m) += row sums of GY (gb may be NULL).
+ * GY (m,64), X (k,64).  scratch: dfoi_gemm_grad_scratch(m, k) reals.  */
+size_t dfoi_gemm_grad_scratch(size_t m, size_t k);
+void dfoi_gemm_grad(size_t m, size_t k, const dfo_real *gy, const dfo_real *x, dfo_real *gw,
+                    size_t ldgw, dfo_real *gb, dfo_real *scratch);
+
+/* Rows to panel and back.  Row i < n of x has row stride ldx; column index[j] (or first + j where
+ * index is NULL) becomes panel row j, j < d.  Columns n..63 of the panel are copies of the last row,
+ * or zero where `zero_tail` is set (gradients).  */
+void dfoi_to_panel(size_t n, size_t d, const dfo_real *x, size_t ldx, const size_t *index, int zero_tail,
+                   dfo_real *panel);
+void dfoi_from_panel(size_t n, size_t d, const dfo_real *panel, const size_t *index, dfo_real *x, size_t ldx);
+/* The same, adding to x.  */
+void dfoi_from_panel_add(size_t n, size_t d, const dfo_real *panel, const size_t *index, dfo_real *x, size_t ldx);
+
+#endif
