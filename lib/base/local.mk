@@ -3,7 +3,9 @@ include_diffeo_HEADERS += \
     lib/diffeo/ctx.h \
     lib/diffeo/real.h \
     lib/diffeo/batch.h \
+    lib/diffeo/rng.h \
     lib/diffeo/run.h \
+    lib/diffeo/store.h \
     lib/diffeo/build.h
 noinst_HEADERS += \
     lib/base/ctx_impl.h \
@@ -22,4 +24,6 @@ LIB_ONCE += \
     lib/base/json.c \
     lib/base/par.c
 LIB_REAL += \
-    lib/base/run.c
+    lib/base/run.c \
+    lib/base/store.c \
+    lib/base/build.c
