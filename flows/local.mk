@@ -1,4 +1,22 @@
-FLOWS_REAL =
+include_diffeo_HEADERS += \
+    flows/diffeo/bijector.h \
+    flows/diffeo/flow.h
+noinst_HEADERS += \
+    flows/layer_impl.h \
+    flows/layers.h \
+    flows/flow_impl.h
+FLOWS_REAL = \
+    flows/bijector.c \
+    flows/registry.c \
+    flows/layer.c \
+    flows/chain.c \
+    flows/part.c \
+    flows/invert.c \
+    flows/actnorm.c \
+    flows/coupling.c \
+    flows/flow.c \
+    flows/flow_plan.c \
+    flows/loss_nll.c
 noinst_LTLIBRARIES += libflows_f.la libflows_d.la
 libflows_f_la_SOURCES = $(FLOWS_REAL)
 libflows_f_la_CPPFLAGS = $(FLOWS_CPPFLAGS)

@@ -15,7 +15,7 @@ typedef struct dfo_bijector dfo_bijector;
 enum dfo_caps {
     DFO_CLOSED_INVERSE    = 1u << 0,     /* inverse is exact to rounding */
     DFO_ITERATIVE_INVERSE = 1u << 1,
-    DFO_NEEDS_INPUT       = 1u << 2,     /* backward wants its input kept: run->saved begins with it */
+    DFO_NEEDS_INPUT       = 1u << 2,     /* backward wants its input: the dispatcher keeps it, packed (n,d), at run->saved */
     DFO_VOLUME_PRESERVING = 1u << 3,
     DFO_DATA_INIT         = 1u << 4,
     DFO_STOCHASTIC        = 1u << 5,
@@ -52,7 +52,8 @@ struct dfo_bijector_ops {
  *   the condition to gcond (NULL, or parts with x = NULL: not wanted).
  * inverse_backward: the same for inverse: on entry x is its output, gx = dL/dx, glogdet belongs to the
  *   log-det that inverse adds; on exit x holds z and gx = dL/dz.
- * run->memory == DFO_MEMORY_STORE: backward may use what forward put into run->saved.  */
+ * Forward keeps what backward needs if run->saved is not NULL: it has saved() reals for these rows.
+ * prepare() takes nothing from the arena (it runs for many layers at once); pullback() may.  */
 struct dfo_bijector {
     const struct dfo_bijector_ops *ops;
     dfo_ctx   *ctx;

@@ -1,0 +1,169 @@
+/* The dispatchers: every call of a layer goes through here.  They check shapes, put the arena mark
+ * back, and say which layer lacks what.  */
+#include <string.h>
+
+#include <diffeo/bijector.h>
+#include "base/ctx_impl.h"
+
+size_t dfo_bijector_scratch(const dfo_bijector *bij, size_t rows)
+{
+    return bij->ops->scratch ? bij->ops->scratch(bij, rows) : 0;
+}
+
+/* What the dispatcher keeps for layers whose backward wants the input.  */
+static size_t input_size(const dfo_bijector *bij, size_t rows)
+{
+    return bij->ops->caps & DFO_NEEDS_INPUT ? dfo_arena_size(rows * bij->d) : 0;
+}
+
+size_t dfo_bijector_saved(const dfo_bijector *bij, size_t rows, const dfo_run *how)
+{
+    return input_size(bij, rows) + (bij->ops->saved ? bij->ops->saved(bij, rows, how) : 0);
+}
+
+size_t dfo_bijector_derived(const dfo_bijector *bij)
+{
+    return bij->ops->derived ? bij->ops->derived(bij) : 0;
+}
+
+size_t dfo_bijector_gderived(const dfo_bijector *bij)
+{
+    return bij->ops->gderived ? bij->ops->gderived(bij) : 0;
+}
+
+size_t dfo_bijector_aux(const dfo_bijector *bij)
+{
+    return bij->ops->aux ? bij->ops->aux(bij) : 0;
+}
+
+void dfo_bijector_free(dfo_bijector *bij)
+{
+    if (!bij)
+        return;
+    if (bij->ops->free)
+        bij->ops->free(bij);
+    dfoi_free(bij->ctx, bij);
+}
+
+static dfo_status absent(const dfo_bijector *bij, dfo_run *run, const char *what)
+{
+    return dfo_run_fail(run, DFO_EUNSUP, (size_t)-1, "%s has no %s", bij->ops->type, what);
+}
+
+static dfo_status shapes(const dfo_bijector *bij, dfo_run *run, dfo_batch x, const dfo_cond *cond)
+{
+    if (x.d != bij->d)
+        return dfo_run_fail(run, DFO_ESHAPE, (size_t)-1, "%s: expected %zu features, got %zu", bij->ops->type,
+                            bij->d, x.d);
+    if (dfo_cond_features(cond) != bij->cond_d)
+        return dfo_run_fail(run, DFO_ESHAPE, (size_t)-1, "%s: expected %zu context features, got %zu",
+                            bij->ops->type, bij->cond_d, dfo_cond_features(cond));
+    for (size_t p = 0; cond && p < cond->n; p++)
+        if (cond->part[p].rows.n != x.n)
+            return dfo_run_fail(run, DFO_ESHAPE, (size_t)-1, "%s: %zu rows but %zu rows of context",
+                                bij->ops->type, x.n, cond->part[p].rows.n);
+    return DFO_OK;
+}
+
+dfo_status dfo_bijector_prepare(const dfo_bijector *bij, dfo_run *run, dfo_real *derived)
+{
+    if (!bij->ops->prepare)
+        return DFO_OK;
+    size_t mark = run->arena_used;
+    dfo_status status = bij->ops->prepare(bij, run, derived);
+    run->arena_used = mark;
+    return status;
+}
+
+dfo_status dfo_bijector_forward(const dfo_bijector *bij, dfo_run *run, dfo_batch x, const dfo_cond *cond,
+                                double *logdet)
+{
+    if (!bij->ops->forward)
+        return absent(bij, run, "forward map");
+    DFO_TRY(shapes(bij, run, x, cond));
+    if (x.n == 0)
+        return DFO_OK;
+    if (run->saved && bij->ops->caps & DFO_NEEDS_INPUT)
+        for (size_t i = 0; i < x.n; i++)
+            memcpy(run->saved + i * x.d, dfo_row(x, i), x.d * sizeof(dfo_real));
+    size_t mark = run->arena_used;
+    dfo_status status = bij->ops->forward(bij, run, x, cond, logdet);
+    run->arena_used = mark;
+    return status;
+}
+
+dfo_status dfo_bijector_inverse(const dfo_bijector *bij, dfo_run *run, dfo_batch z, const dfo_cond *cond,
+                                double *logdet)
+{
+    if (!bij->ops->inverse)
+        return absent(bij, run, "inverse");
+    DFO_TRY(shapes(bij, run, z, cond));
+    if (z.n == 0)
+        return DFO_OK;
+    size_t mark = run->arena_used;
+    dfo_status status = bij->ops->inverse(bij, run, z, cond, logdet);
+    run->arena_used = mark;
+    return status;
+}
+
+dfo_status dfo_bijector_backward(const dfo_bijector *bij, dfo_run *run, dfo_batch z, dfo_batch gz,
+                                 const dfo_cond *cond, dfo_cond *gcond, const double *glogdet)
+{
+    if (!bij->ops->backward)
+        return absent(bij, run, "gradient");
+    DFO_TRY(shapes(bij, run, z, cond));
+    if (z.n == 0)
+        return DFO_OK;
+    size_t mark = run->arena_used;
+    dfo_status status = bij->ops->backward(bij, run, z, gz, cond, gcond, glogdet);
+    run->arena_used = mark;
+    return status;
+}
+
+dfo_status dfo_bijector_inverse_backward(const dfo_bijector *bij, dfo_run *run, dfo_batch x, dfo_batch gx,
+                                         const dfo_cond *cond, dfo_cond *gcond, const double *glogdet)
+{
+    if (!bij->ops->inverse_backward)
+        return absent(bij, run, "gradient of its inverse");
+    DFO_TRY(shapes(bij, run, x, cond));
+    if (x.n == 0)
+        return DFO_OK;
+    size_t mark = run->arena_used;
+    dfo_status status = bij->ops->inverse_backward(bij, run, x, gx, cond, gcond, glogdet);
+    run->arena_used = mark;
+    return status;
+}
+
+dfo_status dfo_bijector_pullback(const dfo_bijector *bij, dfo_run *run, const dfo_real *derived,
+                                 const dfo_real *gderived)
+{
+    if (!bij->ops->pullback)
+        return DFO_OK;
+    size_t mark = run->arena_used;
+    dfo_status status = bij->ops->pullback(bij, run, derived, gderived);
+    run->arena_used = mark;
+    return status;
+}
+
+dfo_status dfo_bijector_init(dfo_bijector *bij, dfo_run *run, dfo_batch x, const dfo_cond *cond)
+{
+    if (!bij->ops->init)
+        return DFO_OK;
+    DFO_TRY(shapes(bij, run, x, cond));
+    if (x.n == 0)
+        return dfo_run_fail(run, DFO_ESHAPE, (size_t)-1, "%s: no rows to initialise from", bij->ops->type);
+    size_t mark = run->arena_used;
+    dfo_status status = bij->ops->init(bij, run, x, cond);
+    run->arena_used = mark;
+    return status;
+}
+
+dfo_status dfo_bijector_update(const dfo_bijector *bij, dfo_run *run)
+{
+    return bij->ops->update ? bij->ops->update(bij, run) : DFO_OK;
+}
+
+dfo_status dfo_bijector_describe(const dfo_bijector *bij, struct json_t *to)
+{
+    return bij->ops->describe(bij, to);
+}

@@ -1,0 +1,70 @@
+/* A flow: a bijector over a base density, with its weights.  */
+#ifndef DIFFEO_FLOW_H
+#define DIFFEO_FLOW_H
+
+#include <diffeo/real.h>
+#include <diffeo/bijector.h>
+#include <diffeo/dist.h>
+#include <diffeo/loss.h>
+#include <diffeo/plan.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct dfo_flow dfo_flow;
+
+/* Makes a flow over rows of build->shape from {"bijector":{…},"base":{…}} (base: standard normal if
+ * absent).  Weights go to build->store.  */
+dfo_status dfo_flow_new(dfo_build *build, struct json_t *config, dfo_flow **out);
+void dfo_flow_free(dfo_flow *flow);
+
+size_t dfo_flow_features(const dfo_flow *flow);             /* d */
+size_t dfo_flow_context(const dfo_flow *flow);              /* features of the condition, 0: none */
+const dfo_bijector *dfo_flow_bijector(const dfo_flow *flow);
+dfo_bijector *dfo_flow_bijector_mutable(dfo_flow *flow);
+const dfo_dist *dfo_flow_base(const dfo_flow *flow);
+dfo_store *dfo_flow_store(const dfo_flow *flow);
+/* Rows that a worker takes at a time: a power of two that depends on the architecture alone, so that a
+ * row's bits do not depend on how rows are batched.  */
+size_t dfo_flow_block(const dfo_flow *flow);
+dfo_status dfo_flow_describe(const dfo_flow *flow, struct json_t *to);
+
+/* Working memory for the calls below.  ctx: where errors go (one per thread; may differ from the
+ * flow's).  gradients != 0: also for dfo_flow_log_prob_grad.  Plans are cheap to use and not
+ * shareable between threads; the flow is.  */
+typedef struct dfo_flow_plan dfo_flow_plan;
+dfo_status dfo_flow_plan_new(dfo_ctx *ctx, const dfo_flow *flow, int gradients, dfo_flow_plan **out);
+void dfo_flow_plan_free(dfo_flow_plan *plan);
+
+/* In all calls: x (n,d), cond with n rows or NULL; first_row is the absolute index of row 0 (keys of random
+ * draws; a multiple of dfo_flow_block unless all rows come in one call).  DFO_ESHAPE if shapes differ: then
+ * nothing was written.  DFO_ENUM names layer and row.  Plan's memory only.  */
+
+/* Writes log p(x_i), in nats, to out (n).  x is overwritten with the latent rows.  */
+dfo_status dfo_flow_log_prob(dfo_flow_plan *plan, dfo_batch x, const dfo_cond *cond, double *out);
+
+/* The same, and gx (n,d) = d log p(x_i)/dx_i, gcond likewise (NULL, or parts with x = NULL: not wanted).
+ * x holds the rows themselves again, up to rounding.  */
+dfo_status dfo_flow_log_prob_grad(dfo_flow_plan *plan, dfo_batch x, const dfo_cond *cond, double *out,
+                                  dfo_batch gx, dfo_cond *gcond);
+
+/* Data to latent, in place; logdet (n) = log|det dz/dx|, or NULL.  */
+dfo_status dfo_flow_encode(dfo_flow_plan *plan, uint64_t first_row, dfo_batch x, const dfo_cond *cond,
+                           double *logdet);
+
+/* Latent to data, in place; logdet (n) = log|det dx/dz|, or NULL.  */
+dfo_status dfo_flow_decode(dfo_flow_plan *plan, uint64_t first_row, dfo_batch z, const dfo_cond *cond,
+                           double *logdet);
+
+/* Draws: row i is a function of the weights, seed and first_row + i.  */
+dfo_status dfo_flow_sample(dfo_flow_plan *plan, uint64_t seed, uint64_t first_row, dfo_batch x,
+                           const dfo_cond *cond, double temperature);
+
+/* Negative log-likelihood, in nats, of a flow.  The flow must outlive the loss.  */
+dfo_status dfo_loss_nll_new(dfo_flow *flow, dfo_loss **out);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,166 @@
+/* The flow: log p(x) = log p_base(f(x)) + log|det df/dx|.  */
+#include <string.h>
+
+#include "flow_impl.h"
+#include "layer_impl.h"
+
+#define BLOCK 128          /* rows a worker takes at a time */
+
+dfo_status dfo_flow_new(dfo_build *build, json_t *config, dfo_flow **out)
+{
+    static const char *const keys[] = {"bijector", "base", NULL};
+    dfo_ctx *ctx = build->ctx;
+    dfo_status status;
+    dfo_flow *flow = NULL;
+    json_t *base = json_object_get(config, "base"), *normal = NULL;
+    *out = NULL;
+    DFO_TRY(dfoi_json_keys(ctx, config, keys));
+    DFO_TRY(dfoi_alloc(ctx, 1, sizeof *flow, &flow));
+    flow->ctx = ctx;
+    flow->store = build->store;
+    flow->d = dfo_shape_size(build->shape);
+    for (size_t p = 0; p < build->conds; p++)
+        flow->cond_d += dfo_shape_size(build->cond[p]);
+    dfo_build inner;
+    char path[256];
+    DFO_GO(dfo_build_child(build, "bijector", path, sizeof path, &inner));
+    DFO_GO(dfo_bijector_new(&inner, json_object_get(config, "bijector"), &flow->bij));
+    DFO_GO(dfo_build_child(build, "base", path, sizeof path, &inner));
+    if (!base && !(base = normal = json_pack("{s:s}", "type", "normal"))) {
+        status = dfoi_fail(ctx, DFO_EMEM, "out of memory: base");
+        goto fail;
+    }
+    DFO_GO(dfo_dist_new(&inner, base, &flow->base));
+    json_decref(normal);
+    *out = flow;
+    return DFO_OK;
+fail:
+    json_decref(normal);
+    dfo_flow_free(flow);
+    return status;
+}
+
+void dfo_flow_free(dfo_flow *flow)
+{
+    if (!flow)
+        return;
+    dfo_bijector_free(flow->bij);
+    dfo_dist_free(flow->base);
+    dfoi_free(flow->ctx, flow);
+}
+
+size_t dfo_flow_features(const dfo_flow *flow)
+{
+    return flow->d;
+}
+
+size_t dfo_flow_context(const dfo_flow *flow)
+{
+    return flow->cond_d;
+}
+
+const dfo_bijector *dfo_flow_bijector(const dfo_flow *flow)
+{
+    return flow->bij;
+}
+
+dfo_bijector *dfo_flow_bijector_mutable(dfo_flow *flow)
+{
+    return flow->bij;
+}
+
+const dfo_dist *dfo_flow_base(const dfo_flow *flow)
+{
+    return flow->base;
+}
+
+dfo_store *dfo_flow_store(const dfo_flow *flow)
+{
+    return flow->store;
+}
+
+size_t dfo_flow_block(const dfo_flow *flow)
+{
+    (void)flow;
+    return BLOCK;
+}
+
+dfo_status dfo_flow_describe(const dfo_flow *flow, json_t *to)
+{
+    json_t *bij, *base = json_object();
+    DFO_TRY(dfoi_json_set(flow->ctx, to, "base", base));
+    DFO_TRY(dfo_dist_describe(flow->base, base));
+    DFO_TRY(dfoi_layer_json(flow->bij, &bij));
+    return dfoi_json_set(flow->ctx, to, "bijector", bij);
+}
+
+static size_t base_at(const dfo_flow *flow)
+{
+    return dfo_arena_size(dfo_bijector_derived(flow->bij));
+}
+
+dfo_need dfoi_flow_need(const dfo_flow *flow, size_t rows, const dfo_run *how, int gradients)
+{
+    size_t inner = dfo_bijector_scratch(flow->bij, rows), base = dfo_dist_scratch(flow->base, rows);
+    dfo_need need = {.rows = rows};
+    need.scratch = (inner > base ? inner : base) + dfoi_doubles_size(rows) + dfo_arena_size(rows * flow->d) +
+                   dfo_arena_size(rows * flow->cond_d);
+    need.derived = base_at(flow) + dfo_dist_derived(flow->base);
+    need.gderived = gradients ? dfo_bijector_gderived(flow->bij) : 0;
+    need.saved = gradients ? dfo_bijector_saved(flow->bij, rows, how) : 0;
+    need.aux = dfo_bijector_aux(flow->bij);
+    return need;
+}
+
+dfo_status dfoi_flow_prepare(const dfo_flow *flow, dfo_run *run, dfo_real *derived)
+{
+    DFO_TRY(dfo_bijector_prepare(flow->bij, run, derived));
+    return dfo_dist_prepare(flow->base, run, derived + base_at(flow));
+}
+
+/* The base reads its own derived data.  */
+static dfo_status base_log_prob(const dfo_flow *flow, dfo_run *run, dfo_batch z, const dfo_cond *cond, double *logp)
+{
+    dfo_real *derived = run->derived;
+    run->derived = derived ? derived + base_at(flow) : NULL;
+    dfo_status status = dfo_dist_log_prob(flow->base, run, z, flow->base->conds ? cond : NULL, logp);
+    run->derived = derived;
+    return status;
+}
+
+dfo_status dfoi_flow_log_prob(const dfo_flow *flow, dfo_run *run, dfo_batch x, const dfo_cond *cond, double *logp)
+{
+    memset(logp, 0, x.n * sizeof *logp);
+    DFO_TRY(dfo_bijector_forward(flow->bij, run, x, cond, logp));
+    return base_log_prob(flow, run, x, cond, logp);
+}
+
+dfo_status dfoi_flow_log_prob_grad(const dfo_flow *flow, dfo_run *run, dfo_batch x, const dfo_cond *cond,
+                                   const double *weight, double *logp, dfo_batch gx, dfo_cond *gcond)
+{
+    DFO_TRY(dfoi_flow_log_prob(flow, run, x, cond, logp));
+    for (size_t i = 0; i < gx.n; i++)
+        memset(dfo_row(gx, i), 0, gx.d * sizeof(dfo_real));
+    dfo_real *derived = run->derived;
+    run->derived = derived ? derived + base_at(flow) : NULL;
+    dfo_run_grads_begin(run, flow->base->first, flow->base->count, NULL, 0);
+    dfo_status status = dfo_dist_log_prob_grad(flow->base, run, x, flow->base->conds ? cond : NULL, weight, gx,
+                                               flow->base->conds ? gcond : NULL);
+    dfo_run_grads_done(run, flow->base->first, flow->base->count, NULL, 0);
+    run->derived = derived;
+    DFO_TRY(status);
+    /* A chain sums its layers' gradients one by one; any other bijector is one range.  */
+    const dfo_bijector *bij = flow->bij;
+    dfo_reduction *reduction = run->reduction;
+    int chain = !strcmp(bij->ops->type, "chain");
+    size_t gn = dfo_bijector_gderived(bij);
+    if (!chain) {
+        dfo_run_grads_begin(run, bij->first, bij->count, run->gderived, gn);
+        run->reduction = NULL;
+    }
+    status = dfo_bijector_backward(bij, run, x, gx, cond, gcond, weight);
+    run->reduction = reduction;
+    if (!chain)
+        dfo_run_grads_done(run, bij->first, bij->count, run->gderived, gn);
+    return status;
+}

@@ -1,0 +1,28 @@
+/* The flow's inside.  Private to flows.  */
+#ifndef DFOI_FLOW_IMPL_H
+#define DFOI_FLOW_IMPL_H
+
+#include "base/real_impl.h"
+#include <diffeo/flow.h>
+
+struct dfo_flow {
+    dfo_ctx      *ctx;
+    dfo_store    *store;
+    dfo_bijector *bij;
+    dfo_dist     *base;
+    size_t        d, cond_d;
+};
+
+/* What a worker needs for `rows` rows; derived holds the bijector's, then the base's.  */
+dfo_need dfoi_flow_need(const dfo_flow *flow, size_t rows, const dfo_run *how, int gradients);
+dfo_status dfoi_flow_prepare(const dfo_flow *flow, dfo_run *run, dfo_real *derived);
+
+/* log p of the rows, in place (x becomes z); logp (n) is written.  */
+dfo_status dfoi_flow_log_prob(const dfo_flow *flow, dfo_run *run, dfo_batch x, const dfo_cond *cond, double *logp);
+
+/* The same, then gradients of sum_i weight_i log p_i: of weights into run->grads (with begin and done), of
+ * rows into gx, of the condition into gcond (may be NULL).  x holds the input rows again.  */
+dfo_status dfoi_flow_log_prob_grad(const dfo_flow *flow, dfo_run *run, dfo_batch x, const dfo_cond *cond,
+                                   const double *weight, double *logp, dfo_batch gx, dfo_cond *gcond);
+
+#endif

@@ -1,0 +1,201 @@
+/* Working memory of a flow's evaluations, and the calls that use it.  Rows are cut into blocks by
+ * absolute index; the last block is filled up with copies of its last row, so that a row's bits do not
+ * depend on how many rows come with it.  */
+#include <string.h>
+
+#include "flow_impl.h"
+#include "layer_impl.h"
+#include "train/plan_impl.h"
+
+struct dfo_flow_plan {
+    const dfo_flow *flow;
+    dfo_plan       *plan;
+    int             gradients;
+};
+
+dfo_status dfo_flow_plan_new(dfo_ctx *ctx, const dfo_flow *flow, int gradients, dfo_flow_plan **out)
+{
+    dfo_status status;
+    dfo_flow_plan *plan;
+    *out = NULL;
+    DFO_TRY(dfoi_alloc(ctx, 1, sizeof *plan, &plan));
+    plan->flow = flow;
+    plan->gradients = gradients;
+    size_t block = dfo_flow_block(flow);
+    dfo_run how = {.memory = DFO_MEMORY_INVERT};
+    dfo_need need = dfoi_flow_need(flow, block, &how, gradients);
+    /* rows of the last block, their gradients and log-dets */
+    need.scratch += 2 * dfo_arena_size(block * flow->d) + 2 * dfo_arena_size(block * flow->cond_d) +
+                    2 * dfoi_doubles_size(block);
+    dfo_plan_options options = {.block = block, .memory = DFO_MEMORY_INVERT, .mode = DFO_EVALUATE};
+    DFO_GO(dfo_plan_new(ctx, flow->store, &need, &options, &plan->plan));
+    *out = plan;
+    return DFO_OK;
+fail:
+    dfoi_free(ctx, plan);
+    return status;
+}
+
+void dfo_flow_plan_free(dfo_flow_plan *plan)
+{
+    if (!plan)
+        return;
+    dfo_ctx *ctx = plan->plan->ctx;
+    dfo_plan_free(plan->plan);
+    dfoi_free(ctx, plan);
+}
+
+struct call {
+    const dfo_flow *flow;
+    enum { LOG_PROB, LOG_PROB_GRAD, ENCODE, DECODE, SAMPLE } what;
+    dfo_batch       x, gx;
+    const dfo_cond *cond;
+    dfo_cond       *gcond;
+    double         *out;               /* log p, or log-det, or NULL */
+    double          temperature;
+};
+
+static dfo_status work(const struct call *c, dfo_run *run, dfo_batch x, dfo_batch gx, const dfo_cond *cond,
+                       dfo_cond *gcond, double *out)
+{
+    const dfo_flow *flow = c->flow;
+    const dfo_cond *given = flow->cond_d ? cond : NULL;
+    switch (c->what) {
+    case LOG_PROB:
+        return dfoi_flow_log_prob(flow, run, x, given, out);
+    case LOG_PROB_GRAD: {
+        double *one = dfoi_take_doubles(run, x.n);
+        for (size_t i = 0; i < x.n; i++)
+            one[i] = 1;
+        return dfoi_flow_log_prob_grad(flow, run, x, given, one, out, gx, gcond);
+    }
+    case ENCODE:
+        memset(out, 0, x.n * sizeof *out);
+        return dfo_bijector_forward(flow->bij, run, x, given, out);
+    case DECODE:
+        memset(out, 0, x.n * sizeof *out);
+        return dfo_bijector_inverse(flow->bij, run, x, given, out);
+    case SAMPLE:
+        memset(out, 0, x.n * sizeof *out);
+        DFO_TRY(dfo_dist_sample(flow->base, run, x, flow->base->conds ? given : NULL, c->temperature));
+        return dfo_bijector_inverse(flow->bij, run, x, given, out);
+    }
+    return DFO_OK;
+}
+
+/* Copies the rows of `from` to packed scratch of `rows` rows; the last is repeated.  */
+static dfo_batch fill(dfo_run *run, dfo_batch from, size_t rows)
+{
+    dfo_batch to = dfo_batch_of(dfo_arena_take(run, rows * from.d), rows, from.d);
+    for (size_t i = 0; i < rows; i++)
+        memcpy(dfo_row(to, i), dfo_row(from, i < from.n ? i : from.n - 1), from.d * sizeof(dfo_real));
+    return to;
+}
+
+static void put_back(dfo_batch from, dfo_batch to)
+{
+    for (size_t i = 0; to.x && i < to.n; i++)
+        memcpy(dfo_row(to, i), dfo_row(from, i), to.d * sizeof(dfo_real));
+}
+
+static dfo_status block(void *data, dfo_run *run, size_t first, size_t n)
+{
+    struct call *c = data;
+    size_t full = dfo_flow_block(c->flow);
+    dfo_batch x = dfo_batch_rows(c->x, first, n), gx = dfo_batch_rows(c->gx, first, n);
+    dfo_cond cond = dfo_cond_rows(c->cond, first, n), gcond = dfo_cond_rows(c->gcond, first, n);
+    double *out = dfoi_take_doubles(run, full);
+    if (n == full) {
+        DFO_TRY(work(c, run, x, gx, &cond, c->gcond ? &gcond : NULL, out));
+    } else {
+        dfo_batch fx = fill(run, x, full), fgx = {0};
+        dfo_cond fcond = cond, fgcond = gcond;
+        if (c->what == LOG_PROB_GRAD)
+            fgx = dfo_batch_of(dfo_arena_take(run, full * x.d), full, x.d);
+        for (size_t p = 0; p < cond.n; p++)
+            fcond.part[p].rows = fill(run, cond.part[p].rows, full);
+        for (size_t p = 0; p < gcond.n; p++)
+            if (gcond.part[p].rows.x)
+                fgcond.part[p].rows = fill(run, gcond.part[p].rows, full);
+        DFO_TRY(work(c, run, fx, fgx, &fcond, c->gcond ? &fgcond : NULL, out));
+        put_back(fx, x);
+        put_back(fgx, gx);
+        for (size_t p = 0; p < gcond.n; p++)
+            put_back(fgcond.part[p].rows, gcond.part[p].rows);
+    }
+    if (c->out)
+        memcpy(c->out + first, out, n * sizeof *out);
+    return DFO_OK;
+}
+
+static dfo_status run_call(dfo_flow_plan *plan, struct call *c, dfo_key key)
+{
+    dfo_plan *p = plan->plan;
+    const dfo_flow *flow = plan->flow;
+    size_t cond_d = dfo_cond_features(c->cond);
+    if (c->x.d != flow->d)
+        return dfoi_fail(p->ctx, DFO_ESHAPE, "expected rows of %zu features, got %zu", flow->d, c->x.d);
+    if (cond_d != flow->cond_d)
+        return dfoi_fail(p->ctx, DFO_ESHAPE, "expected %zu context features a row, got %zu", flow->cond_d, cond_d);
+    for (size_t i = 0; c->cond && i < c->cond->n; i++)
+        if (c->cond->part[i].rows.n != c->x.n)
+            return dfoi_fail(p->ctx, DFO_ESHAPE, "%zu rows but %zu rows of context", c->x.n,
+                             c->cond->part[i].rows.n);
+    uint64_t version = dfo_store_version(flow->store);
+    if (p->stale || p->version != version) {
+        dfo_run *run = dfoi_plan_single(p, key);
+        if (dfoi_flow_prepare(flow, run, p->derived) != DFO_OK)
+            return dfoi_plan_error(p, run);
+        p->version = version;
+        p->stale = 0;
+    }
+    c->flow = flow;
+    return dfoi_plan_blocks(p, key, c->x.n, block, c);
+}
+
+dfo_status dfo_flow_log_prob(dfo_flow_plan *plan, dfo_batch x, const dfo_cond *cond, double *out)
+{
+    struct call c = {.what = LOG_PROB, .x = x, .cond = cond, .out = out};
+    dfo_key key = {0};
+    return run_call(plan, &c, key);
+}
+
+dfo_status dfo_flow_log_prob_grad(dfo_flow_plan *plan, dfo_batch x, const dfo_cond *cond, double *out, dfo_batch gx,
+                                  dfo_cond *gcond)
+{
+    struct call c = {.what = LOG_PROB_GRAD, .x = x, .cond = cond, .out = out, .gx = gx, .gcond = gcond};
+    dfo_key key = {0};
+    if (!plan->gradients)
+        return dfoi_fail(plan->plan->ctx, DFO_EARG, "this plan was made without gradients");
+    if (gx.d != x.d || gx.n != x.n)
+        return dfoi_fail(plan->plan->ctx, DFO_ESHAPE, "gradient: expected (%zu, %zu), got (%zu, %zu)", x.n, x.d,
+                         gx.n, gx.d);
+    for (size_t p = 0; gcond && p < gcond->n; p++)
+        for (size_t i = 0; gcond->part[p].rows.x && i < x.n; i++)
+            memset(dfo_row(gcond->part[p].rows, i), 0, gcond->part[p].rows.d * sizeof(dfo_real));
+    return run_call(plan, &c, key);
+}
+
+dfo_status dfo_flow_encode(dfo_flow_plan *plan, uint64_t first_row, dfo_batch x, const dfo_cond *cond, double *logdet)
+{
+    struct call c = {.what = ENCODE, .x = x, .cond = cond, .out = logdet};
+    dfo_key key = {.row = first_row, .purpose = DFO_FOR_DEQUANTISE};
+    return run_call(plan, &c, key);
+}
+
+dfo_status dfo_flow_decode(dfo_flow_plan *plan, uint64_t first_row, dfo_batch z, const dfo_cond *cond, double *logdet)
+{
+    struct call c = {.what = DECODE, .x = z, .cond = cond, .out = logdet};
+    dfo_key key = {.row = first_row, .purpose = DFO_FOR_DEQUANTISE};
+    return run_call(plan, &c, key);
+}
+
+dfo_status dfo_flow_sample(dfo_flow_plan *plan, uint64_t seed, uint64_t first_row, dfo_batch x, const dfo_cond *cond,
+                           double temperature)
+{
+    struct call c = {.what = SAMPLE, .x = x, .cond = cond, .temperature = temperature};
+    dfo_key key = {.seed = seed, .row = first_row, .purpose = DFO_FOR_BASE};
+    for (size_t i = 0; i < x.n; i++)
+        memset(dfo_row(x, i), 0, x.d * sizeof(dfo_real));
+    return run_call(plan, &c, key);
+}

@@ -1,0 +1,52 @@
+/* What layers share when they are built and described.  */
+#include <math.h>
+#include <stdio.h>
+
+#include "layer_impl.h"
+
+dfo_status dfoi_layer_child(const dfo_build *parent, json_t *config, const char *name, dfo_bijector **out)
+{
+    char path[256];
+    dfo_build child;
+    *out = NULL;
+    DFO_TRY(dfo_build_child(parent, name, path, sizeof path, &child));
+    return dfo_bijector_new(&child, config, out);
+}
+
+dfo_status dfoi_layer_json(const dfo_bijector *bij, json_t **out)
+{
+    dfo_status status;
+    *out = json_object();
+    DFO_GO(dfoi_json_set(bij->ctx, *out, "type", json_string(bij->ops->type)));
+    DFO_GO(dfo_bijector_describe(bij, *out));
+    return DFO_OK;
+fail:
+    json_decref(*out);
+    *out = NULL;
+    return status;
+}
+
+size_t dfoi_doubles_size(size_t n)
+{
+    return dfo_arena_size(n * (sizeof(double) / sizeof(dfo_real)));
+}
+
+double *dfoi_take_doubles(dfo_run *run, size_t n)
+{
+    return (double *)(void *)dfo_arena_take(run, n * (sizeof(double) / sizeof(dfo_real)));
+}
+
+void dfoi_column_moments(dfo_batch x, size_t first, size_t count, double *mean, double *std)
+{
+    double n = (double)x.n * (double)count, sum = 0, squares = 0;
+    for (size_t i = 0; i < x.n; i++)
+        for (size_t j = first; j < first + count; j++)
+            sum += (double)dfo_row(x, i)[j];
+    *mean = sum / n;
+    for (size_t i = 0; i < x.n; i++)
+        for (size_t j = first; j < first + count; j++) {
+            double e = (double)dfo_row(x, i)[j] - *mean;
+            squares += e * e;
+        }
+    *std = sqrt(squares / n);
+}

@@ -1,0 +1,33 @@
+/* What layers share when they are built.  Private to flows.  */
+#ifndef DFOI_LAYER_IMPL_H
+#define DFOI_LAYER_IMPL_H
+
+#include "base/real_impl.h"
+#include "base/ctx_impl.h"
+#include "base/json_impl.h"
+#include <diffeo/bijector.h>
+
+/* A layer's constructor: bij has ctx, store, shape, d, conds, cond_d set, ops and state are its to set.
+ * On failure it may leave state half-built: ops->free is called if ops is set.  */
+typedef dfo_status (*dfoi_layer_create)(dfo_build *build, json_t *config, dfo_bijector *bij);
+
+/* One line of the registry.  A type may have several names that differ in configuration only.  */
+typedef struct dfoi_layer {
+    const struct dfo_bijector_ops *ops;
+    dfoi_layer_create create;
+} dfoi_layer;
+
+/* The child layer in config[key], built under path "parent.name"; errors are prefixed with it.  */
+dfo_status dfoi_layer_child(const dfo_build *parent, json_t *config, const char *name, dfo_bijector **out);
+
+/* describe() into a new object.  */
+dfo_status dfoi_layer_json(const dfo_bijector *bij, json_t **out);
+
+/* Scratch for n doubles (a log-det, say), from the arena; counted with dfoi_doubles_size.  */
+double *dfoi_take_doubles(dfo_run *run, size_t n);
+size_t dfoi_doubles_size(size_t n);
+
+/* The mean and standard deviation of column j over all rows (of channel c over rows and pixels).  */
+void dfoi_column_moments(dfo_batch x, size_t first, size_t count, double *mean, double *std);
+
+#endif

@@ -1,0 +1,22 @@
+/* The layers' tables and constructors, for the registry.  Private to flows.  */
+#ifndef DFOI_LAYERS_H
+#define DFOI_LAYERS_H
+
+#include "base/real_impl.h"
+#include "layer_impl.h"
+
+extern const struct dfo_bijector_ops dfoi_chain_ops;
+extern const struct dfo_bijector_ops dfoi_part_ops;
+extern const struct dfo_bijector_ops dfoi_invert_ops;
+extern const struct dfo_bijector_ops dfoi_actnorm_ops;
+extern const struct dfo_bijector_ops dfoi_additive_coupling_ops;
+extern const struct dfo_bijector_ops dfoi_affine_coupling_ops;
+extern const struct dfo_bijector_ops dfoi_spline_coupling_ops;
+
+dfo_status dfoi_chain_create(dfo_build *build, json_t *config, dfo_bijector *bij);
+dfo_status dfoi_part_create(dfo_build *build, json_t *config, dfo_bijector *bij);
+dfo_status dfoi_invert_create(dfo_build *build, json_t *config, dfo_bijector *bij);
+dfo_status dfoi_actnorm_create(dfo_build *build, json_t *config, dfo_bijector *bij);
+dfo_status dfoi_coupling_create(dfo_build *build, json_t *config, dfo_bijector *bij);
+
+#endif

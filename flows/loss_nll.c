@@ -1,0 +1,84 @@
+/* Negative log-likelihood of a flow, in nats a row: what maximum likelihood minimises.  */
+#include <string.h>
+
+#include "base/ctx_impl.h"
+#include "flow_impl.h"
+#include "layer_impl.h"
+
+static dfo_flow *flow_of(const dfo_loss *loss)
+{
+    return loss->state;
+}
+
+static dfo_need need(const dfo_loss *loss, size_t rows, const dfo_run *how, int train)
+{
+    dfo_need n = dfoi_flow_need(flow_of(loss), rows, how, train);
+    if (train)
+        n.scratch += dfo_arena_size(rows * flow_of(loss)->d) + 2 * dfoi_doubles_size(rows);
+    return n;
+}
+
+static dfo_status prepare(const dfo_loss *loss, dfo_run *run, dfo_real *derived)
+{
+    return dfoi_flow_prepare(flow_of(loss), run, derived);
+}
+
+static dfo_status pullback(const dfo_loss *loss, dfo_run *run, const dfo_real *derived, const dfo_real *gderived)
+{
+    return dfo_bijector_pullback(flow_of(loss)->bij, run, derived, gderived);
+}
+
+static dfo_status grad(const dfo_loss *loss, dfo_run *run, dfo_minibatch shard, double scale, double *sum)
+{
+    const dfo_flow *flow = flow_of(loss);
+    size_t n = shard.x.n;
+    double *logp = dfoi_take_doubles(run, n), *weight = dfoi_take_doubles(run, n);
+    dfo_batch gx = dfo_batch_of(dfo_arena_take(run, n * flow->d), n, flow->d);
+    for (size_t i = 0; i < n; i++)
+        weight[i] = -scale * (shard.weight ? shard.weight[i] : 1.0);
+    DFO_TRY(dfoi_flow_log_prob_grad(flow, run, shard.x, flow->cond_d ? &shard.cond : NULL, weight, logp, gx, NULL));
+    for (size_t i = 0; i < n; i++)
+        *sum -= logp[i] * (shard.weight ? shard.weight[i] : 1.0);
+    return DFO_OK;
+}
+
+static dfo_status eval(const dfo_loss *loss, dfo_run *run, dfo_minibatch shard, double *out)
+{
+    const dfo_flow *flow = flow_of(loss);
+    DFO_TRY(dfoi_flow_log_prob(flow, run, shard.x, flow->cond_d ? &shard.cond : NULL, out));
+    for (size_t i = 0; i < shard.x.n; i++)
+        out[i] = -out[i];
+    return DFO_OK;
+}
+
+static dfo_status init(dfo_loss *loss, dfo_run *run, dfo_minibatch batch)
+{
+    dfo_flow *flow = flow_of(loss);
+    return dfo_bijector_init(flow->bij, run, batch.x, flow->cond_d ? &batch.cond : NULL);
+}
+
+static dfo_status update(const dfo_loss *loss, dfo_run *run)
+{
+    return dfo_bijector_update(flow_of(loss)->bij, run);
+}
+
+static const struct dfo_loss_ops ops = {
+    .type = "nll",
+    .need = need,
+    .prepare = prepare,
+    .pullback = pullback,
+    .grad = grad,
+    .eval = eval,
+    .init = init,
+    .update = update,
+};
+
+dfo_status dfo_loss_nll_new(dfo_flow *flow, dfo_loss **out)
+{
+    DFO_TRY(dfoi_alloc(flow->ctx, 1, sizeof **out, out));
+    (*out)->ops = &ops;
+    (*out)->ctx = flow->ctx;
+    (*out)->store = flow->store;
+    (*out)->state = flow;
+    return DFO_OK;
+}

@@ -1,0 +1,79 @@
+/* The one place where the kinds of layers are listed.  */
+#include <stdio.h>
+#include <string.h>
+
+#include "layer_impl.h"
+#include "layers.h"
+
+static const dfoi_layer layers[] = {
+    {&dfoi_chain_ops, dfoi_chain_create},
+    {&dfoi_part_ops, dfoi_part_create},
+    {&dfoi_invert_ops, dfoi_invert_create},
+    {&dfoi_actnorm_ops, dfoi_actnorm_create},
+    {&dfoi_additive_coupling_ops, dfoi_coupling_create},
+    {&dfoi_affine_coupling_ops, dfoi_coupling_create},
+    {&dfoi_spline_coupling_ops, dfoi_coupling_create},
+};
+
+#define LAYERS (sizeof layers / sizeof *layers)
+
+size_t dfo_bijector_types(void)
+{
+    return LAYERS;
+}
+
+const char *dfo_bijector_type(size_t i)
+{
+    return i < LAYERS ? layers[i].ops->type : NULL;
+}
+
+static const dfoi_layer *find(const char *type)
+{
+    for (size_t i = 0; i < LAYERS; i++)
+        if (!strcmp(layers[i].ops->type, type))
+            return &layers[i];
+    return NULL;
+}
+
+const struct dfo_bijector_ops *dfo_bijector_ops_named(const char *type)
+{
+    const dfoi_layer *layer = find(type);
+    return layer ? layer->ops : NULL;
+}
+
+dfo_status dfo_bijector_new(dfo_build *build, json_t *config, dfo_bijector **out)
+{
+    dfo_ctx *ctx = build->ctx;
+    dfo_status status;
+    const char *type = NULL;
+    dfo_bijector *bij = NULL;
+    *out = NULL;
+    if (!json_is_object(config))
+        return dfoi_fail(ctx, DFO_EARG, "%s: expected an object that describes a layer", build->path);
+    DFO_TRY(dfoi_json_string(ctx, config, "type", NULL, &type));
+    const dfoi_layer *layer = find(type);
+    if (!layer)
+        return dfoi_fail(ctx, DFO_EARG, "%s: unknown layer type '%s'", build->path, type);
+    DFO_TRY(dfoi_alloc(ctx, 1, sizeof *bij, &bij));
+    bij->ops = layer->ops;
+    bij->ctx = ctx;
+    bij->store = build->store;
+    bij->shape = build->shape;
+    bij->d = dfo_shape_size(build->shape);
+    bij->conds = build->conds;
+    for (size_t p = 0; p < build->conds; p++)
+        bij->cond_d += dfo_shape_size(build->cond[p]);
+    bij->first = dfo_store_weights_size(build->store);
+    if (bij->d == 0) {
+        status = dfoi_fail(ctx, DFO_ESHAPE, "a row needs at least one feature");
+        goto fail;
+    }
+    DFO_GO(layer->create(build, config, bij));
+    bij->count = dfo_store_weights_size(build->store) - bij->first;
+    *out = bij;
+    return DFO_OK;
+fail:
+    dfoi_wrap(ctx, "%s (%s): ", build->path, type);
+    dfo_bijector_free(bij);
+    return status;
+}
