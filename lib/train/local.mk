@@ -4,4 +4,5 @@ include_diffeo_HEADERS += \
 noinst_HEADERS += \
     lib/train/plan_impl.h
 LIB_REAL += \
+    lib/train/loss.c \
     lib/train/plan.c
