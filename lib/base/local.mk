@@ -14,6 +14,7 @@ noinst_HEADERS += \
     lib/base/real_impl.h \
     lib/base/par_impl.h \
     lib/base/file_impl.h \
+    lib/base/file_state.h \
     lib/base/json_impl.h \
     lib/base/parse_impl.h
 LIB_ONCE += \
@@ -22,6 +23,13 @@ LIB_ONCE += \
     lib/base/mem.c \
     lib/base/cpu.c \
     lib/base/json.c \
+    lib/base/file.c \
+    lib/base/file_disk.c \
+    lib/base/file_gzip.c \
+    lib/base/file_memory.c \
+    lib/base/file_atomic.c \
+    lib/base/parse.c \
+    lib/base/format.c \
     lib/base/par.c
 LIB_REAL += \
     lib/base/run.c \
