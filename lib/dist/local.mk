@@ -1,6 +1,17 @@
 include_diffeo_HEADERS += \
     lib/diffeo/dist.h
+noinst_HEADERS += \
+    lib/dist/dist_impl.h \
+    lib/dist/special_impl.h
+LIB_ONCE += \
+    lib/dist/special.c
 LIB_REAL += \
     lib/dist/dist.c \
     lib/dist/registry.c \
-    lib/dist/normal.c
+    lib/dist/param.c \
+    lib/dist/location_scale.c \
+    lib/dist/normal_full.c \
+    lib/dist/box.c \
+    lib/dist/student.c \
+    lib/dist/mixture.c \
+    lib/dist/conditional.c

@@ -1,0 +1,282 @@
+/* Mixtures of K densities with independent columns, normal or logistic:
+ *
+ *     log p(x) = log sum_k w_k f_k(x),   w = softmax(logits),
+ *     log f_k(x) = sum_j log f((x_j - loc_kj) / e^{log_scale_kj}) - log_scale_kj
+ *     r_k = w_k f_k / p:   d/dlogit_k = r_k - w_k,   d/dtheta_k = r_k d log f_k/dtheta_k
+ *
+ * All in double, by log-sum-exp.  Parameters are kept by columns, (d, K), so that the inner loops run over the
+ * components.  Learned, the locations start apart, as standard normal draws.  */
+#include <math.h>
+
+#include "base/ctx_impl.h"
+#include "base/json_impl.h"
+#include "dist/dist_impl.h"
+
+#define MAX_COMPONENTS 65536
+
+struct mixture {
+    int logistic, learned;
+    size_t k;
+    struct dfoi_param logits, loc, log_scale;
+};
+
+struct values {
+    double *log_weight;                /* (K) */
+    double *constant;                  /* (K) sum of -log_scale and the standard density's constant */
+    double *loc, *inverse;             /* (d, K) */
+    double *term;                      /* (K) log w_k f_k of the present row */
+};
+
+static double log_sum_exp(size_t n, const double *v)
+{
+    double most = v[0], sum = 0;
+    for (size_t k = 1; k < n; k++)
+        most = v[k] > most || isnan(v[k]) ? v[k] : most;
+    if (!isfinite(most))
+        return most;
+    for (size_t k = 0; k < n; k++)
+        sum += exp(v[k] - most);
+    return most + log(sum);
+}
+
+static void transpose(size_t rows, size_t cols, const double *from, double *to)
+{
+    for (size_t i = 0; i < rows; i++)
+        for (size_t j = 0; j < cols; j++)
+            to[j * rows + i] = from[i * cols + j];
+}
+
+static dfo_status take_values(const dfo_dist *dist, dfo_run *run, struct values *v)
+{
+    const struct mixture *s = dist->state;
+    size_t d = dist->d, k = s->k;
+    v->log_weight = dfoi_take_doubles(run, 3 * k);
+    v->loc = dfoi_take_doubles(run, 3 * d * k);
+    if (!v->log_weight || !v->loc)
+        return run->status;
+    v->constant = v->log_weight + k;
+    v->term = v->constant + k;
+    v->inverse = v->loc + d * k;
+    double *plain = v->inverse + d * k;                    /* (K, d) */
+    dfoi_param_get(&s->loc, run, plain);
+    transpose(k, d, plain, v->loc);
+    dfoi_param_get(&s->log_scale, run, plain);
+    transpose(k, d, plain, v->inverse);
+    dfoi_param_get(&s->logits, run, v->log_weight);
+    double total = log_sum_exp(k, v->log_weight);
+    for (size_t c = 0; c < k; c++) {
+        v->log_weight[c] -= total;
+        v->constant[c] = s->logistic ? 0 : -0.5 * DFOI_LOG_2PI * (double)d;
+        for (size_t j = 0; j < d; j++)
+            v->constant[c] -= v->inverse[j * k + c];
+    }
+    for (size_t j = 0; j < d * k; j++)
+        v->inverse[j] = exp(-v->inverse[j]);
+    return DFO_OK;
+}
+
+/* Fills term and gives log p.  */
+static double row_log_prob(const struct mixture *s, const struct values *v, size_t d, const dfo_real *x)
+{
+    size_t k = s->k;
+    for (size_t c = 0; c < k; c++)
+        v->term[c] = 0;
+    for (size_t j = 0; j < d; j++) {
+        const double *loc = v->loc + j * k, *inverse = v->inverse + j * k;
+        double xj = (double)x[j];
+        if (s->logistic)
+            for (size_t c = 0; c < k; c++) {
+                double a = fabs((xj - loc[c]) * inverse[c]);
+                v->term[c] -= a + 2 * log1p(exp(-a));
+            }
+        else
+            for (size_t c = 0; c < k; c++) {
+                double z = (xj - loc[c]) * inverse[c];
+                v->term[c] -= 0.5 * z * z;
+            }
+    }
+    for (size_t c = 0; c < k; c++)
+        v->term[c] += v->log_weight[c] + v->constant[c];
+    return log_sum_exp(k, v->term);
+}
+
+static size_t scratch(const dfo_dist *dist, size_t rows)
+{
+    const struct mixture *s = dist->state;
+    size_t k = s->k, dk = dist->d * k;
+    (void)rows;
+    return dfoi_doubles_size(3 * k) + dfoi_doubles_size(3 * dk) + dfoi_doubles_size(k + 3 * dk) +
+           dfoi_doubles_size(dist->d);
+}
+
+static dfo_status log_prob(const dfo_dist *dist, dfo_run *run, dfo_batch x, const dfo_cond *cond, double *out)
+{
+    const struct mixture *s = dist->state;
+    struct values v;
+    (void)cond;
+    DFO_TRY(take_values(dist, run, &v));
+    for (size_t i = 0; i < x.n; i++)
+        out[i] += row_log_prob(s, &v, x.d, dfo_row(x, i));
+    return DFO_OK;
+}
+
+/* Gradients of one row: v->term holds g r_k.  Adds to gx (or NULL) and, by columns, to gloc, gscale.  */
+static void row_grad(const struct mixture *s, const struct values *v, size_t d, const dfo_real *x, dfo_real *gx,
+                     double *gloc, double *gscale)
+{
+    size_t k = s->k;
+    const double *weight = v->term;
+    for (size_t j = 0; j < d; j++) {
+        double xj = (double)x[j], sum = 0;
+        for (size_t c = 0; c < k; c++) {
+            size_t at = j * k + c;
+            double z = (xj - v->loc[at]) * v->inverse[at], slope = s->logistic ? tanh(0.5 * z) : z;
+            double pull = weight[c] * slope * v->inverse[at];         /* - d/dx */
+            sum += pull;
+            gloc[at] += pull;
+            gscale[at] += weight[c] * (slope * z - 1);
+        }
+        if (gx)
+            gx[j] -= (dfo_real)sum;
+    }
+}
+
+static dfo_status log_prob_grad(const dfo_dist *dist, dfo_run *run, dfo_batch x, const dfo_cond *cond,
+                                const double *glogp, dfo_batch gx, dfo_cond *gcond)
+{
+    const struct mixture *s = dist->state;
+    size_t d = x.d, k = s->k;
+    struct values v;
+    (void)cond;
+    (void)gcond;
+    DFO_TRY(take_values(dist, run, &v));
+    double *glogit = dfoi_take_doubles(run, k + 3 * d * k);
+    if (!glogit)
+        return run->status;
+    double *gloc = glogit + k, *gscale = gloc + d * k, *plain = gscale + d * k;
+    for (size_t j = 0; j < k + 2 * d * k; j++)
+        glogit[j] = 0;
+    for (size_t i = 0; i < x.n; i++) {
+        double logp = row_log_prob(s, &v, d, dfo_row(x, i));
+        for (size_t c = 0; c < k; c++) {
+            double r = exp(v.term[c] - logp);
+            glogit[c] += glogp[i] * (r - exp(v.log_weight[c]));
+            v.term[c] = glogp[i] * r;
+        }
+        row_grad(s, &v, d, dfo_row(x, i), gx.x ? dfo_row(gx, i) : NULL, gloc, gscale);
+    }
+    dfoi_param_add_grad(&s->logits, run, glogit);
+    transpose(d, k, gloc, plain);
+    dfoi_param_add_grad(&s->loc, run, plain);
+    transpose(d, k, gscale, plain);
+    dfoi_param_add_grad(&s->log_scale, run, plain);
+    return DFO_OK;
+}
+
+/* The component of a row: the first whose cumulated weight passes a uniform draw.  */
+static size_t draw_component(const struct values *v, size_t k, dfo_key key)
+{
+    double u, sum = 0;
+    dfo_draw_uniform(key, DFOI_DRAWS_APART, 1, &u);
+    for (size_t c = 0; c + 1 < k; c++) {
+        sum += exp(v->log_weight[c]);
+        if (u < sum)
+            return c;
+    }
+    return k - 1;
+}
+
+static dfo_status sample(const dfo_dist *dist, dfo_run *run, dfo_batch x, const dfo_cond *cond,
+                         double temperature)
+{
+    const struct mixture *s = dist->state;
+    size_t k = s->k;
+    struct values v;
+    (void)cond;
+    DFO_TRY(take_values(dist, run, &v));
+    double *u = dfoi_take_doubles(run, x.d);
+    if (!u)
+        return run->status;
+    for (size_t i = 0; i < x.n; i++) {
+        dfo_real *row = dfo_row(x, i);
+        dfo_key key = dfoi_base_key(run, i);
+        size_t c = draw_component(&v, k, key);
+        if (s->logistic) {
+            dfo_draw_uniform(key, 0, x.d, u);
+            for (size_t j = 0; j < x.d; j++)
+                u[j] = log(u[j]) - log1p(-u[j]);
+        } else {
+            dfo_draw_real_normal(key, x.d, row);
+            for (size_t j = 0; j < x.d; j++)
+                u[j] = (double)row[j];
+        }
+        for (size_t j = 0; j < x.d; j++)
+            row[j] = (dfo_real)(v.loc[j * k + c] + temperature * u[j] / v.inverse[j * k + c]);
+    }
+    return DFO_OK;
+}
+
+static dfo_status describe(const dfo_dist *dist, json_t *to)
+{
+    const struct mixture *s = dist->state;
+    DFO_TRY(dfoi_dist_describe_head(dist, to, s->learned));
+    DFO_TRY(dfoi_json_set(dist->ctx, to, "components", json_integer((json_int_t)s->k)));
+    DFO_TRY(dfoi_param_describe(dist->ctx, &s->logits, to));
+    DFO_TRY(dfoi_param_describe(dist->ctx, &s->loc, to));
+    return dfoi_param_describe(dist->ctx, &s->log_scale, to);
+}
+
+static void free_state(dfo_dist *dist)
+{
+    struct mixture *s = dist->state;
+    if (s) {
+        dfoi_param_free(dist->ctx, &s->logits);
+        dfoi_param_free(dist->ctx, &s->loc);
+        dfoi_param_free(dist->ctx, &s->log_scale);
+    }
+    dfoi_free(dist->ctx, s);
+}
+
+static const struct dfo_dist_ops normal_ops = {
+    .type = "mixture-normal", .scratch = scratch, .log_prob = log_prob, .log_prob_grad = log_prob_grad,
+    .sample = sample, .describe = describe, .free = free_state,
+};
+
+static const struct dfo_dist_ops logistic_ops = {
+    .type = "mixture-logistic", .scratch = scratch, .log_prob = log_prob, .log_prob_grad = log_prob_grad,
+    .sample = sample, .describe = describe, .free = free_state,
+};
+
+static dfo_status create(dfo_build *build, json_t *config, dfo_dist *dist, int is_logistic)
+{
+    const char *loc = is_logistic ? "loc" : "mean", *log_scale = is_logistic ? "log_scale" : "log_std";
+    const char *const known[] = {"type", "learned", "components", "logits", loc, log_scale, NULL};
+    dfo_ctx *ctx = build->ctx;
+    struct mixture *s;
+    size_t size;
+    dist->ops = is_logistic ? &logistic_ops : &normal_ops;
+    DFO_TRY(dfoi_alloc(ctx, 1, sizeof *s, &s));
+    dist->state = s;
+    s->logistic = is_logistic;
+    DFO_TRY(dfoi_json_keys(ctx, config, known));
+    DFO_TRY(dfoi_json_bool(ctx, config, "learned", 0, &s->learned));
+    DFO_TRY(dfoi_json_size(ctx, config, "components", 8, 1, MAX_COMPONENTS, &s->k));
+    DFO_TRY(dfoi_mul(ctx, s->k, dist->d, "components", &size));
+    DFO_TRY(dfoi_mul(ctx, size, 16 * sizeof(double), "components", &size));
+    DFO_TRY(dfoi_param_new(build, config, "logits", 0, s->k, 0, -1e3, 1e3, s->learned, &s->logits));
+    DFO_TRY(dfoi_param_new(build, config, loc, s->k, dist->d, s->learned ? 0 : NAN, -DFO_REAL_MAX, DFO_REAL_MAX,
+                           s->learned, &s->loc));
+    if (s->learned && !s->loc.given)
+        dfo_build_normal(build, s->loc.offset, s->loc.count, 1);
+    return dfoi_param_new(build, config, log_scale, s->k, dist->d, 0, -80, 80, s->learned, &s->log_scale);
+}
+
+dfo_status dfoi_dist_mixture_normal(dfo_build *build, json_t *config, dfo_dist *dist)
+{
+    return create(build, config, dist, 0);
+}
+
+dfo_status dfoi_dist_mixture_logistic(dfo_build *build, json_t *config, dfo_dist *dist)
+{
+    return create(build, config, dist, 1);
+}
