@@ -46,4 +46,4 @@ libkern_avx512_d_la_CFLAGS = $(AVX512_CFLAGS)
 KERN_LIBS += libkern_avx2_f.la libkern_avx2_d.la libkern_avx512_f.la libkern_avx512_d.la
 endif
 
-FLOOR_LIBS = libsamplers_f.la libsamplers_d.la libflows_f.la libflows_d.la liblib_f.la liblib_d.la libonce.la $(KERN_LIBS)
+FLOOR_LIBS = libsamplers_f.la libsamplers_d.la libflows_f.la libflows_d.la liblib_f.la liblib_d.la $(KERN_LIBS) libonce.la

@@ -1,6 +1,18 @@
 # Tests see everything, private headers too, and link the folders' own libraries.
+# One block for each test program (and one more, name_d, with -DDFO_DOUBLE, where precision matters):
+#
+#   check_PROGRAMS += tests/check_thing
+#   TESTS += tests/check_thing
+#   tests_check_thing_SOURCES = tests/check_thing.c
+#   tests_check_thing_CPPFLAGS = $(TEST_CPPFLAGS)
+#   tests_check_thing_LDADD = $(TEST_LIBS)              (with tests/oom.h: $(OOM_LIBS) $(TEST_LIBS))
+#
+# Scripts stand in TESTS and EXTRA_DIST.
 TEST_CPPFLAGS = -I$(srcdir)/tests $(SAMPLERS_CPPFLAGS) $(CHECK_CFLAGS) -DDFOI_TESTS_DIR='"$(abs_srcdir)/tests"'
-TEST_LIBS = $(FLOOR_LIBS) $(DEP_LIBS) $(CHECK_LIBS)
+TEST_LIBS = tests/libtest.la $(FLOOR_LIBS) $(DEP_LIBS) $(CHECK_LIBS)
+OOM_LIBS = tests/liboom.la
+include tests/checks.mk
+
 # Reference vectors: add $(REFERENCE) to the sources of a test that reads them.
 REFERENCE = tests/reference.c
 noinst_HEADERS += tests/reference.h

@@ -40,9 +40,11 @@ dfo_status dfoi_json_parse(dfo_ctx *ctx, const char *text, size_t n, const char 
     if (too_deep(text, n))
         return dfoi_fail(ctx, DFO_EFORMAT, "%s: JSON nested deeper than %d", name, MAX_DEPTH);
     *out = json_loadb(text, n, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &error);
+    if (!*out && (!error.text[0] || json_error_code(&error) == json_error_out_of_memory))
+        return dfoi_fail(ctx, DFO_EMEM, "%s: out of memory", name);     /* jansson says nothing then */
     if (!*out)
-        return dfoi_fail(ctx, json_error_code(&error) == json_error_out_of_memory ? DFO_EMEM : DFO_EFORMAT,
-                         "%s: line %d, column %d: %s", name, error.line, error.column, error.text);
+        return dfoi_fail(ctx, DFO_EFORMAT, "%s: line %d, column %d: %s", name, error.line, error.column,
+                         error.text);
     return DFO_OK;
 }
 
@@ -209,6 +211,10 @@ dfo_status dfoi_json_dump(dfo_ctx *ctx, const json_t *value, size_t flags, char 
     if (!n)
         return dfoi_fail(ctx, DFO_EMEM, "out of memory: JSON text");
     DFO_TRY(dfoi_alloc(ctx, n + 1, 1, out));
-    json_dumpb(value, *out, n, flags | JSON_ENCODE_ANY);
+    if (json_dumpb(value, *out, n, flags | JSON_ENCODE_ANY) != n) {     /* it allocates each time */
+        dfoi_free(ctx, *out);
+        *out = NULL;
+        return dfoi_fail(ctx, DFO_EMEM, "out of memory: JSON text");
+    }
     return DFO_OK;
 }
