@@ -1,3 +1,17 @@
 noinst_HEADERS += \
     lib/math/gemm_impl.h \
-    lib/math/kern_impl.h
+    lib/math/kern_impl.h \
+    lib/math/kern_table.h \
+    lib/math/isa_impl.h \
+    lib/math/fun_impl.h
+LIB_REAL += \
+    lib/math/dispatch.c \
+    lib/math/rng.c
+LIB_KERN += \
+    lib/math/kern.c \
+    lib/math/kern_act.c \
+    lib/math/kern_step.c \
+    lib/math/kern_draw.c \
+    lib/math/panel_kern.c
+LIB_GEMM += \
+    lib/math/gemm_kern.c

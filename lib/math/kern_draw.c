@@ -1,0 +1,99 @@
+/* Philox4x32-10 over many blocks at once, and uniforms and normals from its words; compiled per
+ * instruction set (see isa_impl.h); the same words as Random123's philox4x32 (rng.c, tested).
+ * A block of four words gives two draws.  Uniform: (k + 1/2) 2^-b from the top bits of a pair of words
+ * (b = 52; float: 23, so that 0 and 1 do not occur).  Normal: Box and Muller's r cos, r sin with r =
+ * sqrt(-2 log u); u has 52 bits (float: its logarithm to full precision near 0 and near 1), so tails
+ * reach 8.5 sigma.  The float draws are the double ones, rounded, but for a few units in the last place. */
+#include "math/fun_impl.h"
+#include "math/kern_table.h"
+
+#define BATCH 64                          /* blocks at a time */
+
+static void philox(dfo_key key, uint32_t first, uint32_t w[4][BATCH])
+{
+    const uint32_t c1 = (uint32_t)key.row, c3 = key.step;
+    const uint32_t c2 = (uint32_t)(key.row >> 32 & 0xffff) | key.purpose << 16;
+    for (uint32_t i = 0; i < BATCH; i++) {
+        uint32_t a = first + i, b = c1, c = c2, d = c3;
+        uint32_t k0 = (uint32_t)key.seed, k1 = (uint32_t)(key.seed >> 32);
+#pragma GCC unroll 10
+        for (int round = 0; round < 10; round++) {
+            uint64_t p0 = (uint64_t)a * 0xD2511F53u, p1 = (uint64_t)c * 0xCD9E8D57u;
+            a = (uint32_t)(p1 >> 32) ^ b ^ k0;
+            b = (uint32_t)p1;
+            c = (uint32_t)(p0 >> 32) ^ d ^ k1;
+            d = (uint32_t)p0;
+            k0 += 0x9E3779B9u;
+            k1 += 0xBB67AE85u;
+        }
+        w[0][i] = a;
+        w[1][i] = b;
+        w[2][i] = c;
+        w[3][i] = d;
+    }
+}
+
+#ifdef DFO_DOUBLE
+/* (k + 1/2) 2^-52, k the top 52 bits of two words.  */
+static inline double unit(uint32_t high, uint32_t low)
+{
+    uint64_t k = ((uint64_t)high << 32 | low) >> 12;
+    return (dfoi_from_bits(k | UINT64_C(0x4330000000000000)) - 4503599627370495.5) * 0x1p-52;
+}
+#else
+static inline float unit(uint32_t high, uint32_t low)
+{
+    (void)low;
+    return ((float)(int32_t)(high >> 9) + 0.5f) * 0x1p-23f;
+}
+#endif
+
+/* Two standard normals from one block.  */
+static inline void pair(uint32_t w0, uint32_t w1, uint32_t w2, uint32_t w3, dfo_real *x, dfo_real *y)
+{
+    dfo_real f, n, s, c;
+#ifdef DFO_DOUBLE
+    dfoi_log_split(unit(w0, w1), &f, &n);
+    dfo_real angle = unit(w2, w3);
+#else
+    /* u and 1 - u, each to full relative precision */
+    float u = (float)w0 * 0x1p-32f + ((float)w1 + 0.5f) * 0x1p-64f;
+    float rest = (float)~w0 * 0x1p-32f + ((float)~w1 + 0.5f) * 0x1p-64f;
+    dfoi_log_split(u, &f, &n);
+    int near_one = rest < 0.29289322f;
+    f = near_one ? -rest : f;
+    n = near_one ? 0.0f : n;
+    (void)w3;
+    float angle = (float)w2 * 0x1p-32f;
+#endif
+    dfo_real r = dfoi_sqrt((dfo_real)-2 * dfoi_log_core(f, n));
+    dfoi_fun_sincos2pi(angle, &s, &c);
+    *x = r * c;
+    *y = r * s;
+}
+
+static void uniform(dfo_key key, uint32_t first, size_t n, dfo_real *out)
+{
+    uint32_t w[4][BATCH];
+    for (size_t at = 0; at < n; at += BATCH) {
+        size_t m = n - at < BATCH ? n - at : BATCH;
+        philox(key, first + (uint32_t)at, w);
+        for (size_t i = 0; i < m; i++) {
+            out[2 * (at + i)] = unit(w[0][i], w[1][i]);
+            out[2 * (at + i) + 1] = unit(w[2][i], w[3][i]);
+        }
+    }
+}
+
+static void normal(dfo_key key, uint32_t first, size_t n, dfo_real *out)
+{
+    uint32_t w[4][BATCH];
+    for (size_t at = 0; at < n; at += BATCH) {
+        size_t m = n - at < BATCH ? n - at : BATCH;
+        philox(key, first + (uint32_t)at, w);
+        for (size_t i = 0; i < m; i++)
+            pair(w[0][i], w[1][i], w[2][i], w[3][i], &out[2 * (at + i)], &out[2 * (at + i) + 1]);
+    }
+}
+
+const struct dfoi_draw_kernels DFOI_TABLE(dfoi_draw_kernels) = {.uniform = uniform, .normal = normal};
