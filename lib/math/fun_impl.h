@@ -1,6 +1,6 @@
 /* Branch-free scalar functions for loops that the compiler vectorises: only +, -, *, /, compares and
  * bit operations, no fused multiply-add, so that every instruction set gives the same bits.
- * float: within 2 ulp; double: within 3 ulp (measured in tests/check_math.c).  Exact limits at
+ * Both precisions: exp, log within 1 ulp, the others within 3 (tests/check_math.c).  Exact limits at
  * +-inf; NaN stays NaN; subnormals are honoured.  Put `#pragma GCC ivdep` before loops that work in
  * place.  Method: Cody and Waite's reduction, polynomials interpolated at Chebyshev nodes;
  * the double logarithm is the series of fdlibm in s = f/(2+f).  Private.  */
