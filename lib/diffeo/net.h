@@ -57,6 +57,9 @@ struct dfo_net {
     const struct dfo_net_ops *ops;
     dfo_ctx *ctx;
     void    *state;
+    size_t   parts;            /* input parts and their shapes, as given to dfo_net_new */
+    dfo_shape part[DFO_COND_PARTS];
+    dfo_shape shape;           /* of the output */
     size_t   in;               /* features over all input parts; 0: the output is a learned constant */
     size_t   out;
     size_t   first, count;     /* its weights in the store */

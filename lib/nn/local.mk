@@ -1,5 +1,17 @@
 include_diffeo_HEADERS += \
     lib/diffeo/net.h
+noinst_HEADERS += \
+    lib/nn/net_impl.h \
+    lib/nn/config_impl.h \
+    lib/nn/dense_impl.h \
+    lib/nn/unit_impl.h
 LIB_REAL += \
     lib/nn/net.c \
-    lib/nn/registry.c
+    lib/nn/registry.c \
+    lib/nn/config.c \
+    lib/nn/linear.c \
+    lib/nn/norm.c \
+    lib/nn/unit.c \
+    lib/nn/unit_jvp.c \
+    lib/nn/mlp.c \
+    lib/nn/constant.c

@@ -1,0 +1,122 @@
+/* A linear layer on panels: y = W x + b, its tangent dy = W dx, its gradients gx = W^T gy,
+ * gW += gy x^T, gb += sum over rows of gy.  */
+#include <math.h>
+#include <string.h>
+
+#include "base/ctx_impl.h"
+#include "base/par_impl.h"
+#include "nn/dense_impl.h"
+
+dfo_status dfoi_linear_new(dfo_build *build, const char *w_name, const char *b_name, size_t in, size_t out,
+                           double bound, size_t *derived, dfoi_linear *linear)
+{
+    const size_t shape[2] = {out, in};
+    linear->in = in;
+    linear->out = out;
+    DFO_TRY(dfo_build_weights(build, w_name, 2, shape, &linear->w));
+    DFO_TRY(dfo_build_weights(build, b_name, 1, shape, &linear->b));
+    if (bound < 0)
+        bound = 1 / sqrt((double)in);
+    if (bound > 0) {
+        dfo_build_uniform(build, linear->w, out * in, bound);
+        dfo_build_uniform(build, linear->b, out, bound);
+    }
+    linear->packed = *derived;
+    linear->packed_t = linear->packed + dfo_arena_size(dfoi_gemm_packed_size(out, in));
+    *derived = linear->packed_t + dfo_arena_size(dfoi_gemm_packed_size(in, out));
+    return DFO_OK;
+}
+
+struct packing {
+    const dfo_run *run;
+    const dfoi_linear *linear;
+    dfo_real *derived;
+};
+
+static void pack(void *data, size_t index, int worker)
+{
+    const struct packing *p = data;
+    const dfoi_linear *l = &p->linear[index / 2];
+    const dfo_real *w = dfo_run_weights(p->run, l->w);
+    (void)worker;
+    if (index % 2)
+        dfoi_gemm_pack(l->in, l->out, w, l->in, 1, p->derived + l->packed_t);
+    else
+        dfoi_gemm_pack(l->out, l->in, w, l->in, 0, p->derived + l->packed);
+}
+
+void dfoi_linear_prepare(const dfo_run *run, size_t n, const dfoi_linear *linear, dfo_real *derived)
+{
+    struct packing packing = {run, linear, derived};
+    if (run->threads > 1) {
+        dfoi_par_for(run->threads, 2 * n, pack, &packing);
+        return;
+    }
+    for (size_t i = 0; i < 2 * n; i++)
+        pack(&packing, i, 0);
+}
+
+void dfoi_linear_forward(const dfoi_linear *linear, const dfo_run *run, const dfo_real *x, dfoi_act act,
+                         const dfo_real *residual, dfo_real *y)
+{
+    dfoi_gemm(linear->out, linear->in, run->derived + linear->packed, x, dfo_run_weights(run, linear->b), act,
+              residual, y);
+}
+
+void dfoi_linear_tangent(const dfoi_linear *linear, const dfo_run *run, const dfo_real *dx, const dfo_real *mask,
+                         const dfo_real *add, dfo_real *dy)
+{
+    /* dfoi_gemm_back multiplies by whatever was packed: W here.  */
+    dfoi_gemm_back(linear->in, linear->out, run->derived + linear->packed, dx, mask, add, dy);
+}
+
+void dfoi_linear_backward(const dfoi_linear *linear, const dfo_run *run, const dfo_real *gy, const dfo_real *mask,
+                          const dfo_real *add, dfo_real *gx)
+{
+    dfoi_gemm_back(linear->out, linear->in, run->derived + linear->packed_t, gy, mask, add, gx);
+}
+
+size_t dfoi_linear_scratch(const dfoi_linear *linear)
+{
+    return dfo_arena_size(dfoi_gemm_grad_scratch(linear->out, linear->in));
+}
+
+void dfoi_linear_grads(const dfoi_linear *linear, const dfo_run *run, const dfo_real *gy, const dfo_real *x,
+                       int bias, dfo_real *scratch)
+{
+    if (run->grads)
+        dfoi_gemm_grad(linear->out, linear->in, gy, x, dfo_run_grads(run, linear->w), linear->in,
+                       bias ? dfo_run_grads(run, linear->b) : NULL, scratch);
+}
+
+void dfoi_parts_to_panel(const dfo_net *net, const dfo_cond *in, size_t n, int zero_tail, dfo_real *panel)
+{
+    for (size_t p = 0; p < net->parts; p++) {
+        size_t d = dfo_shape_size(net->part[p]);
+        const dfo_batch *rows = &in->part[p].rows;
+        if (d && rows->x)
+            dfoi_to_panel(n, d, rows->x, rows->ld, NULL, zero_tail, panel);
+        else
+            memset(panel, 0, d * DFO_PANEL * sizeof *panel);
+        panel += d * DFO_PANEL;
+    }
+}
+
+void dfoi_parts_add(const dfo_net *net, const dfo_real *panel, size_t n, dfo_cond *to)
+{
+    for (size_t p = 0; to && p < net->parts; p++) {
+        size_t d = dfo_shape_size(net->part[p]);
+        const dfo_batch *rows = &to->part[p].rows;
+        if (d && rows->x)
+            dfoi_from_panel_add(n, d, panel, NULL, rows->x, rows->ld);
+        panel += d * DFO_PANEL;
+    }
+}
+
+int dfoi_parts_wanted(const dfo_net *net, const dfo_cond *to)
+{
+    for (size_t p = 0; to && p < net->parts; p++)
+        if (to->part[p].rows.x && dfo_shape_size(net->part[p]))
+            return 1;
+    return 0;
+}

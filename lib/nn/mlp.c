@@ -1,0 +1,295 @@
+/* Multilayer perceptron: linear, activation (and dropout), ..., linear.
+ *
+ *   {"type":"mlp", "hidden":[128,128], or "hidden":128 and "layers":2, "activation":"relu",
+ *    "dropout":0, "last_init":0}
+ *
+ * h_0 = the input parts side by side, h_l = dropout(act(W_l-1 h_l-1 + b_l-1)), out = W_L h_L + b_L.
+ * Weights w0, b0, w1, b1, ... as PyTorch's Linear (out, in), drawn as there from +-1/sqrt(in); a net made
+ * with zero_last starts its last layer at zero, or in +-last_init.  */
+#include <stdio.h>
+
+#include "base/ctx_impl.h"
+#include "base/json_impl.h"
+#include "math/kern_impl.h"
+#include "nn/config_impl.h"
+#include "nn/dense_impl.h"
+#include "nn/net_impl.h"
+#include "nn/unit_impl.h"
+
+#define MAX_LAYERS 64
+
+struct settings {
+    size_t layers, hidden[MAX_LAYERS];
+    dfoi_act act;
+    double dropout, last_init;
+};
+
+struct mlp {
+    struct settings settings;
+    size_t layers;               /* hidden ones */
+    size_t derived;
+    size_t keep;                 /* reals that forward keeps */
+    size_t widest;               /* of input and hidden layers */
+    size_t scratch_grad;
+    dfoi_linear linear[MAX_LAYERS + 1];
+    dfoi_unit unit[MAX_LAYERS];
+    size_t at[MAX_LAYERS];       /* where a unit keeps things: offset in acts */
+};
+
+static dfo_status read_settings(dfo_ctx *ctx, const json_t *config, struct settings *s)
+{
+    static const char *const keys[] = {"type", "hidden", "layers", "activation", "dropout", "last_init", NULL};
+    const json_t *hidden = json_object_get(config, "hidden");
+    size_t repeat = 2;
+    *s = (struct settings){.layers = 1, .hidden = {128}};
+    DFO_TRY(dfoi_json_keys(ctx, config, keys));
+    if (hidden)
+        DFO_TRY(dfoi_json_sizes(ctx, config, "hidden", 1, DFOI_NET_WIDEST, MAX_LAYERS, s->hidden, &s->layers));
+    if (json_is_array(hidden)) {
+        if (json_object_get(config, "layers"))
+            return dfoi_fail(ctx, DFO_EARG, "layers: goes with a single number hidden, not with a list");
+    } else {
+        DFO_TRY(dfoi_json_size(ctx, config, "layers", 2, 0, MAX_LAYERS, &repeat));
+        for (size_t i = 1; i < repeat; i++)
+            s->hidden[i] = s->hidden[0];
+        s->layers = repeat;
+    }
+    DFO_TRY(dfoi_config_activation(ctx, config, &s->act));
+    DFO_TRY(dfoi_json_real(ctx, config, "dropout", 0, 0, DFOI_DROPOUT_MAX, &s->dropout));
+    return dfoi_json_real(ctx, config, "last_init", 0, 0, 1, &s->last_init);
+}
+
+static dfo_status check(dfo_ctx *ctx, const json_t *config)
+{
+    struct settings s;
+    return read_settings(ctx, config, &s);
+}
+
+static dfo_status build_layers(dfo_build *build, const dfo_net *net, int zero_last, struct mlp *m)
+{
+    size_t in = net->in;
+    m->widest = in;
+    for (size_t l = 0; l <= m->layers; l++) {
+        char w[16], b[16];
+        int last = l == m->layers;
+        size_t out = last ? net->out : m->settings.hidden[l];
+        snprintf(w, sizeof w, "w%zu", l);
+        snprintf(b, sizeof b, "b%zu", l);
+        DFO_TRY(dfoi_linear_new(build, w, b, in, out, last && zero_last ? m->settings.last_init : -1, &m->derived,
+                                &m->linear[l]));
+        size_t scratch = dfoi_linear_scratch(&m->linear[l]);
+        m->scratch_grad = scratch > m->scratch_grad ? scratch : m->scratch_grad;
+        if (last)
+            break;
+        m->unit[l] = (dfoi_unit){.width = out, .act = m->settings.act, .drop = dfoi_unit_drop(m->settings.dropout),
+                                 .stream = dfoi_unit_stream(m->linear[l].b)};
+        m->at[l] = m->keep;
+        m->keep += dfoi_unit_keep(&m->unit[l]);
+        m->widest = out > m->widest ? out : m->widest;
+        in = out;
+    }
+    return DFO_OK;
+}
+
+static dfo_status create(dfo_build *build, const json_t *config, int zero_last, dfo_net *net)
+{
+    struct mlp *m;
+    DFO_TRY(dfoi_alloc(build->ctx, 1, sizeof *m, &m));
+    net->state = m;
+    DFO_TRY(read_settings(build->ctx, config, &m->settings));
+    m->layers = m->settings.layers;
+    return build_layers(build, net, zero_last, m);
+}
+
+static dfo_status describe(const dfo_net *net, json_t *to)
+{
+    const struct mlp *m = net->state;
+    const struct settings *s = &m->settings;
+    DFO_TRY(dfoi_config_set_sizes(net->ctx, to, "hidden", s->layers, s->hidden));
+    DFO_TRY(dfoi_json_set(net->ctx, to, "activation", json_string(dfoi_act_name(s->act))));
+    DFO_TRY(dfoi_json_set(net->ctx, to, "dropout", json_real(s->dropout)));
+    return dfoi_json_set(net->ctx, to, "last_init", json_real(s->last_init));
+}
+
+static void release(dfo_net *net)
+{
+    dfoi_free(net->ctx, net->state);
+}
+
+static size_t panel(const struct mlp *m)
+{
+    return m->widest * DFO_PANEL;
+}
+
+/* Panels: values and tangents, two each, mask, d1, d2; and the weight gradients' scratch.  */
+static size_t scratch(const dfo_net *net, size_t rows)
+{
+    const struct mlp *m = net->state;
+    (void)rows;
+    return dfo_arena_size(8 * panel(m) + m->scratch_grad);
+}
+
+static size_t acts(const dfo_net *net, size_t rows)
+{
+    const struct mlp *m = net->state;
+    (void)rows;
+    return m->keep;
+}
+
+static size_t derived(const dfo_net *net)
+{
+    const struct mlp *m = net->state;
+    return m->derived;
+}
+
+static dfo_status prepare(const dfo_net *net, dfo_run *run, dfo_real *to)
+{
+    const struct mlp *m = net->state;
+    dfoi_linear_prepare(run, m->layers + 1, m->linear, to);
+    return DFO_OK;
+}
+
+/* Takes `panels` panels and the scratch of gradients behind them.  */
+static dfo_status take(const struct mlp *m, dfo_run *run, size_t panels, dfo_real **memory)
+{
+    *memory = dfo_arena_take(run, panels * panel(m) + m->scratch_grad);
+    return *memory ? DFO_OK : dfo_run_fail(run, DFO_EMEM, (size_t)-1, "mlp net: the arena is too small");
+}
+
+/* Two panels in turn; with acts, units write into what is kept instead.  */
+static dfo_status forward(const dfo_net *net, dfo_run *run, const dfo_cond *in, dfo_block out, dfo_real *keep)
+{
+    const struct mlp *m = net->state;
+    dfo_real *memory;
+    DFO_TRY(take(m, run, 3, &memory));
+    const dfo_real *h = memory;
+    dfo_real *turn[2] = {memory + panel(m), memory};
+    dfoi_parts_to_panel(net, in, out.n, 0, memory);
+    for (size_t l = 0; l < m->layers; l++) {
+        const dfoi_unit *unit = &m->unit[l];
+        dfoi_unit_room room = {.h = turn[l % 2], .mask = memory + 2 * panel(m)};
+        dfo_real *kept = keep ? keep + m->at[l] : NULL;
+        dfo_real *x = dfoi_unit_target(unit, &room, kept);
+        int fused = dfoi_unit_fused(unit);
+        dfoi_linear_forward(&m->linear[l], run, h, fused ? unit->act : DFOI_ACT_NONE, NULL, x);
+        h = dfoi_unit_forward(unit, run, out.n, x, fused, &room, kept);
+    }
+    dfoi_linear_forward(&m->linear[m->layers], run, h, DFOI_ACT_NONE, NULL, out.x);
+    return DFO_OK;
+}
+
+static dfo_status backward(const dfo_net *net, dfo_run *run, const dfo_cond *in, dfo_block gout, dfo_cond *gin,
+                           const dfo_real *keep)
+{
+    const struct mlp *m = net->state;
+    dfo_real *memory;
+    DFO_TRY(take(m, run, 4, &memory));
+    dfo_real *turn[2] = {memory, memory + panel(m)}, *g = gout.x;
+    dfoi_unit_room room = {.h = memory + 2 * panel(m), .mask = memory + 3 * panel(m)};
+    dfo_real *gradient_scratch = memory + 4 * panel(m);
+    for (size_t l = m->layers; l > 0; l--) {
+        const dfoi_unit *unit = &m->unit[l - 1];
+        const dfo_real *kept = keep + m->at[l - 1];
+        const dfo_real *h = dfoi_unit_output(unit, run, gout.n, &room, kept);
+        const dfo_real *gate = dfoi_unit_gate(unit, run, kept, 0);
+        dfoi_linear_grads(&m->linear[l], run, g, h, 1, gradient_scratch);
+        dfoi_linear_backward(&m->linear[l], run, g, gate, NULL, turn[l % 2]);
+        g = turn[l % 2];
+        dfoi_unit_backward(unit, run, &room, gate != NULL, kept, g);
+    }
+    if (run->grads) {
+        dfoi_parts_to_panel(net, in, gout.n, 0, room.h);
+        dfoi_linear_grads(&m->linear[0], run, g, room.h, 1, gradient_scratch);
+    }
+    if (dfoi_parts_wanted(net, gin)) {
+        dfoi_linear_backward(&m->linear[0], run, g, NULL, NULL, room.h);
+        dfoi_parts_add(net, room.h, gout.n, gin);
+    }
+    return DFO_OK;
+}
+
+static dfo_status jvp(const dfo_net *net, dfo_run *run, const dfo_cond *in, const dfo_cond *din, dfo_block out,
+                      dfo_block dout, dfo_real *keep)
+{
+    const struct mlp *m = net->state;
+    dfo_real *memory;
+    DFO_TRY(take(m, run, 6, &memory));
+    dfoi_pair h = {memory, memory + panel(m)};
+    dfoi_pair turn[2] = {{memory + 2 * panel(m), memory + 3 * panel(m)}, h};
+    dfoi_parts_to_panel(net, in, out.n, 0, h.x);
+    dfoi_parts_to_panel(net, din, out.n, 0, h.dx);
+    for (size_t l = 0; l < m->layers; l++) {
+        const dfoi_unit *unit = &m->unit[l];
+        dfoi_unit_room room = {.h = turn[l % 2].x, .dh = turn[l % 2].dx, .mask = memory + 4 * panel(m),
+                               .d1 = memory + 5 * panel(m)};
+        dfo_real *kept = keep ? keep + 2 * m->at[l] : NULL;
+        dfoi_pair x = dfoi_unit_jvp_target(unit, &room, kept);
+        int fused = dfoi_unit_fused(unit);
+        dfoi_linear_forward(&m->linear[l], run, h.x, fused ? unit->act : DFOI_ACT_NONE, NULL, x.x);
+        dfoi_linear_tangent(&m->linear[l], run, h.dx, fused && unit->act == DFOI_ACT_RELU ? x.x : NULL, NULL, x.dx);
+        h = dfoi_unit_jvp(unit, run, out.n, x, fused, &room, kept);
+    }
+    dfoi_linear_forward(&m->linear[m->layers], run, h.x, DFOI_ACT_NONE, NULL, out.x);
+    dfoi_linear_tangent(&m->linear[m->layers], run, h.dx, NULL, NULL, dout.x);
+    return DFO_OK;
+}
+
+static dfo_status jvp_backward(const dfo_net *net, dfo_run *run, const dfo_cond *in, const dfo_cond *din,
+                               dfo_block gout, dfo_block gdout, dfo_cond *gin, dfo_cond *gdin,
+                               const dfo_real *keep)
+{
+    const struct mlp *m = net->state;
+    dfo_real *memory;
+    DFO_TRY(take(m, run, 8, &memory));
+    size_t size = panel(m);
+    dfoi_pair turn[2] = {{memory, memory + size}, {memory + 2 * size, memory + 3 * size}};
+    dfoi_pair g = {gout.x, gdout.x};
+    dfoi_unit_room room = {.h = memory + 4 * size, .dh = memory + 5 * size, .mask = memory + 6 * size,
+                           .d1 = memory + 4 * size, .d2 = memory + 5 * size};
+    dfo_real *gradient_scratch = memory + 8 * size;
+    for (size_t l = m->layers; l > 0; l--) {
+        const dfoi_unit *unit = &m->unit[l - 1];
+        const dfoi_linear *linear = &m->linear[l];
+        const dfo_real *kept = keep + 2 * m->at[l - 1];
+        dfoi_pair next = turn[l % 2], h = dfoi_unit_jvp_output(unit, run, gout.n, &room, kept);
+        const dfo_real *gate = dfoi_unit_gate(unit, run, kept, 1);
+        dfoi_linear_grads(linear, run, g.x, h.x, 1, gradient_scratch);
+        dfoi_linear_grads(linear, run, g.dx, h.dx, 0, gradient_scratch);
+        dfoi_linear_backward(linear, run, g.x, gate, NULL, next.x);
+        dfoi_linear_backward(linear, run, g.dx, gate, NULL, next.dx);
+        g = next;
+        dfoi_unit_jvp_backward(unit, run, &room, gate != NULL, kept, g.x, g.dx);
+    }
+    if (run->grads) {
+        dfoi_parts_to_panel(net, in, gout.n, 0, room.h);
+        dfoi_parts_to_panel(net, din, gout.n, 0, room.dh);
+        dfoi_linear_grads(&m->linear[0], run, g.x, room.h, 1, gradient_scratch);
+        dfoi_linear_grads(&m->linear[0], run, g.dx, room.dh, 0, gradient_scratch);
+    }
+    if (dfoi_parts_wanted(net, gin)) {
+        dfoi_linear_backward(&m->linear[0], run, g.x, NULL, NULL, room.h);
+        dfoi_parts_add(net, room.h, gout.n, gin);
+    }
+    if (dfoi_parts_wanted(net, gdin)) {
+        dfoi_linear_backward(&m->linear[0], run, g.dx, NULL, NULL, room.h);
+        dfoi_parts_add(net, room.h, gout.n, gdin);
+    }
+    return DFO_OK;
+}
+
+static const struct dfo_net_ops ops = {
+    .type = "mlp",
+    .layout = DFO_FEATURES,
+    .scratch = scratch,
+    .acts = acts,
+    .derived = derived,
+    .prepare = prepare,
+    .forward = forward,
+    .backward = backward,
+    .jvp = jvp,
+    .jvp_backward = jvp_backward,
+    .describe = describe,
+    .free = release,
+};
+
+const struct dfoi_net_type dfoi_net_mlp = {&ops, check, create};

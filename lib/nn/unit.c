@@ -1,0 +1,152 @@
+/* A unit between two linear layers, h = dropout(act(norm(x))): forward and backward.
+ *
+ * Dropout (inverted, Srivastava et al. 2014): h = y m / (1 - p), m ~ Bernoulli(1 - p), in training only.  The
+ * mask is never kept: it is a function of (seed, step, absolute row, unit, feature), drawn again in
+ * backward.  p is a multiple of 2^-16, so that one Philox block serves eight features.  */
+#include <string.h>
+
+#include "math/kern_impl.h"
+#include "nn/unit_impl.h"
+
+unsigned dfoi_unit_drop(double p)
+{
+    return (unsigned)(p * 65536.0 + 0.5);
+}
+
+uint32_t dfoi_unit_stream(size_t offset)
+{
+    return (uint32_t)(offset / 8);       /* one block of draws for eight features */
+}
+
+int dfoi_unit_dropping(const dfoi_unit *unit, const dfo_run *run)
+{
+    return unit->drop && run->mode == DFO_TRAIN;
+}
+
+int dfoi_unit_fused(const dfoi_unit *unit)
+{
+    return !unit->norm &&
+           (unit->act == DFOI_ACT_NONE || unit->act == DFOI_ACT_RELU || unit->act == DFOI_ACT_LEAKY_RELU);
+}
+
+/* Where things lie in what forward keeps: [normalised x, 1/std (64)] [a] y.  */
+struct kept {
+    dfo_real *normal, *inverse_std, *a, *y;
+};
+
+static size_t panel(const dfoi_unit *unit)
+{
+    return unit->width * DFO_PANEL;
+}
+
+static struct kept kept(const dfoi_unit *unit, const dfo_real *keep)
+{
+    struct kept k = {0};
+    dfo_real *at = (dfo_real *)keep;
+    if (unit->norm) {
+        k.normal = at;
+        k.inverse_std = at + panel(unit);
+        at += panel(unit) + DFO_PANEL;
+    }
+    if (!dfoi_act_from_output(unit->act)) {
+        k.a = at;
+        at += panel(unit);
+    }
+    k.y = at;
+    return k;
+}
+
+size_t dfoi_unit_keep(const dfoi_unit *unit)
+{
+    size_t panels = 1 + (size_t)!dfoi_act_from_output(unit->act);
+    return panels * panel(unit) + (unit->norm ? panel(unit) + DFO_PANEL : 0);
+}
+
+dfo_real *dfoi_unit_target(const dfoi_unit *unit, const dfoi_unit_room *room, dfo_real *keep)
+{
+    if (!keep)
+        return room->h;
+    struct kept k = kept(unit, keep);
+    return k.a ? k.a : k.y;
+}
+
+void dfoi_unit_mask(const dfoi_unit *unit, const dfo_run *run, size_t n, dfo_real *mask)
+{
+    const dfo_real scale = (dfo_real)(65536.0 / (65536.0 - unit->drop));
+    dfo_key key = run->key;
+    key.purpose = DFO_FOR_DROPOUT;
+    for (size_t i = 0; i < n; i++, key.row++) {
+        for (size_t j = 0; j < unit->width; j += 8) {
+            uint32_t word[4];
+            size_t m = unit->width - j < 8 ? unit->width - j : 8;
+            dfo_philox(key, unit->stream + (uint32_t)(j / 8), word);
+            for (size_t q = 0; q < m; q++) {
+                uint32_t draw = q % 2 ? word[q / 2] >> 16 : word[q / 2] & 0xffff;
+                mask[(j + q) * DFO_PANEL + i] = draw < unit->drop ? 0 : scale;
+            }
+        }
+    }
+    for (size_t j = 0; j < unit->width && n < DFO_PANEL; j++)
+        memset(mask + j * DFO_PANEL + n, 0, (DFO_PANEL - n) * sizeof *mask);
+}
+
+void dfoi_unit_multiply(size_t n, const dfo_real *x, const dfo_real *y, dfo_real *to)
+{
+    for (size_t i = 0; i < n; i++)
+        to[i] = x[i] * y[i];
+}
+
+const dfo_real *dfoi_unit_forward(const dfoi_unit *unit, const dfo_run *run, size_t n, const dfo_real *x,
+                                  int done, const dfoi_unit_room *room, dfo_real *keep)
+{
+    struct kept k = {0};
+    if (keep)
+        k = kept(unit, keep);
+    dfo_real *y = keep ? k.y : room->h;
+    if (unit->norm) {
+        dfo_real *a = dfoi_unit_target(unit, room, keep);
+        dfoi_norm_forward(unit, run, x, a, k.normal, k.inverse_std);
+        x = a;
+    } else if (k.a && x != k.a) {
+        memcpy(k.a, x, panel(unit) * sizeof *x);
+    }
+    if (!done)
+        dfoi_vact(unit->act, panel(unit), x, y);
+    if (!dfoi_unit_dropping(unit, run))
+        return y;
+    dfoi_unit_mask(unit, run, n, room->mask);
+    dfoi_unit_multiply(panel(unit), y, room->mask, room->h);
+    return room->h;
+}
+
+const dfo_real *dfoi_unit_output(const dfoi_unit *unit, const dfo_run *run, size_t n, const dfoi_unit_room *room,
+                                 const dfo_real *keep)
+{
+    struct kept k = kept(unit, keep);
+    if (!dfoi_unit_dropping(unit, run))
+        return k.y;
+    dfoi_unit_mask(unit, run, n, room->mask);
+    dfoi_unit_multiply(panel(unit), k.y, room->mask, room->h);
+    return room->h;
+}
+
+const dfo_real *dfoi_unit_gate(const dfoi_unit *unit, const dfo_run *run, const dfo_real *keep, int tangents)
+{
+    if (unit->act != DFOI_ACT_RELU || dfoi_unit_dropping(unit, run))
+        return NULL;
+    if (tangents)
+        return dfoi_unit_jvp_target(unit, NULL, (dfo_real *)keep).x;
+    return kept(unit, keep).y;
+}
+
+void dfoi_unit_backward(const dfoi_unit *unit, const dfo_run *run, const dfoi_unit_room *room, int gated,
+                        const dfo_real *keep, dfo_real *g)
+{
+    struct kept k = kept(unit, keep);
+    if (dfoi_unit_dropping(unit, run))
+        dfoi_unit_multiply(panel(unit), g, room->mask, g);
+    if (!gated)
+        dfoi_vdact(unit->act, panel(unit), k.a, k.y, g);
+    if (unit->norm)
+        dfoi_norm_backward(unit, run, k.normal, k.inverse_std, g);
+}
