@@ -155,7 +155,7 @@ dfo_status dfoi_json_reals(dfo_ctx *ctx, const json_t *object, const char *key, 
     if (!v)
         return DFO_OK;
     if (!json_is_array(v)) {
-        double x;
+        double x = 0;
         DFO_TRY(one_real(ctx, v, key, -HUGE_VAL, HUGE_VAL, &x));
         for (size_t i = 0; i < n; i++)
             out[i] = x;
