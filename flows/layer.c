@@ -31,11 +31,6 @@ size_t dfoi_doubles_size(size_t n)
     return dfo_arena_size(n * (sizeof(double) / sizeof(dfo_real)));
 }
 
-double *dfoi_take_doubles(dfo_run *run, size_t n)
-{
-    return (double *)(void *)dfo_arena_take(run, n * (sizeof(double) / sizeof(dfo_real)));
-}
-
 void dfoi_column_moments(dfo_batch x, size_t first, size_t count, double *mean, double *std)
 {
     double n = (double)x.n * (double)count, sum = 0, squares = 0;

@@ -24,7 +24,7 @@ dfo_status dfoi_layer_child(const dfo_build *parent, json_t *config, const char 
 dfo_status dfoi_layer_json(const dfo_bijector *bij, json_t **out);
 
 /* Scratch for n doubles (a log-det, say), from the arena; counted with dfoi_doubles_size.  */
-double *dfoi_take_doubles(dfo_run *run, size_t n);
+double *dfoi_take_doubles(dfo_run *run, size_t n);      /* in dist/param.c */
 size_t dfoi_doubles_size(size_t n);
 
 /* The mean and standard deviation of column j over all rows (of channel c over rows and pixels).  */
