@@ -17,3 +17,7 @@ include tests/checks.mk
 REFERENCE = tests/reference.c
 noinst_HEADERS += tests/reference.h
 EXTRA_DIST += tests/reference
+
+# A dfo_run without a plan: add $(TESTRUN) to the sources of a test that wants one.
+TESTRUN = tests/testrun.c
+noinst_HEADERS += tests/testrun.h
