@@ -1,4 +1,5 @@
 #!/bin/sh
+# shellcheck disable=SC2086
 # names.sh public|private HEADER...: prints "#define dfo_x dfod_x" for what the headers of twice-compiled
 # sources declare (those that include real.h or real_impl.h); names that other headers declare stay.
 kind=$1; shift

@@ -20,3 +20,10 @@ tests_blascore_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_blascore_LDADD = $(OPENBLAS_LIBS)
 AM_TESTS_ENVIRONMENT = . $(srcdir)/tests/env.sh;
 EXTRA_DIST += tests/env.sh
+
+# The house rules, see the script.
+TESTS += tests/lint.sh
+EXTRA_DIST += tests/lint.sh
+lint:
+	@top_srcdir=$(abs_srcdir) top_builddir=$(abs_builddir) $(SHELL) $(srcdir)/tests/lint.sh
+.PHONY: lint

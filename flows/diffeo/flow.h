@@ -21,10 +21,13 @@ void dfo_flow_free(dfo_flow *flow);
 
 size_t dfo_flow_features(const dfo_flow *flow);             /* d */
 size_t dfo_flow_context(const dfo_flow *flow);              /* features of the condition, 0: none */
+
+/* The parts, owned by the flow (the store is the one it was built into).  */
 const dfo_bijector *dfo_flow_bijector(const dfo_flow *flow);
 dfo_bijector *dfo_flow_bijector_mutable(dfo_flow *flow);
 const dfo_dist *dfo_flow_base(const dfo_flow *flow);
 dfo_store *dfo_flow_store(const dfo_flow *flow);
+
 /* Rows that a worker takes at a time: a power of two that depends on the architecture alone, so that a
  * row's bits do not depend on how rows are batched.  */
 size_t dfo_flow_block(const dfo_flow *flow);

@@ -42,9 +42,13 @@ struct dfo_dist {
 /* Makes a density from {"type":"normal", …} over rows of build->shape.  */
 dfo_status dfo_dist_new(dfo_build *build, struct json_t *config, dfo_dist **out);
 void dfo_dist_free(dfo_dist *dist);
+
+/* The registered types: i < dfo_dist_types().  */
 size_t dfo_dist_types(void);
 const char *dfo_dist_type(size_t i);
 
+/* The operations of struct dfo_dist_ops above, after a check of shapes (DFO_ESHAPE: nothing was written); an
+ * ability the density lacks is DFO_EUNSUP with its name.  The arena mark is put back.  */
 size_t dfo_dist_scratch(const dfo_dist *dist, size_t rows);
 size_t dfo_dist_derived(const dfo_dist *dist);
 dfo_status dfo_dist_prepare(const dfo_dist *dist, dfo_run *run, dfo_real *derived);

@@ -47,6 +47,7 @@ struct dfo_loss {
     void      *state;
 };
 
+/* Frees a loss through its ops; NULL is fine.  */
 void dfo_loss_free(dfo_loss *loss);
 
 #ifdef __cplusplus

@@ -48,6 +48,7 @@ dfo_status dfo_source_split(dfo_ctx *ctx, dfo_source *of, double fraction, uint6
                             dfo_source **out);
 void dfo_source_free(dfo_source *source);
 
+/* What a source holds, and the name it was opened by (owned by the source).  */
 void dfo_source_describe(const dfo_source *source, dfo_source_info *info);
 const char *dfo_source_name(const dfo_source *source);
 /* Column j's name, or NULL where the file has none.  */

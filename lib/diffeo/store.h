@@ -22,6 +22,7 @@ typedef struct dfo_entry {
     int    buffer;            /* 0: weights, 1: buffers */
 } dfo_entry;
 
+/* An empty store in ctx, freed by dfo_store_free (NULL is fine).  DFO_EMEM.  */
 dfo_status dfo_store_new(dfo_ctx *ctx, dfo_store **out);
 void dfo_store_free(dfo_store *store);
 
@@ -32,12 +33,17 @@ dfo_status dfo_store_add(dfo_store *store, const char *name, size_t ndim, const 
 dfo_status dfo_store_add_buffer(dfo_store *store, const char *name, size_t ndim,
                                 const size_t *shape, size_t *offset);
 
-size_t dfo_store_weights_size(const dfo_store *store);    /* reals, padding included */
+/* Sizes in reals: the blocks with their padding; the number of weights without.  */
+size_t dfo_store_weights_size(const dfo_store *store);
 size_t dfo_store_buffers_size(const dfo_store *store);
-size_t dfo_store_parameters(const dfo_store *store);      /* number of weights, padding not counted */
+size_t dfo_store_parameters(const dfo_store *store);
+
+/* The blocks themselves, 64-byte aligned, owned by the store; NULL while nothing was added.  Whoever
+ * writes weights calls dfo_store_touch afterwards.  */
 dfo_real *dfo_store_weights(dfo_store *store);
 dfo_real *dfo_store_buffers(dfo_store *store);
 
+/* The arrays in the order in which they were added: i < dfo_store_entries.  */
 size_t dfo_store_entries(const dfo_store *store);
 const dfo_entry *dfo_store_entry(const dfo_store *store, size_t i);
 /* The entry of that name, or NULL.  */
