@@ -62,17 +62,27 @@ void dfoi_affine_inverse_backward(const dfoi_affine *how, size_t nb, size_t m, c
 
 /* Rational-quadratic splines (Durkan et al. 2019), layout of parameters per feature f and value i:
  * par[(f*P + p)*m + i], P = 3K-1 (linear tails) or 3K (circular): K raw widths, K raw heights, then
- * raw slopes.  scale multiplies raw widths and heights first (1, or 1/sqrt(hidden)).  */
+ * raw slopes: of inner knots 1..K-1 (linear), of knots 0..K-1, knot K being knot 0 (circular).  scale
+ * multiplies raw widths and heights first (1, or 1/sqrt(hidden)).  1 <= bins <= DFOI_SPLINE_MAX_BINS;
+ * min_width and min_height at least 1e-4, bins times either below 1; min_derivative >= 0; bound > 0:
+ * the caller checks.  The box is [-bound, bound].  Linear tails: a value outside passes unchanged,
+ * log-derivative 0.  Circular: a value outside is first wrapped into the box (so that backward gives
+ * back the wrapped x), log-derivative that of the wrapped value.  Infinite or NaN values and parameters
+ * come out as infinity or NaN in that element alone; the inverse never fails.  */
+#define DFOI_SPLINE_MAX_BINS 256
 typedef struct dfoi_spline {
     size_t bins;
     int circular;
     dfo_real bound, min_width, min_height, min_derivative, scale;
 } dfoi_spline;
-size_t dfoi_spline_params(const dfoi_spline *how);
+size_t dfoi_spline_params(const dfoi_spline *how);                     /* P */
+/* x (nb*m) in place; ld[i] += the log-derivatives of value i over the features (m values).  */
 void dfoi_spline_forward(const dfoi_spline *how, size_t nb, size_t m, const dfo_real *par, dfo_real *x, dfo_real *ld);
 void dfoi_spline_inverse(const dfoi_spline *how, size_t nb, size_t m, const dfo_real *par, dfo_real *z, dfo_real *ld);
+/* z -> x in place, gz -> gx in place, gpar (nb*P*m, may not overlap par) written; gld (m) = dL/dlogdet.  */
 void dfoi_spline_backward(const dfoi_spline *how, size_t nb, size_t m, const dfo_real *par, dfo_real *z, dfo_real *gz,
                           const dfo_real *gld, dfo_real *gpar);
+/* The other direction: x -> z, gx -> gz; gld belongs to the inverse's logdet, the negative of forward's.  */
 void dfoi_spline_inverse_backward(const dfoi_spline *how, size_t nb, size_t m, const dfo_real *par, dfo_real *x,
                                   dfo_real *gx, const dfo_real *gld, dfo_real *gpar);
 

@@ -3,15 +3,18 @@ noinst_HEADERS += \
     lib/math/kern_impl.h \
     lib/math/kern_table.h \
     lib/math/isa_impl.h \
-    lib/math/fun_impl.h
+    lib/math/fun_impl.h \
+    lib/math/spline_impl.h
 LIB_REAL += \
     lib/math/dispatch.c \
-    lib/math/rng.c
+    lib/math/rng.c \
+    lib/math/spline.c
 LIB_KERN += \
     lib/math/kern.c \
     lib/math/kern_act.c \
     lib/math/kern_step.c \
     lib/math/kern_draw.c \
-    lib/math/panel_kern.c
+    lib/math/panel_kern.c \
+    lib/math/spline_kern.c
 LIB_GEMM += \
     lib/math/gemm_kern.c
