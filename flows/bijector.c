@@ -4,6 +4,7 @@
 
 #include <diffeo/bijector.h>
 #include "base/ctx_impl.h"
+#include "math/kern_impl.h"
 
 size_t dfo_bijector_scratch(const dfo_bijector *bij, size_t rows)
 {
@@ -13,7 +14,7 @@ size_t dfo_bijector_scratch(const dfo_bijector *bij, size_t rows)
 /* What the dispatcher keeps for layers whose backward wants the input.  */
 static size_t input_size(const dfo_bijector *bij, size_t rows)
 {
-    return bij->ops->caps & DFO_NEEDS_INPUT ? dfo_arena_size(rows * bij->d) : 0;
+    return bij->caps & DFO_NEEDS_INPUT ? dfo_arena_size(rows * bij->d) : 0;
 }
 
 size_t dfo_bijector_saved(const dfo_bijector *bij, size_t rows, const dfo_run *how)
@@ -52,16 +53,23 @@ static dfo_status absent(const dfo_bijector *bij, dfo_run *run, const char *what
 
 static dfo_status shapes(const dfo_bijector *bij, dfo_run *run, dfo_batch x, const dfo_cond *cond)
 {
-    if (x.d != bij->d)
+    size_t parts = cond ? cond->n : 0;
+    if (x.d != bij->d || x.ld < x.d)
         return dfo_run_fail(run, DFO_ESHAPE, (size_t)-1, "%s: expected %zu features, got %zu", bij->ops->type,
                             bij->d, x.d);
-    if (dfo_cond_features(cond) != bij->cond_d)
-        return dfo_run_fail(run, DFO_ESHAPE, (size_t)-1, "%s: expected %zu context features, got %zu",
-                            bij->ops->type, bij->cond_d, dfo_cond_features(cond));
-    for (size_t p = 0; cond && p < cond->n; p++)
-        if (cond->part[p].rows.n != x.n)
+    if (parts != bij->conds)
+        return dfo_run_fail(run, DFO_ESHAPE, (size_t)-1, "%s: expected a context of %zu parts, got %zu",
+                            bij->ops->type, bij->conds, parts);
+    for (size_t p = 0; p < parts; p++) {
+        dfo_batch rows = cond->part[p].rows;
+        size_t d = dfo_shape_size(bij->cond[p]);
+        if (rows.d != d || rows.ld < d)
+            return dfo_run_fail(run, DFO_ESHAPE, (size_t)-1, "%s: expected %zu context features, got %zu",
+                                bij->ops->type, d, rows.d);
+        if (rows.n != x.n)
             return dfo_run_fail(run, DFO_ESHAPE, (size_t)-1, "%s: %zu rows but %zu rows of context",
-                                bij->ops->type, x.n, cond->part[p].rows.n);
+                                bij->ops->type, x.n, rows.n);
+    }
     return DFO_OK;
 }
 
@@ -83,7 +91,7 @@ dfo_status dfo_bijector_forward(const dfo_bijector *bij, dfo_run *run, dfo_batch
     DFO_TRY(shapes(bij, run, x, cond));
     if (x.n == 0)
         return DFO_OK;
-    if (run->saved && bij->ops->caps & DFO_NEEDS_INPUT)
+    if (run->saved && bij->caps & DFO_NEEDS_INPUT)
         for (size_t i = 0; i < x.n; i++)
             memcpy(run->saved + i * x.d, dfo_row(x, i), x.d * sizeof(dfo_real));
     size_t mark = run->arena_used;
@@ -152,6 +160,10 @@ dfo_status dfo_bijector_init(dfo_bijector *bij, dfo_run *run, dfo_batch x, const
     DFO_TRY(shapes(bij, run, x, cond));
     if (x.n == 0)
         return dfo_run_fail(run, DFO_ESHAPE, (size_t)-1, "%s: no rows to initialise from", bij->ops->type);
+    for (size_t i = 0; i < x.n; i++)       /* else the weights would not be numbers either */
+        if (!dfoi_all_finite(x.d, dfo_row(x, i)))
+            return dfo_run_fail(run, DFO_ENUM, i, "%s: row %llu: not finite", bij->ops->type,
+                                (unsigned long long)(run->key.row + i));
     size_t mark = run->arena_used;
     dfo_status status = bij->ops->init(bij, run, x, cond);
     run->arena_used = mark;

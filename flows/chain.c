@@ -378,6 +378,7 @@ dfo_status dfoi_chain_create(dfo_build *build, json_t *config, dfo_bijector *bij
         char name[24];
         snprintf(name, sizeof name, "%zu", i);
         DFO_TRY(dfoi_layer_child(build, json_array_get(list, i), name, &c->layer[i]));
+        dfoi_layer_join(bij, c->layer[i]);
         c->derived[i] = c->derived_size;
         c->gderived[i] = c->gderived_size;
         c->derived_size += dfo_arena_size(dfo_bijector_derived(c->layer[i]));
@@ -389,7 +390,7 @@ dfo_status dfoi_chain_create(dfo_build *build, json_t *config, dfo_bijector *bij
 
 const struct dfo_bijector_ops dfoi_chain_ops = {
     .type = "chain",
-    .caps = DFO_CLOSED_INVERSE,
+    .caps = DFO_CLOSED_INVERSE | DFO_VOLUME_PRESERVING,
     .scratch = scratch,
     .saved = saved,
     .derived = derived,

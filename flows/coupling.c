@@ -24,6 +24,8 @@ struct coupling {
     dfoi_affine affine;
     dfoi_spline spline;
     json_t     *mask;
+    int         zero_init;
+    double      given[5];              /* the configuration's numbers: what float makes of them may be out of range */
 };
 
 /* Activations that backward needs, for one block.  */
@@ -274,19 +276,20 @@ static dfo_status describe(const dfo_bijector *bij, json_t *to)
     DFO_TRY(dfoi_json_set(ctx, to, "mask", json_deep_copy(c->mask)));
     json_t *net = json_object();
     DFO_TRY(dfoi_json_set(ctx, to, "net", net));
+    DFO_TRY(dfoi_json_set(ctx, to, "zero_init", json_boolean(c->zero_init)));
     DFO_TRY(dfo_net_describe(c->net, net));
     if (c->kind == AFFINE) {
         DFO_TRY(dfoi_json_set(ctx, to, "scale", json_string(c->affine.kind ? "sigmoid" : "tanh")));
-        DFO_TRY(dfoi_json_set(ctx, to, "scale_max", json_real((double)c->affine.smax)));
+        DFO_TRY(dfoi_json_set(ctx, to, "scale_max", json_real(c->given[0])));
     }
     if (c->kind == SPLINE) {
         DFO_TRY(dfoi_json_set(ctx, to, "bins", json_integer((json_int_t)c->spline.bins)));
-        DFO_TRY(dfoi_json_set(ctx, to, "tail_bound", json_real((double)c->spline.bound)));
+        DFO_TRY(dfoi_json_set(ctx, to, "tail_bound", json_real(c->given[0])));
         DFO_TRY(dfoi_json_set(ctx, to, "tails", json_string(c->spline.circular ? "circular" : "linear")));
-        DFO_TRY(dfoi_json_set(ctx, to, "min_width", json_real((double)c->spline.min_width)));
-        DFO_TRY(dfoi_json_set(ctx, to, "min_height", json_real((double)c->spline.min_height)));
-        DFO_TRY(dfoi_json_set(ctx, to, "min_derivative", json_real((double)c->spline.min_derivative)));
-        DFO_TRY(dfoi_json_set(ctx, to, "parameter_scale", json_real((double)c->spline.scale)));
+        DFO_TRY(dfoi_json_set(ctx, to, "min_width", json_real(c->given[1])));
+        DFO_TRY(dfoi_json_set(ctx, to, "min_height", json_real(c->given[2])));
+        DFO_TRY(dfoi_json_set(ctx, to, "min_derivative", json_real(c->given[3])));
+        DFO_TRY(dfoi_json_set(ctx, to, "parameter_scale", json_real(c->given[4])));
     }
     return DFO_OK;
 }
@@ -357,37 +360,36 @@ static dfo_status set_mask(dfo_ctx *ctx, struct coupling *c, json_t *config, siz
 
 static dfo_status set_spline(dfo_ctx *ctx, struct coupling *c, const json_t *config)
 {
-    double bound, width, height, derivative, scale;
+    double *g = c->given;
     const char *tails;
     DFO_TRY(dfoi_json_size(ctx, config, "bins", 8, 2, 64, &c->spline.bins));
-    DFO_TRY(dfoi_json_real(ctx, config, "tail_bound", 3, 1e-3, 1e6, &bound));
+    DFO_TRY(dfoi_json_real(ctx, config, "tail_bound", 3, 1e-3, 1e6, &g[0]));
     DFO_TRY(dfoi_json_string(ctx, config, "tails", "linear", &tails));
     double most = 0.5 / (double)c->spline.bins;
-    DFO_TRY(dfoi_json_real(ctx, config, "min_width", 1e-3, 1e-6, most, &width));
-    DFO_TRY(dfoi_json_real(ctx, config, "min_height", 1e-3, 1e-6, most, &height));
-    DFO_TRY(dfoi_json_real(ctx, config, "min_derivative", 1e-3, 1e-6, 0.5, &derivative));
-    DFO_TRY(dfoi_json_real(ctx, config, "parameter_scale", 1, 1e-6, 1e6, &scale));
+    DFO_TRY(dfoi_json_real(ctx, config, "min_width", 1e-3, 1e-6, most, &g[1]));
+    DFO_TRY(dfoi_json_real(ctx, config, "min_height", 1e-3, 1e-6, most, &g[2]));
+    DFO_TRY(dfoi_json_real(ctx, config, "min_derivative", 1e-3, 1e-6, 0.5, &g[3]));
+    DFO_TRY(dfoi_json_real(ctx, config, "parameter_scale", 1, 1e-6, 1e6, &g[4]));
     if (strcmp(tails, "linear") && strcmp(tails, "circular"))
         return dfoi_fail(ctx, DFO_EARG, "tails: expected linear or circular, got %s", tails);
     c->spline.circular = !strcmp(tails, "circular");
-    c->spline.bound = (dfo_real)bound;
-    c->spline.min_width = (dfo_real)width;
-    c->spline.min_height = (dfo_real)height;
-    c->spline.min_derivative = (dfo_real)derivative;
-    c->spline.scale = (dfo_real)scale;
+    c->spline.bound = (dfo_real)g[0];
+    c->spline.min_width = (dfo_real)g[1];
+    c->spline.min_height = (dfo_real)g[2];
+    c->spline.min_derivative = (dfo_real)g[3];
+    c->spline.scale = (dfo_real)g[4];
     return DFO_OK;
 }
 
 static dfo_status set_affine(dfo_ctx *ctx, struct coupling *c, const json_t *config)
 {
-    double most;
     const char *scale;
     DFO_TRY(dfoi_json_string(ctx, config, "scale", "tanh", &scale));
-    DFO_TRY(dfoi_json_real(ctx, config, "scale_max", 2, 1e-3, 20, &most));
+    DFO_TRY(dfoi_json_real(ctx, config, "scale_max", 2, 1e-3, 20, &c->given[0]));
     if (strcmp(scale, "tanh") && strcmp(scale, "sigmoid"))
         return dfoi_fail(ctx, DFO_EARG, "scale: expected tanh or sigmoid, got %s", scale);
     c->affine.kind = !strcmp(scale, "sigmoid");
-    c->affine.smax = (dfo_real)most;
+    c->affine.smax = (dfo_real)c->given[0];
     return DFO_OK;
 }
 
@@ -399,13 +401,12 @@ dfo_status dfoi_coupling_create(dfo_build *build, json_t *config, dfo_bijector *
                                          "min_width", "min_height", "min_derivative", "parameter_scale", NULL};
     dfo_ctx *ctx = build->ctx;
     struct coupling *c;
-    int zero_init;
     DFO_TRY(dfoi_alloc(ctx, 1, sizeof *c, &c));
     bij->state = c;
     c->kind = bij->ops == &dfoi_additive_coupling_ops ? ADDITIVE : bij->ops == &dfoi_affine_coupling_ops ? AFFINE
                                                                                                        : SPLINE;
     DFO_TRY(dfoi_json_keys(ctx, config, c->kind == ADDITIVE ? additive : c->kind == AFFINE ? affine : spline));
-    DFO_TRY(dfoi_json_bool(ctx, config, "zero_init", 1, &zero_init));
+    DFO_TRY(dfoi_json_bool(ctx, config, "zero_init", 1, &c->zero_init));
     DFO_TRY(set_mask(ctx, c, config, bij->d));
     if (c->kind == AFFINE)
         DFO_TRY(set_affine(ctx, c, config));
@@ -427,7 +428,7 @@ dfo_status dfoi_coupling_create(dfo_build *build, json_t *config, dfo_bijector *
     json_t *net = json_object_get(config, "net"), *none = net ? NULL : json_pack("{s:s}", "type", "mlp");
     if (!net && !none)
         return dfoi_fail(ctx, DFO_EMEM, "out of memory: net");
-    dfo_status status = dfo_net_new(&inner, net ? net : none, parts, in, dfo_shape_vector(c->params), zero_init,
+    dfo_status status = dfo_net_new(&inner, net ? net : none, parts, in, dfo_shape_vector(c->params), c->zero_init,
                                     &c->net);
     json_decref(none);
     return status;

@@ -1,8 +1,10 @@
 /* The flow: log p(x) = log p_base(f(x)) + log|det df/dx|.  */
+#include <math.h>
 #include <string.h>
 
 #include "flow_impl.h"
 #include "layer_impl.h"
+#include "math/kern_impl.h"
 
 #define BLOCK 128          /* rows a worker takes at a time */
 
@@ -128,10 +130,39 @@ static dfo_status base_log_prob(const dfo_flow *flow, dfo_run *run, dfo_batch z,
     return status;
 }
 
+static int is_chain(const dfo_flow *flow)
+{
+    return !strcmp(flow->bij->ops->type, "chain");
+}
+
+/* A chain looks at what each of its layers makes; any other bijector is looked at here.  */
+static dfo_status check_rows(const dfo_flow *flow, dfo_run *run, dfo_batch x, const double *logdet)
+{
+    if (is_chain(flow))
+        return DFO_OK;
+    for (size_t i = 0; i < x.n; i++)
+        if (!dfoi_all_finite(x.d, dfo_row(x, i)) || (logdet && !isfinite(logdet[i])))
+            return dfo_run_fail(run, DFO_ENUM, i, "%s: row %llu: not finite", flow->bij->ops->type,
+                                (unsigned long long)(run->key.row + i));
+    return DFO_OK;
+}
+
+dfo_status dfoi_flow_forward(const dfo_flow *flow, dfo_run *run, dfo_batch x, const dfo_cond *cond, double *logdet)
+{
+    DFO_TRY(dfo_bijector_forward(flow->bij, run, x, cond, logdet));
+    return check_rows(flow, run, x, logdet);
+}
+
+dfo_status dfoi_flow_inverse(const dfo_flow *flow, dfo_run *run, dfo_batch z, const dfo_cond *cond, double *logdet)
+{
+    DFO_TRY(dfo_bijector_inverse(flow->bij, run, z, cond, logdet));
+    return check_rows(flow, run, z, logdet);
+}
+
 dfo_status dfoi_flow_log_prob(const dfo_flow *flow, dfo_run *run, dfo_batch x, const dfo_cond *cond, double *logp)
 {
     memset(logp, 0, x.n * sizeof *logp);
-    DFO_TRY(dfo_bijector_forward(flow->bij, run, x, cond, logp));
+    DFO_TRY(dfoi_flow_forward(flow, run, x, cond, logp));
     return base_log_prob(flow, run, x, cond, logp);
 }
 
@@ -152,7 +183,7 @@ dfo_status dfoi_flow_log_prob_grad(const dfo_flow *flow, dfo_run *run, dfo_batch
     /* A chain sums its layers' gradients one by one; any other bijector is one range.  */
     const dfo_bijector *bij = flow->bij;
     dfo_reduction *reduction = run->reduction;
-    int chain = !strcmp(bij->ops->type, "chain");
+    int chain = is_chain(flow);
     size_t gn = dfo_bijector_gderived(bij);
     if (!chain) {
         dfo_run_grads_begin(run, bij->first, bij->count, run->gderived, gn);

@@ -17,6 +17,10 @@ struct dfo_flow {
 dfo_need dfoi_flow_need(const dfo_flow *flow, size_t rows, const dfo_run *how, int gradients);
 dfo_status dfoi_flow_prepare(const dfo_flow *flow, dfo_run *run, dfo_real *derived);
 
+/* The bijector's maps; DFO_ENUM, naming layer and row, if what comes out is not finite.  */
+dfo_status dfoi_flow_forward(const dfo_flow *flow, dfo_run *run, dfo_batch x, const dfo_cond *cond, double *logdet);
+dfo_status dfoi_flow_inverse(const dfo_flow *flow, dfo_run *run, dfo_batch z, const dfo_cond *cond, double *logdet);
+
 /* log p of the rows, in place (x becomes z); logp (n) is written.  */
 dfo_status dfoi_flow_log_prob(const dfo_flow *flow, dfo_run *run, dfo_batch x, const dfo_cond *cond, double *logp);
 

@@ -67,18 +67,21 @@ static dfo_status work(const struct call *c, dfo_run *run, dfo_batch x, dfo_batc
         double *one = dfoi_take_doubles(run, x.n);
         for (size_t i = 0; i < x.n; i++)
             one[i] = 1;
+        for (size_t p = 0; gcond && p < gcond->n; p++)
+            for (size_t i = 0; gcond->part[p].rows.x && i < x.n; i++)
+                memset(dfo_row(gcond->part[p].rows, i), 0, gcond->part[p].rows.d * sizeof(dfo_real));
         return dfoi_flow_log_prob_grad(flow, run, x, given, one, out, gx, gcond);
     }
     case ENCODE:
         memset(out, 0, x.n * sizeof *out);
-        return dfo_bijector_forward(flow->bij, run, x, given, out);
+        return dfoi_flow_forward(flow, run, x, given, out);
     case DECODE:
         memset(out, 0, x.n * sizeof *out);
-        return dfo_bijector_inverse(flow->bij, run, x, given, out);
+        return dfoi_flow_inverse(flow, run, x, given, out);
     case SAMPLE:
         memset(out, 0, x.n * sizeof *out);
         DFO_TRY(dfo_dist_sample(flow->base, run, x, flow->base->conds ? given : NULL, c->temperature));
-        return dfo_bijector_inverse(flow->bij, run, x, given, out);
+        return dfoi_flow_inverse(flow, run, x, given, out);
     }
     return DFO_OK;
 }
@@ -132,15 +135,20 @@ static dfo_status run_call(dfo_flow_plan *plan, struct call *c, dfo_key key)
 {
     dfo_plan *p = plan->plan;
     const dfo_flow *flow = plan->flow;
-    size_t cond_d = dfo_cond_features(c->cond);
-    if (c->x.d != flow->d)
+    const dfo_bijector *bij = flow->bij;
+    size_t parts = c->cond ? c->cond->n : 0;
+    if (c->x.d != flow->d || c->x.ld < c->x.d)
         return dfoi_fail(p->ctx, DFO_ESHAPE, "expected rows of %zu features, got %zu", flow->d, c->x.d);
-    if (cond_d != flow->cond_d)
-        return dfoi_fail(p->ctx, DFO_ESHAPE, "expected %zu context features a row, got %zu", flow->cond_d, cond_d);
-    for (size_t i = 0; c->cond && i < c->cond->n; i++)
-        if (c->cond->part[i].rows.n != c->x.n)
-            return dfoi_fail(p->ctx, DFO_ESHAPE, "%zu rows but %zu rows of context", c->x.n,
-                             c->cond->part[i].rows.n);
+    if (parts != bij->conds)
+        return dfoi_fail(p->ctx, DFO_ESHAPE, "expected a context of %zu parts, got %zu", bij->conds, parts);
+    for (size_t i = 0; i < parts; i++) {
+        dfo_batch rows = c->cond->part[i].rows;
+        size_t d = dfo_shape_size(bij->cond[i]);
+        if (rows.d != d || rows.ld < d)
+            return dfoi_fail(p->ctx, DFO_ESHAPE, "expected %zu context features a row, got %zu", d, rows.d);
+        if (rows.n != c->x.n)
+            return dfoi_fail(p->ctx, DFO_ESHAPE, "%zu rows but %zu rows of context", c->x.n, rows.n);
+    }
     uint64_t version = dfo_store_version(flow->store);
     if (p->stale || p->version != version) {
         dfo_run *run = dfoi_plan_single(p, key);
@@ -167,12 +175,18 @@ dfo_status dfo_flow_log_prob_grad(dfo_flow_plan *plan, dfo_batch x, const dfo_co
     dfo_key key = {0};
     if (!plan->gradients)
         return dfoi_fail(plan->plan->ctx, DFO_EARG, "this plan was made without gradients");
-    if (gx.d != x.d || gx.n != x.n)
+    if (gx.d != x.d || gx.n != x.n || gx.ld < gx.d)
         return dfoi_fail(plan->plan->ctx, DFO_ESHAPE, "gradient: expected (%zu, %zu), got (%zu, %zu)", x.n, x.d,
                          gx.n, gx.d);
-    for (size_t p = 0; gcond && p < gcond->n; p++)
-        for (size_t i = 0; gcond->part[p].rows.x && i < x.n; i++)
-            memset(dfo_row(gcond->part[p].rows, i), 0, gcond->part[p].rows.d * sizeof(dfo_real));
+    if (gcond && cond && gcond->n != cond->n)
+        return dfoi_fail(plan->plan->ctx, DFO_ESHAPE, "gradient of the context: expected %zu parts, got %zu", cond->n,
+                         gcond->n);
+    for (size_t p = 0; gcond && cond && p < gcond->n; p++) {
+        dfo_batch g = gcond->part[p].rows, of = cond->part[p].rows;
+        if (g.x && (g.n != of.n || g.d != of.d || g.ld < g.d))
+            return dfoi_fail(plan->plan->ctx, DFO_ESHAPE, "gradient of the context: expected (%zu, %zu), got (%zu, %zu)",
+                             of.n, of.d, g.n, g.d);
+    }
     return run_call(plan, &c, key);
 }
 
@@ -195,7 +209,5 @@ dfo_status dfo_flow_sample(dfo_flow_plan *plan, uint64_t seed, uint64_t first_ro
 {
     struct call c = {.what = SAMPLE, .x = x, .cond = cond, .temperature = temperature};
     dfo_key key = {.seed = seed, .row = first_row, .purpose = DFO_FOR_BASE};
-    for (size_t i = 0; i < x.n; i++)
-        memset(dfo_row(x, i), 0, x.d * sizeof(dfo_real));
     return run_call(plan, &c, key);
 }

@@ -89,14 +89,16 @@ dfo_status dfoi_invert_create(dfo_build *build, json_t *config, dfo_bijector *bi
     DFO_TRY(dfoi_json_keys(build->ctx, config, keys));
     DFO_TRY(dfoi_layer_child(build, json_object_get(config, "layer"), "layer", &layer));
     bij->state = layer;
-    if (!(layer->ops->caps & DFO_CLOSED_INVERSE) || layer->ops->caps & DFO_NEEDS_INPUT)
+    dfoi_layer_join(bij, layer);
+    bij->caps &= ~(unsigned)DFO_DATA_INIT;         /* the rows that come out of it cannot be fitted */
+    if (!(bij->caps & DFO_CLOSED_INVERSE) || dfo_bijector_aux(layer))
         return dfoi_fail(build->ctx, DFO_EUNSUP, "%s has no exact inverse to train through", layer->ops->type);
     return DFO_OK;
 }
 
 const struct dfo_bijector_ops dfoi_invert_ops = {
     .type = "invert",
-    .caps = DFO_CLOSED_INVERSE,
+    .caps = DFO_CLOSED_INVERSE | DFO_VOLUME_PRESERVING,
     .scratch = scratch,
     .derived = derived,
     .gderived = gderived,

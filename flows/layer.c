@@ -26,6 +26,17 @@ fail:
     return status;
 }
 
+/* A layer that needs its input has no inverse_backward that a composite could pass on.  */
+void dfoi_layer_join(dfo_bijector *composite, const dfo_bijector *child)
+{
+    unsigned needed = DFO_CLOSED_INVERSE | DFO_VOLUME_PRESERVING, brought = ~(needed | DFO_NEEDS_INPUT);
+    if (!(child->caps & DFO_CLOSED_INVERSE) || child->caps & DFO_NEEDS_INPUT)
+        composite->caps &= ~(unsigned)DFO_CLOSED_INVERSE;
+    if (!(child->caps & DFO_VOLUME_PRESERVING))
+        composite->caps &= ~(unsigned)DFO_VOLUME_PRESERVING;
+    composite->caps |= child->caps & brought;
+}
+
 size_t dfoi_doubles_size(size_t n)
 {
     return dfo_arena_size(n * (sizeof(double) / sizeof(dfo_real)));

@@ -23,6 +23,9 @@ dfo_status dfoi_layer_child(const dfo_build *parent, json_t *config, const char 
 /* describe() into a new object.  */
 dfo_status dfoi_layer_json(const dfo_bijector *bij, json_t **out);
 
+/* Takes from a composite's abilities what the child lacks, and adds what the child brings.  */
+void dfoi_layer_join(dfo_bijector *composite, const dfo_bijector *child);
+
 /* Scratch for n doubles (a log-det, say), from the arena; counted with dfoi_doubles_size.  */
 double *dfoi_take_doubles(dfo_run *run, size_t n);      /* in dist/param.c */
 size_t dfoi_doubles_size(size_t n);

@@ -174,12 +174,14 @@ dfo_status dfoi_part_create(dfo_build *build, json_t *config, dfo_bijector *bij)
         inner.cond[i] = i < own ? all.part[i].shape : build->cond[i - own];
     }
     inner.conds = all.n;
-    return dfoi_layer_child(&inner, json_object_get(config, "layer"), "layer", &p->layer);
+    DFO_TRY(dfoi_layer_child(&inner, json_object_get(config, "layer"), "layer", &p->layer));
+    dfoi_layer_join(bij, p->layer);
+    return DFO_OK;
 }
 
 const struct dfo_bijector_ops dfoi_part_ops = {
     .type = "part",
-    .caps = DFO_CLOSED_INVERSE,
+    .caps = DFO_CLOSED_INVERSE | DFO_VOLUME_PRESERVING,
     .scratch = scratch,
     .saved = saved,
     .derived = derived,

@@ -50,19 +50,23 @@ dfo_status dfo_bijector_new(dfo_build *build, json_t *config, dfo_bijector **out
     *out = NULL;
     if (!json_is_object(config))
         return dfoi_fail(ctx, DFO_EARG, "%s: expected an object that describes a layer", build->path);
-    DFO_TRY(dfoi_json_string(ctx, config, "type", NULL, &type));
+    if (dfoi_json_string(ctx, config, "type", NULL, &type) != DFO_OK)
+        return dfoi_wrap(ctx, "%s: ", build->path);
     const dfoi_layer *layer = find(type);
     if (!layer)
         return dfoi_fail(ctx, DFO_EARG, "%s: unknown layer type '%s'", build->path, type);
     DFO_TRY(dfoi_alloc(ctx, 1, sizeof *bij, &bij));
     bij->ops = layer->ops;
+    bij->caps = layer->ops->caps;
     bij->ctx = ctx;
     bij->store = build->store;
     bij->shape = build->shape;
     bij->d = dfo_shape_size(build->shape);
     bij->conds = build->conds;
-    for (size_t p = 0; p < build->conds; p++)
+    for (size_t p = 0; p < build->conds; p++) {
+        bij->cond[p] = build->cond[p];
         bij->cond_d += dfo_shape_size(build->cond[p]);
+    }
     bij->first = dfo_store_weights_size(build->store);
     if (bij->d == 0) {
         status = dfoi_fail(ctx, DFO_ESHAPE, "a row needs at least one feature");

@@ -13,7 +13,7 @@ extern "C" {
 typedef struct dfo_bijector dfo_bijector;
 
 enum dfo_caps {
-    DFO_CLOSED_INVERSE    = 1u << 0,     /* inverse is exact to rounding */
+    DFO_CLOSED_INVERSE    = 1u << 0,     /* inverse is exact to rounding and has gradients */
     DFO_ITERATIVE_INVERSE = 1u << 1,
     DFO_NEEDS_INPUT       = 1u << 2,     /* backward wants its input: the dispatcher keeps it, packed (n,d), at run->saved */
     DFO_VOLUME_PRESERVING = 1u << 3,
@@ -56,12 +56,14 @@ struct dfo_bijector_ops {
  * prepare() takes nothing from the arena (it runs for many layers at once); pullback() may.  */
 struct dfo_bijector {
     const struct dfo_bijector_ops *ops;
+    unsigned   caps;               /* the table's; of a composite: what its layers leave of them */
     dfo_ctx   *ctx;
     dfo_store *store;
     void      *state;
     dfo_shape  shape;              /* of a row */
     size_t     d;                  /* features of a row */
     size_t     conds, cond_d;      /* parts and total features of the condition it was made for */
+    dfo_shape  cond[DFO_COND_PARTS];
     size_t     first, count;       /* its weights in the store's block */
 };
 
