@@ -31,3 +31,5 @@ tests_check_spline_LDADD = $(TEST_LIBS)
 tests_check_spline_d_SOURCES = $(tests_check_spline_SOURCES)
 tests_check_spline_d_CPPFLAGS = $(TEST_CPPFLAGS) -DDFO_DOUBLE
 tests_check_spline_d_LDADD = $(TEST_LIBS)
+
+include tests/dist.mk

@@ -197,9 +197,9 @@ static dfo_status prepare(const dfo_dist *dist, dfo_run *run, dfo_real *to)
 static dfo_status describe(const dfo_dist *dist, json_t *to)
 {
     const struct conditional *s = dist->state;
-    json_t *net = json_object();
     DFO_TRY(dfoi_dist_describe_head(dist, to, -1));
     DFO_TRY(dfoi_json_set(dist->ctx, to, "max_log_std", json_real(s->bound)));
+    json_t *net = json_object();
     DFO_TRY(dfoi_json_set(dist->ctx, to, "net", net));
     return dfo_net_describe(s->net, net);
 }

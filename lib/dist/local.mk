@@ -15,3 +15,4 @@ LIB_REAL += \
     lib/dist/student.c \
     lib/dist/mixture.c \
     lib/dist/conditional.c
+EXTRA_DIST += lib/dist/README.md

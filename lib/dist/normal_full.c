@@ -74,19 +74,23 @@ static size_t scratch(const dfo_dist *dist, size_t rows)
 {
     size_t d = dist->d;
     (void)rows;
-    return dfoi_doubles_size(d) + dfoi_doubles_size(d * d) + dfoi_doubles_size(d * (d + 1) / 2) +
-           dfoi_doubles_size(4 * d) + dfoi_doubles_size(d * d);
+    return dfoi_doubles_size(d) + 2 * dfoi_doubles_size(d * d) + 2 * dfoi_doubles_size(d * (d + 1) / 2) +
+           dfoi_doubles_size(3 * d);
 }
 
+/* u and u.u of a row; infinity, not NaN, where infinite columns cancel each other.  */
 static double centre_and_solve(const struct values *v, size_t d, const dfo_real *x, double *u)
 {
     double sum = 0;
-    for (size_t j = 0; j < d; j++)
+    int numbers = 1;
+    for (size_t j = 0; j < d; j++) {
         u[j] = (double)x[j] - v->mean[j];
+        numbers = numbers && !isnan(u[j]);
+    }
     solve(d, v->l, u);
     for (size_t j = 0; j < d; j++)
         sum += u[j] * u[j];
-    return sum;
+    return isnan(sum) && numbers ? INFINITY : sum;
 }
 
 static dfo_status log_prob(const dfo_dist *dist, dfo_run *run, dfo_batch x, const dfo_cond *cond, double *out)
@@ -132,7 +136,6 @@ static dfo_status log_prob_grad(const dfo_dist *dist, dfo_run *run, dfo_batch x,
     struct values v;
     (void)cond;
     (void)gcond;
-    size_t mark = run->arena_used;
     DFO_TRY(take_values(dist, run, &v));
     double *u = dfoi_take_doubles(run, 3 * d), *w = u + d, *gmean = u + 2 * d, total = 0;
     double *gl = dfoi_take_doubles(run, d * d);
@@ -158,10 +161,7 @@ static dfo_status log_prob_grad(const dfo_dist *dist, dfo_run *run, dfo_batch x,
             for (size_t j = k; j < d; j++)
                 gl[k * d + j] += g * w[j] * u[k];
     }
-    if (weights)
-        DFO_TRY(add_grads(dist, run, &v, gmean, gl, total));
-    run->arena_used = mark;
-    return DFO_OK;
+    return weights ? add_grads(dist, run, &v, gmean, gl, total) : DFO_OK;
 }
 
 static dfo_status sample(const dfo_dist *dist, dfo_run *run, dfo_batch x, const dfo_cond *cond,

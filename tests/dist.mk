@@ -1,0 +1,25 @@
+# Densities: reference vectors and refusals; the contract; laws.
+noinst_HEADERS += tests/distfix.h
+check_PROGRAMS += tests/check_dist tests/check_dist_d
+TESTS += tests/check_dist tests/check_dist_d
+tests_check_dist_SOURCES = tests/check_dist.c tests/distfix.c $(REFERENCE)
+tests_check_dist_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_check_dist_LDADD = $(TEST_LIBS)
+tests_check_dist_d_SOURCES = $(tests_check_dist_SOURCES)
+tests_check_dist_d_CPPFLAGS = $(TEST_CPPFLAGS) -DDFO_DOUBLE
+tests_check_dist_d_LDADD = $(TEST_LIBS)
+noinst_HEADERS += tests/distconf.h
+check_PROGRAMS += tests/contract_dist tests/contract_dist_d tests/contract_dist_law tests/contract_dist_law_d
+TESTS += tests/contract_dist tests/contract_dist_d tests/contract_dist_law tests/contract_dist_law_d
+tests_contract_dist_SOURCES = tests/contract_dist.c tests/distfix.c tests/distconf.c
+tests_contract_dist_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_contract_dist_LDADD = $(OOM_LIBS) $(TEST_LIBS)
+tests_contract_dist_d_SOURCES = $(tests_contract_dist_SOURCES)
+tests_contract_dist_d_CPPFLAGS = $(TEST_CPPFLAGS) -DDFO_DOUBLE
+tests_contract_dist_d_LDADD = $(OOM_LIBS) $(TEST_LIBS)
+tests_contract_dist_law_SOURCES = tests/contract_dist_law.c tests/distfix.c tests/distconf.c
+tests_contract_dist_law_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_contract_dist_law_LDADD = $(TEST_LIBS)
+tests_contract_dist_law_d_SOURCES = $(tests_contract_dist_law_SOURCES)
+tests_contract_dist_law_d_CPPFLAGS = $(TEST_CPPFLAGS) -DDFO_DOUBLE
+tests_contract_dist_law_d_LDADD = $(TEST_LIBS)
