@@ -4,6 +4,7 @@ noinst_HEADERS += \
     lib/math/kern_table.h \
     lib/math/isa_impl.h \
     lib/math/fun_impl.h \
+    lib/math/vec_impl.h \
     lib/math/spline_impl.h
 LIB_REAL += \
     lib/math/dispatch.c \
