@@ -197,7 +197,7 @@ UNROLL
             dfo_real *out = gw + r * ldgw + h * DFOI_VL;
             if (columns >= (h + 1) * DFOI_VL) {
                 dfoi_storeu(out, dfoi_loadu(out) + c[r][h]);
-            } else {
+            } else if (columns > h * DFOI_VL) {
                 dfo_real spill[DFOI_VL] __attribute__((aligned(DFOI_VBYTES)));
                 dfoi_store(spill, c[r][h]);
                 for (size_t j = 0; j < columns - h * DFOI_VL; j++)

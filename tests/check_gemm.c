@@ -1,0 +1,328 @@
+/* The packed products against sums in long double and against OpenBLAS, for random odd sizes, at every
+ * instruction set of this processor; what surrounds them (bias, relu, residual, mask); canaries around
+ * results; panels to rows and back.  */
+#include <cblas.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "math/kern_table.h"
+#include "util.h"
+
+#ifdef DFO_DOUBLE
+#define GEMM cblas_dgemm
+#else
+#define GEMM cblas_sgemm
+#endif
+/* Not ck_assert_msg, which writes to a pipe each time: these run over every element.  */
+#define REQUIRE(condition, ...)                  \
+    do {                                         \
+        if (!(condition))                        \
+            ck_abort_msg(__VA_ARGS__);           \
+    } while (0)
+#define CANARY ((dfo_real)-12345)
+#define GUARD 64
+
+static const char *const level_name[] = {"generic", "avx2", "avx512"};
+
+/* n reals between two guards of canaries, 64-byte aligned.  */
+static dfo_real *guarded(size_t n)
+{
+    size_t bytes = ((n + 2 * GUARD) * sizeof(dfo_real) + 63) / 64 * 64;
+    dfo_real *p = aligned_alloc(64, bytes);
+    ck_assert_ptr_nonnull(p);
+    for (size_t i = 0; i < n + 2 * GUARD; i++)
+        p[i] = CANARY;
+    return p + GUARD;
+}
+
+static void check_guards(const dfo_real *p, size_t n, const char *what)
+{
+    for (size_t i = 0; i < GUARD; i++)
+        REQUIRE(p[-1 - (ptrdiff_t)i] == CANARY && p[n + i] == CANARY, "%s: wrote outside", what);
+}
+
+static void release(dfo_real *p)
+{
+    free(p - GUARD);
+}
+
+static void copy(size_t n, const dfo_real *from, dfo_real *to)
+{
+    for (size_t i = 0; i < n; i++)
+        to[i] = from[i];
+}
+
+static dfo_real *randoms(test_rng *rng, size_t n)
+{
+    dfo_real *p = guarded(n);
+    for (size_t i = 0; i < n; i++)
+        p[i] = (dfo_real)test_rng_normal(rng);
+    return p;
+}
+
+/* sum of |terms| scales the error that rounding may leave.  */
+static void near_enough(dfo_real got, long double want, long double size, size_t terms, const char *what,
+                        size_t m, size_t k, int level)
+{
+    long double bound = (long double)DFO_REAL_EPS * (4 + sqrtl((long double)terms)) * size;
+    REQUIRE(fabsl((long double)got - want) <= bound, "%s (%zu, %zu) %s: got %.17g, want %.17Lg", what, m, k,
+                  level_name[level], (double)got, want);
+}
+
+static size_t odd_size(test_rng *rng)
+{
+    static const size_t special[] = {0, 1, 2, 7, 8, 9, 15, 16, 17, 31, 32, 33, 43, 64, 65, 128};
+    return test_rng_between(rng, 0, 1) ? special[test_rng_between(rng, 0, 15)] : test_rng_between(rng, 0, 70);
+}
+
+static void one_product(test_rng *rng, const struct dfoi_gemm_kernels *gemm, const struct dfoi_panel_kernels *panel,
+                        int level)
+{
+    static const dfoi_act acts[] = {DFOI_ACT_NONE, DFOI_ACT_RELU, DFOI_ACT_LEAKY_RELU};
+    size_t m = odd_size(rng), k = odd_size(rng), ldw = k + test_rng_between(rng, 0, 3);
+    dfoi_act act = acts[test_rng_between(rng, 0, 2)];
+    int transpose = (int)test_rng_between(rng, 0, 1), with_bias = (int)test_rng_between(rng, 0, 1);
+    int residual = (int)test_rng_between(rng, 0, 2);                  /* 2: residual is y itself */
+    if (transpose)
+        ldw = m + test_rng_between(rng, 0, 3);
+    size_t packed_size = dfoi_gemm_packed_size(m, k), rows = transpose ? k : m;
+    dfo_real *w = randoms(rng, rows * ldw), *packed = guarded(packed_size), *x = randoms(rng, k * DFO_PANEL),
+             *b = randoms(rng, m), *y = guarded(m * DFO_PANEL), *r = randoms(rng, m * DFO_PANEL);
+    copy(m * DFO_PANEL, r, y);
+    panel->gemm_pack(m, k, w, ldw, transpose, packed);
+    gemm->gemm(m, k, packed, x, with_bias ? b : NULL, act, residual == 2 ? y : residual ? r : NULL, y);
+    for (size_t i = 0; i < m; i++)
+        for (size_t l = 0; l < DFO_PANEL; l++) {
+            long double sum = with_bias ? b[i] : 0, size = fabsl(sum);
+            for (size_t j = 0; j < k; j++) {
+                long double term = (long double)(transpose ? w[j * ldw + i] : w[i * ldw + j]) * x[j * DFO_PANEL + l];
+                sum += term;
+                size += fabsl(term);
+            }
+            if (sum < 0 && act != DFOI_ACT_NONE)
+                sum *= act == DFOI_ACT_RELU ? 0.0L : 0.01L;
+            if (residual)
+                sum += r[i * DFO_PANEL + l];
+            size += fabsl(sum);
+            near_enough(y[i * DFO_PANEL + l], sum, size, k, "gemm", m, k, level);
+        }
+    check_guards(packed, packed_size, "pack");
+    check_guards(y, m * DFO_PANEL, "gemm");
+    release(w), release(packed), release(x), release(b), release(y), release(r);
+}
+
+static void one_back(test_rng *rng, const struct dfoi_gemm_kernels *gemm, const struct dfoi_panel_kernels *panel,
+                     int level)
+{
+    size_t m = odd_size(rng), k = odd_size(rng);
+    int masked = (int)test_rng_between(rng, 0, 1), adding = (int)test_rng_between(rng, 0, 2);  /* 2: add is gx */
+    size_t packed_size = dfoi_gemm_packed_size(k, m), n = k * DFO_PANEL;
+    dfo_real *w = randoms(rng, m * k), *packed = guarded(packed_size), *gy = randoms(rng, m * DFO_PANEL),
+             *mask = randoms(rng, n), *add = randoms(rng, n), *gx = guarded(n);
+    copy(n, add, gx);
+    if (n)
+        mask[0] = 0, mask[n - 1] = -(dfo_real)0;
+    panel->gemm_pack(k, m, w, k, 1, packed);
+    gemm->gemm_back(m, k, packed, gy, masked ? mask : NULL, adding == 2 ? gx : adding ? add : NULL, gx);
+    for (size_t j = 0; j < k; j++)
+        for (size_t l = 0; l < DFO_PANEL; l++) {
+            size_t at = j * DFO_PANEL + l;
+            long double sum = 0, size = 0;
+            for (size_t i = 0; i < m; i++) {
+                long double term = (long double)w[i * k + j] * gy[i * DFO_PANEL + l];
+                sum += term;
+                size += fabsl(term);
+            }
+            if (masked && !(mask[at] > 0))
+                sum = 0;
+            if (adding)
+                sum += add[at];
+            size += fabsl(sum);
+            near_enough(gx[at], sum, size, m, "gemm_back", m, k, level);
+        }
+    check_guards(gx, n, "gemm_back");
+    release(w), release(packed), release(gy), release(mask), release(add), release(gx);
+}
+
+static void one_grad(test_rng *rng, const struct dfoi_gemm_kernels *gemm, int level)
+{
+    size_t m = odd_size(rng), k = odd_size(rng), ldgw = k + test_rng_between(rng, 0, 5);
+    size_t scratch_size = dfoi_gemm_grad_scratch(m, k);
+    dfo_real *gy = randoms(rng, m * DFO_PANEL), *x = randoms(rng, k * DFO_PANEL), *scratch = guarded(scratch_size),
+             *gw = randoms(rng, m * ldgw), *gb = randoms(rng, m), *gw0 = guarded(m * ldgw), *gb0 = guarded(m);
+    int bias = (int)test_rng_between(rng, 0, 1);
+    copy(m * ldgw, gw, gw0);
+    copy(m, gb, gb0);
+    gemm->gemm_grad(m, k, gy, x, gw, ldgw, bias ? gb : NULL, scratch);
+    for (size_t i = 0; i < m; i++) {
+        long double row = gb0[i], row_size = fabsl(row);
+        for (size_t l = 0; l < DFO_PANEL; l++) {
+            row += gy[i * DFO_PANEL + l];
+            row_size += fabsl((long double)gy[i * DFO_PANEL + l]);
+        }
+        if (bias)
+            near_enough(gb[i], row, row_size, DFO_PANEL, "gemm_grad gb", m, k, level);
+        for (size_t j = 0; j < ldgw; j++) {
+            long double sum = gw0[i * ldgw + j], size = fabsl(sum);
+            for (size_t l = 0; j < k && l < DFO_PANEL; l++) {
+                long double term = (long double)gy[i * DFO_PANEL + l] * x[j * DFO_PANEL + l];
+                sum += term;
+                size += fabsl(term);
+            }
+            if (j < k)
+                near_enough(gw[i * ldgw + j], sum, size, DFO_PANEL, "gemm_grad gw", m, k, level);
+            else
+                REQUIRE(gw[i * ldgw + j] == gw0[i * ldgw + j], "gemm_grad (%zu, %zu) wrote behind column %zu", m,
+                              k, k);
+        }
+    }
+    check_guards(gw, m * ldgw, "gemm_grad gw");
+    check_guards(gb, m, "gemm_grad gb");
+    check_guards(scratch, scratch_size, "gemm_grad scratch");
+    release(gy), release(x), release(scratch), release(gw), release(gb), release(gw0), release(gb0);
+}
+
+START_TEST(products)
+{
+    test_rng rng = test_rng_new(test_seed());
+    for (size_t i = test_times(60); i--;)
+        for (int level = 0; level <= (int)dfoi_cpu_level(); level++) {
+            const struct dfoi_gemm_kernels *gemm = DFOI_AT_LEVEL(dfoi_gemm_kernels, level);
+            const struct dfoi_panel_kernels *panel = DFOI_AT_LEVEL(dfoi_panel_kernels, level);
+            one_product(&rng, gemm, panel, level);
+            one_back(&rng, gemm, panel, level);
+            one_grad(&rng, gemm, level);
+        }
+}
+END_TEST
+
+/* The public functions against another's matrix product.  */
+START_TEST(against_blas)
+{
+    test_rng rng = test_rng_new(test_seed());
+    for (size_t t = test_times(10); t--;) {
+        size_t m = test_rng_between(&rng, 1, 300), k = test_rng_between(&rng, 1, 300), n = m * DFO_PANEL;
+        dfo_real *w = randoms(&rng, m * k), *x = randoms(&rng, k * DFO_PANEL), *y = guarded(n), *want = guarded(n),
+                 *packed = guarded(dfoi_gemm_packed_size(m, k)), *gw = guarded(m * k), *gw_want = guarded(m * k),
+                 *scratch = guarded(dfoi_gemm_grad_scratch(m, k));
+        dfoi_gemm_pack(m, k, w, k, 0, packed);
+        dfoi_gemm(m, k, packed, x, NULL, DFOI_ACT_NONE, NULL, y);
+        GEMM(CblasRowMajor, CblasNoTrans, CblasNoTrans, (int)m, DFO_PANEL, (int)k, 1, w, (int)k, x, DFO_PANEL, 0, want,
+             DFO_PANEL);
+        for (size_t i = 0; i < n; i++)
+            REQUIRE(fabs((double)(y[i] - want[i])) <= 30 * DFO_REAL_EPS * sqrt((double)k),
+                          "(%zu, %zu) at %zu: %.17g, BLAS %.17g", m, k, i, (double)y[i], (double)want[i]);
+        copy(m * k, w, gw);
+        copy(m * k, w, gw_want);
+        dfoi_gemm_grad(m, k, y, x, gw, k, NULL, scratch);
+        GEMM(CblasRowMajor, CblasNoTrans, CblasTrans, (int)m, (int)k, DFO_PANEL, 1, y, DFO_PANEL, x, DFO_PANEL, 1,
+             gw_want, (int)k);
+        for (size_t i = 0; i < m * k; i++)
+            REQUIRE(fabs((double)(gw[i] - gw_want[i])) <= 240 * DFO_REAL_EPS * sqrt((double)k),
+                          "grad (%zu, %zu) at %zu: %.17g, BLAS %.17g", m, k, i, (double)gw[i], (double)gw_want[i]);
+        release(w), release(x), release(y), release(want), release(packed), release(gw), release(gw_want);
+        release(scratch);
+    }
+}
+END_TEST
+
+/* A panel column's bits do not depend on the columns beside it, nor an output's on the others.  */
+START_TEST(columns_stand_alone)
+{
+    test_rng rng = test_rng_new(test_seed());
+    for (int level = 0; level <= (int)dfoi_cpu_level(); level++) {
+        const struct dfoi_gemm_kernels *gemm = DFOI_AT_LEVEL(dfoi_gemm_kernels, level);
+        size_t m = test_rng_between(&rng, 2, 40), k = test_rng_between(&rng, 1, 90);
+        dfo_real *w = randoms(&rng, m * k), *x = randoms(&rng, k * DFO_PANEL), *y = guarded(m * DFO_PANEL),
+                 *packed = guarded(dfoi_gemm_packed_size(m, k)), *y2 = guarded(m * DFO_PANEL);
+        dfoi_gemm_pack(m, k, w, k, 0, packed);
+        gemm->gemm(m, k, packed, x, NULL, DFOI_ACT_NONE, NULL, y);
+        size_t to = test_rng_between(&rng, 0, DFO_PANEL - 1);
+        for (size_t j = 0; j < k; j++)                        /* column 0 also at `to` */
+            x[j * DFO_PANEL + to] = x[j * DFO_PANEL];
+        dfoi_gemm_pack(m - 1, k, w + k, k, 0, packed);        /* output 1 first */
+        gemm->gemm(m - 1, k, packed, x, NULL, DFOI_ACT_NONE, NULL, y2);
+        for (size_t i = 0; i + 1 < m; i++)
+            REQUIRE(y2[i * DFO_PANEL + to] == y[(i + 1) * DFO_PANEL], "%s (%zu, %zu): output %zu column %zu",
+                          level_name[level], m, k, i, to);
+        release(w), release(x), release(y), release(packed), release(y2);
+    }
+}
+END_TEST
+
+START_TEST(nan_goes_through)
+{
+    for (int level = 0; level <= (int)dfoi_cpu_level(); level++) {
+        dfo_real *w = guarded(8), *x = guarded(DFO_PANEL), *y = guarded(DFO_PANEL);
+        memset(w, 0, 8 * sizeof *w);
+        for (size_t l = 0; l < DFO_PANEL; l++)
+            x[l] = (dfo_real)NAN;
+        DFOI_AT_LEVEL(dfoi_gemm_kernels, level)->gemm(1, 1, w, x, NULL, DFOI_ACT_RELU, NULL, y);
+        ck_assert(isnan(y[0]) && isnan(y[DFO_PANEL - 1]));
+        DFOI_AT_LEVEL(dfoi_gemm_kernels, level)->gemm(1, 1, w, x, NULL, DFOI_ACT_LEAKY_RELU, NULL, y);
+        ck_assert(isnan(y[0]) && isnan(y[DFO_PANEL - 1]));
+        release(w), release(x), release(y);
+    }
+}
+END_TEST
+
+/* Rows to a panel and back, with and without an index of runs and jumps.  */
+START_TEST(panels)
+{
+    test_rng rng = test_rng_new(test_seed());
+    for (size_t t = test_times(100); t--;)
+        for (int level = 0; level <= (int)dfoi_cpu_level(); level++) {
+            const struct dfoi_panel_kernels *panel = DFOI_AT_LEVEL(dfoi_panel_kernels, level);
+            size_t n = test_rng_between(&rng, 0, 3) ? test_rng_between(&rng, 0, DFO_PANEL) : DFO_PANEL;
+            size_t width = test_rng_between(&rng, 1, 90), ldx = width + test_rng_between(&rng, 0, 5), d = 0;
+            size_t index[90];
+            int indexed = (int)test_rng_between(&rng, 0, 1), zero = (int)test_rng_between(&rng, 0, 1);
+            for (size_t j = 0; j < width; j++)                /* pieces of the row, in rising order */
+                if (!indexed || (j / 20 + j % (1 + j / 20)) % 2 == 0)
+                    index[d++] = j;
+            if (indexed && d > 1 && test_rng_between(&rng, 0, 1)) {
+                size_t first = index[0];
+                index[0] = index[d - 1];
+                index[d - 1] = first;
+            }
+            dfo_real *x = randoms(&rng, n * ldx), *p = guarded(d * DFO_PANEL), *back = randoms(&rng, n * ldx),
+                     *before = guarded(n * ldx);
+            copy(n * ldx, back, before);
+            panel->to_panel(n, d, x, ldx, indexed ? index : NULL, zero, p);
+            for (size_t j = 0; j < d; j++)
+                for (size_t i = 0; i < DFO_PANEL; i++) {
+                    size_t row = i < n ? i : n - 1;
+                    dfo_real want = n == 0 || (i >= n && zero) ? 0 : x[row * ldx + index[j]];
+                    REQUIRE(p[j * DFO_PANEL + i] == want, "%s: n %zu d %zu: feature %zu row %zu",
+                                  level_name[level], n, d, j, i);
+                }
+            check_guards(p, d * DFO_PANEL, "to_panel");
+            panel->from_panel_add(n, d, p, indexed ? index : NULL, back, ldx);
+            for (size_t i = 0; i < n; i++)
+                for (size_t j = 0; j < d; j++)
+                    before[i * ldx + index[j]] += x[i * ldx + index[j]];
+            ck_assert(!memcmp(before, back, n * ldx * sizeof *back));
+            panel->from_panel(n, d, p, indexed ? index : NULL, back, ldx);
+            for (size_t i = 0; i < n; i++)
+                for (size_t j = 0; j < d; j++)
+                    before[i * ldx + index[j]] = x[i * ldx + index[j]];
+            ck_assert(!memcmp(before, back, n * ldx * sizeof *back));
+            check_guards(back, n * ldx, "from_panel");
+            release(x), release(p), release(back), release(before);
+        }
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("gemm");
+    TCase *tcase = tcase_create("gemm");
+    suite_add_tcase(suite, tcase);
+    tcase_add_test(tcase, products);
+    tcase_add_test(tcase, against_blas);
+    tcase_add_test(tcase, columns_stand_alone);
+    tcase_add_test(tcase, nan_goes_through);
+    tcase_add_test(tcase, panels);
+    return test_run(suite);
+}
