@@ -1,4 +1,20 @@
 include_diffeo_HEADERS += \
     lib/diffeo/source.h
 noinst_HEADERS += \
+    lib/data/source_impl.h \
+    lib/data/table_impl.h \
+    lib/data/toy_impl.h \
     lib/data/safetensors_impl.h
+LIB_ONCE += \
+    lib/data/columns.c \
+    lib/data/csv.c \
+    lib/data/npy_header.c
+LIB_REAL += \
+    lib/data/source.c \
+    lib/data/view.c \
+    lib/data/registry.c \
+    lib/data/read_csv.c \
+    lib/data/read_npy.c \
+    lib/data/toy.c \
+    lib/data/toy_kinds.c \
+    lib/data/sink.c

@@ -6,6 +6,7 @@
 #include <diffeo/real.h>
 #include <diffeo/batch.h>
 #include <diffeo/ctx.h>
+#include <diffeo/rng.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -31,10 +32,19 @@ typedef struct dfo_source_info {
     double    entropy;             /* nats */
 } dfo_source_info;
 
-/* Opens a data set, "SPEC" of commands.md: rows.csv[.gz], rows.npy, toy:NAME[:N[:SEED]], "-", with
- * "#A:B" for rows A..B-1.  NPY files are mapped, not read; others are held in memory.  options may be
- * NULL.  The error names file, row and column.  */
-dfo_status dfo_source_open(dfo_ctx *ctx, const char *spec, const dfo_source_options *options, dfo_source **out);
+/* Opens a data set: rows.csv[.gz], rows.npy[.gz], toy:NAME[:N[:SEED]], "-" (standard input), each with
+ * "#A:B" for rows A..B-1 (A or B may be left out).  The format is options->format, else what the content
+ * says, else the name; other text is taken for CSV.
+ * CSV: one row a line, separated by semicolons, tabs, commas or blanks, as the first line has it; a
+ * first row without any number is a header; blank lines are skipped; quotes, CRLF, a UTF-8 mark are fine.
+ * Held in memory as doubles in both precisions.  Columns that are not wanted may hold text.
+ * NPY: versions 1-3, u1 u2 i4 i8 f4 f8, either byte order, C order, (n), (n,d), images (n,h,w) and (n,h,w,c).
+ * Mapped, not read (gzip and pipes: read), converted whenever rows are read.
+ * Toys: computed whenever rows are read; row i is a function of seed and i.
+ * options may be NULL.  DFO_EIO, DFO_EFORMAT, DFO_EARG, DFO_EUNSUP; the message names file, row (counted
+ * from 0, as in #A:B), for text its line, and column (counted from 1): what was expected, what was found.  */
+dfo_status dfo_source_open(dfo_ctx *ctx, const char *spec, const dfo_source_options *options,
+                           dfo_source **out);
 
 /* A source over the caller's rows (not copied; must outlive the source).  */
 dfo_status dfo_source_rows(dfo_ctx *ctx, dfo_batch rows, dfo_source **out);
@@ -42,8 +52,9 @@ dfo_status dfo_source_rows(dfo_ctx *ctx, dfo_batch rows, dfo_source **out);
 /* Rows first .. first+n-1 of another source (which must outlive this one).  */
 dfo_status dfo_source_slice(dfo_ctx *ctx, dfo_source *of, uint64_t first, uint64_t n, dfo_source **out);
 
-/* The rows whose keyed hash falls below (or, with complement, not below) the fraction: a fixed random
- * split.  The other source must outlive this one.  */
+/* The rows whose keyed draw falls below (or, with complement, not below) the fraction: a fixed random
+ * split, rows in their order; maybe none.  Takes 4 bytes a row; DFO_EUNSUP above 2^32 - 1 rows.  The other
+ * source must outlive this one.  */
 dfo_status dfo_source_split(dfo_ctx *ctx, dfo_source *of, double fraction, uint64_t seed, int complement,
                             dfo_source **out);
 void dfo_source_free(dfo_source *source);
@@ -54,34 +65,48 @@ const char *dfo_source_name(const dfo_source *source);
 /* Column j's name, or NULL where the file has none.  */
 const char *dfo_source_column(const dfo_source *source, size_t j);
 
-/* Copies rows first .. first+n-1 to x (n, d).  Random access.  weight (n) or NULL.  DFO_EFORMAT for a
- * value that is not finite, naming row and column.  Any number of threads may read at once, each with
- * a context of its own.  */
+/* Copies rows first .. first+n-1 to x (n, d).  Random access.  weight (n) or NULL; 1 where the source has
+ * none.  DFO_EFORMAT for a value that is not finite (or too large for float), naming row and column (of the
+ * file, for a slice too); DFO_EARG for rows that do not exist; DFO_ESHAPE if x.d is not d.  Any number of
+ * threads may read at once, each with a context of its own.  */
 dfo_status dfo_source_read(const dfo_source *source, dfo_ctx *ctx, uint64_t first, dfo_batch x, double *weight);
 
-/* Copies the rows listed.  */
+/* Copies rows[0..n-1] (numbers from 0) to x (n, d); otherwise as dfo_source_read.  */
 dfo_status dfo_source_gather(const dfo_source *source, dfo_ctx *ctx, const uint64_t *rows, dfo_batch x,
                              double *weight);
 
 /* log p of the toy's true density at x, per row, in nats: for toys that have one (else DFO_EUNSUP).  */
 dfo_status dfo_source_true_log_prob(const dfo_source *source, dfo_ctx *ctx, dfo_batch x, double *out);
 
-/* FNV-1a 64 hash of the content and its length, as hexadecimal text (17 bytes with the 0).  */
+/* Row at place i of the order in which epoch `epoch` goes through the source; every row comes once an
+ * epoch.  Normally a keyed permutation of all rows (dfo_permute_index).  For mapped files larger than half
+ * of the machine's memory, by blocks, so that reading stays local: whole blocks of 4,096 rows are permuted,
+ * then rows are permuted inside windows of 16 such blocks; the last window also takes what is left over,
+ * the rows behind the last whole block included.  0 <= i < rows.  No memory is needed.  */
+uint64_t dfo_source_shuffle(const dfo_source *source, dfo_key key, uint64_t epoch, uint64_t i);
+
+/* FNV-1a 64 of the content, as 16 hexadecimal digits and a 0.  Content is: text, NPY: the file's bytes,
+ * unpacked (NPY above 64 MiB: its size, first and last MiB); toys: their name; rows in memory: their values.
+ * Then which rows of it the source has.  */
 void dfo_source_hash(const dfo_source *source, char out[17]);
 
-/* The toys.  */
+/* The toys' names: toy:NAME opens each.  "gaussian" also takes a number of columns: toy:gaussian5.  */
 size_t dfo_toys(void);
 const char *dfo_toy(size_t i);
 
 typedef struct dfo_sink dfo_sink;
 
-/* Opens an output by its name: .npy, .csv, "-" (CSV unless format says "npy").  rows is the number of
- * rows that will come (for the header).  columns: NULL or d names.  Nothing appears under `path` before
- * dfo_sink_finish.  The type of NPY is dfo_real's, or double where as_double is set.  */
+/* Opens an output by its name (.npy, .csv), or as format says ("npy", "csv"); "-" is standard output, CSV
+ * unless format says otherwise.  rows: how many will come (for the header).  columns: NULL (no header) or d
+ * names.  Nothing appears under `path` before dfo_sink_finish; devices and pipes are written directly.
+ * NPY holds (rows, d) of dfo_real; CSV the shortest text that reads back to the same bits.  */
 dfo_status dfo_sink_open(dfo_ctx *ctx, const char *path, const char *format, uint64_t rows, size_t d,
                          const char *const *columns, dfo_sink **out);
+/* The same for one column of doubles in both precisions; NPY is one-dimensional.  column: its name, or NULL.  */
 dfo_status dfo_sink_open_doubles(dfo_ctx *ctx, const char *path, const char *format, uint64_t rows,
                                  const char *column, dfo_sink **out);
+/* Appends rows.  DFO_EIO when the file cannot take them; DFO_ESHAPE, DFO_EARG if they are not what was
+ * promised.  */
 dfo_status dfo_sink_write(dfo_sink *sink, dfo_batch x);
 dfo_status dfo_sink_write_doubles(dfo_sink *sink, const double *x, size_t n);
 /* Completes the file and puts it in place; fewer rows than promised is an error.  */
