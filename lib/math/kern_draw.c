@@ -4,16 +4,19 @@
  * (b = 52; float: 23, so that 0 and 1 do not occur).  Normal: Box and Muller's r cos, r sin with r =
  * sqrt(-2 log u); u has 52 bits (float: its logarithm to full precision near 0 and near 1), so tails
  * reach 8.5 sigma.  The float draws are the double ones, rounded, but for a few units in the last place. */
+#include <string.h>
+
 #include "math/fun_impl.h"
 #include "math/kern_table.h"
 
 #define BATCH 64                          /* blocks at a time */
+#define LANES 16                          /* fewer are made up to whole vectors */
 
-static void philox(dfo_key key, uint32_t first, uint32_t w[4][BATCH])
+static void philox(dfo_key key, uint32_t first, uint32_t n, uint32_t w[4][BATCH])
 {
     const uint32_t c1 = (uint32_t)key.row, c3 = key.step;
     const uint32_t c2 = (uint32_t)(key.row >> 32 & 0xffff) | key.purpose << 16;
-    for (uint32_t i = 0; i < BATCH; i++) {
+    for (uint32_t i = 0; i < n; i++) {
         uint32_t a = first + i, b = c1, c = c2, d = c3;
         uint32_t k0 = (uint32_t)key.seed, k1 = (uint32_t)(key.seed >> 32);
 #pragma GCC unroll 10
@@ -72,27 +75,37 @@ static inline void pair(uint32_t w0, uint32_t w1, uint32_t w2, uint32_t w3, dfo_
     *y = r * s;
 }
 
-static void uniform(dfo_key key, uint32_t first, size_t n, dfo_real *out)
+/* How many blocks, whole vectors of them, serve n more draws.  */
+static inline uint32_t blocks_for(size_t n)
+{
+    return n >= 2 * BATCH ? BATCH : (uint32_t)((n + 1) / 2 + LANES - 1) / LANES * LANES;
+}
+
+static void uniform(dfo_key key, size_t n, dfo_real *out)
 {
     uint32_t w[4][BATCH];
-    for (size_t at = 0; at < n; at += BATCH) {
-        size_t m = n - at < BATCH ? n - at : BATCH;
-        philox(key, first + (uint32_t)at, w);
-        for (size_t i = 0; i < m; i++) {
-            out[2 * (at + i)] = unit(w[0][i], w[1][i]);
-            out[2 * (at + i) + 1] = unit(w[2][i], w[3][i]);
+    dfo_real draw[2 * BATCH];
+    for (size_t at = 0; at < n; at += 2 * BATCH) {
+        uint32_t m = blocks_for(n - at);
+        philox(key, (uint32_t)(at / 2), m, w);
+        for (uint32_t i = 0; i < m; i++) {
+            draw[2 * i] = unit(w[0][i], w[1][i]);
+            draw[2 * i + 1] = unit(w[2][i], w[3][i]);
         }
+        memcpy(out + at, draw, (n - at < 2 * BATCH ? n - at : 2 * BATCH) * sizeof *out);
     }
 }
 
-static void normal(dfo_key key, uint32_t first, size_t n, dfo_real *out)
+static void normal(dfo_key key, size_t n, dfo_real *out)
 {
     uint32_t w[4][BATCH];
-    for (size_t at = 0; at < n; at += BATCH) {
-        size_t m = n - at < BATCH ? n - at : BATCH;
-        philox(key, first + (uint32_t)at, w);
-        for (size_t i = 0; i < m; i++)
-            pair(w[0][i], w[1][i], w[2][i], w[3][i], &out[2 * (at + i)], &out[2 * (at + i) + 1]);
+    dfo_real draw[2 * BATCH];
+    for (size_t at = 0; at < n; at += 2 * BATCH) {
+        uint32_t m = blocks_for(n - at);
+        philox(key, (uint32_t)(at / 2), m, w);
+        for (uint32_t i = 0; i < m; i++)
+            pair(w[0][i], w[1][i], w[2][i], w[3][i], &draw[2 * i], &draw[2 * i + 1]);
+        memcpy(out + at, draw, (n - at < 2 * BATCH ? n - at : 2 * BATCH) * sizeof *out);
     }
 }
 

@@ -94,9 +94,9 @@ struct dfoi_step_kernels {
                  dfo_real *m, dfo_real *v, dfo_real *ema);
 };
 struct dfoi_draw_kernels {
-    /* Two draws from each of the blocks first .. first + n-1 of the key's stream.  */
-    void (*uniform)(dfo_key key, uint32_t first, size_t n, dfo_real *out);
-    void (*normal)(dfo_key key, uint32_t first, size_t n, dfo_real *out);
+    /* n draws, two from each block of the key's stream.  */
+    void (*uniform)(dfo_key key, size_t n, dfo_real *out);
+    void (*normal)(dfo_key key, size_t n, dfo_real *out);
 };
 struct dfoi_gemm_kernels { DFOI_GEMM_LIST(DFOI_SLOT) };
 struct dfoi_panel_kernels { DFOI_PANEL_LIST(DFOI_SLOT) };

@@ -36,22 +36,12 @@ void dfo_draw_uniform(dfo_key key, size_t first, size_t n, double *out)
 
 void dfo_draw_real_uniform(dfo_key key, size_t n, dfo_real *out)
 {
-    dfo_real last[2];
-    DFOI_PICK(dfoi_draw_kernels)->uniform(key, 0, n / 2, out);
-    if (n % 2) {
-        DFOI_PICK(dfoi_draw_kernels)->uniform(key, (uint32_t)(n / 2), 1, last);
-        out[n - 1] = last[0];
-    }
+    DFOI_PICK(dfoi_draw_kernels)->uniform(key, n, out);
 }
 
 void dfo_draw_real_normal(dfo_key key, size_t n, dfo_real *out)
 {
-    dfo_real last[2];
-    DFOI_PICK(dfoi_draw_kernels)->normal(key, 0, n / 2, out);
-    if (n % 2) {
-        DFOI_PICK(dfoi_draw_kernels)->normal(key, (uint32_t)(n / 2), 1, last);
-        out[n - 1] = last[0];
-    }
+    DFOI_PICK(dfoi_draw_kernels)->normal(key, n, out);
 }
 
 #define ROUNDS 8
