@@ -1,5 +1,5 @@
-/* Densities against the reference vectors (double: stated tolerances; float: 1e-4 and 1e-3), what is refused, and
- * the shapes the dispatcher checks.  */
+/* Densities against the reference vectors (double: stated tolerances; float: 1e-4 and 1e-3), what
+ * is refused, and the shapes the dispatcher checks.  */
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -14,14 +14,18 @@
 
 struct kind {
     const char *distribution, *type;
-    int components;                       /* loc and scale are (K, d) */
+    int components; /* loc and scale are (K, d) */
 };
 
 static const struct kind kinds[] = {
-    {"normal_diag", "normal", 0},         {"normal_full", "normal-full", 0},
-    {"logistic", "logistic", 0},          {"laplace", "laplace", 0},
-    {"student_t", "student-t", 0},        {"student_t_multivariate", "student-t-multivariate", 0},
-    {"box", "box", 0},                    {"mixture_normal", "mixture-normal", 1},
+    {"normal_diag", "normal", 0},
+    {"normal_full", "normal-full", 0},
+    {"logistic", "logistic", 0},
+    {"laplace", "laplace", 0},
+    {"student_t", "student-t", 0},
+    {"student_t_multivariate", "student-t-multivariate", 0},
+    {"box", "box", 0},
+    {"mixture_normal", "mixture-normal", 1},
     {"mixture_logistic", "mixture-logistic", 1},
 };
 
@@ -49,7 +53,8 @@ static json_t *flat_json(ref_array a)
 /* The density's configuration with the case's parameters as (first) values.  */
 static json_t *config_of(ref_case c, const struct kind *kind, int learned)
 {
-    static const char *const names[] = {"mean", "loc", "log_std", "log_scale", "df", "low", "high", "logits"};
+    static const char *const names[] = {"mean", "loc", "log_std", "log_scale",
+                                        "df",   "low", "high",    "logits"};
     json_t *config = json_object();
     json_object_set_new(config, "type", json_string(kind->type));
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
@@ -63,9 +68,11 @@ static json_t *config_of(ref_case c, const struct kind *kind, int learned)
         json_object_set_new(config, names[i], by_rows ? rows_json(a, k) : flat_json(a));
     }
     if (ref_get(c, "params.L").data)
-        json_object_set_new(config, "cholesky", rows_json(ref_need(c, "params.L"), ref_need(c, "params.L").shape[0]));
+        json_object_set_new(config, "cholesky",
+                            rows_json(ref_need(c, "params.L"), ref_need(c, "params.L").shape[0]));
     if (kind->components)
-        json_object_set_new(config, "components", json_integer((json_int_t)ref_need(c, "params.logits").n));
+        json_object_set_new(config, "components",
+                            json_integer((json_int_t)ref_need(c, "params.logits").n));
     if (learned)
         json_object_set_new(config, "learned", json_true());
     if (learned && ref_get(c, "params.df").data) {
@@ -84,16 +91,18 @@ static dfo_batch rows_of(struct distfix *f, ref_array a)
     return dfo_batch_of(x, a.shape[0], a.shape[1]);
 }
 
-static void close_to(ref_case c, const char *what, const double *got, ref_array want, double tolerance)
+static void close_to(ref_case c, const char *what, const double *got, ref_array want,
+                     double tolerance)
 {
     double worst = ref_worst(want.n, got, want.data);
-    ck_assert_msg(worst <= tolerance, "%s: %s: off by %g, allowed %g (%s)", c.name, what, worst, tolerance,
-                  DFO_REAL_NAME);
+    ck_assert_msg(worst <= tolerance, "%s: %s: off by %g, allowed %g (%s)", c.name, what, worst,
+                  tolerance, DFO_REAL_NAME);
 }
 
-/* The gradient of the weights `name`, compared with that of the case's parameter, which is what they say
- * times `chain` (d parameter / d weight) (NULL: 1).  */
-static void check_weights(struct distfix *f, ref_case c, const char *name, const double *chain, double tolerance)
+/* The gradient of the weights `name`, compared with that of the case's parameter, which is what
+ * they say times `chain` (d parameter / d weight) (NULL: 1).  */
+static void check_weights(struct distfix *f, ref_case c, const char *name, const double *chain,
+                          double tolerance)
 {
     char path[64];
     double got[64];
@@ -112,7 +121,7 @@ static void check_cholesky(struct distfix *f, ref_case c, double tolerance)
 {
     ref_array l = ref_need(c, "params.L"), want = ref_need(c, "grad.L");
     size_t n, d = l.shape[0], diagonal = distfix_weights(f, "base.log_diagonal", &n),
-           lower = distfix_weights(f, "base.lower", &n);
+              lower = distfix_weights(f, "base.lower", &n);
     double got[64] = {0};
     for (size_t i = 0; i < d; i++) {
         got[i * d + i] = (double)f->grads[diagonal + i] / l.data[i * d + i];
@@ -135,7 +144,7 @@ static void check_learned(struct distfix *f, ref_case c, const struct kind *kind
         ref_array df = ref_need(c, "params.df");
         double chain[8];
         for (size_t i = 0; i < df.n; i++)
-            chain[i] = -expm1(-df.data[i]);         /* sigmoid(raw) where softplus(raw) = df */
+            chain[i] = -expm1(-df.data[i]); /* sigmoid(raw) where softplus(raw) = df */
         check_weights(f, c, "df", chain, tolerance);
     }
     if (!strcmp(kind->type, "normal-full"))
@@ -146,7 +155,8 @@ static void check_case(ref_case c, const struct kind *kind, int learned)
 {
     struct distfix f;
     double got[256];
-    ref_array x = ref_need(c, "x"), want = ref_need(c, "log_prob"), seed = ref_need(c, "grad.seed_log_prob");
+    ref_array x = ref_need(c, "x"), want = ref_need(c, "log_prob"),
+              seed = ref_need(c, "grad.seed_log_prob");
     double tolerance = DOUBLE_BUILD ? ref_tolerance(c, "log_prob") : 1e-4;
     double tolerance_grad = DOUBLE_BUILD ? ref_tolerance(c, "grad") : 1e-3;
     json_t *config = config_of(c, kind, learned);
@@ -158,7 +168,8 @@ static void check_case(ref_case c, const struct kind *kind, int learned)
     dfo_batch gx = rows_of(&f, x);
     memset(gx.x, 0, x.n * sizeof *gx.x);
     f.run.grads = f.grads;
-    ck_assert_int_eq(dfo_dist_log_prob_grad(f.dist, &f.run, rows, NULL, seed.data, gx, NULL), DFO_OK);
+    ck_assert_int_eq(dfo_dist_log_prob_grad(f.dist, &f.run, rows, NULL, seed.data, gx, NULL),
+                     DFO_OK);
     for (size_t i = 0; i < x.n; i++)
         got[i] = (double)gx.x[i];
     close_to(c, "gradient of x", got, ref_need(c, "grad.x"), tolerance_grad);
@@ -170,7 +181,8 @@ static void check_case(ref_case c, const struct kind *kind, int learned)
         dfo_batch beyond = rows_of(&f, outside);
         distfix_log_prob(&f, beyond, NULL, got);
         for (size_t i = 0; i < beyond.n; i++)
-            ck_assert_msg(isinf(got[i]) && got[i] < 0, "%s: outside row %zu has %g", c.name, i, got[i]);
+            ck_assert_msg(isinf(got[i]) && got[i] < 0, "%s: outside row %zu has %g", c.name, i,
+                          got[i]);
         dfoi_free(f.ctx, beyond.x);
     }
     dfoi_free(f.ctx, rows.x);
@@ -202,7 +214,7 @@ START_TEST(reference_vectors)
 END_TEST
 
 struct refusal {
-    const char *config, *names;           /* a text that the message must have */
+    const char *config, *names; /* a text that the message must have */
     size_t d;
 };
 
@@ -232,10 +244,13 @@ static const struct refusal refusals[] = {
     {"{\"type\":\"mixture-normal\",\"components\":2}", "mean is missing", 2},
     {"{\"type\":\"mixture-normal\",\"components\":0}", "components must be at least 1", 2},
     {"{\"type\":\"mixture-normal\",\"components\":2,\"mean\":[[0,1]]}", "mean: expected 2 rows", 2},
-    {"{\"type\":\"mixture-normal\",\"components\":2,\"mean\":[[0,1],[0,1]],\"logits\":[1]}", "logits", 2},
-    {"{\"type\":\"mixture-logistic\",\"components\":2,\"loc\":[[0,1],[0]]}", "loc: expected 2 entries", 2},
+    {"{\"type\":\"mixture-normal\",\"components\":2,\"mean\":[[0,1],[0,1]],\"logits\":[1]}",
+     "logits", 2},
+    {"{\"type\":\"mixture-logistic\",\"components\":2,\"loc\":[[0,1],[0]]}",
+     "loc: expected 2 entries", 2},
     {"{\"type\":\"conditional-normal\"}", "net: expected an object", 2},
-    {"{\"type\":\"conditional-normal\",\"net\":{\"type\":\"mlp\"},\"max_log_std\":0}", "max_log_std", 2},
+    {"{\"type\":\"conditional-normal\",\"net\":{\"type\":\"mlp\"},\"max_log_std\":0}",
+     "max_log_std", 2},
     {"{\"type\":\"conditional-normal\",\"net\":{\"type\":\"mlp\"}}", "no condition", 2},
 };
 
@@ -250,11 +265,14 @@ START_TEST(bad_configurations)
         ck_assert_ptr_nonnull(config);
         ck_assert_int_eq(dfo_store_new(ctx, &store), DFO_OK);
         dfo_status status = distfix_create(ctx, store, config, refusals[i].d, 0, NULL, 1, &dist);
-        ck_assert_msg(status == DFO_EARG || status == DFO_ESHAPE, "%s: status %d", refusals[i].config, status);
+        ck_assert_msg(status == DFO_EARG || status == DFO_ESHAPE, "%s: status %d",
+                      refusals[i].config, status);
         ck_assert_ptr_null(dist);
-        ck_assert_msg(strstr(dfo_ctx_error(ctx), refusals[i].names) != NULL, "%s: '%s' says nothing of '%s'",
-                      refusals[i].config, dfo_ctx_error(ctx), refusals[i].names);
-        ck_assert_msg(!strncmp(dfo_ctx_error(ctx), "base", 4), "%s: '%s'", refusals[i].config, dfo_ctx_error(ctx));
+        ck_assert_msg(strstr(dfo_ctx_error(ctx), refusals[i].names) != NULL,
+                      "%s: '%s' says nothing of '%s'", refusals[i].config, dfo_ctx_error(ctx),
+                      refusals[i].names);
+        ck_assert_msg(!strncmp(dfo_ctx_error(ctx), "base", 4), "%s: '%s'", refusals[i].config,
+                      dfo_ctx_error(ctx));
         dfo_store_free(store);
         json_decref(config);
     }
@@ -268,7 +286,8 @@ START_TEST(without_a_store)
 {
     dfo_ctx *ctx;
     dfo_dist *dist;
-    json_t *fixed = json_pack("{ss}", "type", "normal"), *learned = json_pack("{sssb}", "type", "normal", "learned", 1);
+    json_t *fixed = json_pack("{ss}", "type", "normal"),
+           *learned = json_pack("{sssb}", "type", "normal", "learned", 1);
     ck_assert_int_eq(dfo_ctx_new(&ctx), DFO_OK);
     ck_assert_int_eq(distfix_create(ctx, NULL, learned, 2, 0, NULL, 1, &dist), DFO_EARG);
     ck_assert_int_eq(distfix_create(ctx, NULL, fixed, 2, 0, NULL, 1, &dist), DFO_OK);
@@ -284,7 +303,8 @@ END_TEST
 static void refused(struct distfix *f, dfo_status got, dfo_status want, const char *names)
 {
     ck_assert_int_eq(got, want);
-    ck_assert_msg(strstr(f->run.text, names) != NULL, "'%s' says nothing of '%s'", f->run.text, names);
+    ck_assert_msg(strstr(f->run.text, names) != NULL, "'%s' says nothing of '%s'", f->run.text,
+                  names);
     f->run.status = DFO_OK;
     f->run.text[0] = 0;
 }
@@ -295,13 +315,16 @@ START_TEST(bad_shapes)
     dfo_real memory[32] = {0}, grad[32] = {0};
     double out[8] = {0};
     json_t *config = json_pack("{ss}", "type", "laplace");
-    dfo_batch x = dfo_batch_of(memory, 4, 3), wide = x, close = x, none = {0}, short_grad = dfo_batch_of(grad, 3, 3);
+    dfo_batch x = dfo_batch_of(memory, 4, 3), wide = x, close = x, none = {0},
+              short_grad = dfo_batch_of(grad, 3, 3);
     wide.d = 4;
     close.ld = 2;
     distfix_open(&f, config, 3, 0, NULL, 4);
-    refused(&f, dfo_dist_log_prob(f.dist, &f.run, wide, NULL, out), DFO_ESHAPE, "laplace: expected 3 columns, got 4");
+    refused(&f, dfo_dist_log_prob(f.dist, &f.run, wide, NULL, out), DFO_ESHAPE,
+            "laplace: expected 3 columns, got 4");
     refused(&f, dfo_dist_log_prob(f.dist, &f.run, close, NULL, out), DFO_ESHAPE, "apart");
-    refused(&f, dfo_dist_log_prob_grad(f.dist, &f.run, x, NULL, out, short_grad, NULL), DFO_ESHAPE, "gradient of 3 x 3");
+    refused(&f, dfo_dist_log_prob_grad(f.dist, &f.run, x, NULL, out, short_grad, NULL), DFO_ESHAPE,
+            "gradient of 3 x 3");
     refused(&f, dfo_dist_sample(f.dist, &f.run, wide, NULL, 1), DFO_ESHAPE, "got 4");
     refused(&f, dfo_dist_sample(f.dist, &f.run, x, NULL, -1), DFO_EARG, "temperature");
     refused(&f, dfo_dist_sample(f.dist, &f.run, x, NULL, NAN), DFO_EARG, "temperature");
@@ -309,7 +332,7 @@ START_TEST(bad_shapes)
         ck_assert(out[i] >= 0 && out[i] <= 0);
     none.d = none.ld = 3;
     ck_assert_int_eq(dfo_dist_log_prob(f.dist, &f.run, none, NULL, NULL), DFO_OK);
-    f.run.arena_size = 0;                              /* scratch that is missing is an error, not a crash */
+    f.run.arena_size = 0; /* scratch that is missing is an error, not a crash */
     refused(&f, dfo_dist_log_prob(f.dist, &f.run, x, NULL, out), DFO_EMEM, "scratch");
     distfix_close(&f);
     json_decref(config);
@@ -325,8 +348,10 @@ START_TEST(absent_abilities)
     double out[2];
     dfo_batch x = dfo_batch_of(memory, 2, 2);
     struct distfix f = {.dist = &dist};
-    refused(&f, dfo_dist_log_prob(&dist, &f.run, x, NULL, out), DFO_EUNSUP, "nothing: this density has no log-density");
-    refused(&f, dfo_dist_log_prob_grad(&dist, &f.run, x, NULL, out, x, NULL), DFO_EUNSUP, "no gradient");
+    refused(&f, dfo_dist_log_prob(&dist, &f.run, x, NULL, out), DFO_EUNSUP,
+            "nothing: this density has no log-density");
+    refused(&f, dfo_dist_log_prob_grad(&dist, &f.run, x, NULL, out, x, NULL), DFO_EUNSUP,
+            "no gradient");
     refused(&f, dfo_dist_sample(&dist, &f.run, x, NULL, 1), DFO_EUNSUP, "no sampling");
 }
 END_TEST

@@ -1,6 +1,6 @@
 /* The contract of a density, for every registered type in several configurations: gradients, draws,
- * same bits, strides, odd rows, description, memory.  That exp(log p) integrates to one and that draws follow
- * it is in contract_dist_law.c.  */
+ * same bits, strides, odd rows, description, memory.  That exp(log p) integrates to one and that
+ * draws follow it is in contract_dist_law.c.  */
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -13,7 +13,7 @@
 #include "util.h"
 
 #define DOUBLE_BUILD (sizeof(dfo_real) == sizeof(double))
-#define ROWS 70                      /* more than a panel of 64 */
+#define ROWS 70 /* more than a panel of 64 */
 
 static test_rng rng;
 
@@ -32,7 +32,8 @@ static void open_trial(struct trial *t, const char *type, size_t d, int variant,
     memset(t, 0, sizeof *t);
     distconf_make(&t->conf, type, d, variant, &rng);
     distfix_open(&t->f, t->conf.json, d, t->conf.parts, t->conf.cond_d, ROWS);
-    distconf_shake(&t->conf, dfo_store_weights(t->f.store), dfo_store_weights_size(t->f.store), &rng);
+    distconf_shake(&t->conf, dfo_store_weights(t->f.store), dfo_store_weights_size(t->f.store),
+                   &rng);
     distfix_prepare(&t->f);
     t->rows = dfo_batch_of(t->x, n, d);
     t->cond.n = t->conf.parts;
@@ -67,7 +68,8 @@ static double total(struct trial *t, const double *weight)
 /* The central difference of sum weight_i log p_i in *at.  */
 static double difference(struct trial *t, const double *weight, dfo_real *at, int prepare)
 {
-    dfo_real keep = *at, h = (dfo_real)(DOUBLE_BUILD ? 1e-5 : 1.0 / 256) * (dfo_real)fmax(1, fabs((double)keep));
+    dfo_real keep = *at, h = (dfo_real)(DOUBLE_BUILD ? 1e-5 : 1.0 / 256) *
+                             (dfo_real)fmax(1, fabs((double)keep));
     double value[2], where[2];
     for (int side = 0; side < 2; side++) {
         *at = keep + (side ? h : -h);
@@ -85,8 +87,9 @@ static double difference(struct trial *t, const double *weight, dfo_real *at, in
 static void agree(const struct trial *t, const char *what, size_t at, double got, double want)
 {
     double tolerance = DOUBLE_BUILD ? 2e-7 : 2e-2;
-    ck_assert_msg(fabs(got - want) <= tolerance * (10 + fabs(want)), "%s: gradient of %s %zu is %.12g, differences give %.12g",
-                  t->what, what, at, got, want);
+    ck_assert_msg(fabs(got - want) <= tolerance * (10 + fabs(want)),
+                  "%s: gradient of %s %zu is %.12g, differences give %.12g", t->what, what, at, got,
+                  want);
 }
 
 /* Entry j of a parameter: of the weights, else as given, else the default.  */
@@ -101,7 +104,8 @@ static double parameter(struct trial *t, const char *name, size_t j, double othe
     return given ? json_real_value(json_array_get(given, j)) : otherwise;
 }
 
-/* Laplace has no derivative at its centre, a box none at its edge: rows are moved where they are near.  */
+/* Laplace has no derivative at its centre, a box none at its edge: rows are moved where they are
+ * near.  */
 static void avoid_kinks(struct trial *t)
 {
     const char *type = t->f.dist->ops->type;
@@ -111,7 +115,8 @@ static void avoid_kinks(struct trial *t)
             if (!strcmp(type, "laplace") && fabs(x - loc) < 0.05)
                 x = loc + 0.05;
             if (!strcmp(type, "box"))
-                x = fmin(fmax(x, parameter(t, "low", j, 0) + 0.05), parameter(t, "high", j, 1) - 0.05);
+                x = fmin(fmax(x, parameter(t, "low", j, 0) + 0.05),
+                         parameter(t, "high", j, 1) - 0.05);
             dfo_row(t->rows, i)[j] = (dfo_real)x;
         }
 }
@@ -127,14 +132,15 @@ static void check_gradients(const char *type, size_t d, int variant)
     for (size_t i = 0; i < n; i++)
         weight[i] = test_rng_real(&rng, -1, 1);
     for (size_t i = 0; i < ROWS * 8; i++)
-        gx[i] = gc[i] = 2;                                   /* they are added to */
+        gx[i] = gc[i] = 2; /* they are added to */
     dfo_cond gcond = t.cond;
     for (size_t p = 0; p < t.cond.n; p++)
         gcond.part[p].rows.x = gc + (t.cond.part[p].rows.x - t.c);
     t.f.run.grads = t.f.grads;
     size_t mark = t.f.run.arena_used;
-    dfo_status status = dfo_dist_log_prob_grad(t.f.dist, &t.f.run, t.rows, &t.cond, weight, dfo_batch_of(gx, n, d),
-                                               t.conf.parts ? &gcond : NULL);
+    dfo_status status =
+        dfo_dist_log_prob_grad(t.f.dist, &t.f.run, t.rows, &t.cond, weight, dfo_batch_of(gx, n, d),
+                               t.conf.parts ? &gcond : NULL);
     ck_assert_msg(status == DFO_OK, "%s: %s", t.what, t.f.run.text);
     ck_assert_uint_eq(t.f.run.arena_used, mark);
     t.f.run.grads = NULL;
@@ -171,7 +177,8 @@ START_TEST(gradients)
 }
 END_TEST
 
-/* log p is added, gradients nobody wants are left out, and the rows between d and ld are nobody's.  */
+/* log p is added, gradients nobody wants are left out, and the rows between d and ld are nobody's.
+ */
 static void check_strides(const char *type, size_t d, int variant)
 {
     struct trial t;
@@ -192,23 +199,27 @@ static void check_strides(const char *type, size_t d, int variant)
     }
     ck_assert_int_eq(dfo_dist_log_prob(t.f.dist, &t.f.run, x, &t.cond, strided), DFO_OK);
     for (size_t i = 0; i < n; i++)
-        ck_assert_msg(fabs(strided[i] - 0.5 - plain[i]) <= 1e-13 * (1 + fabs(plain[i])), "%s: row %zu: %.17g, strided %.17g",
-                      t.what, i, plain[i], strided[i] - 0.5);
-    ck_assert_int_eq(dfo_dist_log_prob_grad(t.f.dist, &t.f.run, x, &t.cond, weight, gx, NULL), DFO_OK);
+        ck_assert_msg(fabs(strided[i] - 0.5 - plain[i]) <= 1e-13 * (1 + fabs(plain[i])),
+                      "%s: row %zu: %.17g, strided %.17g", t.what, i, plain[i], strided[i] - 0.5);
+    ck_assert_int_eq(dfo_dist_log_prob_grad(t.f.dist, &t.f.run, x, &t.cond, weight, gx, NULL),
+                     DFO_OK);
     dfo_batch unwanted = {0};
-    ck_assert_int_eq(dfo_dist_log_prob_grad(t.f.dist, &t.f.run, x, &t.cond, weight, unwanted, NULL), DFO_OK);
+    ck_assert_int_eq(dfo_dist_log_prob_grad(t.f.dist, &t.f.run, x, &t.cond, weight, unwanted, NULL),
+                     DFO_OK);
     ck_assert_int_eq(dfo_dist_sample(t.f.dist, &t.f.run, y, &t.cond, 1), DFO_OK);
     for (size_t i = 0; i < n; i++) {
-        ck_assert_msg(!memcmp(dfo_row(y, i), dfo_row(t.rows, i), d * sizeof *wide), "%s: row %zu drawn differently",
-                      t.what, i);
+        ck_assert_msg(!memcmp(dfo_row(y, i), dfo_row(t.rows, i), d * sizeof *wide),
+                      "%s: row %zu drawn differently", t.what, i);
         for (size_t j = d; j < ld; j++)
-            ck_assert_msg(dfo_row(x, i)[j] == canary && dfo_row(gx, i)[j] == canary && dfo_row(y, i)[j] == canary,
+            ck_assert_msg(dfo_row(x, i)[j] == canary && dfo_row(gx, i)[j] == canary &&
+                              dfo_row(y, i)[j] == canary,
                           "%s: row %zu: wrote beyond its columns", t.what, i);
     }
     dfo_batch none = {NULL, 0, d, d};
     dfo_cond no_rows = dfo_cond_rows(&t.cond, 0, 0);
     ck_assert_int_eq(dfo_dist_log_prob(t.f.dist, &t.f.run, none, &no_rows, NULL), DFO_OK);
-    ck_assert_int_eq(dfo_dist_log_prob_grad(t.f.dist, &t.f.run, none, &no_rows, NULL, none, NULL), DFO_OK);
+    ck_assert_int_eq(dfo_dist_log_prob_grad(t.f.dist, &t.f.run, none, &no_rows, NULL, none, NULL),
+                     DFO_OK);
     ck_assert_int_eq(dfo_dist_sample(t.f.dist, &t.f.run, none, &no_rows, 1), DFO_OK);
     close_trial(&t);
 }
@@ -219,7 +230,8 @@ START_TEST(strides)
 }
 END_TEST
 
-/* Row i depends on the key and i: the same bits in any blocks, others for another row, seed or step.  */
+/* Row i depends on the key and i: the same bits in any blocks, others for another row, seed or
+ * step.  */
 static void check_keys(const char *type, size_t d, int variant)
 {
     struct trial t;
@@ -233,21 +245,27 @@ static void check_keys(const char *type, size_t d, int variant)
         n = n < ROWS - first ? n : ROWS - first;
         dfo_cond cond = dfo_cond_rows(&t.cond, first, n);
         t.f.run.key.row = first_row + first;
-        ck_assert_int_eq(dfo_dist_sample(t.f.dist, &t.f.run, dfo_batch_of(again + first * d, n, d), &cond, 1), DFO_OK);
+        ck_assert_int_eq(
+            dfo_dist_sample(t.f.dist, &t.f.run, dfo_batch_of(again + first * d, n, d), &cond, 1),
+            DFO_OK);
         ck_assert_uint_eq(t.f.run.key.row, first_row + first);
         distfix_log_prob(&t.f, dfo_batch_rows(t.rows, first, n), &cond, part);
         for (size_t i = 0; i < n; i++)
-            ck_assert_msg(!memcmp(&part[i], &whole[first + i], sizeof *part), "%s: log p of row %zu depends on the block: %.17g, %.17g",
-                          t.what, first + i, part[i], whole[first + i]);
+            ck_assert_msg(!memcmp(&part[i], &whole[first + i], sizeof *part),
+                          "%s: log p of row %zu depends on the block: %.17g, %.17g", t.what,
+                          first + i, part[i], whole[first + i]);
     }
-    ck_assert_msg(!memcmp(again, t.x, ROWS * d * sizeof *again), "%s: draws depend on the block", t.what);
+    ck_assert_msg(!memcmp(again, t.x, ROWS * d * sizeof *again), "%s: draws depend on the block",
+                  t.what);
     for (int other = 0; other < 3; other++) {
         dfo_key keep = t.f.run.key;
         t.f.run.key.row = first_row + (other == 0);
         t.f.run.key.seed += other == 1;
         t.f.run.key.step += other == 2;
-        ck_assert_int_eq(dfo_dist_sample(t.f.dist, &t.f.run, dfo_batch_of(again, ROWS, d), &t.cond, 1), DFO_OK);
-        ck_assert_msg(memcmp(again, t.x, d * sizeof *again) != 0, "%s: key has no effect (%d)", t.what, other);
+        ck_assert_int_eq(
+            dfo_dist_sample(t.f.dist, &t.f.run, dfo_batch_of(again, ROWS, d), &t.cond, 1), DFO_OK);
+        ck_assert_msg(memcmp(again, t.x, d * sizeof *again) != 0, "%s: key has no effect (%d)",
+                      t.what, other);
         t.f.run.key = keep;
     }
     close_trial(&t);
@@ -267,10 +285,13 @@ static void check_temperature(const char *type, size_t d, int variant)
     static const double temperature[3] = {0, 0.5, 1};
     open_trial(&t, type, d, variant, ROWS);
     for (int k = 0; k < 3; k++)
-        ck_assert_int_eq(dfo_dist_sample(t.f.dist, &t.f.run, dfo_batch_of(y[k], ROWS, d), &t.cond, temperature[k]), DFO_OK);
+        ck_assert_int_eq(dfo_dist_sample(t.f.dist, &t.f.run, dfo_batch_of(y[k], ROWS, d), &t.cond,
+                                         temperature[k]),
+                         DFO_OK);
     for (size_t i = 0; i < ROWS * d; i++) {
         double half = (double)y[1][i] - (double)y[0][i], full = (double)y[2][i] - (double)y[0][i];
-        ck_assert_msg(fabs(half - 0.5 * full) <= 16 * DFO_REAL_EPS * (1 + fabs((double)y[0][i]) + fabs(full)),
+        ck_assert_msg(fabs(half - 0.5 * full) <=
+                          16 * DFO_REAL_EPS * (1 + fabs((double)y[0][i]) + fabs(full)),
                       "%s: temperature 0.5 moves by %g, 1 by %g", t.what, half, full);
     }
     close_trial(&t);
@@ -292,7 +313,8 @@ static void check_odd_rows(const char *type, size_t d, int variant)
     distfix_log_prob(&t.f, t.rows, &t.cond, before);
     for (size_t i = 0; i < 5; i++)
         weight[i] = 1;
-    ck_assert_int_eq(dfo_dist_log_prob_grad(t.f.dist, &t.f.run, t.rows, &t.cond, weight, dfo_batch_of(clean, 5, d), NULL),
+    ck_assert_int_eq(dfo_dist_log_prob_grad(t.f.dist, &t.f.run, t.rows, &t.cond, weight,
+                                            dfo_batch_of(clean, 5, d), NULL),
                      DFO_OK);
     size_t j = test_rng_between(&rng, 0, d - 1);
     dfo_row(t.rows, 1)[j] = (dfo_real)NAN;
@@ -302,7 +324,8 @@ static void check_odd_rows(const char *type, size_t d, int variant)
     ck_assert_msg(isinf(out[3]) && out[3] < 0, "%s: infinity has log p %g", t.what, out[3]);
     for (size_t i = 0; i < 5; i += 2)
         ck_assert(!memcmp(&out[i], &before[i], sizeof *out));
-    ck_assert_int_eq(dfo_dist_log_prob_grad(t.f.dist, &t.f.run, t.rows, &t.cond, weight, dfo_batch_of(gx, 5, d), NULL),
+    ck_assert_int_eq(dfo_dist_log_prob_grad(t.f.dist, &t.f.run, t.rows, &t.cond, weight,
+                                            dfo_batch_of(gx, 5, d), NULL),
                      DFO_OK);
     ck_assert_msg(isnan(gx[d + j]), "%s: NaN has gradient %g", t.what, (double)gx[d + j]);
     for (size_t i = 0; i < 5; i += 2)
@@ -334,13 +357,15 @@ static void check_description(const char *type, size_t d, int variant)
     ck_assert_uint_eq(dfo_store_weights_size(again.store), size);
     ck_assert_uint_eq(again.dist->count, t.f.dist->count);
     if (size)
-        memcpy(dfo_store_weights(again.store), dfo_store_weights(t.f.store), size * sizeof(dfo_real));
+        memcpy(dfo_store_weights(again.store), dfo_store_weights(t.f.store),
+               size * sizeof(dfo_real));
     distfix_prepare(&again);
     ck_assert_int_eq(dfo_dist_describe(again.dist, second), DFO_OK);
     ck_assert_msg(json_equal(first, second), "%s: described differently: %s", t.what, text);
     distfix_log_prob(&t.f, t.rows, &t.cond, want);
     distfix_log_prob(&again, t.rows, &t.cond, out);
-    ck_assert_msg(!memcmp(out, want, 10 * sizeof *out), "%s: another density after %s", t.what, text);
+    ck_assert_msg(!memcmp(out, want, 10 * sizeof *out), "%s: another density after %s", t.what,
+                  text);
     free(text);
     json_decref(first);
     json_decref(second);
@@ -364,10 +389,12 @@ static dfo_status create_and_describe(dfo_ctx *ctx, void *data)
     json_t *described = NULL;
     dfo_status status = dfo_store_new(ctx, &store);
     if (status == DFO_OK)
-        status = distfix_create(ctx, store, conf->json, conf->d, conf->parts, conf->cond_d, 3, &dist);
+        status =
+            distfix_create(ctx, store, conf->json, conf->d, conf->parts, conf->cond_d, 3, &dist);
     if (status == DFO_OK) {
         described = json_object();
-        status = described ? dfo_dist_describe(dist, described) : dfoi_fail(ctx, DFO_EMEM, "out of memory");
+        status = described ? dfo_dist_describe(dist, described)
+                           : dfoi_fail(ctx, DFO_EMEM, "out of memory");
     }
     json_decref(described);
     dfo_dist_free(dist);
@@ -400,7 +427,8 @@ static void check_no_allocation(const char *type, size_t d, int variant)
     t.f.run.grads = t.f.grads;
     oom_count_begin();
     dfo_status status = dfo_dist_log_prob(t.f.dist, &t.f.run, t.rows, &t.cond, out);
-    status |= dfo_dist_log_prob_grad(t.f.dist, &t.f.run, t.rows, &t.cond, weight, dfo_batch_of(gx, ROWS, d), NULL);
+    status |= dfo_dist_log_prob_grad(t.f.dist, &t.f.run, t.rows, &t.cond, weight,
+                                     dfo_batch_of(gx, ROWS, d), NULL);
     status |= dfo_dist_sample(t.f.dist, &t.f.run, t.rows, &t.cond, 1);
     size_t taken = oom_count_end();
     ck_assert_int_eq(status, DFO_OK);

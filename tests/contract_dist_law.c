@@ -1,5 +1,5 @@
-/* Densities as laws, for every registered type: exp(log p) integrates to one in one and two dimensions,
- * draws follow it column by column (Kolmogorov-Smirnov) and jointly (entropy).
+/* Densities as laws, for every registered type: exp(log p) integrates to one in one and two
+ * dimensions, draws follow it column by column (Kolmogorov-Smirnov) and jointly (entropy).
  *
  * Integrals are sums over x = sinh(t), t evenly spaced, whose error falls exponentially for smooth
  * densities and which reaches into heavy tails; a box has a plain grid.  */
@@ -22,12 +22,13 @@ static test_rng rng;
 struct axis {
     size_t n;
     double *x, *weight, *density, *cumulated;
-    double tolerance;                 /* of an integral over it */
+    double tolerance; /* of an integral over it */
 };
 
 static struct axis axis_of(const char *type, size_t d)
 {
-    int box = !strcmp(type, "box"), laplace = !strcmp(type, "laplace"), heavy = !strncmp(type, "student", 7);
+    int box = !strcmp(type, "box"), laplace = !strcmp(type, "laplace"),
+        heavy = !strncmp(type, "student", 7);
     double reach = box ? 3 : heavy ? 1e8 : 60, end = box ? reach : asinh(reach);
     struct axis a = {.n = d == 1 ? 4001 : box || laplace ? 1501 : 501};
     a.x = calloc(4 * a.n, sizeof *a.x);
@@ -69,7 +70,8 @@ static void open_law(struct law *l, const char *type, size_t d, int variant)
     memset(l, 0, sizeof *l);
     distconf_make(&l->conf, type, d, variant, &rng);
     distfix_open(&l->f, l->conf.json, d, l->conf.parts, l->conf.cond_d, BLOCK);
-    distconf_shake(&l->conf, dfo_store_weights(l->f.store), dfo_store_weights_size(l->f.store), &rng);
+    distconf_shake(&l->conf, dfo_store_weights(l->f.store), dfo_store_weights_size(l->f.store),
+                   &rng);
     distfix_prepare(&l->f);
     for (size_t p = 0, at = 0; p < l->conf.parts; at += l->conf.cond_d[p++])
         for (size_t j = 0; j < l->conf.cond_d[p]; j++) {
@@ -77,8 +79,8 @@ static void open_law(struct law *l, const char *type, size_t d, int variant)
             for (size_t i = 0; i < BLOCK; i++)
                 l->c[at * BLOCK + i * l->conf.cond_d[p] + j] = value;
         }
-    snprintf(l->what, sizeof l->what, "%s d=%zu variant %d (%s, seed %llu)", type, d, variant, DFO_REAL_NAME,
-             (unsigned long long)test_seed());
+    snprintf(l->what, sizeof l->what, "%s d=%zu variant %d (%s, seed %llu)", type, d, variant,
+             DFO_REAL_NAME, (unsigned long long)test_seed());
 }
 
 static void close_law(struct law *l)
@@ -100,7 +102,8 @@ static void law_log_prob(struct law *l, size_t n, const double *x, double *out)
     }
 }
 
-/* Fills density with the integral over the other column (d = 2), gives the integral of p and of p log p.  */
+/* Fills density with the integral over the other column (d = 2), gives the integral of p and of p
+ * log p.  */
 static void marginal(struct law *l, struct axis *a, int column, double *one, double *plogp)
 {
     size_t d = l->conf.d, m = d == 1 ? 1 : a->n;
@@ -148,7 +151,8 @@ static int rising(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-/* sqrt(n) D of Kolmogorov and Smirnov; sorts the draws.  Above 3 it happens by chance once in 30 million.  */
+/* sqrt(n) D of Kolmogorov and Smirnov; sorts the draws.  Above 3 it happens by chance once in 30
+ * million.  */
 static double kolmogorov(const struct axis *a, size_t n, double *draws)
 {
     double worst = 0;
@@ -191,8 +195,9 @@ static void check_law(const char *type, size_t d, int variant)
         marginal(&l, &a, j, &one, &plogp);
         ck_assert_msg(fabs(one - 1) <= a.tolerance, "%s: the integral is %.9g", l.what, one);
         double distance = kolmogorov(&a, DRAWS, columns[j]);
-        ck_assert_msg(distance < 3 + a.tolerance * sqrt(DRAWS), "%s: column %d: sqrt(n) times the distance of %d draws is %g",
-                      l.what, j, DRAWS, distance);
+        ck_assert_msg(distance < 3 + a.tolerance * sqrt(DRAWS),
+                      "%s: column %d: sqrt(n) times the distance of %d draws is %g", l.what, j,
+                      DRAWS, distance);
     }
     for (size_t i = 0; i < DRAWS; i++) {
         mean += logp[i] / DRAWS;
@@ -200,7 +205,8 @@ static void check_law(const char *type, size_t d, int variant)
     }
     double error = sqrt(fmax(square - mean * mean, 0) / DRAWS);
     ck_assert_msg(fabs(mean - plogp) <= 6 * error + 3 * a.tolerance * (1 + fabs(plogp)),
-                  "%s: mean log p of draws is %g +- %g, by integration %g", l.what, mean, error, plogp);
+                  "%s: mean log p of draws is %g +- %g, by integration %g", l.what, mean, error,
+                  plogp);
     close_law(&l);
     free(memory);
     free(a.x);

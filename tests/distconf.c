@@ -8,7 +8,7 @@
  *   0 default, 1 given, 2 learned from given values, 3 learned from the default.  */
 static const struct entry {
     const char *type, *loc, *log_scale;
-    int first, last;                   /* variants */
+    int first, last; /* variants */
 } entries[] = {
     {"normal", "mean", "log_std", 0, 3},
     {"normal-full", "mean", NULL, 0, 3},
@@ -75,7 +75,8 @@ static void give_parameters(json_t *json, const struct entry *e, size_t d, test_
     if (e->loc)
         json_object_set_new(json, e->loc, mixture ? rows(k, d, -2, 2, rng) : reals(d, -2, 2, rng));
     if (e->log_scale)
-        json_object_set_new(json, e->log_scale, mixture ? rows(k, d, -0.7, 0.7, rng) : reals(d, -0.7, 0.7, rng));
+        json_object_set_new(json, e->log_scale,
+                            mixture ? rows(k, d, -0.7, 0.7, rng) : reals(d, -0.7, 0.7, rng));
     if (!strcmp(e->type, "normal-full"))
         json_object_set_new(json, "cholesky", cholesky(d, rng));
     if (!strcmp(e->type, "student-t"))
@@ -100,8 +101,9 @@ void distconf_make(struct distconf *conf, const char *type, size_t d, int varian
         conf->parts = test_rng_between(rng, 1, 2);
         for (size_t p = 0; p < conf->parts; p++)
             conf->cond_d[p] = test_rng_between(rng, 1, 3);
-        json_object_set_new(conf->json, "net",
-                            json_pack("{sss[ii]ss}", "type", "mlp", "hidden", 5, 7, "activation", "tanh"));
+        json_object_set_new(
+            conf->json, "net",
+            json_pack("{sss[ii]ss}", "type", "mlp", "hidden", 5, 7, "activation", "tanh"));
         json_object_set_new(conf->json, "max_log_std", json_real(test_rng_real(rng, 1, 3)));
         return;
     }

@@ -9,11 +9,11 @@
 
 struct distconf {
     json_t *json;
-    size_t  d, parts, cond_d[4];
+    size_t d, parts, cond_d[4];
 };
 
-/* The number of variants of a type: fixed by default, given, learned, …  A type that is not known here fails the
- * test, so that no new density goes without.  */
+/* The number of variants of a type: fixed by default, given, learned, …  A type that is not known
+ * here fails the test, so that no new density goes without.  */
 int distconf_variants(const char *type);
 
 /* Fills conf with a configuration over rows of d columns.  */

@@ -8,14 +8,19 @@
 dfo_status distfix_create(dfo_ctx *ctx, dfo_store *store, json_t *config, size_t d, size_t parts,
                           const size_t *cond_d, uint64_t seed, dfo_dist **out)
 {
-    dfo_build build = {.ctx = ctx, .store = store, .seed = seed, .path = "base", .shape = dfo_shape_vector(d),
+    dfo_build build = {.ctx = ctx,
+                       .store = store,
+                       .seed = seed,
+                       .path = "base",
+                       .shape = dfo_shape_vector(d),
                        .conds = parts};
     for (size_t p = 0; p < parts; p++)
         build.cond[p] = dfo_shape_vector(cond_d[p]);
     return dfo_dist_new(&build, config, out);
 }
 
-void distfix_open(struct distfix *f, json_t *config, size_t d, size_t parts, const size_t *cond_d, size_t rows)
+void distfix_open(struct distfix *f, json_t *config, size_t d, size_t parts, const size_t *cond_d,
+                  size_t rows)
 {
     memset(f, 0, sizeof *f);
     f->config = config;
@@ -29,8 +34,10 @@ void distfix_open(struct distfix *f, json_t *config, size_t d, size_t parts, con
     ck_assert_msg(status == DFO_OK, "%s", dfo_ctx_error(f->ctx));
     size_t scratch = dfo_dist_scratch(f->dist, rows);
     ck_assert_int_eq(dfoi_alloc(f->ctx, scratch, sizeof(dfo_real), &f->run.arena), DFO_OK);
-    ck_assert_int_eq(dfoi_alloc(f->ctx, dfo_dist_derived(f->dist), sizeof(dfo_real), &f->derived), DFO_OK);
-    ck_assert_int_eq(dfoi_alloc(f->ctx, dfo_store_weights_size(f->store), sizeof(dfo_real), &f->grads), DFO_OK);
+    ck_assert_int_eq(dfoi_alloc(f->ctx, dfo_dist_derived(f->dist), sizeof(dfo_real), &f->derived),
+                     DFO_OK);
+    ck_assert_int_eq(
+        dfoi_alloc(f->ctx, dfo_store_weights_size(f->store), sizeof(dfo_real), &f->grads), DFO_OK);
     f->run.arena_size = scratch;
     f->run.threads = 1;
     f->run.weights = dfo_store_weights(f->store);

@@ -8,18 +8,19 @@
 #include <diffeo/dist.h>
 
 struct distfix {
-    dfo_ctx   *ctx;
+    dfo_ctx *ctx;
     dfo_store *store;
-    dfo_dist  *dist;
-    json_t    *config;           /* borrowed */
-    dfo_run    run;
-    dfo_real  *derived, *grads;  /* grads: as long as the store's weights */
-    size_t     d, parts, cond_d[DFO_COND_PARTS];
+    dfo_dist *dist;
+    json_t *config; /* borrowed */
+    dfo_run run;
+    dfo_real *derived, *grads; /* grads: as long as the store's weights */
+    size_t d, parts, cond_d[DFO_COND_PARTS];
 };
 
-/* Makes the density from config over rows of d columns with `parts` parts of condition; the test fails if that
- * fails.  The arena holds exactly what dfo_dist_scratch says for `rows` rows.  */
-void distfix_open(struct distfix *f, json_t *config, size_t d, size_t parts, const size_t *cond_d, size_t rows);
+/* Makes the density from config over rows of d columns with `parts` parts of condition; the test
+ * fails if that fails.  The arena holds exactly what dfo_dist_scratch says for `rows` rows.  */
+void distfix_open(struct distfix *f, json_t *config, size_t d, size_t parts, const size_t *cond_d,
+                  size_t rows);
 void distfix_close(struct distfix *f);
 
 /* To call after the weights were changed.  */

@@ -53,8 +53,6 @@ void dfo_dist_free(dfo_dist *dist);
 size_t dfo_dist_types(void);
 const char *dfo_dist_type(size_t i);
 
-/* The operations of struct dfo_dist_ops above, after a check of shapes (DFO_ESHAPE: nothing was written); an
- * ability the density lacks is DFO_EUNSUP with its name.  The arena mark is put back.  */
 /* The dispatchers: as in the table.  Shapes are checked (DFO_ESHAPE, nothing written), the arena mark is put back,
  * an absent ability is DFO_EUNSUP naming the density.  n = 0 rows is fine.  x (n,d); out, glogp (n); cond has the
  * parts that the density was made for and is ignored by one without a condition; gcond may be NULL.

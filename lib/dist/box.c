@@ -1,6 +1,6 @@
-/* The uniform density on a box: log p(x) = -sum_j log(high_j - low_j) where low <= x <= high in every
- * column, -infinity elsewhere; NaN where x is NaN.  The bounds are settings: the likelihood has no useful gradient
- * with respect to them.  */
+/* The uniform density on a box: log p(x) = -sum_j log(high_j - low_j) where low <= x <= high in
+ * every column, -infinity elsewhere; NaN where x is NaN.  The bounds are settings: the likelihood
+ * has no useful gradient with respect to them.  */
 #include <math.h>
 
 #include "base/ctx_impl.h"
@@ -12,7 +12,8 @@ struct box {
     double constant;
 };
 
-static dfo_status log_prob(const dfo_dist *dist, dfo_run *run, dfo_batch x, const dfo_cond *cond, double *out)
+static dfo_status log_prob(const dfo_dist *dist, dfo_run *run, dfo_batch x, const dfo_cond *cond,
+                           double *out)
 {
     const struct box *s = dist->state;
     (void)run;
@@ -32,15 +33,16 @@ static dfo_status log_prob(const dfo_dist *dist, dfo_run *run, dfo_batch x, cons
     return DFO_OK;
 }
 
-static dfo_status log_prob_grad(const dfo_dist *dist, dfo_run *run, dfo_batch x, const dfo_cond *cond,
-                                const double *glogp, dfo_batch gx, dfo_cond *gcond)
+static dfo_status log_prob_grad(const dfo_dist *dist, dfo_run *run, dfo_batch x,
+                                const dfo_cond *cond, const double *glogp, dfo_batch gx,
+                                dfo_cond *gcond)
 {
     (void)dist;
     (void)run;
     (void)cond;
     (void)glogp;
     (void)gcond;
-    for (size_t i = 0; gx.x && i < x.n; i++)            /* flat: 0, but NaN where x is NaN */
+    for (size_t i = 0; gx.x && i < x.n; i++) /* flat: 0, but NaN where x is NaN */
         for (size_t j = 0; j < x.d; j++)
             if (isnan(dfo_row(x, i)[j]))
                 dfo_row(gx, i)[j] = (dfo_real)NAN;
@@ -51,7 +53,7 @@ static dfo_status log_prob_grad(const dfo_dist *dist, dfo_run *run, dfo_batch x,
 static dfo_real inside(double v, double low, double high)
 {
     dfo_real r = (dfo_real)fmin(fmax(v, low), high);
-    if ((double)r < low)                                /* in float: low itself lies between two of them */
+    if ((double)r < low) /* in float: low itself lies between two of them */
         r = (dfo_real)nextafterf((float)r, INFINITY);
     if ((double)r > high)
         r = (dfo_real)nextafterf((float)r, -INFINITY);
@@ -103,8 +105,13 @@ static void free_state(dfo_dist *dist)
 }
 
 static const struct dfo_dist_ops ops = {
-    .type = "box", .scratch = scratch, .log_prob = log_prob, .log_prob_grad = log_prob_grad, .sample = sample,
-    .describe = describe, .free = free_state,
+    .type = "box",
+    .scratch = scratch,
+    .log_prob = log_prob,
+    .log_prob_grad = log_prob_grad,
+    .sample = sample,
+    .describe = describe,
+    .free = free_state,
 };
 
 dfo_status dfoi_dist_box(dfo_build *build, json_t *config, dfo_dist *dist)
@@ -122,8 +129,8 @@ dfo_status dfoi_dist_box(dfo_build *build, json_t *config, dfo_dist *dist)
     for (size_t j = 0; j < dist->d; j++) {
         double low = s->low.value[j], high = s->high.value[j];
         if (!((dfo_real)low < (dfo_real)high))
-            return dfoi_fail(ctx, DFO_EARG, "high: must be above low in column %zu, got %g and %g", j + 1, low,
-                             high);
+            return dfoi_fail(ctx, DFO_EARG, "high: must be above low in column %zu, got %g and %g",
+                             j + 1, low, high);
         s->constant -= log(high - low);
     }
     return DFO_OK;

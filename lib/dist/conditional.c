@@ -1,10 +1,10 @@
 /* A normal density whose mean and spread are a net's function of the condition c:
  *
- *     (m, r) = net(c),   s = b tanh(r/b),   log p(x|c) = sum_j -z_j^2/2 - s_j - log(2 pi)/2,   z = (x - m) e^{-s}
- *     d/dx = -z e^{-s},   d/dm = z e^{-s},   d/dr = (z^2 - 1)(1 - (s/b)^2)
+ *     (m, r) = net(c),   s = b tanh(r/b),   log p(x|c) = sum_j -z_j^2/2 - s_j - log(2 pi)/2,   z =
+ * (x - m) e^{-s} d/dx = -z e^{-s},   d/dm = z e^{-s},   d/dr = (z^2 - 1)(1 - (s/b)^2)
  *
- * The bound b ("max_log_std") keeps the spread away from 0 and infinity.  The net's last layer starts at zero, so
- * this starts as the standard normal.  Rows go through the net in panels.  */
+ * The bound b ("max_log_std") keeps the spread away from 0 and infinity.  The net's last layer
+ * starts at zero, so this starts as the standard normal.  Rows go through the net in panels.  */
 #include <math.h>
 #include <string.h>
 
@@ -20,13 +20,14 @@ struct conditional {
     double bound;
 };
 
-/* A panel of rows on its way: the net's output (or its gradient), and one row's mean and log_std.  */
+/* A panel of rows on its way: the net's output (or its gradient), and one row's mean and log_std.
+ */
 struct panel {
     size_t first, n;
     dfo_block out;
     dfo_real *acts;
-    dfo_real *mean, *log_std, *inverse;        /* (d) */
-    dfo_key  key;                              /* the run's, before it was moved to this panel */
+    dfo_real *mean, *log_std, *inverse; /* (d) */
+    dfo_key key;                        /* the run's, before it was moved to this panel */
 };
 
 static dfo_block block_of(const dfo_net *net, dfo_real *memory)
@@ -61,8 +62,8 @@ static dfo_status take_panel(const dfo_dist *dist, dfo_run *run, int gradient, s
 
 /* Runs the net on rows first .. of n; the run's key follows, so that what the net draws belongs to
  * the row.  */
-static dfo_status run_net(const dfo_dist *dist, dfo_run *run, const dfo_cond *cond, size_t n, size_t first,
-                          struct panel *p)
+static dfo_status run_net(const dfo_dist *dist, dfo_run *run, const dfo_cond *cond, size_t n,
+                          size_t first, struct panel *p)
 {
     const struct conditional *s = dist->state;
     p->first = first;
@@ -74,7 +75,8 @@ static dfo_status run_net(const dfo_dist *dist, dfo_run *run, const dfo_cond *co
 }
 
 /* Mean, log_std and e^{sign log_std} of row i of the panel.  */
-static void row_values(const struct conditional *s, struct panel *p, size_t d, size_t i, dfo_real sign)
+static void row_values(const struct conditional *s, struct panel *p, size_t d, size_t i,
+                       dfo_real sign)
 {
     for (size_t j = 0; j < d; j++) {
         p->mean[j] = *value(p->out, i, j);
@@ -96,7 +98,8 @@ static size_t scratch(const dfo_dist *dist, size_t rows)
            dfo_arena_size(dfo_net_acts(s->net, DFO_PANEL)) + dfo_net_scratch(s->net, DFO_PANEL);
 }
 
-static dfo_status log_prob(const dfo_dist *dist, dfo_run *run, dfo_batch x, const dfo_cond *cond, double *out)
+static dfo_status log_prob(const dfo_dist *dist, dfo_run *run, dfo_batch x, const dfo_cond *cond,
+                           double *out)
 {
     const struct conditional *s = dist->state;
     size_t d = x.d;
@@ -119,7 +122,8 @@ static dfo_status log_prob(const dfo_dist *dist, dfo_run *run, dfo_batch x, cons
 }
 
 /* Turns the panel's values into gradients with respect to them; adds to gx.  */
-static void panel_grad(const struct conditional *s, struct panel *p, dfo_batch x, const double *glogp, dfo_batch gx)
+static void panel_grad(const struct conditional *s, struct panel *p, dfo_batch x,
+                       const double *glogp, dfo_batch gx)
 {
     size_t d = x.d;
     for (size_t i = 0; i < p->n; i++) {
@@ -135,14 +139,15 @@ static void panel_grad(const struct conditional *s, struct panel *p, dfo_batch x
             *value(p->out, i, d + j) = g * (z * z - 1) * (1 - t * t);
         }
     }
-    if (p->out.layout == DFO_FEATURES)                  /* rows that are not there have no gradient */
+    if (p->out.layout == DFO_FEATURES) /* rows that are not there have no gradient */
         for (size_t j = 0; j < 2 * d; j++)
             for (size_t i = p->n; i < DFO_PANEL; i++)
                 *value(p->out, i, j) = 0;
 }
 
-static dfo_status log_prob_grad(const dfo_dist *dist, dfo_run *run, dfo_batch x, const dfo_cond *cond,
-                                const double *glogp, dfo_batch gx, dfo_cond *gcond)
+static dfo_status log_prob_grad(const dfo_dist *dist, dfo_run *run, dfo_batch x,
+                                const dfo_cond *cond, const double *glogp, dfo_batch gx,
+                                dfo_cond *gcond)
 {
     const struct conditional *s = dist->state;
     dfo_status status = DFO_OK;
@@ -213,8 +218,14 @@ static void free_state(dfo_dist *dist)
 }
 
 static const struct dfo_dist_ops ops = {
-    .type = "conditional-normal", .scratch = scratch, .derived = derived, .prepare = prepare,
-    .log_prob = log_prob, .log_prob_grad = log_prob_grad, .sample = sample, .describe = describe,
+    .type = "conditional-normal",
+    .scratch = scratch,
+    .derived = derived,
+    .prepare = prepare,
+    .log_prob = log_prob,
+    .log_prob_grad = log_prob_grad,
+    .sample = sample,
+    .describe = describe,
     .free = free_state,
 };
 
@@ -232,7 +243,8 @@ dfo_status dfoi_dist_conditional_normal(dfo_build *build, json_t *config, dfo_di
     DFO_TRY(dfoi_json_keys(ctx, config, known));
     DFO_TRY(dfoi_json_real(ctx, config, "max_log_std", 5, 0.01, 40, &s->bound));
     if (!json_is_object(json_object_get(config, "net")))
-        return dfoi_fail(ctx, DFO_EARG, "net: expected an object that describes a net of the condition");
+        return dfoi_fail(ctx, DFO_EARG,
+                         "net: expected an object that describes a net of the condition");
     if (!build->store)
         return dfoi_fail(ctx, DFO_EARG, "net: a net needs a store");
     dist->conds = build->conds;
@@ -242,6 +254,6 @@ dfo_status dfoi_dist_conditional_normal(dfo_build *build, json_t *config, dfo_di
         return dfoi_fail(ctx, DFO_EARG, "rows have no condition");
     DFO_TRY(dfoi_mul(ctx, 2, dist->d, "net", &out));
     DFO_TRY(dfo_build_child(build, "net", path, sizeof path, &inner));
-    return dfo_net_new(&inner, json_object_get(config, "net"), build->conds, build->cond, dfo_shape_vector(out), 1,
-                       &s->net);
+    return dfo_net_new(&inner, json_object_get(config, "net"), build->conds, build->cond,
+                       dfo_shape_vector(out), 1, &s->net);
 }

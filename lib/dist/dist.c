@@ -110,7 +110,8 @@ dfo_status dfo_dist_prepare(const dfo_dist *dist, dfo_run *run, dfo_real *derive
 
 static dfo_status absent(const dfo_dist *dist, dfo_run *run, const char *what)
 {
-    return dfo_run_fail(run, DFO_EUNSUP, (size_t)-1, "%s: this density has no %s", dist->ops->type, what);
+    return dfo_run_fail(run, DFO_EUNSUP, (size_t)-1, "%s: this density has no %s", dist->ops->type,
+                        what);
 }
 
 /* Rows, and the condition if the density wants one.  */
@@ -118,26 +119,30 @@ static dfo_status check(const dfo_dist *dist, dfo_run *run, dfo_batch x, const d
 {
     const char *type = dist->ops->type;
     if (x.d != dist->d)
-        return dfo_run_fail(run, DFO_ESHAPE, (size_t)-1, "%s: expected %zu columns, got %zu", type, dist->d, x.d);
+        return dfo_run_fail(run, DFO_ESHAPE, (size_t)-1, "%s: expected %zu columns, got %zu", type,
+                            dist->d, x.d);
     if (x.n > 1 && x.ld < x.d)
-        return dfo_run_fail(run, DFO_ESHAPE, (size_t)-1, "%s: rows of %zu columns lie %zu apart", type, x.d,
-                            x.ld);
+        return dfo_run_fail(run, DFO_ESHAPE, (size_t)-1, "%s: rows of %zu columns lie %zu apart",
+                            type, x.d, x.ld);
     if (x.n && !x.x)
         return dfo_run_fail(run, DFO_EARG, (size_t)-1, "%s: no rows were given", type);
     if (!dist->conds)
         return DFO_OK;
     if (!cond || cond->n != dist->conds || dfo_cond_features(cond) != dist->cond_d)
         return dfo_run_fail(run, DFO_ESHAPE, (size_t)-1,
-                            "%s: expected a condition of %zu columns in %zu parts, got %zu in %zu", type,
-                            dist->cond_d, dist->conds, dfo_cond_features(cond), cond ? cond->n : 0);
+                            "%s: expected a condition of %zu columns in %zu parts, got %zu in %zu",
+                            type, dist->cond_d, dist->conds, dfo_cond_features(cond),
+                            cond ? cond->n : 0);
     for (size_t p = 0; p < cond->n; p++)
         if (cond->part[p].rows.n != x.n)
-            return dfo_run_fail(run, DFO_ESHAPE, (size_t)-1, "%s: %zu rows, but %zu rows of condition", type, x.n,
+            return dfo_run_fail(run, DFO_ESHAPE, (size_t)-1,
+                                "%s: %zu rows, but %zu rows of condition", type, x.n,
                                 cond->part[p].rows.n);
     return DFO_OK;
 }
 
-dfo_status dfo_dist_log_prob(const dfo_dist *dist, dfo_run *run, dfo_batch x, const dfo_cond *cond, double *out)
+dfo_status dfo_dist_log_prob(const dfo_dist *dist, dfo_run *run, dfo_batch x, const dfo_cond *cond,
+                             double *out)
 {
     size_t mark = run->arena_used;
     if (!dist->ops->log_prob)
@@ -151,29 +156,33 @@ dfo_status dfo_dist_log_prob(const dfo_dist *dist, dfo_run *run, dfo_batch x, co
 }
 
 /* Gradients have the shapes of what they belong to, where they are wanted.  */
-static dfo_status check_gradients(const dfo_dist *dist, dfo_run *run, dfo_batch x, const dfo_cond *cond,
-                                  dfo_batch gx, const dfo_cond *gcond)
+static dfo_status check_gradients(const dfo_dist *dist, dfo_run *run, dfo_batch x,
+                                  const dfo_cond *cond, dfo_batch gx, const dfo_cond *gcond)
 {
     const char *type = dist->ops->type;
     if (gx.x && (gx.n != x.n || gx.d != x.d || (gx.n > 1 && gx.ld < gx.d)))
-        return dfo_run_fail(run, DFO_ESHAPE, (size_t)-1, "%s: gradient of %zu x %zu for %zu x %zu rows", type, gx.n,
-                            gx.d, x.n, x.d);
+        return dfo_run_fail(run, DFO_ESHAPE, (size_t)-1,
+                            "%s: gradient of %zu x %zu for %zu x %zu rows", type, gx.n, gx.d, x.n,
+                            x.d);
     if (!gcond || !gcond->n || !dist->conds)
         return DFO_OK;
     if (gcond->n != cond->n)
-        return dfo_run_fail(run, DFO_ESHAPE, (size_t)-1, "%s: condition of %zu parts, its gradient of %zu", type,
-                            cond->n, gcond->n);
+        return dfo_run_fail(run, DFO_ESHAPE, (size_t)-1,
+                            "%s: condition of %zu parts, its gradient of %zu", type, cond->n,
+                            gcond->n);
     for (size_t p = 0; p < cond->n; p++) {
         dfo_batch c = cond->part[p].rows, g = gcond->part[p].rows;
         if (g.x && (g.n != c.n || g.d != c.d))
-            return dfo_run_fail(run, DFO_ESHAPE, (size_t)-1, "%s: part %zu: gradient of %zu x %zu for %zu x %zu",
-                                type, p, g.n, g.d, c.n, c.d);
+            return dfo_run_fail(run, DFO_ESHAPE, (size_t)-1,
+                                "%s: part %zu: gradient of %zu x %zu for %zu x %zu", type, p, g.n,
+                                g.d, c.n, c.d);
     }
     return DFO_OK;
 }
 
-dfo_status dfo_dist_log_prob_grad(const dfo_dist *dist, dfo_run *run, dfo_batch x, const dfo_cond *cond,
-                                  const double *glogp, dfo_batch gx, dfo_cond *gcond)
+dfo_status dfo_dist_log_prob_grad(const dfo_dist *dist, dfo_run *run, dfo_batch x,
+                                  const dfo_cond *cond, const double *glogp, dfo_batch gx,
+                                  dfo_cond *gcond)
 {
     size_t mark = run->arena_used;
     if (!dist->ops->log_prob_grad)
@@ -197,8 +206,9 @@ dfo_status dfo_dist_sample(const dfo_dist *dist, dfo_run *run, dfo_batch x, cons
         return absent(dist, run, "sampling");
     DFO_TRY(check(dist, run, x, cond));
     if (!(temperature >= 0) || !isfinite(temperature))
-        return dfo_run_fail(run, DFO_EARG, (size_t)-1, "%s: temperature must be a number from 0, got %g",
-                            dist->ops->type, temperature);
+        return dfo_run_fail(run, DFO_EARG, (size_t)-1,
+                            "%s: temperature must be a number from 0, got %g", dist->ops->type,
+                            temperature);
     if (!x.n)
         return DFO_OK;
     dfo_status status = dist->ops->sample(dist, run, x, cond, temperature);

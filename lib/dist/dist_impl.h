@@ -1,4 +1,5 @@
-/* What the densities share: parameters that are given or learned, scratch in double, draws.  Private.  */
+/* What the densities share: parameters that are given or learned, scratch in double, draws.
+ * Private.  */
 #ifndef DFOI_DIST_IMPL_H
 #define DFOI_DIST_IMPL_H
 
@@ -30,23 +31,25 @@ dfo_status dfoi_dist_mixture_normal(dfo_build *build, json_t *config, dfo_dist *
 dfo_status dfoi_dist_mixture_logistic(dfo_build *build, json_t *config, dfo_dist *dist);
 dfo_status dfoi_dist_conditional_normal(dfo_build *build, json_t *config, dfo_dist *dist);
 
-/* A parameter of a density: an array of rows x cols reals (rows = 0: a vector of cols) that is given in the
- * configuration or has a default, and if learned starts from there and lives in the store.  */
+/* A parameter of a density: an array of rows x cols reals (rows = 0: a vector of cols) that is
+ * given in the configuration or has a default, and if learned starts from there and lives in the
+ * store.  */
 struct dfoi_param {
-    const char *name;          /* key in the configuration, name of the weights; a constant */
-    size_t  rows, cols, count;
-    double *value;             /* (count) given, default or first values */
-    int     given;             /* 0: default, 1: one number, 2: an array */
-    int     learned;
-    size_t  offset;            /* of the weights */
+    const char *name; /* key in the configuration, name of the weights; a constant */
+    size_t rows, cols, count;
+    double *value; /* (count) given, default or first values */
+    int given;     /* 0: default, 1: one number, 2: an array */
+    int learned;
+    size_t offset; /* of the weights */
 };
 
-/* Reads the member `name` of config: a number for all entries, an array of cols numbers, or (rows > 0)
- * an array of rows of them; every entry from low to high.  Absent: `fallback` everywhere; if that is NaN the
- * parameter is required.  Learned ones are added to the store.  The
- * parameter is freed by dfoi_param_free also when this failed.  */
-dfo_status dfoi_param_new(dfo_build *build, const json_t *config, const char *name, size_t rows, size_t cols,
-                          double fallback, double low, double high, int learned, struct dfoi_param *out);
+/* Reads the member `name` of config: a number for all entries, an array of cols numbers, or (rows >
+ * 0) an array of rows of them; every entry from low to high.  Absent: `fallback` everywhere; if
+ * that is NaN the parameter is required.  Learned ones are added to the store.  The parameter is
+ * freed by dfoi_param_free also when this failed.  */
+dfo_status dfoi_param_new(dfo_build *build, const json_t *config, const char *name, size_t rows,
+                          size_t cols, double fallback, double low, double high, int learned,
+                          struct dfoi_param *out);
 void dfoi_param_free(dfo_ctx *ctx, struct dfoi_param *param);
 
 /* Adds the weights of a parameter that will be learned, with param->value as first values.  */

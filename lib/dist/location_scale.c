@@ -15,16 +15,16 @@
 #include "math/kern_impl.h"
 
 struct family {
-    const char *loc, *log_scale;       /* what the parameters are called */
-    double constant;                   /* of a column */
-    double (*sum)(size_t d, dfo_real *z);                               /* sum_j log f(z_j) - constant; z is lost */
-    void   (*slope)(size_t d, const dfo_real *z, dfo_real *s);          /* d log f/dz */
-    void   (*draw)(dfo_key key, size_t d, dfo_real *z, double *u);      /* u: room for d */
+    const char *loc, *log_scale;          /* what the parameters are called */
+    double constant;                      /* of a column */
+    double (*sum)(size_t d, dfo_real *z); /* sum_j log f(z_j) - constant; z is lost */
+    void (*slope)(size_t d, const dfo_real *z, dfo_real *s);     /* d log f/dz */
+    void (*draw)(dfo_key key, size_t d, dfo_real *z, double *u); /* u: room for d */
 };
 
 struct location_scale {
     const struct family *family;
-    int learned, standard;             /* standard: loc 0 and log_scale 0, not learned */
+    int learned, standard; /* standard: loc 0 and log_scale 0, not learned */
     struct dfoi_param loc, log_scale;
 };
 
@@ -55,7 +55,9 @@ static double laplace_sum(size_t d, dfo_real *z)
 static void laplace_slope(size_t d, const dfo_real *z, dfo_real *s)
 {
     for (size_t j = 0; j < d; j++)
-        s[j] = z[j] > 0 ? (dfo_real)-1 : z[j] < 0 ? (dfo_real)1 : (dfo_real)0 * z[j];    /* NaN stays */
+        s[j] = z[j] > 0   ? (dfo_real)-1
+               : z[j] < 0 ? (dfo_real)1
+                          : (dfo_real)0 * z[j]; /* NaN stays */
 }
 
 /* z = log 2u below the middle, -log 2(1-u) above.  */
@@ -68,7 +70,7 @@ static void laplace_draw(dfo_key key, size_t d, dfo_real *z, double *u)
 
 static double logistic_sum(size_t d, dfo_real *z)
 {
-    double sum = laplace_sum(d, z);                 /* z is |z| now */
+    double sum = laplace_sum(d, z); /* z is |z| now */
     for (size_t j = 0; j < d; j++)
         z[j] = -z[j];
     dfoi_vsoftplus(d, z, z);
@@ -91,18 +93,30 @@ static void logistic_draw(dfo_key key, size_t d, dfo_real *z, double *u)
 }
 
 static const struct family normal = {
-    .loc = "mean", .log_scale = "log_std", .constant = -0.5 * DFOI_LOG_2PI,
-    .sum = normal_sum, .slope = normal_slope, .draw = normal_draw,
+    .loc = "mean",
+    .log_scale = "log_std",
+    .constant = -0.5 * DFOI_LOG_2PI,
+    .sum = normal_sum,
+    .slope = normal_slope,
+    .draw = normal_draw,
 };
 
 static const struct family logistic = {
-    .loc = "loc", .log_scale = "log_scale", .constant = 0,
-    .sum = logistic_sum, .slope = logistic_slope, .draw = logistic_draw,
+    .loc = "loc",
+    .log_scale = "log_scale",
+    .constant = 0,
+    .sum = logistic_sum,
+    .slope = logistic_slope,
+    .draw = logistic_draw,
 };
 
 static const struct family laplace = {
-    .loc = "loc", .log_scale = "log_scale", .constant = -0.69314718055994530942,
-    .sum = laplace_sum, .slope = laplace_slope, .draw = laplace_draw,
+    .loc = "loc",
+    .log_scale = "log_scale",
+    .constant = -0.69314718055994530942,
+    .sum = laplace_sum,
+    .slope = laplace_slope,
+    .draw = laplace_draw,
 };
 
 /* Location, 1/scale and scale of the columns, and the log-density's constant.  */
@@ -142,10 +156,12 @@ static size_t scratch(const dfo_dist *dist, size_t rows)
     (void)rows;
     if (s->standard && s->family == &normal)
         return 0;
-    return dfoi_doubles_size(3 * dist->d) + dfoi_doubles_size(2 * dist->d) + 2 * dfo_arena_size(dist->d);
+    return dfoi_doubles_size(3 * dist->d) + dfoi_doubles_size(2 * dist->d) +
+           2 * dfo_arena_size(dist->d);
 }
 
-static dfo_status log_prob(const dfo_dist *dist, dfo_run *run, dfo_batch x, const dfo_cond *cond, double *out)
+static dfo_status log_prob(const dfo_dist *dist, dfo_run *run, dfo_batch x, const dfo_cond *cond,
+                           double *out)
 {
     const struct location_scale *s = dist->state;
     struct values v;
@@ -167,8 +183,9 @@ static dfo_status log_prob(const dfo_dist *dist, dfo_run *run, dfo_batch x, cons
     return DFO_OK;
 }
 
-static dfo_status log_prob_grad(const dfo_dist *dist, dfo_run *run, dfo_batch x, const dfo_cond *cond,
-                                const double *glogp, dfo_batch gx, dfo_cond *gcond)
+static dfo_status log_prob_grad(const dfo_dist *dist, dfo_run *run, dfo_batch x,
+                                const dfo_cond *cond, const double *glogp, dfo_batch gx,
+                                dfo_cond *gcond)
 {
     const struct location_scale *s = dist->state;
     size_t d = x.d;
@@ -254,17 +271,17 @@ static void free_state(dfo_dist *dist)
     dfoi_free(dist->ctx, s);
 }
 
-#define OPS(name)                                                                                              \
-    {                                                                                                          \
-        .type = name, .scratch = scratch, .log_prob = log_prob, .log_prob_grad = log_prob_grad,                \
-        .sample = sample, .describe = describe, .free = free_state,                                            \
+#define OPS(name)                                                                                  \
+    {                                                                                              \
+        .type = name, .scratch = scratch, .log_prob = log_prob, .log_prob_grad = log_prob_grad,    \
+        .sample = sample, .describe = describe, .free = free_state,                                \
     }
 static const struct dfo_dist_ops normal_ops = OPS("normal");
 static const struct dfo_dist_ops logistic_ops = OPS("logistic");
 static const struct dfo_dist_ops laplace_ops = OPS("laplace");
 
-static dfo_status create(dfo_build *build, json_t *config, dfo_dist *dist, const struct dfo_dist_ops *ops,
-                         const struct family *family)
+static dfo_status create(dfo_build *build, json_t *config, dfo_dist *dist,
+                         const struct dfo_dist_ops *ops, const struct family *family)
 {
     dfo_ctx *ctx = build->ctx;
     const char *const known[] = {"type", "learned", family->loc, family->log_scale, NULL};
@@ -275,9 +292,10 @@ static dfo_status create(dfo_build *build, json_t *config, dfo_dist *dist, const
     s->family = family;
     DFO_TRY(dfoi_json_keys(ctx, config, known));
     DFO_TRY(dfoi_json_bool(ctx, config, "learned", 0, &s->learned));
-    DFO_TRY(dfoi_param_new(build, config, family->loc, 0, dist->d, 0, -DFO_REAL_MAX, DFO_REAL_MAX, s->learned,
-                           &s->loc));
-    DFO_TRY(dfoi_param_new(build, config, family->log_scale, 0, dist->d, 0, -80, 80, s->learned, &s->log_scale));
+    DFO_TRY(dfoi_param_new(build, config, family->loc, 0, dist->d, 0, -DFO_REAL_MAX, DFO_REAL_MAX,
+                           s->learned, &s->loc));
+    DFO_TRY(dfoi_param_new(build, config, family->log_scale, 0, dist->d, 0, -80, 80, s->learned,
+                           &s->log_scale));
     s->standard = !s->learned && !s->loc.given && !s->log_scale.given;
     return DFO_OK;
 }

@@ -4,8 +4,8 @@
  *     log f_k(x) = sum_j log f((x_j - loc_kj) / e^{log_scale_kj}) - log_scale_kj
  *     r_k = w_k f_k / p:   d/dlogit_k = r_k - w_k,   d/dtheta_k = r_k d log f_k/dtheta_k
  *
- * All in double, by log-sum-exp.  Parameters are kept by columns, (d, K), so that the inner loops run over the
- * components.  Learned, the locations start apart, as standard normal draws.  */
+ * All in double, by log-sum-exp.  Parameters are kept by columns, (d, K), so that the inner loops
+ * run over the components.  Learned, the locations start apart, as standard normal draws.  */
 #include <math.h>
 
 #include "base/ctx_impl.h"
@@ -21,10 +21,10 @@ struct mixture {
 };
 
 struct values {
-    double *log_weight;                /* (K) */
-    double *constant;                  /* (K) sum of -log_scale and the standard density's constant */
-    double *loc, *inverse;             /* (d, K) */
-    double *term;                      /* (K) log w_k f_k of the present row */
+    double *log_weight;    /* (K) */
+    double *constant;      /* (K) sum of -log_scale and the standard density's constant */
+    double *loc, *inverse; /* (d, K) */
+    double *term;          /* (K) log w_k f_k of the present row */
 };
 
 static double log_sum_exp(size_t n, const double *v)
@@ -57,7 +57,7 @@ static dfo_status take_values(const dfo_dist *dist, dfo_run *run, struct values 
     v->constant = v->log_weight + k;
     v->term = v->constant + k;
     v->inverse = v->loc + d * k;
-    double *plain = v->inverse + d * k;                    /* (K, d) */
+    double *plain = v->inverse + d * k; /* (K, d) */
     dfoi_param_get(&s->loc, run, plain);
     transpose(k, d, plain, v->loc);
     dfoi_param_get(&s->log_scale, run, plain);
@@ -76,7 +76,8 @@ static dfo_status take_values(const dfo_dist *dist, dfo_run *run, struct values 
 }
 
 /* Fills term and gives log p.  */
-static double row_log_prob(const struct mixture *s, const struct values *v, size_t d, const dfo_real *x)
+static double row_log_prob(const struct mixture *s, const struct values *v, size_t d,
+                           const dfo_real *x)
 {
     size_t k = s->k;
     for (size_t c = 0; c < k; c++)
@@ -109,7 +110,8 @@ static size_t scratch(const dfo_dist *dist, size_t rows)
            dfoi_doubles_size(dist->d);
 }
 
-static dfo_status log_prob(const dfo_dist *dist, dfo_run *run, dfo_batch x, const dfo_cond *cond, double *out)
+static dfo_status log_prob(const dfo_dist *dist, dfo_run *run, dfo_batch x, const dfo_cond *cond,
+                           double *out)
 {
     const struct mixture *s = dist->state;
     struct values v;
@@ -120,9 +122,10 @@ static dfo_status log_prob(const dfo_dist *dist, dfo_run *run, dfo_batch x, cons
     return DFO_OK;
 }
 
-/* Gradients of one row: v->term holds g r_k.  Adds to gx (or NULL) and, by columns, to gloc, gscale.  */
-static void row_grad(const struct mixture *s, const struct values *v, size_t d, const dfo_real *x, dfo_real *gx,
-                     double *gloc, double *gscale)
+/* Gradients of one row: v->term holds g r_k.  Adds to gx (or NULL) and, by columns, to gloc,
+ * gscale.  */
+static void row_grad(const struct mixture *s, const struct values *v, size_t d, const dfo_real *x,
+                     dfo_real *gx, double *gloc, double *gscale)
 {
     size_t k = s->k;
     const double *weight = v->term;
@@ -131,7 +134,7 @@ static void row_grad(const struct mixture *s, const struct values *v, size_t d, 
         for (size_t c = 0; c < k; c++) {
             size_t at = j * k + c;
             double z = (xj - v->loc[at]) * v->inverse[at], slope = s->logistic ? tanh(0.5 * z) : z;
-            double pull = weight[c] * slope * v->inverse[at];         /* - d/dx */
+            double pull = weight[c] * slope * v->inverse[at]; /* - d/dx */
             sum += pull;
             gloc[at] += pull;
             gscale[at] += weight[c] * (slope * z - 1);
@@ -141,8 +144,9 @@ static void row_grad(const struct mixture *s, const struct values *v, size_t d, 
     }
 }
 
-static dfo_status log_prob_grad(const dfo_dist *dist, dfo_run *run, dfo_batch x, const dfo_cond *cond,
-                                const double *glogp, dfo_batch gx, dfo_cond *gcond)
+static dfo_status log_prob_grad(const dfo_dist *dist, dfo_run *run, dfo_batch x,
+                                const dfo_cond *cond, const double *glogp, dfo_batch gx,
+                                dfo_cond *gcond)
 {
     const struct mixture *s = dist->state;
     size_t d = x.d, k = s->k;
@@ -238,18 +242,29 @@ static void free_state(dfo_dist *dist)
 }
 
 static const struct dfo_dist_ops normal_ops = {
-    .type = "mixture-normal", .scratch = scratch, .log_prob = log_prob, .log_prob_grad = log_prob_grad,
-    .sample = sample, .describe = describe, .free = free_state,
+    .type = "mixture-normal",
+    .scratch = scratch,
+    .log_prob = log_prob,
+    .log_prob_grad = log_prob_grad,
+    .sample = sample,
+    .describe = describe,
+    .free = free_state,
 };
 
 static const struct dfo_dist_ops logistic_ops = {
-    .type = "mixture-logistic", .scratch = scratch, .log_prob = log_prob, .log_prob_grad = log_prob_grad,
-    .sample = sample, .describe = describe, .free = free_state,
+    .type = "mixture-logistic",
+    .scratch = scratch,
+    .log_prob = log_prob,
+    .log_prob_grad = log_prob_grad,
+    .sample = sample,
+    .describe = describe,
+    .free = free_state,
 };
 
 static dfo_status create(dfo_build *build, json_t *config, dfo_dist *dist, int is_logistic)
 {
-    const char *loc = is_logistic ? "loc" : "mean", *log_scale = is_logistic ? "log_scale" : "log_std";
+    const char *loc = is_logistic ? "loc" : "mean",
+               *log_scale = is_logistic ? "log_scale" : "log_std";
     const char *const known[] = {"type", "learned", "components", "logits", loc, log_scale, NULL};
     dfo_ctx *ctx = build->ctx;
     struct mixture *s;
@@ -264,11 +279,12 @@ static dfo_status create(dfo_build *build, json_t *config, dfo_dist *dist, int i
     DFO_TRY(dfoi_mul(ctx, s->k, dist->d, "components", &size));
     DFO_TRY(dfoi_mul(ctx, size, 16 * sizeof(double), "components", &size));
     DFO_TRY(dfoi_param_new(build, config, "logits", 0, s->k, 0, -1e3, 1e3, s->learned, &s->logits));
-    DFO_TRY(dfoi_param_new(build, config, loc, s->k, dist->d, s->learned ? 0 : NAN, -DFO_REAL_MAX, DFO_REAL_MAX,
-                           s->learned, &s->loc));
+    DFO_TRY(dfoi_param_new(build, config, loc, s->k, dist->d, s->learned ? 0 : NAN, -DFO_REAL_MAX,
+                           DFO_REAL_MAX, s->learned, &s->loc));
     if (s->learned && !s->loc.given)
         dfo_build_normal(build, s->loc.offset, s->loc.count, 1);
-    return dfoi_param_new(build, config, log_scale, s->k, dist->d, 0, -80, 80, s->learned, &s->log_scale);
+    return dfoi_param_new(build, config, log_scale, s->k, dist->d, 0, -80, 80, s->learned,
+                          &s->log_scale);
 }
 
 dfo_status dfoi_dist_mixture_normal(dfo_build *build, json_t *config, dfo_dist *dist)

@@ -3,8 +3,9 @@
  *     L u = x - mean,   log p = -u.u/2 - sum_i log L_ii - d/2 log(2 pi)
  *     v = L^-T u:       d/dx = -v,   d/dmean = v,   d/dL = tril(v u^T) - diag(1/L_ii)
  *
- * Learned, the diagonal is e^{log_diagonal}, so that L stays regular, and `lower` holds the d(d-1)/2 entries
- * below it row by row.  Both triangular solves run over columns of L, which the compiler vectorises.  */
+ * Learned, the diagonal is e^{log_diagonal}, so that L stays regular, and `lower` holds the
+ * d(d-1)/2 entries below it row by row.  Both triangular solves run over columns of L, which the
+ * compiler vectorises.  */
 #include <math.h>
 
 #include "base/ctx_impl.h"
@@ -74,8 +75,8 @@ static size_t scratch(const dfo_dist *dist, size_t rows)
 {
     size_t d = dist->d;
     (void)rows;
-    return dfoi_doubles_size(d) + 2 * dfoi_doubles_size(d * d) + 2 * dfoi_doubles_size(d * (d + 1) / 2) +
-           dfoi_doubles_size(3 * d);
+    return dfoi_doubles_size(d) + 2 * dfoi_doubles_size(d * d) +
+           2 * dfoi_doubles_size(d * (d + 1) / 2) + dfoi_doubles_size(3 * d);
 }
 
 /* u and u.u of a row; infinity, not NaN, where infinite columns cancel each other.  */
@@ -93,7 +94,8 @@ static double centre_and_solve(const struct values *v, size_t d, const dfo_real 
     return isnan(sum) && numbers ? INFINITY : sum;
 }
 
-static dfo_status log_prob(const dfo_dist *dist, dfo_run *run, dfo_batch x, const dfo_cond *cond, double *out)
+static dfo_status log_prob(const dfo_dist *dist, dfo_run *run, dfo_batch x, const dfo_cond *cond,
+                           double *out)
 {
     struct values v;
     (void)cond;
@@ -109,8 +111,8 @@ static dfo_status log_prob(const dfo_dist *dist, dfo_run *run, dfo_batch x, cons
 
 /* Adds the sums over rows to the weights' gradients; gl (d, d) by columns is d/dL without the
  * determinant's part, total the sum of glogp.  */
-static dfo_status add_grads(const dfo_dist *dist, dfo_run *run, const struct values *v, const double *gmean,
-                            double *gl, double total)
+static dfo_status add_grads(const dfo_dist *dist, dfo_run *run, const struct values *v,
+                            const double *gmean, double *gl, double total)
 {
     const struct normal_full *s = dist->state;
     size_t d = dist->d;
@@ -128,8 +130,9 @@ static dfo_status add_grads(const dfo_dist *dist, dfo_run *run, const struct val
     return DFO_OK;
 }
 
-static dfo_status log_prob_grad(const dfo_dist *dist, dfo_run *run, dfo_batch x, const dfo_cond *cond,
-                                const double *glogp, dfo_batch gx, dfo_cond *gcond)
+static dfo_status log_prob_grad(const dfo_dist *dist, dfo_run *run, dfo_batch x,
+                                const dfo_cond *cond, const double *glogp, dfo_batch gx,
+                                dfo_cond *gcond)
 {
     const struct normal_full *s = dist->state;
     size_t d = x.d;
@@ -174,7 +177,7 @@ static dfo_status sample(const dfo_dist *dist, dfo_run *run, dfo_batch x, const 
     double *y = dfoi_take_doubles(run, d);
     if (!y)
         return run->status;
-    for (size_t i = 0; i < x.n; i++) {                 /* x = mean + t L z */
+    for (size_t i = 0; i < x.n; i++) { /* x = mean + t L z */
         dfo_real *row = dfo_row(x, i);
         dfo_draw_real_normal(dfoi_base_key(run, i), d, row);
         for (size_t j = 0; j < d; j++)
@@ -211,12 +214,19 @@ static void free_state(dfo_dist *dist)
 }
 
 static const struct dfo_dist_ops ops = {
-    .type = "normal-full", .scratch = scratch, .log_prob = log_prob, .log_prob_grad = log_prob_grad,
-    .sample = sample, .describe = describe, .free = free_state,
+    .type = "normal-full",
+    .scratch = scratch,
+    .log_prob = log_prob,
+    .log_prob_grad = log_prob_grad,
+    .sample = sample,
+    .describe = describe,
+    .free = free_state,
 };
 
-/* "cholesky": an array of d rows; entries above the diagonal must be 0.  Absent: the unit matrix.  */
-static dfo_status read_cholesky(dfo_build *build, const json_t *config, size_t d, struct normal_full *s)
+/* "cholesky": an array of d rows; entries above the diagonal must be 0.  Absent: the unit matrix.
+ */
+static dfo_status read_cholesky(dfo_build *build, const json_t *config, size_t d,
+                                struct normal_full *s)
 {
     dfo_ctx *ctx = build->ctx;
     size_t square;
@@ -229,17 +239,20 @@ static dfo_status read_cholesky(dfo_build *build, const json_t *config, size_t d
         return DFO_OK;
     if (!json_is_array(given))
         return dfoi_fail(ctx, DFO_EARG, "cholesky: expected an array of %zu rows", d);
-    DFO_TRY(dfoi_param_new(build, config, "cholesky", d, d, 0, -DFO_REAL_MAX, DFO_REAL_MAX, 0, &s->cholesky));
+    DFO_TRY(dfoi_param_new(build, config, "cholesky", d, d, 0, -DFO_REAL_MAX, DFO_REAL_MAX, 0,
+                           &s->cholesky));
     for (size_t i = 0, p = 0; i < d; i++) {
         const double *row = s->cholesky.value + i * d;
         s->log_diagonal.value[i] = log(row[i]);
         if (!(s->log_diagonal.value[i] >= -80 && s->log_diagonal.value[i] <= 80))
-            return dfoi_fail(ctx, DFO_EARG, "cholesky: diagonal entry %zu must be positive, got %g", i + 1, row[i]);
+            return dfoi_fail(ctx, DFO_EARG, "cholesky: diagonal entry %zu must be positive, got %g",
+                             i + 1, row[i]);
         for (size_t k = 0; k < i; k++)
             s->lower.value[p++] = row[k];
         for (size_t k = i + 1; k < d; k++)
             if (row[k] < 0 || row[k] > 0)
-                return dfoi_fail(ctx, DFO_EARG, "cholesky: entry %zu,%zu above the diagonal must be 0, got %g",
+                return dfoi_fail(ctx, DFO_EARG,
+                                 "cholesky: entry %zu,%zu above the diagonal must be 0, got %g",
                                  i + 1, k + 1, row[k]);
     }
     return DFO_OK;
@@ -255,8 +268,8 @@ dfo_status dfoi_dist_normal_full(dfo_build *build, json_t *config, dfo_dist *dis
     dist->state = s;
     DFO_TRY(dfoi_json_keys(ctx, config, known));
     DFO_TRY(dfoi_json_bool(ctx, config, "learned", 0, &s->learned));
-    DFO_TRY(dfoi_param_new(build, config, "mean", 0, dist->d, 0, -DFO_REAL_MAX, DFO_REAL_MAX, s->learned,
-                           &s->mean));
+    DFO_TRY(dfoi_param_new(build, config, "mean", 0, dist->d, 0, -DFO_REAL_MAX, DFO_REAL_MAX,
+                           s->learned, &s->mean));
     DFO_TRY(read_cholesky(build, config, dist->d, s));
     if (!s->learned)
         return DFO_OK;

@@ -10,8 +10,8 @@ static dfo_status in_range(dfo_ctx *ctx, const struct dfoi_param *param, double 
 {
     for (size_t i = 0; i < param->count; i++)
         if (!(param->value[i] >= low && param->value[i] <= high))
-            return dfoi_fail(ctx, DFO_EARG, "%s must be from %g to %g, got %g", param->name, low, high,
-                             param->value[i]);
+            return dfoi_fail(ctx, DFO_EARG, "%s must be from %g to %g, got %g", param->name, low,
+                             high, param->value[i]);
     return DFO_OK;
 }
 
@@ -23,11 +23,12 @@ static dfo_status read_rows(dfo_ctx *ctx, const json_t *array, struct dfoi_param
                          json_array_size(array));
     for (size_t i = 0; i < param->rows; i++) {
         json_t *row = json_array_get(array, i);
-        json_t *one = json_pack("{sO}", param->name, row);      /* so that the reader below names the key */
+        json_t *one =
+            json_pack("{sO}", param->name, row); /* so that the reader below names the key */
         if (!one)
             return dfoi_fail(ctx, DFO_EMEM, "out of memory: %s", param->name);
-        dfo_status status = dfoi_json_reals(ctx, one, param->name, param->cols, 0,
-                                            param->value + i * param->cols);
+        dfo_status status =
+            dfoi_json_reals(ctx, one, param->name, param->cols, 0, param->value + i * param->cols);
         json_decref(one);
         DFO_TRY(status);
     }
@@ -38,7 +39,8 @@ dfo_status dfoi_param_learn(dfo_build *build, struct dfoi_param *param)
 {
     size_t shape[2] = {param->rows, param->cols};
     if (!build->store)
-        return dfoi_fail(build->ctx, DFO_EARG, "%s: a learned parameter needs a store", param->name);
+        return dfoi_fail(build->ctx, DFO_EARG, "%s: a learned parameter needs a store",
+                         param->name);
     if (!param->count)
         return DFO_OK;
     if (param->rows)
@@ -52,8 +54,9 @@ dfo_status dfoi_param_learn(dfo_build *build, struct dfoi_param *param)
     return DFO_OK;
 }
 
-dfo_status dfoi_param_new(dfo_build *build, const json_t *config, const char *name, size_t rows, size_t cols,
-                          double fallback, double low, double high, int learned, struct dfoi_param *out)
+dfo_status dfoi_param_new(dfo_build *build, const json_t *config, const char *name, size_t rows,
+                          size_t cols, double fallback, double low, double high, int learned,
+                          struct dfoi_param *out)
 {
     dfo_ctx *ctx = build->ctx;
     const json_t *given = json_object_get(config, name);

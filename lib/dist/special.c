@@ -1,9 +1,9 @@
 /* Differences of log-gamma functions.
  *
- * For large a:  log Gamma(a+1/2) - log Gamma(a) = 1/2 log a - 1/(8a) + 1/(192 a^3) - 1/(640 a^5) + …
- * (Tricomi and Erdelyi 1951, "The asymptotic expansion of a ratio of gamma functions"); at a >= 12 the
- * terms below leave 4e-18.  Smaller a are lifted by Gamma(a+1) = a Gamma(a).  Whole steps are sums
- * of logarithms.  */
+ * For large a:  log Gamma(a+1/2) - log Gamma(a) = 1/2 log a - 1/(8a) + 1/(192 a^3) - 1/(640 a^5) +
+ * … (Tricomi and Erdelyi 1951, "The asymptotic expansion of a ratio of gamma functions"); at a >=
+ * 12 the terms below leave 4e-18.  Smaller a are lifted by Gamma(a+1) = a Gamma(a).  Whole steps
+ * are sums of logarithms.  */
 #include <math.h>
 
 #include "dist/special_impl.h"
@@ -12,8 +12,8 @@
 
 static double half_step(double a, double *slope)
 {
-    static const double c[] = {-1.0 / 8, 1.0 / 192, -1.0 / 640, 17.0 / 14336, -31.0 / 18432,
-                               691.0 / 180224, -5461.0 / 425984};
+    static const double c[] = {-1.0 / 8,      1.0 / 192,      -1.0 / 640,      17.0 / 14336,
+                               -31.0 / 18432, 691.0 / 180224, -5461.0 / 425984};
     const int terms = sizeof c / sizeof *c;
     double product = 1, lifted = 0;
     for (; a < LARGE; a += 1) {
@@ -21,7 +21,7 @@ static double half_step(double a, double *slope)
         lifted += 0.5 / (a * (a + 0.5));
     }
     double y = 1 / a, y2 = y * y, value = 0, derivative = 0;
-    for (int i = terms - 1; i >= 0; i--) {          /* Horner: sum of c_i y^(2i+1), and (2i+1) c_i */
+    for (int i = terms - 1; i >= 0; i--) { /* Horner: sum of c_i y^(2i+1), and (2i+1) c_i */
         value = value * y2 + c[i];
         derivative = derivative * y2 + (2 * i + 1) * c[i];
     }

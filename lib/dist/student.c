@@ -4,11 +4,13 @@
  *     log p = sum_j log G((v+1)/2) - log G(v/2) - log(pi v)/2 - log_scale - (v+1)/2 log(1 + z^2/v)
  * student-t-multivariate: r = z.z, one v
  *     log p = log G((v+d)/2) - log G(v/2) - d/2 log(pi v) - sum log_scale - (v+d)/2 log(1 + r/v)
- * (Kotz and Nadarajah 2004, ch. 1).  A group below is what shares one v: a column, or the whole row.
+ * (Kotz and Nadarajah 2004, ch. 1).  A group below is what shares one v: a column, or the whole
+ * row.
  *
  * v is given, or with "learned_df" it is df_floor + softplus(raw_df).
- * Draws: a column by Bailey 1994 ("Polar generation of random variates with the t-distribution", Math. Comp. 62),
- * z = sqrt(v (u1^{-2/v} - 1)) cos(2 pi u2), which rejects nothing; a row as normal / sqrt(gamma(v/2)/(v/2)).  */
+ * Draws: a column by Bailey 1994 ("Polar generation of random variates with the t-distribution",
+ * Math. Comp. 62), z = sqrt(v (u1^{-2/v} - 1)) cos(2 pi u2), which rejects nothing; a row as normal
+ * / sqrt(gamma(v/2)/(v/2)).  */
 #include <math.h>
 
 #include "base/ctx_impl.h"
@@ -17,19 +19,19 @@
 #include "dist/special_impl.h"
 
 struct student {
-    int joint;                          /* one group: multivariate */
+    int joint; /* one group: multivariate */
     int learned, learned_df;
     double df_floor;
     struct dfoi_param loc, log_scale, df;
-    struct dfoi_param raw_df;           /* learned_df: the weights; df above only has the first values */
+    struct dfoi_param raw_df; /* learned_df: the weights; df above only has the first values */
 };
 
 /* Of m groups of w columns each: df and what follows from it.  */
 struct values {
     size_t d, m, w;
-    double *loc, *inverse, *scale;      /* (d) */
-    double *df, *ddf;                   /* (m) v, dv/draw */
-    double *slope;                      /* (m) d constant/dv */
+    double *loc, *inverse, *scale; /* (d) */
+    double *df, *ddf;              /* (m) v, dv/draw */
+    double *slope;                 /* (m) d constant/dv */
     double constant;
 };
 
@@ -80,8 +82,8 @@ static dfo_status take_values(const dfo_dist *dist, dfo_run *run, struct values 
     return DFO_OK;
 }
 
-/* What a group of columns with this v has at a point: log(1 + r/v), and (v+w) times 1/(v+r) and r/(v (v+r))
- * for the gradients; all finite for any r, also where r is infinite.  */
+/* What a group of columns with this v has at a point: log(1 + r/v), and (v+w) times 1/(v+r) and
+ * r/(v (v+r)) for the gradients; all finite for any r, also where r is infinite.  */
 struct point {
     double log_term, pull, df_pull;
 };
@@ -95,7 +97,7 @@ static struct point at(const double *z, size_t w, double df)
     p.log_term = log1p(r / df);
     p.pull = sum / (df + r);
     p.df_pull = sum * (r / df) / (df + r);
-    if (r > DBL_MAX) {                          /* z.z overflowed: measure in units of the largest |z| */
+    if (r > DBL_MAX) { /* z.z overflowed: measure in units of the largest |z| */
         double most = 0, t = 0;
         for (size_t j = 0; j < w; j++)
             most = fmax(most, fabs(z[j]));
@@ -122,7 +124,8 @@ static size_t scratch(const dfo_dist *dist, size_t rows)
            dfoi_doubles_size(2 * d);
 }
 
-static dfo_status log_prob(const dfo_dist *dist, dfo_run *run, dfo_batch x, const dfo_cond *cond, double *out)
+static dfo_status log_prob(const dfo_dist *dist, dfo_run *run, dfo_batch x, const dfo_cond *cond,
+                           double *out)
 {
     struct values v;
     (void)cond;
@@ -140,8 +143,9 @@ static dfo_status log_prob(const dfo_dist *dist, dfo_run *run, dfo_batch x, cons
     return DFO_OK;
 }
 
-static dfo_status log_prob_grad(const dfo_dist *dist, dfo_run *run, dfo_batch x, const dfo_cond *cond,
-                                const double *glogp, dfo_batch gx, dfo_cond *gcond)
+static dfo_status log_prob_grad(const dfo_dist *dist, dfo_run *run, dfo_batch x,
+                                const dfo_cond *cond, const double *glogp, dfo_batch gx,
+                                dfo_cond *gcond)
 {
     const struct student *s = dist->state;
     struct values v;
@@ -160,7 +164,7 @@ static dfo_status log_prob_grad(const dfo_dist *dist, dfo_run *run, dfo_batch x,
             struct point p = at(z + g * v.w, v.w, v.df[g]);
             gdf[g] += glogp[i] * (v.slope[g] - 0.5 * p.log_term + 0.5 * p.df_pull);
             for (size_t j = g * v.w; j < (g + 1) * v.w; j++) {
-                double slope = z[j] * p.pull;                        /* -d log p/dz; 0 * inf only at x = inf */
+                double slope = z[j] * p.pull; /* -d log p/dz; 0 * inf only at x = inf */
                 double gj = glogp[i] * slope * v.inverse[j];
                 if (gx.x)
                     dfo_row(gx, i)[j] -= (dfo_real)gj;
@@ -181,9 +185,9 @@ static dfo_status log_prob_grad(const dfo_dist *dist, dfo_run *run, dfo_batch x,
 
 #define GAMMA_TRIES 64
 
-/* A gamma(a) variate of scale 1 (Marsaglia and Tsang 2000, "A simple method for generating gamma variables"):
- * each try takes three draws of its own and is accepted with more than 95 %; the mode after 64
- * tries (probability below 1e-83).  */
+/* A gamma(a) variate of scale 1 (Marsaglia and Tsang 2000, "A simple method for generating gamma
+ * variables"): each try takes three draws of its own and is accepted with more than 95 %; the mode
+ * after 64 tries (probability below 1e-83).  */
 static double draw_gamma(dfo_key key, size_t first, double a)
 {
     double boost = 1, shape = a < 1 ? a + 1 : a, b = shape - 1.0 / 3, c = 1 / sqrt(9 * b), u[3];
@@ -215,14 +219,16 @@ static dfo_status sample(const dfo_dist *dist, dfo_run *run, dfo_batch x, const 
         dfo_real *row = dfo_row(x, i);
         dfo_key key = dfoi_base_key(run, i);
         if (s->joint) {
-            double df = v.df[0], length = sqrt(0.5 * df / draw_gamma(key, DFOI_DRAWS_APART, 0.5 * df));
+            double df = v.df[0],
+                   length = sqrt(0.5 * df / draw_gamma(key, DFOI_DRAWS_APART, 0.5 * df));
             dfo_draw_real_normal(key, v.d, row);
             for (size_t j = 0; j < v.d; j++)
                 u[j] = length * (double)row[j];
         } else {
             dfo_draw_uniform(key, 0, 2 * v.d, u);
-            for (size_t j = 0; j < v.d; j++)             /* pair j; entries after 2j are still uniform */
-                u[j] = sqrt(v.df[j] * expm1(-2 / v.df[j] * log(u[2 * j]))) * cos(2 * M_PI * u[2 * j + 1]);
+            for (size_t j = 0; j < v.d; j++) /* pair j; entries after 2j are still uniform */
+                u[j] = sqrt(v.df[j] * expm1(-2 / v.df[j] * log(u[2 * j]))) *
+                       cos(2 * M_PI * u[2 * j + 1]);
         }
         for (size_t j = 0; j < v.d; j++)
             row[j] = (dfo_real)(v.loc[j] + temperature * v.scale[j] * u[j]);
@@ -254,13 +260,23 @@ static void free_state(dfo_dist *dist)
 }
 
 static const struct dfo_dist_ops columns_ops = {
-    .type = "student-t", .scratch = scratch, .log_prob = log_prob, .log_prob_grad = log_prob_grad,
-    .sample = sample, .describe = describe, .free = free_state,
+    .type = "student-t",
+    .scratch = scratch,
+    .log_prob = log_prob,
+    .log_prob_grad = log_prob_grad,
+    .sample = sample,
+    .describe = describe,
+    .free = free_state,
 };
 
 static const struct dfo_dist_ops joint_ops = {
-    .type = "student-t-multivariate", .scratch = scratch, .log_prob = log_prob, .log_prob_grad = log_prob_grad,
-    .sample = sample, .describe = describe, .free = free_state,
+    .type = "student-t-multivariate",
+    .scratch = scratch,
+    .log_prob = log_prob,
+    .log_prob_grad = log_prob_grad,
+    .sample = sample,
+    .describe = describe,
+    .free = free_state,
 };
 
 /* The weights raw_df = log(e^{df - floor} - 1), so that training starts from df.  */
@@ -270,8 +286,9 @@ static dfo_status learn_df(dfo_build *build, size_t m, struct student *s)
     for (size_t g = 0; g < m; g++) {
         double above = s->df.value[g] - s->df_floor;
         if (!(above > 0))
-            return dfoi_fail(build->ctx, DFO_EARG, "df must be above df_floor = %g to be learned, got %g",
-                             s->df_floor, s->df.value[g]);
+            return dfoi_fail(build->ctx, DFO_EARG,
+                             "df must be above df_floor = %g to be learned, got %g", s->df_floor,
+                             s->df.value[g]);
         s->raw_df.value[g] = above + log(-expm1(-above));
     }
     return dfoi_param_learn(build, &s->raw_df);
@@ -279,7 +296,8 @@ static dfo_status learn_df(dfo_build *build, size_t m, struct student *s)
 
 static dfo_status create(dfo_build *build, json_t *config, dfo_dist *dist, int joint)
 {
-    static const char *const known[] = {"type", "learned", "loc", "log_scale", "df", "learned_df", "df_floor", NULL};
+    static const char *const known[] = {"type", "learned",    "loc",      "log_scale",
+                                        "df",   "learned_df", "df_floor", NULL};
     dfo_ctx *ctx = build->ctx;
     struct student *s;
     dist->ops = joint ? &joint_ops : &columns_ops;
@@ -290,8 +308,10 @@ static dfo_status create(dfo_build *build, json_t *config, dfo_dist *dist, int j
     DFO_TRY(dfoi_json_bool(ctx, config, "learned", 0, &s->learned));
     DFO_TRY(dfoi_json_bool(ctx, config, "learned_df", 0, &s->learned_df));
     DFO_TRY(dfoi_json_real(ctx, config, "df_floor", 1, 0, 1e6, &s->df_floor));
-    DFO_TRY(dfoi_param_new(build, config, "loc", 0, dist->d, 0, -DFO_REAL_MAX, DFO_REAL_MAX, s->learned, &s->loc));
-    DFO_TRY(dfoi_param_new(build, config, "log_scale", 0, dist->d, 0, -80, 80, s->learned, &s->log_scale));
+    DFO_TRY(dfoi_param_new(build, config, "loc", 0, dist->d, 0, -DFO_REAL_MAX, DFO_REAL_MAX,
+                           s->learned, &s->loc));
+    DFO_TRY(dfoi_param_new(build, config, "log_scale", 0, dist->d, 0, -80, 80, s->learned,
+                           &s->log_scale));
     DFO_TRY(dfoi_param_new(build, config, "df", 0, groups(dist), 5, 1e-3, 1e8, 0, &s->df));
     return s->learned_df ? learn_df(build, groups(dist), s) : DFO_OK;
 }
