@@ -37,7 +37,61 @@ EXTRA_DIST += tests/sh.sh tests/harness.sh tests/symbols.sh
 
 # The house rules, see the script.
 TESTS += tests/lint.sh
-EXTRA_DIST += tests/lint.sh
+EXTRA_DIST += tests/lint.sh tests/coverage.sh
 lint:
 	@top_srcdir=$(abs_srcdir) top_builddir=$(abs_builddir) $(SHELL) $(srcdir)/tests/lint.sh
-.PHONY: lint
+
+include tests/fuzz/local.mk
+
+# ---- slower checks, each in a folder of its own below the build folder ----------------------------
+# DIFFEO_TEST_MULTIPLIER, FUZZ_SECONDS and VALGRIND_TESTS may be given: make check-fuzz FUZZ_SECONDS=60
+FUZZ_SECONDS = 20
+VALGRIND = valgrind -q --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite --gen-suppressions=no
+# Quick ones with much of the library in them; valgrind runs them some 30 times slower.
+VALGRIND_TESTS = tests/check_oom tests/check_blas
+SUB_CONFIGURE = test -f config.status || $(abs_srcdir)/configure --quiet --disable-static
+MULTIPLIER = DIFFEO_TEST_MULTIPLIER=$${DIFFEO_TEST_MULTIPLIER:-
+
+check-asan:
+	$(MKDIR_P) check-asan
+	cd check-asan && { $(SUB_CONFIGURE) --enable-asan --enable-ubsan CFLAGS='-g -O1'; }
+	cd check-asan && $(MULTIPLIER)0.3} $(MAKE) check
+
+# Without ASLR where the system allows: gcc 12's ThreadSanitizer does not know the newest memory layouts.
+check-tsan:
+	$(MKDIR_P) check-tsan
+	cd check-tsan && { $(SUB_CONFIGURE) --enable-tsan --without-openmp CFLAGS='-g -O1'; }
+	cd check-tsan && if setarch `uname -m` -R true 2>/dev/null; then off="setarch `uname -m` -R"; else off=; fi; \
+	    $(MULTIPLIER)0.3} $$off $(MAKE) check
+
+check-valgrind: $(check_LTLIBRARIES) $(check_PROGRAMS)
+	$(MULTIPLIER)0.1} CK_DEFAULT_TIMEOUT=600 CK_TIMEOUT_MULTIPLIER=60 \
+	    $(MAKE) check TESTS='$(VALGRIND_TESTS)' LOG_COMPILER='$(VALGRIND)'
+
+# The test programs that use tests/oom.h, and those that use tests/faults.h.
+check-oom check-faults: check-%:
+	@header=`echo $@ | sed 's/check-//'`.h; tests=; \
+	for t in $(TESTS); do \
+	    source=`echo $$t | sed 's/_d$$//'`.c; \
+	    if test -f $(srcdir)/$$source && grep -q "\"$$header\"" $(srcdir)/$$source; then tests="$$tests $$t"; fi; \
+	done; \
+	if test -z "$$tests"; then echo "$@: no test includes $$header"; exit 1; fi; \
+	$(MULTIPLIER)3} $(MAKE) check TESTS="$$tests"
+
+check-fuzz:
+	$(MKDIR_P) check-fuzz
+	cd check-fuzz && { $(SUB_CONFIGURE) --enable-fuzz --enable-asan --enable-ubsan --without-openmp \
+	    --without-cairo CC=clang CFLAGS='-g -O1 -w'; }
+	cd check-fuzz && $(MAKE) fuzz-targets
+	cd check-fuzz && top_srcdir=$(abs_srcdir) $(SHELL) $(abs_srcdir)/tests/fuzz/run.sh $(FUZZ_SECONDS) $(FUZZ_TARGETS)
+
+fuzz-targets: $(BUILT_SOURCES)
+	$(MAKE) $(FUZZ_TARGETS)
+
+coverage:
+	$(MKDIR_P) check-coverage
+	cd check-coverage && { $(SUB_CONFIGURE) --enable-gcov CFLAGS='-g -O0'; }
+	cd check-coverage && $(MAKE) check
+	cd check-coverage && top_srcdir=$(abs_srcdir) $(SHELL) $(abs_srcdir)/tests/coverage.sh
+
+.PHONY: lint check-asan check-tsan check-valgrind check-oom check-faults check-fuzz fuzz-targets coverage

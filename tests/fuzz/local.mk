@@ -1,0 +1,30 @@
+# Fuzz targets: each is a file with LLVMFuzzerTestOneInput.  make check replays the corpora in
+# tests/fuzz/corpus/NAME through them; make check-fuzz (configure --enable-fuzz, clang) searches on.
+#
+# A new target: one block as below, a folder corpus/NAME with a few small valid and broken inputs.
+FUZZ_TARGETS =
+FUZZ_CPPFLAGS = $(TEST_CPPFLAGS)
+FUZZ_LIBS = $(FLOOR_LIBS) $(DEP_LIBS)
+if FUZZ
+FUZZ_LD = $(AM_LDFLAGS) -fsanitize=fuzzer
+FUZZ_MAIN =
+else
+FUZZ_LD = $(AM_LDFLAGS)
+FUZZ_MAIN = tests/fuzz/replay.c
+TESTS += $(FUZZ_TARGETS)
+endif
+check_PROGRAMS += $(FUZZ_TARGETS)
+EXTRA_DIST += tests/fuzz/corpus tests/fuzz/run.sh tests/fuzz/replay.c
+noinst_HEADERS += tests/fuzz/fuzz.h
+
+FUZZ_TARGETS += tests/fuzz/json
+tests_fuzz_json_SOURCES = tests/fuzz/json.c $(FUZZ_MAIN)
+tests_fuzz_json_CPPFLAGS = $(FUZZ_CPPFLAGS)
+tests_fuzz_json_LDFLAGS = $(FUZZ_LD)
+tests_fuzz_json_LDADD = $(FUZZ_LIBS)
+
+FUZZ_TARGETS += tests/fuzz/number
+tests_fuzz_number_SOURCES = tests/fuzz/number.c $(FUZZ_MAIN)
+tests_fuzz_number_CPPFLAGS = $(FUZZ_CPPFLAGS)
+tests_fuzz_number_LDFLAGS = $(FUZZ_LD)
+tests_fuzz_number_LDADD = $(FUZZ_LIBS)
