@@ -8,7 +8,9 @@ noinst_HEADERS += \
 LIB_ONCE += \
     lib/data/columns.c \
     lib/data/csv.c \
-    lib/data/npy_header.c
+    lib/data/npy_header.c \
+    lib/data/safetensors.c \
+    lib/data/safetensors_write.c
 LIB_REAL += \
     lib/data/source.c \
     lib/data/view.c \
