@@ -23,14 +23,5 @@ EXTRA_DIST += tests/reference
 TESTRUN = tests/testrun.c
 noinst_HEADERS += tests/testrun.h
 
-check_PROGRAMS += tests/check_spline tests/check_spline_d
-TESTS += tests/check_spline tests/check_spline_d
-noinst_HEADERS += tests/spline_scalar.h
-tests_check_spline_SOURCES = tests/check_spline.c tests/spline_scalar.c $(REFERENCE)
-tests_check_spline_CPPFLAGS = $(TEST_CPPFLAGS)
-tests_check_spline_LDADD = $(TEST_LIBS)
-tests_check_spline_d_SOURCES = $(tests_check_spline_SOURCES)
-tests_check_spline_d_CPPFLAGS = $(TEST_CPPFLAGS) -DDFO_DOUBLE
-tests_check_spline_d_LDADD = $(TEST_LIBS)
-
+include tests/spline.mk
 include tests/dist.mk

@@ -23,6 +23,8 @@
 #include "math/isa_impl.h"
 #include "math/spline_impl.h"
 
+/* All of it becomes one function for each pass, so that the number of lanes is a constant there.  */
+#define INLINE inline __attribute__((always_inline))
 #define LANES (DFOI_VBYTES / sizeof(dfo_real))
 
 typedef dfo_real vec __attribute__((vector_size(DFOI_VBYTES)));
@@ -35,11 +37,11 @@ typedef uint32_t place __attribute__((vector_size(DFOI_VBYTES)));      /* wraps;
 #endif
 
 /* Lane by lane; each of these loops becomes a few vector instructions.  */
-#define EACH_LANE for (size_t l = 0; l < LANES; l++)
+#define EACH_LANE _Pragma("GCC unroll 1") for (size_t l = 0; l < LANES; l++)
 #define MAP(name, f)                                                                            \
-    static inline vec name(vec x)                                                               \
+    static INLINE vec name(vec x)                                                               \
     {                                                                                           \
-        vec y;                                                                                  \
+        vec y = x;                                                                              \
         EACH_LANE                                                                               \
             y[l] = f(x[l]);                                                                     \
         return y;                                                                               \
@@ -50,7 +52,7 @@ MAP(logarithm, dfoi_fun_log)
 MAP(log1p_unit, dfoi_fun_log1p_unit)
 
 /* e^x for x <= 0; what is below the smallest normal number becomes just that.  */
-static inline dfo_real exp_negative(dfo_real x)
+static INLINE dfo_real exp_negative(dfo_real x)
 {
     const dfo_real low = DFOI_C(-87.0f, -708.0);
     dfo_real t;
@@ -60,58 +62,58 @@ static inline dfo_real exp_negative(dfo_real x)
 }
 MAP(exponential, exp_negative)
 
-static inline vec pick(mask where, vec yes, vec no)
+static INLINE vec pick(mask where, vec yes, vec no)
 {
-    vec y;
+    vec y = no;
     EACH_LANE
         y[l] = where[l] ? yes[l] : no[l];
     return y;
 }
 
-static inline vec larger(vec a, vec b)
+static INLINE vec larger(vec a, vec b)
 {
-    vec y;
+    vec y = b;
     EACH_LANE
         y[l] = a[l] > b[l] ? a[l] : b[l];
     return y;
 }
 
-static inline vec broadcast(dfo_real x)
+static INLINE vec broadcast(dfo_real x)
 {
     return x - (vec){0};
 }
 
-static inline vec load(const dfo_real *p, size_t n)
+static INLINE vec load(const dfo_real *p, size_t n)
 {
     vec v = {0};
     memcpy(&v, p, n * sizeof *p);
     return v;
 }
 
-static inline void store(dfo_real *p, size_t n, vec v)
+static INLINE void store(dfo_real *p, size_t n, vec v)
 {
     memcpy(p, &v, n * sizeof *p);
 }
 
 #ifdef DFO_DOUBLE
-static inline place to_place(vec x) { return x; }
-static inline vec from_place(place p) { return p; }
-static inline mask reaches(place at, place knot) { return at >= knot; }
-static inline place pick_place(mask where, place yes, place no) { return pick(where, yes, no); }
+static INLINE place to_place(vec x) { return x; }
+static INLINE vec from_place(place p) { return p; }
+static INLINE mask reaches(place at, place knot) { return at >= knot; }
+static INLINE place pick_place(mask where, place yes, place no) { return pick(where, yes, no); }
 #else
-static inline place to_place(vec x) { return (place)__builtin_convertvector(x, mask); }
-static inline vec from_place(place p) { return __builtin_convertvector((mask)p, vec); }
-static inline mask reaches(place at, place knot) { return (mask)at >= (mask)knot; }
-static inline place pick_place(mask where, place yes, place no)
+static INLINE place to_place(vec x) { return (place)__builtin_convertvector(x, mask); }
+static INLINE vec from_place(place p) { return __builtin_convertvector((mask)p, vec); }
+static INLINE mask reaches(place at, place knot) { return (mask)at >= (mask)knot; }
+static INLINE place pick_place(mask where, place yes, place no)
 {
-    place y;
+    place y = no;
     EACH_LANE
         y[l] = where[l] ? yes[l] : no[l];
     return y;
 }
 #endif
 
-static inline place lower_place(place a, place b)
+static INLINE place lower_place(place a, place b)
 {
     return pick_place(reaches(a, b), b, a);
 }
@@ -129,7 +131,7 @@ struct shape {
 
 static struct shape shape_of(const dfoi_spline *how, size_t m)
 {
-    struct shape s = {.bins = how->bins, .params = dfoi_spline_params(how), .m = m, .circular = how->circular,
+    struct shape s = {.bins = how->bins, .params = 3 * how->bins - (how->circular ? 0 : 1), .m = m, .circular = how->circular,
                       .bound = how->bound, .scale = how->scale, .min_derivative = how->min_derivative,
                       .min_w = how->min_width, .min_h = how->min_height};
     int shift = 0;
@@ -151,7 +153,7 @@ struct shares {
     vec inverse_w, inverse_h;
 };
 
-static inline vec softmax(const struct shape *s, const dfo_real *raw, size_t n, vec *share)
+static INLINE vec softmax(const struct shape *s, const dfo_real *raw, size_t n, vec *share)
 {
     vec top = load(raw, n), sum = {0};
     for (size_t k = 1; k < s->bins; k++)
@@ -174,7 +176,7 @@ struct bin {
 };
 
 /* md + softplus(raw), and its derivative if wanted.  */
-static inline vec slope(const struct shape *s, vec raw, vec *sigmoid)
+static INLINE vec slope(const struct shape *s, vec raw, vec *sigmoid)
 {
     vec e = exponential(-magnitude(raw));
     if (sigmoid)
@@ -183,7 +185,7 @@ static inline vec slope(const struct shape *s, vec raw, vec *sigmoid)
 }
 
 /* Finds the bin of `at`, a place on the y axis where `on_y`, on the x axis otherwise.  */
-static inline struct bin find(const struct shape *s, const dfo_real *par, size_t n, place at, int on_y, int gradient,
+static INLINE struct bin find(const struct shape *s, const dfo_real *par, size_t n, place at, int on_y, int gradient,
                               struct shares *share)
 {
     const size_t bins = s->bins;
@@ -249,7 +251,7 @@ struct point {
     vec xi, om, xx, oo, a, n, rdn, m, dydx;
 };
 
-static inline struct point evaluate(const struct bin *b, vec xi, vec om)
+static INLINE struct point evaluate(const struct bin *b, vec xi, vec om)
 {
     struct point p = {.xi = xi, .om = om, .xx = xi * xi, .oo = om * om, .a = xi * om};
     p.n = b->s * p.xx + b->d0 * p.a;
@@ -261,7 +263,7 @@ static inline struct point evaluate(const struct bin *b, vec xi, vec om)
 }
 
 /* x inside the box (0 where it is not), and where it is.  */
-static inline mask box(const struct shape *s, vec *x)
+static INLINE mask box(const struct shape *s, vec *x)
 {
     if (s->circular) {
         /* rounded to the nearest integer by adding 1.5 * 2^mantissa; beyond that, x is an integer */
@@ -276,7 +278,7 @@ static inline mask box(const struct shape *s, vec *x)
 }
 
 /* from + extent * ratio, ratio in [0,1], inside the bin and the box; NaN where ratio is NaN.  */
-static inline vec inside(const struct shape *s, place from, place extent, vec length, vec ratio)
+static INLINE vec inside(const struct shape *s, place from, place extent, vec length, vec ratio)
 {
     place high = to_place(broadcast(s->bound * s->to_grid));
     place at = from + to_place(length * ratio);
@@ -285,7 +287,7 @@ static inline vec inside(const struct shape *s, place from, place extent, vec le
 }
 
 /* xi of x, and y.  */
-static inline struct point at_x(const struct shape *s, const struct bin *b, place x, vec *y)
+static INLINE struct point at_x(const struct shape *s, const struct bin *b, place x, vec *y)
 {
     struct point p = evaluate(b, from_place(x - b->x0) * b->rw, from_place(b->x0 + b->pw - x) * b->rw);
     *y = inside(s, b->y0, b->ph, b->h, p.n * p.rdn);
@@ -293,7 +295,7 @@ static inline struct point at_x(const struct shape *s, const struct bin *b, plac
 }
 
 /* xi of y, and x.  */
-static inline struct point at_y(const struct shape *s, const struct bin *b, place y, vec *x)
+static INLINE struct point at_y(const struct shape *s, const struct bin *b, place y, vec *x)
 {
     vec rh = (dfo_real)1 / b->h;
     vec eta = from_place(y - b->y0) * rh, rest = from_place(b->y0 + b->ph - y) * rh;
@@ -310,7 +312,7 @@ static inline struct point at_y(const struct shape *s, const struct bin *b, plac
 }
 
 /* The part of d logdet/d xi.  */
-static inline vec log_slope_by_xi(const struct bin *b, const struct point *p, vec rm)
+static INLINE vec log_slope_by_xi(const struct bin *b, const struct point *p, vec rm)
 {
     vec skew = p->om - p->xi;
     return (dfo_real)2 * ((b->d1 * p->xi + b->s * skew - b->d0 * p->om) * rm
@@ -318,7 +320,7 @@ static inline vec log_slope_by_xi(const struct bin *b, const struct point *p, ve
 }
 
 /* Writes the gradient of yb*y + lb*log(dy/dx) with respect to the raw parameters.  */
-static inline void parameters(const struct shape *s, const struct shares *share, const struct bin *b,
+static INLINE void parameters(const struct shape *s, const struct shares *share, const struct bin *b,
                               const struct point *p, vec rm, vec yb, vec lb, size_t n, dfo_real *gpar)
 {
     const size_t bins = s->bins, m = s->m;
@@ -362,7 +364,7 @@ static inline void parameters(const struct shape *s, const struct shares *share,
         store(g, n, pick(b->index == (dfo_real)knot, by_d0, zero) + pick(end == (dfo_real)knot, by_d1, zero));
 }
 
-static inline void forward_some(const struct shape *s, size_t n, const dfo_real *par, dfo_real *x, dfo_real *ld,
+static INLINE void forward_some(const struct shape *s, size_t n, const dfo_real *par, dfo_real *x, dfo_real *ld,
                                 int on_y)
 {
     struct shares share;
@@ -378,7 +380,7 @@ static inline void forward_some(const struct shape *s, size_t n, const dfo_real 
 
 /* `from_y`: given z, dL/dz and dL/dlogdet, to x and dL/dx.  Else given x, dL/dx and dL/d(-logdet), to z
  * and dL/dz: the inverse's differential is (dz - f_theta dtheta) / f'.  */
-static inline void backward_some(const struct shape *s, size_t n, const dfo_real *par, dfo_real *x, dfo_real *gx,
+static INLINE void backward_some(const struct shape *s, size_t n, const dfo_real *par, dfo_real *x, dfo_real *gx,
                                  const dfo_real *gld, dfo_real *gpar, int from_y)
 {
     struct shares share;
