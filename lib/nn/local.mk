@@ -2,6 +2,7 @@ include_diffeo_HEADERS += \
     lib/diffeo/net.h
 noinst_HEADERS += \
     lib/nn/net_impl.h \
+    lib/nn/residual_impl.h \
     lib/nn/config_impl.h \
     lib/nn/dense_impl.h \
     lib/nn/unit_impl.h
@@ -14,4 +15,6 @@ LIB_REAL += \
     lib/nn/unit.c \
     lib/nn/unit_jvp.c \
     lib/nn/mlp.c \
+    lib/nn/residual.c \
+    lib/nn/residual_pass.c \
     lib/nn/constant.c

@@ -20,6 +20,7 @@ size_t dfoi_net_type_count(void);
 const struct dfoi_net_type *dfoi_net_type_at(size_t i);
 
 extern const struct dfoi_net_type dfoi_net_mlp;
+extern const struct dfoi_net_type dfoi_net_residual;
 extern const struct dfoi_net_type dfoi_net_constant;
 
 #endif
