@@ -55,7 +55,7 @@ dfo_status dfoi_residual_forward(const dfo_net *net, dfo_run *run, const dfo_con
 {
     const struct dfoi_residual *m = net->state;
     size_t n = out.n, size = panel(m), blocks = m->settings.blocks;
-    struct room room;
+    struct room room = {0};
     DFO_TRY(take(m, run, &room));
     dfo_real *x = room.wide[0], *s = room.tall[0], *last = acts ? acts + m->at_last : s;
     const dfoi_unit_room first = {.h = room.tall[1]}, second = {.h = room.tall[2], .mask = room.tall[3]};
@@ -112,7 +112,7 @@ dfo_status dfoi_residual_backward(const dfo_net *net, dfo_run *run, const dfo_co
 {
     const struct dfoi_residual *m = net->state;
     size_t n = gout.n, size = panel(m);
-    struct room room;
+    struct room room = {0};
     DFO_TRY(take(m, run, &room));
     dfo_real *gs = room.tall[0], *gv = room.tall[1], *gu = room.tall[2], *x = room.wide[0];
     dfo_real *gx = dfoi_parts_wanted(net, gin) ? room.wide[1] : NULL;
@@ -158,7 +158,7 @@ dfo_status dfoi_residual_jvp(const dfo_net *net, dfo_run *run, const dfo_cond *i
 {
     const struct dfoi_residual *m = net->state;
     size_t n = out.n, size = panel(m), blocks = m->settings.blocks;
-    struct room room;
+    struct room room = {0};
     DFO_TRY(take(m, run, &room));
     dfoi_pair x = {room.wide[0], room.wide[1]}, s = {room.tall[0], room.tall[1]}, last = s;
     const dfoi_unit_room first = {.h = room.tall[2], .dh = room.tall[3], .d1 = room.tall[4]};
@@ -244,7 +244,7 @@ dfo_status dfoi_residual_jvp_backward(const dfo_net *net, dfo_run *run, const df
 {
     const struct dfoi_residual *m = net->state;
     size_t n = gout.n, size = panel(m);
-    struct room room;
+    struct room room = {0};
     DFO_TRY(take(m, run, &room));
     const dfoi_pair none = {NULL, NULL}, g = {gout.x, gdout.x}, x = {room.wide[0], room.wide[1]};
     const dfoi_pair gs = {room.tall[0], room.tall[1]}, gv = {room.tall[2], room.tall[3]}, gu = {room.tall[4], room.tall[5]};
