@@ -1,0 +1,180 @@
+/* See netcase.h.  */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/ctx_impl.h"
+#include "base/json_impl.h"
+#include "math/kern_impl.h"
+#include "netcase.h"
+
+static void must(const netcase *c, dfo_status status, const char *what)
+{
+    if (status != DFO_OK)
+        ck_abort_msg("%s: %s: %s; run: %s", what, dfo_status_text(status), dfo_ctx_error(c->ctx),
+                     c->t ? c->t->run.text : "");
+}
+
+static size_t width(test_rng *rng)
+{
+    return test_rng_between(rng, 0, 9) ? test_rng_between(rng, 1, 20) : test_rng_between(rng, 60, 140);
+}
+
+static json_t *make_config(test_rng *rng, const char *type, const char *activation)
+{
+    static const double dropout[] = {0, 0, 0.25, 0.5};
+    json_t *o = json_object();
+    json_object_set_new(o, "type", json_string(type));
+    if (!strcmp(type, "constant"))
+        return o;
+    if (!activation)
+        activation = dfoi_act_name((dfoi_act)test_rng_between(rng, 0, DFOI_ACT_COUNT - 1));
+    json_object_set_new(o, "activation", json_string(activation));
+    json_object_set_new(o, "dropout", json_real(dropout[test_rng_between(rng, 0, 3)]));
+    json_object_set_new(o, "last_init", json_real(test_rng_between(rng, 0, 1) ? 1e-3 : 0));
+    if (!strcmp(type, "mlp")) {
+        json_t *hidden = json_array();
+        for (size_t l = test_rng_between(rng, 0, 3); l > 0; l--)
+            json_array_append_new(hidden, json_integer((json_int_t)width(rng)));
+        json_object_set_new(o, "hidden", hidden);
+    } else {
+        json_object_set_new(o, "hidden", json_integer((json_int_t)width(rng)));
+        json_object_set_new(o, "blocks", json_integer((json_int_t)test_rng_between(rng, 0, 3)));
+        json_object_set_new(o, "norm", json_string(test_rng_between(rng, 0, 2) ? "none" : "layer"));
+        json_object_set_new(o, "context", json_string(test_rng_between(rng, 0, 1) ? "gate" : "concat"));
+    }
+    return o;
+}
+
+/* Matrices of size about 1/sqrt(in), vectors about 1.  */
+static void draw_weights(netcase *c)
+{
+    for (size_t e = 0; e < dfo_store_entries(c->store); e++) {
+        const dfo_entry *entry = dfo_store_entry(c->store, e);
+        dfo_real *w = dfo_store_weights(c->store) + entry->offset;
+        dfo_key key = {.seed = c->seed, .row = e, .purpose = DFO_FOR_TEST};
+        double scale = entry->ndim == 2 ? 1 / sqrt((double)entry->shape[1]) : 0.7;
+        dfo_draw_real_normal(key, entry->count, w);
+        for (size_t i = 0; i < entry->count; i++)
+            w[i] = (dfo_real)(scale * (double)w[i]);
+    }
+}
+
+void netcase_new(netcase *c, uint64_t seed, const char *type, const char *activation)
+{
+    test_rng rng = test_rng_new(seed);
+    memset(c, 0, sizeof *c);
+    c->seed = seed;
+    must(c, dfo_ctx_new(&c->ctx), "context");
+    must(c, dfo_store_new(c->ctx, &c->store), "store");
+    c->n = test_rng_between(&rng, 0, 3) ? test_rng_between(&rng, 1, 64) : test_rng_between(&rng, 1, 2);
+    c->parts = test_rng_between(&rng, 1, DFO_COND_PARTS);
+    for (size_t p = 0; p < c->parts; p++)
+        c->shape[p] = dfo_shape_vector(test_rng_between(&rng, p == 0, 9));
+    json_t *config = make_config(&rng, type, activation);
+    dfo_shape out = dfo_shape_vector(width(&rng));
+    dfo_build build = {.ctx = c->ctx, .store = c->store, .seed = seed, .path = "net"};
+    must(c, dfo_net_new(&build, config, c->parts, c->shape, out, 0, &c->net), "net");
+    must(c, dfoi_json_dump(c->ctx, config, JSON_COMPACT, &c->config), "text");
+    json_decref(config);
+    draw_weights(c);
+    dfo_need need = {.rows = 64, .scratch = dfo_net_scratch(c->net, 64), .derived = dfo_net_derived(c->net)};
+    must(c, testrun_new(c->ctx, c->store, &need, &c->t), "run");
+    c->t->run.key = (dfo_key){.seed = seed, .row = test_rng_between(&rng, 0, 1000000), .step = 3};
+    c->t->run.mode = test_rng_between(&rng, 0, 1) ? DFO_TRAIN : DFO_EVALUATE;
+    c->size = 2 * dfo_net_acts(c->net, 64);
+    must(c, dfoi_alloc(c->ctx, c->size, sizeof *c->acts, &c->acts), "acts");
+    c->in = netcase_cond(c, seed + 1, test_rng_between(&rng, 0, 3));
+    c->din = netcase_cond(c, seed + 2, test_rng_between(&rng, 0, 3));
+    netcase_prepare(c);
+}
+
+void netcase_free(netcase *c)
+{
+    netcase_cond_free(c, &c->in);
+    netcase_cond_free(c, &c->din);
+    dfoi_free(c->ctx, c->acts);
+    dfoi_free(c->ctx, c->config);
+    testrun_free(c->t);
+    dfo_net_free(c->net);
+    dfo_store_free(c->store);
+    ck_assert_uint_eq(dfo_ctx_bytes(c->ctx), 0);
+    dfo_ctx_free(c->ctx);
+}
+
+void netcase_prepare(netcase *c)
+{
+    must(c, dfo_net_prepare(c->net, &c->t->run, c->t->run.derived), "prepare");
+}
+
+dfo_block netcase_block(netcase *c, uint64_t seed)
+{
+    dfo_block block = {.n = c->n, .d = c->net->out, .ld = 64, .layout = DFO_FEATURES};
+    must(c, dfoi_alloc(c->ctx, block.d * 64, sizeof *block.x, &block.x), "block");
+    for (size_t j = 0; seed && j < block.d; j++) {
+        dfo_key key = {.seed = seed, .row = j, .purpose = DFO_FOR_TEST};
+        dfo_draw_real_normal(key, c->n, block.x + j * 64);
+    }
+    return block;
+}
+
+dfo_cond netcase_cond(netcase *c, uint64_t seed, size_t pad)
+{
+    dfo_cond cond = {.n = c->parts};
+    for (size_t p = 0; p < c->parts; p++) {
+        size_t d = dfo_shape_size(c->shape[p]), ld = d + pad;
+        dfo_key key = {.seed = seed, .row = p, .purpose = DFO_FOR_TEST};
+        dfo_real *x;
+        must(c, dfoi_alloc(c->ctx, c->n * ld, sizeof *x, &x), "rows");
+        if (seed)
+            dfo_draw_real_normal(key, c->n * ld, x);
+        cond.part[p].rows = (dfo_batch){x, c->n, d, ld};
+        cond.part[p].shape = c->shape[p];
+    }
+    return cond;
+}
+
+void netcase_cond_free(netcase *c, dfo_cond *cond)
+{
+    for (size_t p = 0; p < cond->n; p++)
+        dfoi_free(c->ctx, cond->part[p].rows.x);
+    cond->n = 0;
+}
+
+double netcase_dot_cond(const netcase *c, const dfo_cond *x, const dfo_cond *y, double *size)
+{
+    double sum = 0;
+    for (size_t p = 0; p < c->parts; p++) {
+        dfo_batch a = x->part[p].rows, b = y->part[p].rows;
+        for (size_t i = 0; a.x && b.x && i < c->n; i++)
+            for (size_t j = 0; j < a.d; j++) {
+                double term = (double)dfo_row(a, i)[j] * (double)dfo_row(b, i)[j];
+                sum += term;
+                *size += fabs(term);
+            }
+    }
+    return sum;
+}
+
+double netcase_dot_block(dfo_block x, dfo_block y, double *size)
+{
+    double sum = 0;
+    for (size_t j = 0; j < x.d; j++)
+        for (size_t i = 0; i < x.n; i++) {
+            double term = (double)x.x[j * 64 + i] * (double)y.x[j * 64 + i];
+            sum += term;
+            *size += fabs(term);
+        }
+    return sum;
+}
+
+const char *netcase_text(const netcase *c)
+{
+    static char text[512];
+    int used = snprintf(text, sizeof text, "seed %llu, n %zu, mode %d, %s, out %zu, parts",
+                        (unsigned long long)c->seed, c->n, (int)c->t->run.mode, c->config, c->net->out);
+    for (size_t p = 0; p < c->parts && used > 0 && (size_t)used < sizeof text; p++)
+        used += snprintf(text + used, sizeof text - (size_t)used, " %zu", dfo_shape_size(c->shape[p]));
+    return text;
+}

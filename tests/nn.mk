@@ -1,0 +1,11 @@
+# Tests of nets.
+NETCASE = tests/netcase.c $(TESTRUN)
+noinst_HEADERS += tests/netcase.h
+check_PROGRAMS += tests/contract_net tests/contract_net_d
+TESTS += tests/contract_net tests/contract_net_d
+tests_contract_net_SOURCES = tests/contract_net.c $(NETCASE)
+tests_contract_net_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_contract_net_LDADD = $(OOM_LIBS) $(TEST_LIBS)
+tests_contract_net_d_SOURCES = $(tests_contract_net_SOURCES)
+tests_contract_net_d_CPPFLAGS = $(TEST_CPPFLAGS) -DDFO_DOUBLE
+tests_contract_net_d_LDADD = $(OOM_LIBS) $(TEST_LIBS)
