@@ -22,8 +22,8 @@ typedef struct faults {
  *  - it fails with EIO, with ENOSPC, and (writes) comes back short: the work either fails with a text
  *    or did without it; nothing of the context remains; the disk is whole; no new file in `folder`;
  *  - the process is killed there: the disk is whole, and the work then succeeds over the remains.
- * A failing write, sync or rename must make the work fail.  Fails the running test (libcheck) with the
- * operation's name and number.  Returns the number of operations.  */
+ * A failing write, sync or rename must make the work fail (a short write need not: the rest follows).  Fails
+ * the running test (libcheck) with the operation's name and number.  Returns the number of operations.  */
 size_t faults_check(const faults *f);
 
 #endif

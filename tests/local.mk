@@ -26,3 +26,4 @@ noinst_HEADERS += tests/testrun.h
 include tests/spline.mk
 include tests/dist.mk
 include tests/nn.mk
+include tests/data.mk

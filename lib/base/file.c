@@ -21,7 +21,7 @@ dfo_status dfoi_file_failed(dfo_ctx *ctx, const char *name, const char *what, in
         return dfoi_fail(ctx, DFO_EFORMAT, "%s: truncated: the gzip data end early", name);
     if (error == EBADMSG)
         return dfoi_fail(ctx, DFO_EFORMAT, "%s: the gzip data are damaged", name);
-    return dfoi_fail(ctx, DFO_EIO, "%s: cannot %s: %s", name, what, strerror_r(error, text, sizeof text));
+    return dfoi_fail(ctx, DFO_EIO, "%.500s: cannot %s: %s", name, what, strerror_r(error, text, sizeof text));
 }
 
 static dfo_status make(dfo_ctx *ctx, const char *name, int writing, dfo_file **out)

@@ -6,6 +6,7 @@
 #endif
 #include <locale.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -13,7 +14,8 @@
 #include "base/ctx_impl.h"
 #include "base/parse_impl.h"
 
-#define LONGEST 1000           /* characters of a number */
+#define PLAIN 1000             /* characters that strtod sees as they are */
+#define DIGITS 800             /* of longer ones; no rounding of a double needs more than 768 (and a mark) */
 
 static int is_blank(char c)
 {
@@ -60,19 +62,50 @@ static int scan(const char *s, size_t n, uint64_t *w, int *dropped, long *expone
         if (i == n)
             return 0;
         for (; i < n && is_digit(s[i]); i++)
-            e = e < 100000 ? e * 10 + (s[i] - '0') : e;
+            e = e < 1000000000 ? e * 10 + (s[i] - '0') : e;
         e = minus ? -e : e;
     }
     *exponent = e + shift;
     return i == n;
 }
 
-static double slow(const char *s, size_t n)
+/* A longer number as DIGITS digits, a 1 for what follows if that is not zero, and an exponent.  `exponent`
+ * belongs to the first 19 digits, as scan gives it.  */
+static void shorten(const char *s, size_t n, long exponent, char text[PLAIN + 1])
 {
-    char text[LONGEST + 1];
+    size_t m = 0, digits = 0;
+    int rest = 0;
+    if (*s == '-')
+        text[m++] = '-';
+    for (size_t i = 0; i < n && s[i] != 'e' && s[i] != 'E'; i++) {
+        if (!is_digit(s[i]) || (!digits && s[i] == '0'))
+            continue;
+        if (digits < DIGITS)
+            text[m + digits++] = s[i];
+        else
+            rest |= s[i] != '0';
+    }
+    if (!digits)
+        text[m + digits++] = '0';
+    exponent -= digits > 19 ? (long)digits - 19 : 0;
+    m += digits;
+    if (rest) {
+        text[m++] = '1';
+        exponent--;
+    }
+    snprintf(text + m, PLAIN + 1 - m, "e%ld", exponent);
+}
+
+static double slow(const char *s, size_t n, long exponent)
+{
+    char text[PLAIN + 1];
     locale_t c = newlocale(LC_ALL_MASK, "C", (locale_t)0);     /* glibc: a constant, no memory */
-    memcpy(text, s, n);
-    text[n] = 0;
+    if (n > PLAIN) {
+        shorten(s, n, exponent, text);
+    } else {
+        memcpy(text, s, n);
+        text[n] = 0;
+    }
     double x = c ? strtod_l(text, NULL, c) : strtod(text, NULL);
     if (c)
         freelocale(c);
@@ -92,7 +125,7 @@ int dfoi_number(const char *s, size_t n, double *out)
     }
     while (n && is_blank(s[n - 1]))
         n--;
-    if (!n || n > LONGEST)
+    if (!n)
         return 0;
     int minus = *s == '-';
     if (scan(s, n, &w, &dropped, &e)) {
@@ -100,7 +133,7 @@ int dfoi_number(const char *s, size_t n, double *out)
             double x = e < 0 ? (double)w / ten[-e] : (double)w * ten[e];
             *out = minus ? -x : x;
         } else {
-            *out = slow(s, n);
+            *out = slow(s, n, e);
         }
         return 1;
     }

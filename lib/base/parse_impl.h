@@ -16,7 +16,7 @@ dfo_status dfoi_parse_bytes(dfo_ctx *ctx, const char *text, const char *what, ui
 
 /* 1 and *out if text[0..n-1] is exactly one decimal number (blanks around it allowed; nan, inf,
  * infinity in any case count as numbers; hexadecimal does not), else 0.  Correctly rounded,
- * locale-free; too large gives infinity.  At most 1,000 characters.  */
+ * locale-free; too large gives infinity.  */
 int dfoi_number(const char *text, size_t n, double *out);
 
 /* Writes the shortest text of at most 9 (float) or 17 (double) digits that dfoi_number reads back to
