@@ -66,39 +66,36 @@ static double sum_squares(size_t n, const dfo_real *x)
     SUM_LANES((double)x[i] * (double)x[i]);
 }
 
-/* The larger one; NaN if either is.  */
-static inline dfo_real larger(dfo_real a, dfo_real most)
-{
-    return (a > most) | (a != a) ? a : most;
-}
+/* Bits of |x| are ordered as the numbers are, and NaN comes behind infinity.  */
+#ifdef DFO_DOUBLE
+typedef int64_t order;
+#else
+typedef int32_t order;
+#endif
 
-static double max_lanes(dfo_real lane[LANES])
+static inline order magnitude(dfo_real x)
 {
-    for (size_t l = 1; l < LANES; l++)
-        lane[0] = larger(lane[l], lane[0]);
-    return (double)lane[0];
+    return (order)(dfoi_to_bits(x) & ~DFOI_SIGN);
 }
-
-#define MAX_LANES(term)                                          \
-    dfo_real lane[LANES] = {0};                                  \
-    size_t whole = n / LANES * LANES;                            \
-    for (size_t at = 0; at < whole; at += LANES)                 \
-        for (size_t l = 0; l < LANES; l++) {                     \
-            size_t i = at + l;                                   \
-            lane[l] = larger(dfoi_fabs(term), lane[l]);          \
-        }                                                        \
-    for (size_t i = whole; i < n; i++)                           \
-        lane[i - whole] = larger(dfoi_fabs(term), lane[i - whole]); \
-    return max_lanes(lane)
 
 static double max_abs(size_t n, const dfo_real *x)
 {
-    MAX_LANES(x[i]);
+    order most = 0;
+    for (size_t i = 0; i < n; i++) {
+        order here = magnitude(x[i]);
+        most = here > most ? here : most;
+    }
+    return (double)dfoi_from_bits((dfoi_bits)most);
 }
 
 static double max_abs_diff(size_t n, const dfo_real *x, const dfo_real *y)
 {
-    MAX_LANES(x[i] - y[i]);
+    order most = 0;
+    for (size_t i = 0; i < n; i++) {
+        order here = magnitude(x[i] - y[i]);
+        most = here > most ? here : most;
+    }
+    return (double)dfoi_from_bits((dfoi_bits)most);
 }
 
 static int all_finite(size_t n, const dfo_real *x)

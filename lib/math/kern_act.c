@@ -33,10 +33,14 @@ static inline void normal(dfo_real a, dfo_real *phi, dfo_real *Phi)
         -0.0034794421553124749766f, 0.0016246674750990778312f, 0.00013297985562425822044f,
         -0.00021835194308081687218f, -1.424497008751019845e-6f, 0.000022251992962697766557f};
 #endif
-    dfo_real p = h[sizeof h / sizeof h[0] - 1];
-#pragma GCC unroll 32
-    for (size_t j = sizeof h / sizeof h[0] - 1; j-- > 0;)
-        p = p * t + h[j];
+    enum { TERMS = sizeof h / sizeof h[0] };
+    dfo_real t2 = t * t, even = 0, odd = 0;              /* two short chains instead of a long one */
+#pragma GCC unroll 12
+    for (int j = (TERMS - 1) / 2; j >= 0; j--) {
+        even = even * t2 + h[2 * j];
+        odd = odd * t2 + (2 * j + 1 < TERMS ? h[2 * j + 1] : 0);
+    }
+    dfo_real p = even + t * odd;
     dfo_real e = dfoi_fun_exp((dfo_real)-0.5 * x * x);
     dfo_real tail = e * p * over;
     *phi = (dfo_real)0.398942280401432677940 * e;

@@ -4,35 +4,57 @@
  * (b = 52; float: 23, so that 0 and 1 do not occur).  Normal: Box and Muller's r cos, r sin with r =
  * sqrt(-2 log u); u has 52 bits (float: its logarithm to full precision near 0 and near 1), so tails
  * reach 8.5 sigma.  The float draws are the double ones, rounded, but for a few units in the last place. */
+#ifdef __x86_64__
+#include <immintrin.h>
+#endif
 #include <string.h>
 
 #include "math/fun_impl.h"
 #include "math/kern_table.h"
 
 #define BATCH 64                          /* blocks at a time */
-#define LANES 16                          /* fewer are made up to whole vectors */
+#define WHOLE 16                          /* fewer are made up to whole vectors */
+typedef uint64_t words __attribute__((vector_size(DFOI_VBYTES)));
+#define LANES (sizeof(words) / 8)
 
-static void philox(dfo_key key, uint32_t first, uint32_t n, uint32_t w[4][BATCH])
+/* Products of the lanes' low 32 bits.  */
+static inline words multiply(words a, words b)
 {
-    const uint32_t c1 = (uint32_t)key.row, c3 = key.step;
-    const uint32_t c2 = (uint32_t)(key.row >> 32 & 0xffff) | key.purpose << 16;
-    for (uint32_t i = 0; i < n; i++) {
-        uint32_t a = first + i, b = c1, c = c2, d = c3;
+#if defined __x86_64__ && DFOI_VBYTES == 64
+    return (words)_mm512_mul_epu32((__m512i)a, (__m512i)b);
+#elif defined __x86_64__ && DFOI_VBYTES == 32
+    return (words)_mm256_mul_epu32((__m256i)a, (__m256i)b);
+#elif defined __x86_64__
+    return (words)_mm_mul_epu32((__m128i)a, (__m128i)b);
+#else
+    return (a & 0xffffffff) * (b & 0xffffffff);
+#endif
+}
+
+/* The blocks first .. first + n-1, n a multiple of LANES: a word in each 64-bit lane; what stands in the upper halves meanwhile does not matter.  */
+static void philox(dfo_key key, uint32_t first, uint32_t n, uint64_t out[4][BATCH])
+{
+    const words m0 = 0xD2511F53u - (words){0}, m1 = 0xCD9E8D57u - (words){0};
+    for (uint32_t i = 0; i < n; i += LANES) {
+        words a, b = key.row - (words){0}, d = key.step - (words){0};
+        words c = ((key.row >> 32 & 0xffff) | (uint64_t)key.purpose << 16) - (words){0};
         uint32_t k0 = (uint32_t)key.seed, k1 = (uint32_t)(key.seed >> 32);
+        for (uint32_t l = 0; l < LANES; l++)
+            a[l] = first + i + l;
 #pragma GCC unroll 10
         for (int round = 0; round < 10; round++) {
-            uint64_t p0 = (uint64_t)a * 0xD2511F53u, p1 = (uint64_t)c * 0xCD9E8D57u;
-            a = (uint32_t)(p1 >> 32) ^ b ^ k0;
-            b = (uint32_t)p1;
-            c = (uint32_t)(p0 >> 32) ^ d ^ k1;
-            d = (uint32_t)p0;
+            words p0 = multiply(a, m0), p1 = multiply(c, m1);
+            a = (p1 >> 32) ^ b ^ ((uint64_t)k0 - (words){0});
+            b = p1;
+            c = (p0 >> 32) ^ d ^ ((uint64_t)k1 - (words){0});
+            d = p0;
             k0 += 0x9E3779B9u;
             k1 += 0xBB67AE85u;
         }
-        w[0][i] = a;
-        w[1][i] = b;
-        w[2][i] = c;
-        w[3][i] = d;
+        memcpy(&out[0][i], &a, sizeof a);
+        memcpy(&out[1][i], &b, sizeof b);
+        memcpy(&out[2][i], &c, sizeof c);
+        memcpy(&out[3][i], &d, sizeof d);
     }
 }
 
@@ -78,19 +100,19 @@ static inline void pair(uint32_t w0, uint32_t w1, uint32_t w2, uint32_t w3, dfo_
 /* How many blocks, whole vectors of them, serve n more draws.  */
 static inline uint32_t blocks_for(size_t n)
 {
-    return n >= 2 * BATCH ? BATCH : (uint32_t)((n + 1) / 2 + LANES - 1) / LANES * LANES;
+    return n >= 2 * BATCH ? BATCH : (uint32_t)((n + 1) / 2 + WHOLE - 1) / WHOLE * WHOLE;
 }
 
 static void uniform(dfo_key key, size_t n, dfo_real *out)
 {
-    uint32_t w[4][BATCH];
+    uint64_t w[4][BATCH];
     dfo_real draw[2 * BATCH];
     for (size_t at = 0; at < n; at += 2 * BATCH) {
         uint32_t m = blocks_for(n - at);
         philox(key, (uint32_t)(at / 2), m, w);
         for (uint32_t i = 0; i < m; i++) {
-            draw[2 * i] = unit(w[0][i], w[1][i]);
-            draw[2 * i + 1] = unit(w[2][i], w[3][i]);
+            draw[2 * i] = unit((uint32_t)w[0][i], (uint32_t)w[1][i]);
+            draw[2 * i + 1] = unit((uint32_t)w[2][i], (uint32_t)w[3][i]);
         }
         memcpy(out + at, draw, (n - at < 2 * BATCH ? n - at : 2 * BATCH) * sizeof *out);
     }
@@ -98,13 +120,14 @@ static void uniform(dfo_key key, size_t n, dfo_real *out)
 
 static void normal(dfo_key key, size_t n, dfo_real *out)
 {
-    uint32_t w[4][BATCH];
+    uint64_t w[4][BATCH];
     dfo_real draw[2 * BATCH];
     for (size_t at = 0; at < n; at += 2 * BATCH) {
         uint32_t m = blocks_for(n - at);
         philox(key, (uint32_t)(at / 2), m, w);
         for (uint32_t i = 0; i < m; i++)
-            pair(w[0][i], w[1][i], w[2][i], w[3][i], &draw[2 * i], &draw[2 * i + 1]);
+            pair((uint32_t)w[0][i], (uint32_t)w[1][i], (uint32_t)w[2][i], (uint32_t)w[3][i],
+                 &draw[2 * i], &draw[2 * i + 1]);
         memcpy(out + at, draw, (n - at < 2 * BATCH ? n - at : 2 * BATCH) * sizeof *out);
     }
 }
