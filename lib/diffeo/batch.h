@@ -3,6 +3,7 @@
 #define DIFFEO_BATCH_H
 
 #include <stddef.h>
+#include <string.h>
 #include <diffeo/real.h>
 #include <diffeo/status.h>
 
@@ -72,7 +73,8 @@ static inline dfo_shape dfo_shape_vector(size_t d)
 /* Rows first .. first+n-1 of every part.  */
 static inline dfo_cond dfo_cond_rows(const dfo_cond *cond, size_t first, size_t n)
 {
-    dfo_cond c = {0};
+    dfo_cond c;
+    memset(&c, 0, sizeof c);
     if (cond) {
         c = *cond;
         for (size_t p = 0; p < c.n; p++)
