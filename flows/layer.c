@@ -1,7 +1,9 @@
 /* What layers share when they are built and described.  */
 #include <math.h>
 #include <stdio.h>
+#include <string.h>
 
+#include "base/file_impl.h"
 #include "layer_impl.h"
 
 dfo_status dfoi_layer_child(const dfo_build *parent, json_t *config, const char *name, dfo_bijector **out)
@@ -55,4 +57,24 @@ void dfoi_column_moments(dfo_batch x, size_t first, size_t count, double *mean, 
             squares += e * e;
         }
     *std = sqrt(squares / n);
+}
+
+dfo_status dfoi_check_permutation(dfo_ctx *ctx, const char *what, size_t c, size_t n, const size_t *list)
+{
+    unsigned char *seen;
+    dfo_status status = DFO_OK;
+    if (n != c)
+        return dfoi_fail(ctx, DFO_EARG, "%s: expected %zu entries, got %zu", what, c, n);
+    DFO_TRY(dfoi_alloc(ctx, c, 1, &seen));
+    for (size_t i = 0; i < c && status == DFO_OK; i++)
+        if (list[i] >= c || seen[list[i]]++)
+            status = dfoi_fail(ctx, DFO_EARG, "%s: %zu is there twice or too large", what, list[i]);
+    dfoi_free(ctx, seen);
+    return status;
+}
+
+dfo_key dfoi_layer_key(const dfo_build *build)
+{
+    uint64_t row = dfoi_hash(DFOI_HASH_START, build->path, strlen(build->path)) & 0xffffffffffff;
+    return (dfo_key){.seed = build->seed, .purpose = DFO_FOR_WEIGHTS, .step = 1, .row = row};
 }

@@ -33,4 +33,10 @@ size_t dfoi_doubles_size(size_t n);
 /* The mean and standard deviation of column j over all rows (of channel c over rows and pixels).  */
 void dfoi_column_moments(dfo_batch x, size_t first, size_t count, double *mean, double *std);
 
+/* DFO_EARG unless list (n entries, each below c) holds 0 .. c-1 once each; what names the key.  */
+dfo_status dfoi_check_permutation(dfo_ctx *ctx, const char *what, size_t c, size_t n, const size_t *list);
+
+/* The key of a layer's draws at build time that are not weights: a function of seed and path.  */
+dfo_key dfoi_layer_key(const dfo_build *build);
+
 #endif

@@ -9,6 +9,9 @@ extern const struct dfo_bijector_ops dfoi_chain_ops;
 extern const struct dfo_bijector_ops dfoi_part_ops;
 extern const struct dfo_bijector_ops dfoi_invert_ops;
 extern const struct dfo_bijector_ops dfoi_actnorm_ops;
+extern const struct dfo_bijector_ops dfoi_standardise_ops;
+extern const struct dfo_bijector_ops dfoi_permute_ops;
+extern const struct dfo_bijector_ops dfoi_linear_ops;
 extern const struct dfo_bijector_ops dfoi_additive_coupling_ops;
 extern const struct dfo_bijector_ops dfoi_affine_coupling_ops;
 extern const struct dfo_bijector_ops dfoi_spline_coupling_ops;
@@ -17,6 +20,9 @@ dfo_status dfoi_chain_create(dfo_build *build, json_t *config, dfo_bijector *bij
 dfo_status dfoi_part_create(dfo_build *build, json_t *config, dfo_bijector *bij);
 dfo_status dfoi_invert_create(dfo_build *build, json_t *config, dfo_bijector *bij);
 dfo_status dfoi_actnorm_create(dfo_build *build, json_t *config, dfo_bijector *bij);
+dfo_status dfoi_standardise_create(dfo_build *build, json_t *config, dfo_bijector *bij);
+dfo_status dfoi_permute_create(dfo_build *build, json_t *config, dfo_bijector *bij);
+dfo_status dfoi_linear_create(dfo_build *build, json_t *config, dfo_bijector *bij);
 dfo_status dfoi_coupling_create(dfo_build *build, json_t *config, dfo_bijector *bij);
 
 #endif

@@ -4,6 +4,9 @@ include_diffeo_HEADERS += \
 noinst_HEADERS += \
     flows/layer_impl.h \
     flows/layers.h \
+    flows/channels_impl.h \
+    flows/mix_impl.h \
+    flows/standardise_impl.h \
     flows/flow_impl.h
 FLOWS_REAL = \
     flows/bijector.c \
@@ -13,6 +16,12 @@ FLOWS_REAL = \
     flows/part.c \
     flows/invert.c \
     flows/actnorm.c \
+    flows/standardise.c \
+    flows/permute.c \
+    flows/channels.c \
+    flows/matrix.c \
+    flows/mix.c \
+    flows/linear.c \
     flows/coupling.c \
     flows/flow.c \
     flows/flow_plan.c \

@@ -1,0 +1,242 @@
+/* Layers against the reference vectors: output, log-determinant, inverse and every gradient.  */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <diffeo/real.h>
+#include "layerfix.h"
+#include "reference.h"
+#include "util.h"
+
+#ifdef DFO_DOUBLE
+#define IS_DOUBLE 1
+#else
+#define IS_DOUBLE 0
+#endif
+
+/* Which array of the file is which of the layer's; entries first, first+step, … of the layer's array.  */
+struct name {
+    const char *file, *layer;
+};
+
+static double tolerance(ref_case c, const char *key)
+{
+    return IS_DOUBLE ? ref_tolerance(c, key) : !strcmp(key, "grad") ? 1e-3 : 1e-4;
+}
+
+static void compare(ref_case c, const char *what, size_t n, const double *got, const double *want, double allowed)
+{
+    double worst = ref_worst(n, got, want);
+    ck_assert_msg(worst <= allowed, "%s: %s: off by %.3g, allowed %.3g", c.name, what, worst, allowed);
+}
+
+static void set(layerfix *f, const char *name, ref_array from)
+{
+    size_t n;
+    dfo_real *to = layerfix_array(f, name, &n);
+    ck_assert_uint_eq(n, from.n);
+    for (size_t i = 0; i < n; i++)
+        to[i] = (dfo_real)from.data[i];
+}
+
+static ref_array grad_of(ref_case c, const char *name)
+{
+    char path[64];
+    snprintf(path, sizeof path, "grad.%s", name);
+    return ref_get(c, path);
+}
+
+static void compare_grad(layerfix *f, ref_case c, const char *name, const char *file)
+{
+    ref_array want = grad_of(c, file);
+    const dfo_real *g = layerfix_grad(f, name);
+    double *got = malloc(want.n * sizeof *got);
+    for (size_t i = 0; i < want.n; i++)
+        got[i] = (double)g[i];
+    compare(c, file, want.n, got, want.data, tolerance(c, "grad"));
+    free(got);
+}
+
+/* Everything but the weights' gradients, which stand in the run afterwards.  */
+static void check(layerfix *f, ref_case c)
+{
+    ref_array x = ref_need(c, "x"), z = ref_need(c, "z"), logdet = ref_need(c, "logdet"), cond = ref_get(c, "context");
+    ref_array gx = ref_get(c, "grad.x"), gcond = ref_get(c, "grad.context");
+    size_t n = x.shape[0];
+    double *rows = malloc(x.n * sizeof *rows), *ld = malloc(n * sizeof *ld), *grows = malloc(x.n * sizeof *grows);
+    double *gc = malloc((cond.n + 1) * sizeof *gc);
+    dfo_status status = layerfix_prepare(f);
+    ck_assert_msg(status == DFO_OK, "%s: %s", c.name, f->t->run.text);
+    ck_assert_int_eq(layerfix_forward(f, n, x.data, cond.data, rows, ld), DFO_OK);
+    compare(c, "z", x.n, rows, z.data, tolerance(c, "z"));
+    compare(c, "logdet", n, ld, logdet.data, tolerance(c, "logdet"));
+    if (ref_number(c, "settings.invertible", 1) > 0) {
+        ck_assert_int_eq(layerfix_inverse(f, n, z.data, cond.data, rows, ld), DFO_OK);
+        compare(c, "inverse", x.n, rows, x.data, tolerance(c, "inverse"));
+        for (size_t i = 0; i < n; i++)
+            ld[i] = -ld[i];
+        compare(c, "logdet of the inverse", n, ld, logdet.data, fmax(tolerance(c, "logdet"), tolerance(c, "inverse")));
+    }
+    if (gx.data) {
+        ref_array seed = ref_need(c, "grad.seed_z"), seed_logdet = ref_need(c, "grad.seed_logdet");
+        ck_assert_int_eq(layerfix_grads(f, 0, n, x.data, cond.data, seed.data, seed_logdet.data, grows, gc, rows),
+                         DFO_OK);
+        compare(c, "gradient of x", x.n, grows, gx.data, tolerance(c, "grad"));
+        if (gcond.data)
+            compare(c, "gradient of the context", gcond.n, gc, gcond.data, tolerance(c, "grad"));
+        compare(c, "rebuilt x", x.n, rows, x.data, tolerance(c, "inverse"));
+    }
+    free(rows);
+    free(ld);
+    free(grows);
+    free(gc);
+}
+
+static dfo_shape shape_of(ref_case c)
+{
+    ref_array x = ref_need(c, "x");
+    return x.dims == 4 ? (dfo_shape){x.shape[1], x.shape[2], x.shape[3]} : dfo_shape_vector(x.shape[1]);
+}
+
+static size_t rows_of(ref_case c)
+{
+    return ref_need(c, "x").shape[0];
+}
+
+/* Calls one(case) for each case of a file that this precision can meet; counts them.  */
+static void each_case(const char *name, size_t at_least, int (*one)(ref_case c))
+{
+    ref_file *file = ref_open(name);
+    size_t done = 0;
+    for (size_t i = 0; i < ref_cases(file); i++) {
+        ref_case c = ref_at(file, i);
+        if (IS_DOUBLE || !ref_double_only(c))
+            done += (size_t)one(c);
+    }
+    ref_close(file);
+    ck_assert_msg(done >= at_least, "%s: only %zu cases", name, done);
+}
+
+static int actnorm_case(ref_case c)
+{
+    layerfix f = layerfix_new(json_pack("{s:s}", "type", "actnorm"), shape_of(c), 0, rows_of(c));
+    set(&f, "log_scale", ref_need(c, "params.s"));
+    set(&f, "shift", ref_need(c, "params.b"));
+    check(&f, c);
+    compare_grad(&f, c, "log_scale", "s");
+    compare_grad(&f, c, "shift", "b");
+    layerfix_free(&f);
+    return 1;
+}
+
+START_TEST(actnorm)
+{
+    each_case("actnorm", 3, actnorm_case);
+}
+END_TEST
+
+/* "lu" holds L below the diagonal, logdiag on it, U above.  */
+static double plu_entry(size_t d, size_t at, const char *front, ref_case c)
+{
+    size_t i = at / d, j = at % d;
+    char path[64];
+    snprintf(path, sizeof path, "%s.%s", front, i > j ? "L" : i < j ? "U" : "logdiag");
+    return ref_need(c, path).data[i == j ? i : at];
+}
+
+static int plu_case(ref_case c)
+{
+    dfo_shape shape = shape_of(c);
+    size_t d = shape.c, n;
+    int bias = ref_get(c, "params.b").data != NULL;
+    json_t *config = json_pack("{s:s, s:O, s:O, s:b}", "type", "linear", "perm", json_object_get(c.settings, "perm"),
+                               "sign", json_object_get(c.settings, "sign"), "bias", bias);
+    layerfix f = layerfix_new(config, shape, 0, rows_of(c));
+    dfo_real *lu = layerfix_array(&f, "lu", &n);
+    ck_assert_uint_eq(n, d * d);
+    for (size_t i = 0; i < n; i++)
+        lu[i] = (dfo_real)plu_entry(d, i, "params", c);
+    if (bias)
+        set(&f, "bias", ref_need(c, "params.b"));
+    check(&f, c);
+    double *got = malloc(n * sizeof *got), *want = malloc(n * sizeof *want);
+    for (size_t i = 0; i < n; i++) {
+        got[i] = (double)layerfix_grad(&f, "lu")[i];
+        want[i] = plu_entry(d, i, "grad", c);
+    }
+    compare(c, "lu", n, got, want, tolerance(c, "grad"));
+    if (bias)
+        compare_grad(&f, c, "bias", "b");
+    free(got);
+    free(want);
+    layerfix_free(&f);
+    return 1;
+}
+
+START_TEST(linear_plu)
+{
+    each_case("linear_plu", 6, plu_case);
+}
+END_TEST
+
+static json_t *coupling_config(ref_case c, size_t hidden)
+{
+    const char *transform = ref_text(c, "settings.transform", "");
+    json_t *config = json_pack("{s:O, s:{s:s, s:[I, I], s:s}}", "mask", json_object_get(c.settings, "mask"), "net",
+                               "type", "mlp", "hidden", (json_int_t)hidden, (json_int_t)hidden, "activation", "tanh");
+    ck_assert_ptr_nonnull(config);
+    if (!strcmp(transform, "additive")) {
+        json_object_set_new(config, "type", json_string("additive-coupling"));
+    } else if (!strcmp(transform, "spline")) {
+        static const char *const keys[] = {"bins", "min_width", "min_height", "min_derivative", "tails"};
+        json_object_set_new(config, "type", json_string("spline-coupling"));
+        json_object_set(config, "tail_bound", json_object_get(c.settings, "bound"));
+        for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
+            json_object_set(config, keys[i], json_object_get(c.settings, keys[i]));
+    } else {
+        int sigmoid = !strcmp(transform, "affine_sigmoid");
+        json_object_set_new(config, "type", json_string("affine-coupling"));
+        json_object_set_new(config, "scale", json_string(sigmoid ? "sigmoid" : "tanh"));
+        if (!sigmoid)
+            json_object_set(config, "scale_max", json_object_get(c.settings, "scale_max"));
+    }
+    return config;
+}
+
+static int coupling_case(ref_case c)
+{
+    static const struct name names[] = {{"W1", "net.w0"}, {"b1", "net.b0"}, {"W2", "net.w1"},
+                                        {"b2", "net.b1"}, {"W3", "net.w2"}, {"b3", "net.b2"}};
+    ref_array cond = ref_get(c, "context"), w2 = ref_need(c, "params.W2");
+    layerfix f = layerfix_new(coupling_config(c, w2.shape[0]), shape_of(c), cond.data ? cond.shape[1] : 0, rows_of(c));
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        char path[64];
+        snprintf(path, sizeof path, "params.%s", names[i].file);
+        set(&f, names[i].layer, ref_need(c, path));
+    }
+    check(&f, c);
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        compare_grad(&f, c, names[i].layer, names[i].file);
+    layerfix_free(&f);
+    return 1;
+}
+
+START_TEST(couplings)
+{
+    each_case("coupling_affine", 8, coupling_case);
+    each_case("coupling_additive", 2, coupling_case);
+    each_case("coupling_spline", 3, coupling_case);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("reference layers " DFO_REAL_NAME);
+    TCase *t = tcase_create("layers");
+    tcase_add_test(t, actnorm);
+    tcase_add_test(t, linear_plu);
+    tcase_add_test(t, couplings);
+    suite_add_tcase(suite, t);
+    return test_run(suite);
+}
