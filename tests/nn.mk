@@ -9,3 +9,16 @@ tests_contract_net_LDADD = $(OOM_LIBS) $(TEST_LIBS)
 tests_contract_net_d_SOURCES = $(tests_contract_net_SOURCES)
 tests_contract_net_d_CPPFLAGS = $(TEST_CPPFLAGS) -DDFO_DOUBLE
 tests_contract_net_d_LDADD = $(OOM_LIBS) $(TEST_LIBS)
+
+noinst_HEADERS += tests/bench/peak.h
+EXTRA_PROGRAMS += tests/bench/bench_net tests/bench/bench_net_d
+tests_bench_bench_net_SOURCES = tests/bench/bench_net.c
+tests_bench_bench_net_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_bench_bench_net_LDADD = $(FLOOR_LIBS) $(DEP_LIBS)
+tests_bench_bench_net_d_SOURCES = tests/bench/bench_net.c
+tests_bench_bench_net_d_CPPFLAGS = $(TEST_CPPFLAGS) -DDFO_DOUBLE
+tests_bench_bench_net_d_LDADD = $(FLOOR_LIBS) $(DEP_LIBS)
+bench-net: tests/bench/bench_net$(EXEEXT) tests/bench/bench_net_d$(EXEEXT)
+	tests/bench/bench_net$(EXEEXT)
+	tests/bench/bench_net_d$(EXEEXT)
+.PHONY: bench-net
