@@ -10,6 +10,15 @@ tests_contract_net_d_SOURCES = $(tests_contract_net_SOURCES)
 tests_contract_net_d_CPPFLAGS = $(TEST_CPPFLAGS) -DDFO_DOUBLE
 tests_contract_net_d_LDADD = $(OOM_LIBS) $(TEST_LIBS)
 
+check_PROGRAMS += tests/check_net tests/check_net_d
+TESTS += tests/check_net tests/check_net_d
+tests_check_net_SOURCES = tests/check_net.c $(NETCASE)
+tests_check_net_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_check_net_LDADD = $(OOM_LIBS) $(TEST_LIBS)
+tests_check_net_d_SOURCES = $(tests_check_net_SOURCES)
+tests_check_net_d_CPPFLAGS = $(TEST_CPPFLAGS) -DDFO_DOUBLE
+tests_check_net_d_LDADD = $(OOM_LIBS) $(TEST_LIBS)
+
 noinst_HEADERS += tests/bench/peak.h
 EXTRA_PROGRAMS += tests/bench/bench_net tests/bench/bench_net_d
 tests_bench_bench_net_SOURCES = tests/bench/bench_net.c
