@@ -12,6 +12,7 @@ TEST_CPPFLAGS = -I$(srcdir)/tests $(SAMPLERS_CPPFLAGS) $(CHECK_CFLAGS) -DDFOI_TE
 TEST_LIBS = tests/libtest.la $(FLOOR_LIBS) $(DEP_LIBS) $(CHECK_LIBS)
 OOM_LIBS = tests/liboom.la
 include tests/checks.mk
+include tests/contract.mk
 include tests/layers.mk
 include tests/math.mk
 

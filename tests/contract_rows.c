@@ -1,0 +1,166 @@
+/* The table of the contract: a row for every type of layer.  A new layer gets a function that makes a
+ * random configuration for a setting, its flags, and what its constructor must refuse.  */
+#include <string.h>
+
+#include "contract.h"
+
+static size_t between(test_rng *rng, size_t low, size_t high)
+{
+    return test_rng_between(rng, low, high);
+}
+
+/* A small net; activations with continuous derivatives where gradients are compared with differences.  */
+static json_t *net(test_rng *rng, const struct setting *s)
+{
+    static const char *const smooth[] = {"tanh", "silu", "softplus", "gelu", "elu"};
+    static const char *const any[] = {"relu", "leaky-relu", "tanh", "elu"};
+    const char *act = s->smooth ? smooth[between(rng, 0, 3)] : any[between(rng, 0, 3)];
+    json_t *hidden = json_array();
+    for (size_t n = between(rng, 1, 2); n > 0; n--)
+        json_array_append_new(hidden, json_integer((json_int_t)between(rng, 3, 11)));
+    return json_pack("{s:s, s:o, s:s}", "type", "mlp", "hidden", hidden, "activation", act);
+}
+
+static json_t *mask(test_rng *rng, size_t d)
+{
+    static const char *const named[] = {"half", "half-swapped", "alternate", "alternate-swapped"};
+    if (between(rng, 0, 2))
+        return json_string(named[between(rng, 0, 3)]);
+    json_t *list = json_array();
+    size_t changed = between(rng, 0, d - 1);
+    for (size_t j = 0; j < d; j++)
+        json_array_append_new(list, json_integer(j == changed ? 0 : (json_int_t)between(rng, 0, 1)));
+    return list;
+}
+
+static json_t *coupling(test_rng *rng, const struct setting *s, const char *type)
+{
+    return json_pack("{s:s, s:o, s:o, s:b}", "type", type, "mask", mask(rng, dfo_shape_size(s->shape)), "net",
+                     net(rng, s), "zero_init", (int)between(rng, 0, 1));
+}
+
+static json_t *make_additive(test_rng *rng, const struct setting *s)
+{
+    return coupling(rng, s, "additive-coupling");
+}
+
+static json_t *make_affine(test_rng *rng, const struct setting *s)
+{
+    json_t *c = coupling(rng, s, "affine-coupling");
+    if (between(rng, 0, 1))
+        json_object_set_new(c, "scale", json_string("sigmoid"));
+    if (between(rng, 0, 1))
+        json_object_set_new(c, "scale_max", json_real(test_rng_real(rng, 0.5, 3)));
+    return c;
+}
+
+static json_t *make_spline(test_rng *rng, const struct setting *s)
+{
+    json_t *c = coupling(rng, s, "spline-coupling");
+    size_t bins = between(rng, 2, 10);
+    json_object_set_new(c, "bins", json_integer((json_int_t)bins));
+    json_object_set_new(c, "tail_bound", json_real(test_rng_real(rng, 1, 4)));
+    if (s->depth == 0 && between(rng, 0, 3) == 0) {        /* on a circle that no row leaves */
+        json_object_set_new(c, "tails", json_string("circular"));
+        json_object_set_new(c, "tail_bound", json_real(9));
+    }
+    if (between(rng, 0, 3) == 0)                   /* the bounds of what may be asked */
+        json_object_set_new(c, "min_width", json_real(0.5 / (double)bins));
+    if (between(rng, 0, 3) == 0)
+        json_object_set_new(c, "min_derivative", json_real(0.01));
+    return c;
+}
+
+static json_t *make_plain(const char *type)
+{
+    return json_pack("{s:s}", "type", type);
+}
+
+static json_t *make_actnorm(test_rng *rng, const struct setting *s)
+{
+    (void)rng;
+    (void)s;
+    return make_plain("actnorm");
+}
+
+/* Some layer for inside a composite.  */
+static json_t *child(test_rng *rng, const struct setting *s, int exact)
+{
+    struct setting inner = *s;
+    inner.depth++;
+    for (;;) {
+        const struct row *row = &contract_rows[between(rng, 0, contract_rows_count - 1)];
+        unsigned caps = dfo_bijector_ops_named(row->type)->caps;
+        if (row->flags & (BOUNDED_X | BOUNDED_Z) || (row->flags & COMPOSITE && inner.depth > 2))
+            continue;
+        if (row->flags & EVEN_CHANNELS && s->shape.c % 2)
+            continue;
+        if (exact && (!(caps & DFO_CLOSED_INVERSE) || caps & DFO_NEEDS_INPUT))
+            continue;
+        return row->make(rng, &inner);
+    }
+}
+
+static json_t *make_chain(test_rng *rng, const struct setting *s)
+{
+    json_t *list = json_array();
+    for (size_t n = between(rng, s->depth ? 0 : 2, s->depth ? 3 : 5); n > 0; n--)
+        json_array_append_new(list, child(rng, s, s->depth > 0));
+    return json_pack("{s:s, s:o}", "type", "chain", "layers", list);
+}
+
+static json_t *make_part(test_rng *rng, const struct setting *s)
+{
+    struct setting inner = *s;
+    size_t first = between(rng, 0, s->shape.c - 1), count = between(rng, 1, s->shape.c - first);
+    size_t after = s->shape.c - first - count;
+    int rest = between(rng, 0, 1) && s->conds + (first > 0) + (after > 0) < DFO_COND_PARTS;
+    inner.shape.c = count;
+    if (rest) {
+        inner.conds = 0;
+        if (first)
+            inner.cond[inner.conds++] = (dfo_shape){first, s->shape.h, s->shape.w};
+        if (after)
+            inner.cond[inner.conds++] = (dfo_shape){after, s->shape.h, s->shape.w};
+        for (size_t p = 0; p < s->conds; p++)
+            inner.cond[inner.conds++] = s->cond[p];
+    }
+    return json_pack("{s:s, s:i, s:i, s:b, s:o}", "type", "part", "first", (int)first, "count", (int)count, "rest",
+                     rest, "layer", child(rng, &inner, s->depth > 0));
+}
+
+static json_t *make_invert(test_rng *rng, const struct setting *s)
+{
+    return json_pack("{s:s, s:o}", "type", "invert", "layer", child(rng, s, 1));
+}
+
+#define COUPLING_BAD                                                                                   \
+    {"{\"mask\":\"third\"}", "mask"}, {"{\"mask\":[]}", "mask"}, {"{\"zero_init\":2}", "zero_init"},   \
+    {"{\"net\":{\"type\":\"no-net\"}}", "no-net"}
+
+const struct row contract_rows[] = {
+    {"chain", TAKES_CONDS | TAKES_IMAGES | COMPOSITE, make_chain,
+     {{"{\"layers\":{}}", "layers"}, {"{\"layers\":[3]}", "test.0"},
+      {"{\"layers\":[{\"type\":\"no-layer\"}]}", "no-layer"},
+      {"{\"layers\":[{\"type\":\"actnorm\",\"extra\":1}]}", "test.0 (actnorm): unknown key 'extra'"}}},
+    {"part", TAKES_CONDS | TAKES_IMAGES | COMPOSITE, make_part,
+     {{"{\"count\":0}", "count"}, {"{\"first\":1000}", "first"}, {"{\"rest\":1}", "rest"}, {"{\"layer\":[]}", "layer"},
+      {"{\"layer\":{}}", "test.layer: type"}}},
+    {"invert", TAKES_CONDS | TAKES_IMAGES | COMPOSITE, make_invert, {{"{\"layer\":null}", "layer"}}},
+    {"actnorm", TAKES_IMAGES, make_actnorm, {{NULL, NULL}}},
+    {"additive-coupling", TAKES_CONDS | TAKES_IMAGES, make_additive, {COUPLING_BAD}},
+    {"affine-coupling", TAKES_CONDS | TAKES_IMAGES, make_affine,
+     {COUPLING_BAD, {"{\"scale\":\"exp\"}", "scale"}, {"{\"scale_max\":0}", "scale_max"}}},
+    {"spline-coupling", TAKES_CONDS | TAKES_IMAGES, make_spline,
+     {COUPLING_BAD, {"{\"bins\":1}", "bins"}, {"{\"bins\":65}", "bins"}, {"{\"tail_bound\":0}", "tail_bound"},
+      {"{\"min_width\":0.5}", "min_width"}, {"{\"tails\":\"none\"}", "tails"}}},
+};
+const size_t contract_rows_count = sizeof contract_rows / sizeof *contract_rows;
+
+const struct row *contract_row(const char *type)
+{
+    for (size_t i = 0; i < contract_rows_count; i++)
+        if (!strcmp(contract_rows[i].type, type))
+            return &contract_rows[i];
+    return NULL;
+}
