@@ -1,0 +1,23 @@
+# The program: public headers alone; commands are compiled twice, for --precision.
+noinst_HEADERS += \
+    apps/cmd.h \
+    apps/train_config.h
+APPS_REAL = \
+    apps/common.c \
+    apps/train_config.c \
+    apps/cmd_train.c \
+    apps/cmd_loglik.c \
+    apps/cmd_sample.c \
+    apps/cmd_encode.c \
+    apps/cmd_decode.c \
+    apps/cmd_info.c
+noinst_LTLIBRARIES += libapps_f.la libapps_d.la
+libapps_f_la_SOURCES = $(APPS_REAL)
+libapps_f_la_CPPFLAGS = $(APPS_CPPFLAGS)
+libapps_d_la_SOURCES = $(APPS_REAL)
+libapps_d_la_CPPFLAGS = $(APPS_CPPFLAGS) -DDFO_DOUBLE
+
+bin_PROGRAMS += diffeo
+diffeo_SOURCES = apps/main.c
+diffeo_CPPFLAGS = $(APPS_CPPFLAGS)
+diffeo_LDADD = libapps_f.la libapps_d.la libdiffeo.la $(JANSSON_LIBS) -lm

@@ -161,18 +161,18 @@ static dfo_status run_call(dfo_flow_plan *plan, struct call *c, dfo_key key)
     return dfoi_plan_blocks(p, key, c->x.n, block, c);
 }
 
-dfo_status dfo_flow_log_prob(dfo_flow_plan *plan, dfo_batch x, const dfo_cond *cond, double *out)
+dfo_status dfo_flow_log_prob(dfo_flow_plan *plan, uint64_t first_row, dfo_batch x, const dfo_cond *cond, double *out)
 {
     struct call c = {.what = LOG_PROB, .x = x, .cond = cond, .out = out};
-    dfo_key key = {0};
+    dfo_key key = {.row = first_row, .purpose = DFO_FOR_DEQUANTISE};
     return run_call(plan, &c, key);
 }
 
-dfo_status dfo_flow_log_prob_grad(dfo_flow_plan *plan, dfo_batch x, const dfo_cond *cond, double *out, dfo_batch gx,
-                                  dfo_cond *gcond)
+dfo_status dfo_flow_log_prob_grad(dfo_flow_plan *plan, uint64_t first_row, dfo_batch x, const dfo_cond *cond,
+                                  double *out, dfo_batch gx, dfo_cond *gcond)
 {
     struct call c = {.what = LOG_PROB_GRAD, .x = x, .cond = cond, .out = out, .gx = gx, .gcond = gcond};
-    dfo_key key = {0};
+    dfo_key key = {.row = first_row, .purpose = DFO_FOR_DEQUANTISE};
     if (!plan->gradients)
         return dfoi_fail(plan->plan->ctx, DFO_EARG, "this plan was made without gradients");
     if (gx.d != x.d || gx.n != x.n || gx.ld < gx.d)

@@ -1,6 +1,7 @@
 include_diffeo_HEADERS += \
     flows/diffeo/bijector.h \
-    flows/diffeo/flow.h
+    flows/diffeo/flow.h \
+    flows/diffeo/preset.h
 noinst_HEADERS += \
     flows/layer_impl.h \
     flows/layers.h \
@@ -25,7 +26,8 @@ FLOWS_REAL = \
     flows/coupling.c \
     flows/flow.c \
     flows/flow_plan.c \
-    flows/loss_nll.c
+    flows/loss_nll.c \
+    flows/preset.c
 noinst_LTLIBRARIES += libflows_f.la libflows_d.la
 libflows_f_la_SOURCES = $(FLOWS_REAL)
 libflows_f_la_CPPFLAGS = $(FLOWS_CPPFLAGS)

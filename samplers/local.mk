@@ -1,4 +1,14 @@
-SAMPLERS_REAL =
+include_diffeo_HEADERS += \
+    samplers/diffeo/latents.h \
+    samplers/diffeo/model.h
+noinst_HEADERS += \
+    samplers/model_impl.h \
+    samplers/model_file.h
+SAMPLERS_REAL = \
+    samplers/flow_model.c \
+    samplers/latents.c \
+    samplers/model.c \
+    samplers/model_file.c
 noinst_LTLIBRARIES += libsamplers_f.la libsamplers_d.la
 libsamplers_f_la_SOURCES = $(SAMPLERS_REAL)
 libsamplers_f_la_CPPFLAGS = $(SAMPLERS_CPPFLAGS)

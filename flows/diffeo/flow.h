@@ -45,12 +45,13 @@ void dfo_flow_plan_free(dfo_flow_plan *plan);
  * nothing was written.  DFO_ENUM names layer and row.  Plan's memory only.  */
 
 /* Writes log p(x_i), in nats, to out (n).  x is overwritten with the latent rows.  */
-dfo_status dfo_flow_log_prob(dfo_flow_plan *plan, dfo_batch x, const dfo_cond *cond, double *out);
+dfo_status dfo_flow_log_prob(dfo_flow_plan *plan, uint64_t first_row, dfo_batch x, const dfo_cond *cond,
+                             double *out);
 
 /* The same, and gx (n,d) = d log p(x_i)/dx_i, gcond likewise (NULL, or parts with x = NULL: not wanted).
  * x holds the rows themselves again, up to rounding.  */
-dfo_status dfo_flow_log_prob_grad(dfo_flow_plan *plan, dfo_batch x, const dfo_cond *cond, double *out,
-                                  dfo_batch gx, dfo_cond *gcond);
+dfo_status dfo_flow_log_prob_grad(dfo_flow_plan *plan, uint64_t first_row, dfo_batch x, const dfo_cond *cond,
+                                  double *out, dfo_batch gx, dfo_cond *gcond);
 
 /* Data to latent, in place; logdet (n) = log|det dz/dx|, or NULL.  */
 dfo_status dfo_flow_encode(dfo_flow_plan *plan, uint64_t first_row, dfo_batch x, const dfo_cond *cond,

@@ -38,6 +38,8 @@ static dfo_key key_of(const dfo_build *build, size_t offset)
 void dfo_build_normal(dfo_build *build, size_t offset, size_t n, double std)
 {
     dfo_real *w = dfo_store_weights(build->store) + offset;
+    if (build->blank)
+        return;
     dfo_draw_real_normal(key_of(build, offset), n, w);
     for (size_t i = 0; i < n; i++)
         w[i] *= (dfo_real)std;
@@ -46,6 +48,8 @@ void dfo_build_normal(dfo_build *build, size_t offset, size_t n, double std)
 void dfo_build_uniform(dfo_build *build, size_t offset, size_t n, double a)
 {
     dfo_real *w = dfo_store_weights(build->store) + offset;
+    if (build->blank)
+        return;
     dfo_draw_real_uniform(key_of(build, offset), n, w);
     for (size_t i = 0; i < n; i++)
         w[i] = (dfo_real)(a * (2.0 * (double)w[i] - 1.0));

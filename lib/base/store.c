@@ -16,6 +16,7 @@ struct dfo_store {
     dfo_entry    *entry;
     size_t        entries, entry_room;
     size_t        parameters;
+    size_t        limit, held;         /* reals allowed (0: any number) and added, both blocks */
     uint64_t      version;
 };
 
@@ -53,6 +54,8 @@ static dfo_status add(dfo_store *store, const char *name, size_t ndim, const siz
         DFO_TRY(dfoi_mul(ctx, count, shape[i], name, &count));
     if (count > SIZE_MAX / 64 || __builtin_add_overflow(block->used, dfoi_round(count, sizeof(dfo_real)), &end))
         return dfoi_fail(ctx, DFO_EMEM, "%s: %zu reals are more than can be addressed", name, count);
+    if (store->limit && (count > store->limit || store->held > store->limit - count))
+        return dfoi_fail(ctx, DFO_EFORMAT, "%s: the file holds fewer numbers than its layers want", name);
     if (store->entries == store->entry_room) {
         size_t room = store->entry_room ? 2 * store->entry_room : 64;
         DFO_TRY(dfoi_grow(ctx, store->entries, room, sizeof *store->entry, &store->entry));
@@ -70,6 +73,7 @@ static dfo_status add(dfo_store *store, const char *name, size_t ndim, const siz
     for (size_t i = 0; i < ndim; i++)
         e->shape[i] = shape[i];
     block->used = end;
+    store->held += count;
     if (!buffer)
         store->parameters += count;
     *offset = e->offset;
@@ -85,6 +89,11 @@ dfo_status dfo_store_add_buffer(dfo_store *store, const char *name, size_t ndim,
                                 size_t *offset)
 {
     return add(store, name, ndim, shape, 1, offset);
+}
+
+void dfo_store_limit(dfo_store *store, size_t reals)
+{
+    store->limit = reals;
 }
 
 size_t dfo_store_weights_size(const dfo_store *store)

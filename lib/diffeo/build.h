@@ -17,6 +17,7 @@ typedef struct dfo_build {
     dfo_ctx   *ctx;
     dfo_store *store;
     uint64_t   seed;           /* initial weights are drawn from (seed, DFO_FOR_WEIGHTS, row = offset) */
+    int        blank;          /* 1: weights will be loaded; the fills below do nothing */
     const char *path;          /* "flow.3": names of weights begin with it, errors mention it */
     dfo_shape  shape;          /* of a row */
     size_t     conds;          /* parts of the condition */

@@ -1,8 +1,13 @@
 include_diffeo_HEADERS += \
+    lib/diffeo/fit.h \
     lib/diffeo/loss.h \
     lib/diffeo/plan.h
 noinst_HEADERS += \
+    lib/train/fit_impl.h \
     lib/train/plan_impl.h
 LIB_REAL += \
+    lib/train/ckpt.c \
+    lib/train/fit.c \
     lib/train/loss.c \
+    lib/train/optim.c \
     lib/train/plan.c

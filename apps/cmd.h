@@ -1,0 +1,100 @@
+/* What the commands of the program share.  cmd_*.c and common.c are compiled twice, for --precision.  */
+#ifndef DIFFEO_APPS_CMD_H
+#define DIFFEO_APPS_CMD_H
+
+#include <argp.h>
+#include <jansson.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <diffeo/diffeo.h>
+
+#ifdef DFO_DOUBLE
+#define CMD(name) name##_double
+#else
+#define CMD(name) name##_float
+#endif
+
+enum { EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_NUMERICAL = 3, EXIT_INTERRUPTED = 130 };
+
+/* Options of every command.  */
+struct common {
+    const char *command;           /* "train" */
+    dfo_ctx    *ctx;
+    int         json, quiet, threads;
+    uint64_t    seed;
+    size_t      memory;
+    int         argc;
+    char      **argv;
+};
+
+#define common_argp CMD(common_argp)
+extern const struct argp common_argp;      /* a child parser; its input is struct common */
+
+#define common_start CMD(common_start)
+#define common_end CMD(common_end)
+#define usage_error CMD(usage_error)
+#define failed CMD(failed)
+#define file_failed CMD(file_failed)
+#define print_json CMD(print_json)
+#define to_double CMD(to_double)
+#define to_u64 CMD(to_u64)
+#define seconds_now CMD(seconds_now)
+
+/* Makes the context; after parsing.  Exit status, 0: go on.  */
+int common_start(struct common *c);
+int common_end(struct common *c, int status);
+
+/* Prints "diffeo COMMAND: text" to stderr and returns EXIT_USAGE.  */
+int usage_error(const struct common *c, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* Prints the context's error and returns the exit status that belongs to it.  */
+int failed(const struct common *c);
+int file_failed(const struct common *c, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* Prints an object in one line and releases it.  A write that fails is reported: exit status.  */
+int print_json(const struct common *c, json_t *object);
+
+/* Option values; a bad one ends in argp_error (exit 2).  */
+double to_double(struct argp_state *state, const char *option, const char *text, double low, double high);
+uint64_t to_u64(struct argp_state *state, const char *option, const char *text, uint64_t low);
+
+double seconds_now(void);
+
+/* Options that say where rows come from.  */
+struct input {
+    const char *data, *columns, *context_columns, *context, *weights_column, *format, *images;
+    dfo_source *source;            /* rows, then context features */
+    dfo_source *parts[2];          /* what source joins */
+    size_t      context_d;
+    dfo_source_info info;
+};
+
+#define input_argp CMD(input_argp)
+#define input_open CMD(input_open)
+#define input_close CMD(input_close)
+#define input_fits CMD(input_fits)
+#define open_model CMD(open_model)
+extern const struct argp input_argp;       /* a child parser; its input is struct input */
+
+/* Opens spec (or in->data) with the input's options.  Exit status.  */
+int input_open(const struct common *c, struct input *in);
+void input_close(struct input *in);
+/* The rows fit the model?  Exit status.  */
+int input_fits(const struct common *c, const struct input *in, const dfo_model *model);
+
+/* Rows come in chunks of so many: a multiple of every block.  */
+#define CHUNK 8192
+
+#define split_chunk CMD(split_chunk)
+/* x (n, d + context_d) as rows and condition.  */
+dfo_batch split_chunk(const struct input *in, dfo_real *x, size_t n, size_t d, dfo_cond *cond);
+
+#define read_chunk CMD(read_chunk)
+dfo_status read_chunk(const struct common *c, const struct input *in, uint64_t first, size_t n, dfo_real *x);
+
+#define COMMANDS(X) X(train) X(loglik) X(sample) X(encode) X(decode) X(info)
+
+#define X(name) int cmd_##name##_float(int argc, char **argv); int cmd_##name##_double(int argc, char **argv);
+COMMANDS(X)
+#undef X
+
+#endif

@@ -1,0 +1,195 @@
+/* diffeo decode: latents back to rows.  Latents of another model are refused (--force).  */
+#include <stdlib.h>
+#include <string.h>
+
+#include "cmd.h"
+
+struct options {
+    struct common common;
+    struct input  input;               /* latents in other formats, and context */
+    const char *model, *output;
+    int force;
+};
+
+enum { FORCE = 256 };
+
+static const struct argp_option options_list[] = {
+    {"output", 'o', "FILE", 0, "Where the rows go (.npy, .csv, '-')", 2},
+    {"force", FORCE, NULL, 0, "Decode latents of another model", 2},
+    {0},
+};
+
+static error_t parse(int key, char *arg, struct argp_state *state)
+{
+    struct options *o = state->input;
+    switch (key) {
+    case ARGP_KEY_INIT:
+        state->child_inputs[0] = &o->common;
+        state->child_inputs[1] = &o->input;
+        return 0;
+    case 'o': o->output = arg; return 0;
+    case FORCE: o->force = 1; return 0;
+    case ARGP_KEY_ARG:
+        if (o->model)
+            argp_error(state, "unexpected argument '%s'", arg);
+        o->model = arg;
+        return 0;
+    case ARGP_KEY_NO_ARGS: argp_error(state, "MODEL is missing"); return 0;
+    default: return ARGP_ERR_UNKNOWN;
+    }
+}
+
+struct job {
+    struct options *o;
+    dfo_model      *model;
+    dfo_model_plan *plan;
+    dfo_latents    *latents;
+    dfo_sink       *sink;
+    dfo_real       *x, *context;
+    const char    **columns;
+    uint64_t        rows;
+};
+
+static int check_latents(struct job *j)
+{
+    struct options *o = j->o;
+    struct common *c = &o->common;
+    char hash[17];
+    if (dfo_model_hash(j->model, hash))
+        return failed(c);
+    if (dfo_latents_features(j->latents) != dfo_model_features(j->model))
+        return usage_error(c, "%s: expected %zu features, got %zu", o->input.data, dfo_model_features(j->model),
+                           dfo_latents_features(j->latents)), EXIT_FAILED;
+    if (strcmp(hash, dfo_latents_model(j->latents)) && !o->force)
+        return usage_error(c, "%s: latents of another model (%s; %s is %s); --force decodes them all the same",
+                           o->input.data, dfo_latents_model(j->latents), o->model, hash), EXIT_FAILED;
+    j->rows = dfo_latents_rows(j->latents);
+    return 0;
+}
+
+/* Context of decoding comes from a file of its own; the latents are --data.  */
+static int open_rows(struct job *j)
+{
+    struct options *o = j->o;
+    struct common *c = &o->common;
+    struct input latents = o->input;
+    if (!o->input.data)
+        return usage_error(c, "--data LATENTS is missing");
+    if (dfo_latents_open(c->ctx, o->input.data, &j->latents))
+        return failed(c);
+    if (!j->latents) {
+        int status = input_open(c, &o->input);
+        if (!status)
+            status = input_fits(c, &o->input, j->model);
+        j->rows = o->input.info.rows;
+        return status;
+    }
+    if (o->input.context) {
+        latents.data = o->input.context;
+        latents.context = NULL;
+        int status = input_open(c, &latents);
+        o->input.source = latents.source;
+        o->input.info = latents.info;
+        o->input.context_d = status ? 0 : dfo_shape_size(latents.info.shape);
+        if (status)
+            return status;
+    }
+    if (o->input.context_d != dfo_model_context(j->model))
+        return usage_error(c, "expected %zu context columns (--context), got %zu", dfo_model_context(j->model),
+                           o->input.context_d), EXIT_FAILED;
+    int status = check_latents(j);
+    if (!status && o->input.source && o->input.info.rows != j->rows)
+        return usage_error(c, "%s: expected %llu rows, got %llu", o->input.context, (unsigned long long)j->rows,
+                           (unsigned long long)o->input.info.rows), EXIT_FAILED;
+    return status;
+}
+
+static int set_up(struct job *j)
+{
+    struct options *o = j->o;
+    struct common *c = &o->common;
+    if (dfo_model_load(c->ctx, o->model, &j->model))
+        return failed(c);
+    int status = open_rows(j);
+    if (status)
+        return status;
+    size_t d = dfo_model_features(j->model), width = d + o->input.context_d;
+    j->x = malloc(CHUNK * width * sizeof *j->x);
+    j->context = malloc(CHUNK * (o->input.context_d + 1) * sizeof *j->context);
+    j->columns = calloc(d, sizeof *j->columns);
+    if (!j->x || !j->context || !j->columns)
+        return usage_error(c, "out of memory"), EXIT_FAILED;
+    json_t *names = json_object_get(dfo_model_notes(j->model), "columns");
+    int named = json_array_size(names) == d;
+    for (size_t i = 0; named && i < d; i++)
+        named = (j->columns[i] = json_string_value(json_array_get(names, i))) != NULL;
+    if (dfo_model_plan_new(c->ctx, j->model, 0, &j->plan) ||
+        dfo_sink_open(c->ctx, o->output, o->input.format, j->rows, d, named ? j->columns : NULL, &j->sink))
+        return failed(c);
+    return 0;
+}
+
+static dfo_status read_latents(struct job *j, uint64_t first, size_t n, dfo_batch *z, dfo_cond *cond)
+{
+    struct options *o = j->o;
+    size_t d = dfo_model_features(j->model);
+    if (!j->latents) {
+        *z = split_chunk(&o->input, j->x, n, d, cond);
+        return read_chunk(&o->common, &o->input, first, n, j->x);
+    }
+    memset(cond, 0, sizeof *cond);
+    *z = dfo_batch_of(j->x, n, d);
+    dfo_status status = dfo_latents_read(j->latents, first, *z);
+    if (!o->input.context_d || status)
+        return status;
+    cond->n = 1;
+    cond->part[0].rows = dfo_batch_of(j->context, n, o->input.context_d);
+    cond->part[0].shape = dfo_shape_vector(o->input.context_d);
+    return dfo_source_read(o->input.source, o->common.ctx, first, cond->part[0].rows, NULL);
+}
+
+static int all_rows(struct job *j)
+{
+    struct common *c = &j->o->common;
+    for (uint64_t first = 0; first < j->rows; first += CHUNK) {
+        size_t n = j->rows - first < CHUNK ? (size_t)(j->rows - first) : CHUNK;
+        dfo_batch z;
+        dfo_cond cond;
+        if (read_latents(j, first, n, &z, &cond) || dfo_model_decode(j->plan, first, z, &cond, NULL))
+            return file_failed(c, "%s", j->o->input.data);
+        if (dfo_sink_write(j->sink, z))
+            return failed(c);
+    }
+    return dfo_sink_finish(j->sink) ? failed(c) : 0;
+}
+
+int CMD(cmd_decode)(int argc, char **argv)
+{
+    static const struct argp_child children[] = {{&common_argp, 0, NULL, 0}, {&input_argp, 0, NULL, 0}, {0}};
+    static const struct argp argp = {options_list, parse, "MODEL", "Maps latents back to rows.", children, NULL, NULL};
+    struct options o = {.common = {.command = "decode", .argc = argc, .argv = argv}};
+    struct job j = {.o = &o};
+    if (argp_parse(&argp, argc, argv, 0, NULL, &o))
+        return EXIT_USAGE;
+    if (!o.output)
+        return usage_error(&o.common, "-o FILE is missing");
+    int status = common_start(&o.common);
+    if (!status)
+        status = set_up(&j);
+    if (!status)
+        status = all_rows(&j);
+    if (!status && o.common.json)
+        status = print_json(&o.common, json_pack("{s:I, s:I}", "rows", (json_int_t)j.rows, "dims",
+                                                 (json_int_t)dfo_model_features(j.model)));
+    else if (!status && !o.common.quiet)
+        fprintf(stderr, "%llu rows\n", (unsigned long long)j.rows);
+    dfo_sink_free(j.sink);
+    dfo_model_plan_free(j.plan);
+    dfo_model_free(j.model);
+    dfo_latents_free(j.latents);
+    input_close(&o.input);
+    free(j.x);
+    free(j.context);
+    free(j.columns);
+    return common_end(&o.common, status);
+}

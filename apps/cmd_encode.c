@@ -1,0 +1,161 @@
+/* diffeo encode: rows to latents.  --verify decodes them again and prints the worst error.  */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cmd.h"
+
+struct options {
+    struct common common;
+    struct input  input;
+    const char *model, *output;
+    int verify;
+};
+
+enum { VERIFY = 256 };
+
+static const struct argp_option options_list[] = {
+    {"output", 'o', "LATENTS", 0, "Where they go: .safetensors (the full form), .npy or .csv", 2},
+    {"verify", VERIFY, NULL, 0, "Decode again and print the largest error", 2},
+    {0},
+};
+
+static error_t parse(int key, char *arg, struct argp_state *state)
+{
+    struct options *o = state->input;
+    switch (key) {
+    case ARGP_KEY_INIT:
+        state->child_inputs[0] = &o->common;
+        state->child_inputs[1] = &o->input;
+        return 0;
+    case 'o': o->output = arg; return 0;
+    case VERIFY: o->verify = 1; return 0;
+    case ARGP_KEY_ARG:
+        if (o->model)
+            argp_error(state, "unexpected argument '%s'", arg);
+        o->model = arg;
+        return 0;
+    case ARGP_KEY_NO_ARGS: argp_error(state, "MODEL is missing"); return 0;
+    default: return ARGP_ERR_UNKNOWN;
+    }
+}
+
+struct job {
+    struct options *o;
+    dfo_model      *model;
+    dfo_model_plan *plan;
+    dfo_latents_writer *latents;
+    dfo_sink       *sink;
+    dfo_real       *rows, *x;
+    double         *logp, total, worst;
+};
+
+static int set_up(struct job *j)
+{
+    struct options *o = j->o;
+    struct common *c = &o->common;
+    int status = input_open(c, &o->input);
+    if (status)
+        return status;
+    if (dfo_model_load(c->ctx, o->model, &j->model))
+        return failed(c);
+    if ((status = input_fits(c, &o->input, j->model)))
+        return status;
+    size_t d = dfo_model_features(j->model), n = strlen(o->output), width = d + o->input.context_d;
+    int full = n > 12 && !strcmp(o->output + n - 12, ".safetensors");
+    if (dfo_model_plan_new(c->ctx, j->model, 0, &j->plan))
+        return failed(c);
+    if (full ? dfo_latents_create(j->model, o->output, o->input.info.rows, c->seed, &j->latents)
+             : dfo_sink_open(c->ctx, o->output, o->input.format, o->input.info.rows, d, NULL, &j->sink))
+        return failed(c);
+    j->rows = malloc(CHUNK * width * sizeof *j->rows);
+    j->x = malloc(CHUNK * width * sizeof *j->x);
+    j->logp = malloc(CHUNK * sizeof *j->logp);
+    if (!j->rows || !j->x || !j->logp)
+        return usage_error(c, "out of memory"), EXIT_FAILED;
+    return 0;
+}
+
+static dfo_status chunk(struct job *j, uint64_t first, size_t n)
+{
+    struct options *o = j->o;
+    size_t d = dfo_model_features(j->model), width = d + o->input.context_d;
+    dfo_cond cond;
+    memcpy(j->x, j->rows, n * width * sizeof *j->x);
+    dfo_batch x = split_chunk(&o->input, j->x, n, d, &cond);
+    dfo_status status = dfo_model_log_prob(j->plan, first, x, &cond, j->logp);    /* x holds the latents */
+    for (size_t i = 0; i < n && !status; i++)
+        j->total += j->logp[i];
+    if (!status)
+        status = j->latents ? dfo_latents_write(j->latents, x) : dfo_sink_write(j->sink, x);
+    if (status || !o->verify)
+        return status;
+    status = dfo_model_decode(j->plan, first, x, &cond, NULL);
+    for (size_t i = 0; i < n && !status; i++)
+        for (size_t k = 0; k < d; k++) {
+            double e = fabs((double)dfo_row(x, i)[k] - (double)j->rows[i * width + k]);
+            if (!(e <= j->worst))
+                j->worst = e;
+        }
+    return status;
+}
+
+static int all_rows(struct job *j)
+{
+    struct options *o = j->o;
+    struct common *c = &o->common;
+    uint64_t rows = o->input.info.rows;
+    for (uint64_t first = 0; first < rows; first += CHUNK) {
+        size_t n = rows - first < CHUNK ? (size_t)(rows - first) : CHUNK;
+        if (read_chunk(c, &o->input, first, n, j->rows))
+            return failed(c);
+        if (chunk(j, first, n))
+            return file_failed(c, "%s", o->input.data);
+    }
+    return (j->latents ? dfo_latents_finish(j->latents) : dfo_sink_finish(j->sink)) ? failed(c) : 0;
+}
+
+static int report(struct job *j)
+{
+    struct options *o = j->o;
+    double rows = (double)o->input.info.rows;
+    size_t d = dfo_model_features(j->model);
+    if (o->common.json)
+        return print_json(&o->common, json_pack("{s:I, s:I, s:f, s:o}", "rows", (json_int_t)rows, "dims",
+                                                (json_int_t)d, "mean_nats", rows > 0 ? j->total / rows : 0.0,
+                                                "max_roundtrip_error",
+                                                o->verify ? json_real(j->worst) : json_null()));
+    printf("%.0f rows to %s, mean log-likelihood %.6g nats", rows, o->output, rows > 0 ? j->total / rows : 0.0);
+    if (o->verify)
+        printf(", largest error decoded again %.3g", j->worst);
+    putchar('\n');
+    return 0;
+}
+
+int CMD(cmd_encode)(int argc, char **argv)
+{
+    static const struct argp_child children[] = {{&common_argp, 0, NULL, 0}, {&input_argp, 0, NULL, 0}, {0}};
+    static const struct argp argp = {options_list, parse, "MODEL", "Maps rows to latents.", children, NULL, NULL};
+    struct options o = {.common = {.command = "encode", .argc = argc, .argv = argv}};
+    struct job j = {.o = &o};
+    if (argp_parse(&argp, argc, argv, 0, NULL, &o))
+        return EXIT_USAGE;
+    if (!o.output)
+        return usage_error(&o.common, "-o LATENTS is missing");
+    int status = common_start(&o.common);
+    if (!status)
+        status = set_up(&j);
+    if (!status)
+        status = all_rows(&j);
+    if (!status)
+        status = report(&j);
+    dfo_latents_writer_free(j.latents);
+    dfo_sink_free(j.sink);
+    dfo_model_plan_free(j.plan);
+    dfo_model_free(j.model);
+    input_close(&o.input);
+    free(j.rows);
+    free(j.x);
+    free(j.logp);
+    return common_end(&o.common, status);
+}

@@ -1,0 +1,216 @@
+/* diffeo loglik: log-likelihood of rows under one model, or the paired difference of two.  */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cmd.h"
+
+struct options {
+    struct common common;
+    struct input  input;
+    const char *model[2], *output, *gradient;
+};
+
+enum { GRADIENT = 256 };
+
+static const struct argp_option options_list[] = {
+    {"output", 'o', "FILE", 0, "One number a row, in nats (.npy or .csv)", 2},
+    {"gradient-out", GRADIENT, "FILE", 0, "d log p / dx of every row (.npy or .csv)", 2},
+    {0},
+};
+
+static error_t parse(int key, char *arg, struct argp_state *state)
+{
+    struct options *o = state->input;
+    switch (key) {
+    case ARGP_KEY_INIT:
+        state->child_inputs[0] = &o->common;
+        state->child_inputs[1] = &o->input;
+        return 0;
+    case 'o': o->output = arg; return 0;
+    case GRADIENT: o->gradient = arg; return 0;
+    case ARGP_KEY_ARG:
+        if (state->arg_num >= 2)
+            argp_error(state, "unexpected argument '%s'", arg);
+        o->model[state->arg_num] = arg;
+        return 0;
+    case ARGP_KEY_NO_ARGS: argp_error(state, "MODEL is missing"); return 0;
+    default: return ARGP_ERR_UNKNOWN;
+    }
+}
+
+/* Mean and standard error by Welford's recurrence.  */
+struct moments {
+    double n, mean, m2;
+};
+
+static void add(struct moments *m, double x)
+{
+    double d = x - m->mean;
+    m->n += 1;
+    m->mean += d / m->n;
+    m->m2 += d * (x - m->mean);
+}
+
+static double stderr_of(const struct moments *m)
+{
+    return m->n > 1 ? sqrt(m->m2 / (m->n - 1) / m->n) : NAN;
+}
+
+struct job {
+    struct options  *o;
+    dfo_model       *model[2];
+    dfo_model_plan  *plan[2];
+    dfo_sink        *sink, *gradient;
+    dfo_real        *rows, *copy, *grad;
+    double          *out[2];
+    struct moments   logp[2], difference;
+};
+
+static int set_up(struct job *j)
+{
+    struct options *o = j->o;
+    struct common *c = &o->common;
+    int status = input_open(c, &o->input);
+    if (status)
+        return status;
+    size_t width = dfo_shape_size(o->input.info.shape), d = width - o->input.context_d;
+    for (int i = 0; i < 2 && o->model[i]; i++) {
+        if (dfo_model_load(c->ctx, o->model[i], &j->model[i]))
+            return failed(c);
+        if ((status = input_fits(c, &o->input, j->model[i])))
+            return status;
+        if (dfo_model_plan_new(c->ctx, j->model[i], o->gradient != NULL && !i, &j->plan[i]))
+            return failed(c);
+        if (!(j->out[i] = malloc(CHUNK * sizeof(double))))
+            return usage_error(c, "out of memory"), EXIT_FAILED;
+    }
+    if (!o->input.info.rows)
+        return usage_error(c, "%s: no rows", o->input.data), EXIT_FAILED;
+    if (o->output && dfo_sink_open_doubles(c->ctx, o->output, NULL, o->input.info.rows, "log_prob", &j->sink))
+        return failed(c);
+    if (o->gradient && dfo_sink_open(c->ctx, o->gradient, NULL, o->input.info.rows, d, NULL, &j->gradient))
+        return failed(c);
+    j->rows = malloc(CHUNK * width * sizeof *j->rows);
+    j->copy = malloc(CHUNK * width * sizeof *j->copy);
+    j->grad = malloc(CHUNK * d * sizeof *j->grad);
+    if (!j->rows || !j->copy || !j->grad)
+        return usage_error(c, "out of memory"), EXIT_FAILED;
+    return 0;
+}
+
+static int score(struct job *j, uint64_t first, size_t n, int which)
+{
+    struct options *o = j->o;
+    struct common *c = &o->common;
+    size_t width = dfo_shape_size(o->input.info.shape), d = width - o->input.context_d;
+    dfo_cond cond;
+    memcpy(j->copy, j->rows, n * width * sizeof *j->copy);
+    dfo_batch x = split_chunk(&o->input, j->copy, n, d, &cond);
+    dfo_status status;
+    if (o->gradient && !which) {
+        dfo_batch g = dfo_batch_of(j->grad, n, d);
+        status = dfo_model_log_prob_grad(j->plan[0], first, x, &cond, j->out[0], g, NULL);
+        if (status == DFO_OK)
+            status = dfo_sink_write(j->gradient, g);
+    } else {
+        status = dfo_model_log_prob(j->plan[which], first, x, &cond, j->out[which]);
+    }
+    if (status)
+        return file_failed(c, "%s", o->input.data);
+    for (size_t i = 0; i < n; i++) {
+        if (isnan(j->out[which][i]))
+            return usage_error(c, "%s: row %llu: log-likelihood is not a number", o->input.data,
+                               (unsigned long long)(first + i)), EXIT_NUMERICAL;
+        add(&j->logp[which], j->out[which][i]);
+    }
+    return 0;
+}
+
+static int all_rows(struct job *j)
+{
+    struct options *o = j->o;
+    struct common *c = &o->common;
+    uint64_t rows = o->input.info.rows;
+    int status = 0;
+    for (uint64_t first = 0; first < rows && !status; first += CHUNK) {
+        size_t n = rows - first < CHUNK ? (size_t)(rows - first) : CHUNK;
+        if (read_chunk(c, &o->input, first, n, j->rows))
+            return failed(c);
+        status = score(j, first, n, 0);
+        if (!status && j->model[1])
+            status = score(j, first, n, 1);
+        for (size_t i = 0; i < n && !status && j->model[1]; i++)
+            add(&j->difference, j->out[0][i] - j->out[1][i]);
+        if (!status && j->sink && dfo_sink_write_doubles(j->sink, j->out[0], n))
+            return failed(c);
+    }
+    if (!status && ((j->sink && dfo_sink_finish(j->sink)) || (j->gradient && dfo_sink_finish(j->gradient))))
+        return failed(c);
+    return status;
+}
+
+static json_t *real_or_null(double x)
+{
+    return isfinite(x) ? json_real(x) : json_null();
+}
+
+static int report(struct job *j, double seconds)
+{
+    struct options *o = j->o;
+    double rows = (double)o->input.info.rows, d = (double)dfo_model_features(j->model[0]);
+    if (o->common.json) {
+        json_t *out = json_pack("{s:I, s:I, s:o, s:o, s:s, s:f, s:f, s:I}", "rows", (json_int_t)rows, "dims",
+                                (json_int_t)d, "mean_nats", real_or_null(j->logp[0].mean), "stderr_nats",
+                                real_or_null(stderr_of(&j->logp[0])), "estimate", "exact", "seconds", seconds,
+                                "rows_per_second", rows / seconds, "peak_bytes",
+                                (json_int_t)dfo_ctx_peak_bytes(o->common.ctx));
+        if (out && o->input.info.discrete)
+            json_object_set_new(out, "bits_per_dim", json_real(-j->logp[0].mean / d / log(2)));
+        if (out && j->model[1]) {
+            json_object_set_new(out, "other_mean_nats", real_or_null(j->logp[1].mean));
+            json_object_set_new(out, "difference_nats", real_or_null(j->difference.mean));
+            json_object_set_new(out, "difference_stderr", real_or_null(stderr_of(&j->difference)));
+        }
+        return print_json(&o->common, out);
+    }
+    printf("%.0f rows, %.0f dimensions: %.6g +- %.2g nats", rows, d, j->logp[0].mean, stderr_of(&j->logp[0]));
+    if (o->input.info.discrete)
+        printf(" (%.4f bits per dimension)", -j->logp[0].mean / d / log(2));
+    printf(", %.0f rows/s\n", rows / seconds);
+    if (j->model[1])
+        printf("%s: %.6g nats; difference %.6g +- %.2g (paired)\n", o->model[1], j->logp[1].mean, j->difference.mean,
+               stderr_of(&j->difference));
+    return 0;
+}
+
+int CMD(cmd_loglik)(int argc, char **argv)
+{
+    static const struct argp_child children[] = {{&common_argp, 0, NULL, 0}, {&input_argp, 0, NULL, 0}, {0}};
+    static const struct argp argp = {options_list, parse, "MODEL [MODEL]",
+                                     "Log-likelihood of rows, in nats and in data units.", children, NULL, NULL};
+    struct options o = {.common = {.command = "loglik", .argc = argc, .argv = argv}};
+    struct job j = {.o = &o};
+    if (argp_parse(&argp, argc, argv, 0, NULL, &o))
+        return EXIT_USAGE;
+    int status = common_start(&o.common);
+    if (!status)
+        status = set_up(&j);
+    double started = seconds_now();
+    if (!status)
+        status = all_rows(&j);
+    if (!status)
+        status = report(&j, seconds_now() - started);
+    dfo_sink_free(j.sink);
+    dfo_sink_free(j.gradient);
+    for (int i = 0; i < 2; i++) {
+        dfo_model_plan_free(j.plan[i]);
+        dfo_model_free(j.model[i]);
+        free(j.out[i]);
+    }
+    free(j.rows);
+    free(j.copy);
+    free(j.grad);
+    input_close(&o.input);
+    return common_end(&o.common, status);
+}

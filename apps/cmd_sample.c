@@ -1,0 +1,161 @@
+/* diffeo sample: draws from a model.  Row i depends on model, seed and i alone.  */
+#include <stdlib.h>
+#include <string.h>
+
+#include "cmd.h"
+
+struct options {
+    struct common common;
+    struct input  context;             /* rows of context */
+    const char *model, *output;
+    uint64_t n;
+    double   temperature;
+};
+
+enum { TEMPERATURE = 256, CONTEXT };
+
+static const struct argp_option options_list[] = {
+    {NULL, 'n', "N", 0, "Number of rows (with --context: for each of its rows)", 2},
+    {"output", 'o', "FILE", 0, "Where they go (.npy, .csv, '-')", 2},
+    {"temperature", TEMPERATURE, "T", 0, "Spread of the base density (default 1)", 2},
+    {"context", CONTEXT, "SPEC", 0, "Rows to condition on; output is context-major", 2},
+    {"format", 'F', "csv|npy", 0, "Format of '-'", 2},
+    {0},
+};
+
+static error_t parse(int key, char *arg, struct argp_state *state)
+{
+    struct options *o = state->input;
+    switch (key) {
+    case ARGP_KEY_INIT: state->child_inputs[0] = &o->common; return 0;
+    case 'n': o->n = to_u64(state, "-n", arg, 1); return 0;
+    case 'o': o->output = arg; return 0;
+    case 'F': o->context.format = arg; return 0;
+    case TEMPERATURE: o->temperature = to_double(state, "--temperature", arg, 0, 1e6); return 0;
+    case CONTEXT: o->context.data = arg; return 0;
+    case ARGP_KEY_ARG:
+        if (o->model)
+            argp_error(state, "unexpected argument '%s'", arg);
+        o->model = arg;
+        return 0;
+    case ARGP_KEY_NO_ARGS: argp_error(state, "MODEL is missing"); return 0;
+    default: return ARGP_ERR_UNKNOWN;
+    }
+}
+
+struct job {
+    struct options *o;
+    dfo_model      *model;
+    dfo_model_plan *plan;
+    dfo_sink       *sink;
+    dfo_real       *x, *cond;
+    const char    **columns;
+};
+
+static int set_up(struct job *j, uint64_t *rows)
+{
+    struct options *o = j->o;
+    struct common *c = &o->common;
+    *rows = o->n;
+    if (dfo_model_load(c->ctx, o->model, &j->model) || dfo_model_plan_new(c->ctx, j->model, 0, &j->plan))
+        return failed(c);
+    size_t d = dfo_model_features(j->model), context = dfo_model_context(j->model);
+    if (context && !o->context.data)
+        return usage_error(c, "%s is conditional: --context SPEC is missing (%zu columns)", o->model, context);
+    if (o->context.data) {
+        int status = input_open(c, &o->context);
+        if (status)
+            return status;
+        if (dfo_shape_size(o->context.info.shape) != context)
+            return usage_error(c, "%s: expected %zu context columns, got %zu", o->context.data, context,
+                               dfo_shape_size(o->context.info.shape)), EXIT_FAILED;
+        if (__builtin_mul_overflow(*rows, o->context.info.rows, rows))
+            return usage_error(c, "-n times the rows of context is too much"), EXIT_FAILED;
+    }
+    j->x = malloc(CHUNK * d * sizeof *j->x);
+    j->cond = malloc(CHUNK * (context + 1) * sizeof *j->cond);
+    j->columns = calloc(d, sizeof *j->columns);
+    if (!j->x || !j->cond || !j->columns)
+        return usage_error(c, "out of memory"), EXIT_FAILED;
+    json_t *names = json_object_get(dfo_model_notes(j->model), "columns");
+    int named = json_array_size(names) == d;
+    for (size_t i = 0; named && i < d; i++)
+        named = (j->columns[i] = json_string_value(json_array_get(names, i))) != NULL;
+    return dfo_sink_open(c->ctx, o->output, o->context.format, *rows, d, named ? j->columns : NULL, &j->sink)
+               ? failed(c) : 0;
+}
+
+/* Row i of the output has context row i / n.  */
+static dfo_status fill_context(struct job *j, uint64_t first, size_t n, dfo_cond *cond)
+{
+    struct options *o = j->o;
+    size_t width = dfo_model_context(j->model);
+    memset(cond, 0, sizeof *cond);
+    if (!width)
+        return DFO_OK;
+    cond->n = 1;
+    cond->part[0].rows = dfo_batch_of(j->cond, n, width);
+    cond->part[0].shape = dfo_shape_vector(width);
+    for (size_t i = 0; i < n; i++) {
+        if (i && (first + i) / o->n == (first + i - 1) / o->n) {
+            memcpy(j->cond + i * width, j->cond + (i - 1) * width, width * sizeof *j->cond);
+            continue;
+        }
+        dfo_batch row = dfo_batch_of(j->cond + i * width, 1, width);
+        dfo_status status = dfo_source_read(o->context.source, o->common.ctx, (first + i) / o->n, row, NULL);
+        if (status)
+            return status;
+    }
+    return DFO_OK;
+}
+
+static int all_rows(struct job *j, uint64_t rows)
+{
+    struct options *o = j->o;
+    struct common *c = &o->common;
+    size_t d = dfo_model_features(j->model);
+    for (uint64_t first = 0; first < rows; first += CHUNK) {
+        size_t n = rows - first < CHUNK ? (size_t)(rows - first) : CHUNK;
+        dfo_batch x = dfo_batch_of(j->x, n, d);
+        dfo_cond cond;
+        if (fill_context(j, first, n, &cond) ||
+            dfo_model_sample(j->plan, c->seed, first, x, &cond, o->temperature) || dfo_sink_write(j->sink, x))
+            return failed(c);
+    }
+    return dfo_sink_finish(j->sink) ? failed(c) : 0;
+}
+
+int CMD(cmd_sample)(int argc, char **argv)
+{
+    static const struct argp_child children[] = {{&common_argp, 0, NULL, 0}, {0}};
+    static const struct argp argp = {options_list, parse, "MODEL", "Draws rows from a model.", children, NULL, NULL};
+    struct options o = {.common = {.command = "sample", .argc = argc, .argv = argv}, .temperature = 1};
+    struct job j = {.o = &o};
+    uint64_t rows = 0;
+    if (argp_parse(&argp, argc, argv, 0, NULL, &o))
+        return EXIT_USAGE;
+    if (!o.n || !o.output)
+        return usage_error(&o.common, "%s is missing", o.n ? "-o FILE" : "-n N");
+    int status = common_start(&o.common);
+    if (!status)
+        status = set_up(&j, &rows);
+    double started = seconds_now();
+    if (!status)
+        status = all_rows(&j, rows);
+    double seconds = seconds_now() - started;
+    if (!status && o.common.json)
+        status = print_json(&o.common, json_pack("{s:I, s:I, s:f, s:f, s:I}", "rows", (json_int_t)rows, "dims",
+                                                 (json_int_t)dfo_model_features(j.model), "seconds", seconds,
+                                                 "rows_per_second", (double)rows / seconds, "peak_bytes",
+                                                 (json_int_t)dfo_ctx_peak_bytes(o.common.ctx)));
+    else if (!status && !o.common.quiet)
+        fprintf(stderr, "%llu rows, %.0f rows/s\n", (unsigned long long)rows, (double)rows / seconds);
+    dfo_sink_free(j.sink);
+    dfo_model_plan_free(j.plan);
+    dfo_model_free(j.model);
+    input_close(&o.context);
+    free(j.x);
+    free(j.cond);
+    free(j.columns);
+    return common_end(&o.common, status);
+}

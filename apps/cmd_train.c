@@ -1,0 +1,423 @@
+/* diffeo train: fits a model to rows and writes it to one file.  */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <math.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cmd.h"
+#include "train_config.h"
+
+struct options {
+    struct common common;
+    struct input  input;
+    struct train_config config;
+    const char *valid, *output, *log, *init;
+    double      valid_fraction;
+    char       *checkpoint;
+    int         no_checkpoint;
+    dfo_fit_options fit;
+    FILE       *log_file;
+    int         tty, bar;              /* progress bar is on the screen */
+    double      last_bar;
+    json_t     *history;
+};
+
+static volatile sig_atomic_t interrupted;
+static volatile int stop_flag;
+
+static void on_interrupt(int signal_number)
+{
+    (void)signal_number;
+    interrupted = 1;
+    stop_flag = 1;
+}
+
+enum { VALID = 256, VALID_FRACTION, PATIENCE, KEEP, STEPS, EPOCHS, TIME_LIMIT, BATCH, LR, OPTIMISER, SCHEDULE,
+       WARMUP, WEIGHT_DECAY, MOMENTUM, CLIP, EMA, GRADIENT_NOISE, LOG, CHECKPOINT, CHECKPOINT_EVERY, RESUME,
+       MEMORY_MODE, SHARDS, INIT, FLOW, SET, VALID_EVERY };
+
+static const struct argp_option options_list[] = {
+    {"flow", FLOW, "NAME|FILE.json", 0, "Preset (nice, realnvp, nsf) or a configuration", 2},
+    {"set", SET, "KEY=VALUE", 0, "Override a setting of the configuration (repeatable)", 2},
+    {"output", 'o', "MODEL", 0, "Where the model goes (.safetensors)", 2},
+    {"init", INIT, "MODEL", 0, "Start from the weights of this model", 2},
+    {"valid", VALID, "SPEC", 0, "Validation rows", 3},
+    {"valid-fraction", VALID_FRACTION, "F", 0, "Or this part of the data (default 0.1)", 3},
+    {"valid-every", VALID_EVERY, "N", 0, "Steps between validations (default: an epoch, at least 100)", 3},
+    {"patience", PATIENCE, "N", 0, "Stop after N validations without gain (default: never)", 3},
+    {"keep", KEEP, "best|last", 0, "Which weights to keep (default best)", 3},
+    {"steps", STEPS, "N", 0, "Optimiser steps", 4},
+    {"epochs", EPOCHS, "N", 0, "Passes over the data", 4},
+    {"time-limit", TIME_LIMIT, "SECONDS", 0, "Wall time; the first limit reached ends", 4},
+    {"batch", BATCH, "N", 0, "Rows a step (default 512)", 5},
+    {"lr", LR, "X", 0, "Learning rate (default 5e-4)", 5},
+    {"optimiser", OPTIMISER, "adam|adamw|sgd|rmsprop", 0, "Optimiser (default adam)", 5},
+    {"schedule", SCHEDULE, "constant|cosine|step", 0, "Of the learning rate (default cosine)", 5},
+    {"warmup", WARMUP, "N", 0, "Steps of linear warm-up (default 0)", 5},
+    {"weight-decay", WEIGHT_DECAY, "X", 0, "Weight decay (default 0)", 5},
+    {"momentum", MOMENTUM, "X", 0, "Of sgd and rmsprop (default 0.9)", 5},
+    {"clip", CLIP, "X", 0, "Largest norm of the gradient (default 5, 0: none)", 5},
+    {"ema", EMA, "X", 0, "Decay of the weights' moving average (default 0: none)", 5},
+    {"gradient-noise", GRADIENT_NOISE, "ETA", 0, "Adds noise of variance ETA/(1+t)^0.55 (default 0)", 5},
+    {"memory-mode", MEMORY_MODE, "anchors=N|invert|store", 0, "How backward finds inputs (default anchors=4)", 6},
+    {"shards", SHARDS, "N", 0, "Pieces of a minibatch (default by batch)", 6},
+    {"log", LOG, "FILE.jsonl", 0, "One JSON line per validation", 7},
+    {"checkpoint", CHECKPOINT, "FILE", 0, "Checkpoint (default MODEL.ckpt; 'none': no checkpoints)", 7},
+    {"checkpoint-every", CHECKPOINT_EVERY, "N", 0, "Steps between checkpoints (default: 60 seconds)", 7},
+    {"resume", RESUME, "FILE", 0, "Go on from a checkpoint", 7},
+    {0},
+};
+
+static int choose(struct argp_state *state, const char *option, const char *arg, const char *const *names)
+{
+    for (int i = 0; names[i]; i++)
+        if (!strcmp(names[i], arg))
+            return i;
+    argp_error(state, "%s: unknown value '%s'", option, arg);
+    return 0;
+}
+
+static void memory_mode(struct argp_state *state, dfo_fit_options *fit, const char *arg)
+{
+    if (!strcmp(arg, "invert"))
+        fit->memory = DFO_MEMORY_INVERT;
+    else if (!strcmp(arg, "store"))
+        fit->memory = DFO_MEMORY_STORE;
+    else if (!strncmp(arg, "anchors=", 8)) {
+        fit->anchors = (unsigned)to_u64(state, "--memory-mode anchors", arg + 8, 0);
+        fit->memory = fit->anchors ? DFO_MEMORY_ANCHORS : DFO_MEMORY_INVERT;
+    } else
+        argp_error(state, "--memory-mode: expected anchors=N, invert or store, got '%s'", arg);
+}
+
+static error_t parse_fit(int key, char *arg, struct argp_state *state, dfo_fit_options *fit)
+{
+    static const char *const optimisers[] = {"adam", "adamw", "sgd", "rmsprop", NULL};
+    static const char *const schedules[] = {"constant", "cosine", "step", NULL};
+    static const char *const keeps[] = {"last", "best", NULL};
+    switch (key) {
+    case PATIENCE: fit->patience = to_u64(state, "--patience", arg, 0); return 0;
+    case KEEP: fit->keep_best = choose(state, "--keep", arg, keeps); return 0;
+    case VALID_EVERY: fit->valid_every = to_u64(state, "--valid-every", arg, 1); return 0;
+    case STEPS: fit->steps = to_u64(state, "--steps", arg, 1); return 0;
+    case EPOCHS: fit->epochs = to_double(state, "--epochs", arg, 1e-9, 1e12); return 0;
+    case TIME_LIMIT: fit->time_limit = to_double(state, "--time-limit", arg, 1e-3, 1e9); return 0;
+    case BATCH: fit->batch = to_u64(state, "--batch", arg, 1); return 0;
+    case LR: fit->lr = to_double(state, "--lr", arg, 1e-300, 1e10); return 0;
+    case OPTIMISER: fit->optimiser = (dfo_optimiser)choose(state, "--optimiser", arg, optimisers); return 0;
+    case SCHEDULE: fit->schedule = (dfo_schedule)choose(state, "--schedule", arg, schedules); return 0;
+    case WARMUP: fit->warmup = to_u64(state, "--warmup", arg, 0); return 0;
+    case WEIGHT_DECAY: fit->weight_decay = to_double(state, "--weight-decay", arg, 0, 1e10); return 0;
+    case MOMENTUM: fit->momentum = to_double(state, "--momentum", arg, 0, 1); return 0;
+    case CLIP: fit->clip = to_double(state, "--clip", arg, 0, 1e300); return 0;
+    case EMA: fit->ema = to_double(state, "--ema", arg, 0, 1); return 0;
+    case GRADIENT_NOISE: fit->gradient_noise = to_double(state, "--gradient-noise", arg, 0, 1e10); return 0;
+    case MEMORY_MODE: memory_mode(state, fit, arg); return 0;
+    case SHARDS: fit->shards = to_u64(state, "--shards", arg, 1); return 0;
+    case CHECKPOINT_EVERY: fit->checkpoint_every = to_u64(state, "--checkpoint-every", arg, 1); return 0;
+    case RESUME: fit->resume = arg; return 0;
+    default: return ARGP_ERR_UNKNOWN;
+    }
+}
+
+static error_t parse(int key, char *arg, struct argp_state *state)
+{
+    struct options *o = state->input;
+    switch (key) {
+    case ARGP_KEY_INIT:
+        state->child_inputs[0] = &o->common;
+        state->child_inputs[1] = &o->input;
+        return 0;
+    case FLOW: o->config.flow = arg; return 0;
+    case SET:
+        if (o->config.sets == MAX_SETS)
+            argp_error(state, "--set: at most %d", MAX_SETS);
+        o->config.set[o->config.sets++] = arg;
+        return 0;
+    case 'o': o->output = arg; return 0;
+    case INIT: o->init = arg; return 0;
+    case VALID: o->valid = arg; return 0;
+    case VALID_FRACTION: o->valid_fraction = to_double(state, "--valid-fraction", arg, 0, 0.9); return 0;
+    case LOG: o->log = arg; return 0;
+    case CHECKPOINT:
+        o->no_checkpoint = !strcmp(arg, "none");
+        o->checkpoint = arg;
+        return 0;
+    case ARGP_KEY_ARG: argp_error(state, "unexpected argument '%s'", arg); return 0;
+    default: return parse_fit(key, arg, state, &o->fit);
+    }
+}
+
+/* ---- progress */
+
+static void clear_bar(struct options *o)
+{
+    if (o->bar)
+        fputs("\r\033[K", stderr);
+    o->bar = 0;
+}
+
+static void show_bar(struct options *o, const dfo_fit_event *e)
+{
+    double left = e->progress > 0 ? e->seconds * (1 - e->progress) / e->progress : 0;
+    int filled = (int)(24 * e->progress);
+    if (seconds_now() - o->last_bar < 0.2)
+        return;
+    o->last_bar = seconds_now();
+    fprintf(stderr, "\r\033[K[%.*s%.*s] %3.0f%%  step %llu  train %.4f  %.0f rows/s  %.0f s left", filled,
+            "########################", 24 - filled, "........................", 100 * e->progress,
+            (unsigned long long)e->step, e->train_loss, e->rows_per_second, left);
+    o->bar = 1;
+}
+
+static json_t *number(double x)
+{
+    return isfinite(x) ? json_real(x) : json_null();
+}
+
+static void write_log(struct options *o, const dfo_fit_event *e)
+{
+    json_t *line = json_pack("{s:I, s:f, s:o, s:o, s:f, s:f, s:f, s:f, s:I}", "step", (json_int_t)e->step, "epoch",
+                             e->epoch, "train_nats", number(-e->train_loss), "valid_nats", number(-e->valid_loss),
+                             "lr", e->lr, "seconds", e->seconds, "rows_per_second", e->rows_per_second, "drift",
+                             e->drift, "skipped", (json_int_t)e->skipped);
+    if (line && o->history)
+        json_array_append_new(o->history, json_pack("[I, o, o]", (json_int_t)e->step, number(-e->train_loss),
+                                                    number(-e->valid_loss)));
+    if (line && o->log_file) {
+        json_dumpf(line, o->log_file, JSON_COMPACT | JSON_REAL_PRECISION(8));
+        fputc('\n', o->log_file);
+        fflush(o->log_file);
+    }
+    json_decref(line);
+}
+
+static void on_event(void *data, const dfo_fit_event *e)
+{
+    struct options *o = data;
+    if (e->kind == DFO_FIT_VALID)
+        write_log(o, e);
+    if (o->common.quiet)
+        return;
+    if (e->kind == DFO_FIT_SKIPPED) {
+        clear_bar(o);
+        fprintf(stderr, "step %llu skipped: %s\n", (unsigned long long)e->step, e->text);
+    }
+    if (e->kind == DFO_FIT_STEP && o->tty)
+        show_bar(o, e);
+    if (e->kind == DFO_FIT_VALID) {
+        clear_bar(o);
+        fprintf(stderr, "step %llu  epoch %.1f  train %.4f nats", (unsigned long long)e->step, e->epoch, -e->train_loss);
+        if (isfinite(e->valid_loss))
+            fprintf(stderr, "  valid %.4f  best %.4f", -e->valid_loss, -e->best_loss);
+        fprintf(stderr, "  %.0f rows/s  %.0f s", e->rows_per_second, e->seconds);
+        if (e->drift > 1e-2)
+            fprintf(stderr, "  drift %.1e: more anchors would help", e->drift);
+        fputc('\n', stderr);
+    }
+}
+
+/* ---- the job */
+
+struct job {
+    struct options *o;
+    struct input    valid;
+    dfo_source     *train_split, *valid_split;
+    const dfo_source *train, *held_out;
+    dfo_model      *model;
+    dfo_loss       *loss;
+    json_t         *config;
+    char           *extra, *checkpoint;
+};
+
+static int open_data(struct job *j)
+{
+    struct options *o = j->o;
+    struct common *c = &o->common;
+    int status = input_open(c, &o->input);
+    if (status)
+        return status;
+    j->train = o->input.source;
+    if (o->valid) {
+        j->valid = o->input;
+        j->valid.data = o->valid;
+        j->valid.source = j->valid.parts[0] = j->valid.parts[1] = NULL;
+        status = input_open(c, &j->valid);
+        j->held_out = j->valid.source;
+    } else if (o->valid_fraction > 0 && o->input.info.rows >= 20) {
+        if (dfo_source_split(c->ctx, o->input.source, o->valid_fraction, c->seed, 1, &j->train_split) ||
+            dfo_source_split(c->ctx, o->input.source, o->valid_fraction, c->seed, 0, &j->valid_split))
+            return failed(c);
+        j->train = j->train_split;
+        j->held_out = j->valid_split;
+    }
+    return status;
+}
+
+static int make_model(struct job *j)
+{
+    struct options *o = j->o;
+    struct common *c = &o->common;
+    size_t context = o->input.context_d;
+    dfo_shape shape = o->input.info.shape;
+    shape.c -= context;
+    if (dfo_model_new(c->ctx, j->config, shape, context, c->seed, &j->model))
+        return failed(c);
+    if (o->init) {
+        dfo_model *from;
+        if (dfo_model_load(c->ctx, o->init, &from))
+            return failed(c);
+        dfo_status status = dfo_model_copy_weights(j->model, from);
+        dfo_model_free(from);
+        if (status)
+            return file_failed(c, "--init %s", o->init);
+    }
+    return dfo_model_loss(j->model, &j->loss) ? failed(c) : 0;
+}
+
+/* How the model was made.  What differs between two runs that give the same bits (where it was written,
+ * whether it was resumed, how long it took) is left out unless a time limit made it matter.  */
+static int add_notes(struct job *j, const dfo_fit_report *r)
+{
+    struct options *o = j->o;
+    char hash[17];
+    json_t *notes = dfo_model_notes(j->model), *columns = json_array();
+    size_t d = dfo_model_features(j->model);
+    dfo_source_hash(o->input.source, hash);
+    for (size_t i = 0; i < d && d <= 4096; i++) {
+        const char *name = dfo_source_column(o->input.source, i);
+        json_array_append_new(columns, name ? json_string(name) : json_null());
+    }
+    json_t *training = json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:f, s:s}", "data", o->input.data, "data_hash", hash,
+                                 "rows", (json_int_t)o->input.info.rows, "seed", (json_int_t)o->common.seed, "batch",
+                                 (json_int_t)o->fit.batch, "steps", (json_int_t)r->steps, "lr", o->fit.lr, "init",
+                                 o->init ? o->init : "");
+    json_t *results = json_pack("{s:o, s:o, s:I, s:I}", "train_nats", number(-r->train_loss), "valid_nats",
+                                number(-r->valid_loss), "best_step", (json_int_t)r->best_step, "skipped",
+                                (json_int_t)r->skipped);
+    if (training && o->fit.time_limit > 0)
+        json_object_set_new(training, "seconds", json_real(r->seconds));
+    if (json_object_set_new(notes, "training", training) || json_object_set_new(notes, "results", results) ||
+        json_object_set_new(notes, "columns", columns))
+        return usage_error(&o->common, "out of memory: notes"), EXIT_FAILED;
+    return 0;
+}
+
+static int report(struct job *j, const dfo_fit_report *r)
+{
+    struct options *o = j->o;
+    struct common *c = &o->common;
+    if (c->json)
+        return print_json(c, json_pack("{s:s, s:I, s:f, s:o, s:o, s:I, s:f, s:f, s:I, s:I, s:f, s:I, s:b}", "model",
+                                       o->output, "steps", (json_int_t)r->steps, "epochs", r->epochs, "train_nats",
+                                       number(-r->train_loss), "valid_nats", number(-r->valid_loss), "best_step",
+                                       (json_int_t)r->best_step, "seconds", r->seconds, "rows_per_second",
+                                       r->rows_per_second, "peak_bytes", (json_int_t)dfo_ctx_peak_bytes(c->ctx),
+                                       "parameters",
+                                       (json_int_t)dfo_store_parameters(dfo_model_store(j->model)), "drift", r->drift,
+                                       "skipped", (json_int_t)r->skipped, "stopped_early", r->stopped_early));
+    printf("%s: %llu steps, %.1f epochs, %.1f s; ", o->output, (unsigned long long)r->steps, r->epochs, r->seconds);
+    if (isfinite(r->valid_loss))
+        printf("validation %.4f nats (step %llu), ", -r->valid_loss, (unsigned long long)r->best_step);
+    printf("train %.4f nats\n", -r->train_loss);
+    return 0;
+}
+
+static int fit(struct job *j)
+{
+    struct options *o = j->o;
+    struct common *c = &o->common;
+    dfo_fit_report r;
+    int status;
+    dfo_status done = dfo_fit(j->loss, j->train, j->held_out, o->input.context_d, &o->fit, &r);
+    clear_bar(o);
+    if (done == DFO_EINTR) {
+        fprintf(stderr, "diffeo train: %s; go on with --resume %s\n", dfo_ctx_error(c->ctx),
+                o->fit.checkpoint ? o->fit.checkpoint : "(no checkpoint was asked for)");
+        return EXIT_INTERRUPTED;
+    }
+    status = done ? failed(c) : 0;
+    if (done && done != DFO_ENUM)
+        return status;
+    if (done == DFO_ENUM && !r.steps)
+        return status;
+    int notes = add_notes(j, &r);
+    if (notes)
+        return notes;
+    if (dfo_model_save(j->model, o->output))
+        return failed(c);
+    if (done == DFO_ENUM) {
+        fprintf(stderr, "diffeo train: the last good weights are in %s\n", o->output);
+        return status;
+    }
+    if (o->fit.checkpoint && !o->fit.checkpoint_every)
+        unlink(o->fit.checkpoint);
+    return report(j, &r);
+}
+
+static int run(struct job *j)
+{
+    struct options *o = j->o;
+    struct common *c = &o->common;
+    int status = train_config_read(c, &o->config, o->fit.resume, &j->config);
+    if (status || (status = open_data(j)) || (status = make_model(j)))
+        return status;
+    if (o->log && !(o->log_file = fopen(o->log, o->fit.resume ? "a" : "w")))
+        return usage_error(c, "%s: %s", o->log, strerror(errno)), EXIT_FAILED;
+    if (asprintf(&j->checkpoint, "%s.ckpt", o->output) < 0)
+        return usage_error(c, "out of memory"), EXIT_FAILED;
+    o->fit.checkpoint = o->no_checkpoint ? NULL : o->checkpoint ? o->checkpoint : j->checkpoint;
+    j->extra = json_dumps(j->config, JSON_COMPACT | JSON_REAL_PRECISION(17));
+    o->fit.extra = j->extra;
+    o->fit.seed = c->seed;
+    o->fit.threads = c->threads;
+    o->fit.event = on_event;
+    o->fit.event_data = o;
+    o->fit.stop = &stop_flag;
+    struct sigaction act = {.sa_handler = on_interrupt, .sa_flags = (int)SA_RESETHAND}, old_int, old_term;
+    sigaction(SIGINT, &act, &old_int);
+    sigaction(SIGTERM, &act, &old_term);
+    status = fit(j);
+    sigaction(SIGINT, &old_int, NULL);
+    sigaction(SIGTERM, &old_term, NULL);
+    return status;
+}
+
+int CMD(cmd_train)(int argc, char **argv)
+{
+    static const struct argp_child children[] = {{&common_argp, 0, NULL, 0}, {&input_argp, 0, NULL, 0}, {0}};
+    static const struct argp argp = {options_list, parse, NULL,
+                                     "Fits a model to rows of numbers and writes it to one file.", children, NULL, NULL};
+    struct options o = {.common = {.command = "train", .argc = argc, .argv = argv}, .valid_fraction = 0.1,
+                        .tty = isatty(2)};
+    struct job j = {.o = &o};
+    dfo_fit_defaults(&o.fit);
+    if (argp_parse(&argp, argc, argv, 0, NULL, &o))
+        return EXIT_USAGE;
+    if (!o.input.data)
+        return usage_error(&o.common, "--data is missing");
+    if (!o.output)
+        return usage_error(&o.common, "-o MODEL is missing");
+    if (!o.config.flow && !o.fit.resume)
+        return usage_error(&o.common, "--flow is missing: nice, realnvp, nsf or a .json file");
+    if (!o.fit.steps && !(o.fit.epochs > 0) && !(o.fit.time_limit > 0))
+        o.fit.epochs = 100;
+    int status = common_start(&o.common);
+    if (!status)
+        status = run(&j);
+    if (o.log_file && (ferror(o.log_file) | fclose(o.log_file)) && !status)
+        status = usage_error(&o.common, "%s: cannot write", o.log), EXIT_FAILED;
+    dfo_loss_free(j.loss);
+    dfo_model_free(j.model);
+    dfo_source_free(j.train_split);
+    dfo_source_free(j.valid_split);
+    input_close(&j.valid);
+    input_close(&o.input);
+    json_decref(j.config);
+    free(j.extra);
+    free(j.checkpoint);
+    return common_end(&o.common, status);
+}

@@ -1,0 +1,250 @@
+/* Options, errors and input that the commands share.  */
+#include <errno.h>
+#include <math.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "cmd.h"
+
+static error_t parse_common(int key, char *arg, struct argp_state *state)
+{
+    struct common *c = state->input;
+    switch (key) {
+    case 'J': c->json = 1; return 0;
+    case 'q': c->quiet = 1; return 0;
+    case 'S': c->seed = to_u64(state, "--seed", arg, 0); return 0;
+    case 'T': c->threads = (int)to_u64(state, "--threads", arg, 1); return 0;
+    case 'M': {
+        char *end;
+        double n = strtod(arg, &end);
+        double unit = *end == 'K' ? 1024.0 : *end == 'M' ? 1048576.0 : *end == 'G' ? 1073741824.0 : 1;
+        if (end == arg || (unit > 1 ? end[1] : end[0]) || !(n > 0) || n * unit > 1e18)
+            argp_error(state, "--memory: expected bytes (suffix K, M, G), got '%s'", arg);
+        c->memory = (size_t)(n * unit);
+        return 0;
+    }
+    case 'P': return 0;            /* main() has seen it */
+    default: return ARGP_ERR_UNKNOWN;
+    }
+}
+
+static const struct argp_option common_options[] = {
+    {"json", 'J', NULL, 0, "Print one JSON object instead of text", 10},
+    {"seed", 'S', "N", 0, "Seed of everything random (default 0)", 10},
+    {"threads", 'T', "N", 0, "Threads (default: all cores)", 10},
+    {"memory", 'M', "BYTES", 0, "Most working memory (suffix K, M, G)", 10},
+    {"precision", 'P', "float|double", 0, "Arithmetic (default float)", 10},
+    {"quiet", 'q', NULL, 0, "No progress on stderr", 10},
+    {0},
+};
+
+const struct argp common_argp = {common_options, parse_common, NULL, NULL, NULL, NULL, NULL};
+
+static void print_log(void *data, dfo_log_level level, const char *text)
+{
+    const struct common *c = data;
+    if (level >= DFO_LOG_WARNING && !c->quiet)
+        fprintf(stderr, "diffeo %s: warning: %s\n", c->command, text);
+}
+
+int common_start(struct common *c)
+{
+    if (dfo_ctx_new(&c->ctx) != DFO_OK) {
+        fprintf(stderr, "diffeo %s: out of memory\n", c->command);
+        return EXIT_FAILED;
+    }
+    dfo_ctx_set_threads(c->ctx, c->threads);
+    dfo_ctx_set_memory_limit(c->ctx, c->memory);
+    dfo_ctx_set_log(c->ctx, print_log, c);
+    return 0;
+}
+
+int common_end(struct common *c, int status)
+{
+    dfo_ctx_free(c->ctx);
+    if (fflush(stdout) || ferror(stdout)) {
+        if (!status)
+            fprintf(stderr, "diffeo %s: standard output: %s\n", c->command, strerror(errno));
+        return status ? status : EXIT_FAILED;
+    }
+    return status;
+}
+
+int usage_error(const struct common *c, const char *format, ...)
+{
+    va_list args;
+    fprintf(stderr, "diffeo %s: ", c->command);
+    va_start(args, format);
+    vfprintf(stderr, format, args);
+    va_end(args);
+    fputc('\n', stderr);
+    return EXIT_USAGE;
+}
+
+static int exit_status(dfo_status status)
+{
+    return status == DFO_ENUM ? EXIT_NUMERICAL : status == DFO_EINTR ? EXIT_INTERRUPTED : EXIT_FAILED;
+}
+
+int failed(const struct common *c)
+{
+    fprintf(stderr, "diffeo %s: %s\n", c->command, dfo_ctx_error(c->ctx));
+    return exit_status(dfo_ctx_status(c->ctx));
+}
+
+int file_failed(const struct common *c, const char *format, ...)
+{
+    va_list args;
+    fprintf(stderr, "diffeo %s: ", c->command);
+    va_start(args, format);
+    vfprintf(stderr, format, args);
+    va_end(args);
+    fprintf(stderr, ": %s\n", dfo_ctx_error(c->ctx));
+    return exit_status(dfo_ctx_status(c->ctx));
+}
+
+int print_json(const struct common *c, json_t *object)
+{
+    int bad = !object || json_dumpf(object, stdout, JSON_REAL_PRECISION(10)) || fputc('\n', stdout) == EOF;
+    json_decref(object);
+    if (bad)
+        fprintf(stderr, "diffeo %s: standard output: cannot write\n", c->command);
+    return bad ? EXIT_FAILED : 0;
+}
+
+double to_double(struct argp_state *state, const char *option, const char *text, double low, double high)
+{
+    char *end;
+    double x = strtod(text, &end);
+    if (end == text || *end || !(x >= low && x <= high))
+        argp_error(state, "%s: expected a number from %g to %g, got '%s'", option, low, high, text);
+    return x;
+}
+
+uint64_t to_u64(struct argp_state *state, const char *option, const char *text, uint64_t low)
+{
+    char *end;
+    errno = 0;
+    unsigned long long n = strtoull(text, &end, 10);
+    if (text[0] < '0' || text[0] > '9' || *end || errno || n < low)
+        argp_error(state, "%s: expected an integer of at least %llu, got '%s'", option, (unsigned long long)low,
+                   text);
+    return n;
+}
+
+double seconds_now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+/* ---- input */
+
+static error_t parse_input(int key, char *arg, struct argp_state *state)
+{
+    struct input *in = state->input;
+    switch (key) {
+    case 'D': in->data = arg; return 0;
+    case 'C': in->columns = arg; return 0;
+    case 'X': in->context_columns = arg; return 0;
+    case 'Y': in->context = arg; return 0;
+    case 'W': in->weights_column = arg; return 0;
+    case 'F': in->format = arg; return 0;
+    case 'I': in->images = arg; return 0;
+    default: return ARGP_ERR_UNKNOWN;
+    }
+}
+
+static const struct argp_option input_options[] = {
+    {"data", 'D', "SPEC", 0, "Rows: FILE.csv[.gz], FILE.npy, toy:NAME[:N[:SEED]], '-'; '#A:B' takes rows A to B-1", 1},
+    {"columns", 'C', "LIST", 0, "Columns to use: 1,3-7,name (counted from 1)", 1},
+    {"context-columns", 'X', "LIST", 0, "Columns that the density is conditioned on", 1},
+    {"context", 'Y', "SPEC", 0, "Rows that the density is conditioned on, one for each of the data", 1},
+    {"weights-column", 'W', "NAME", 0, "Column of sample weights", 1},
+    {"format", 'F', "csv|npy", 0, "Format of '-'", 1},
+    {"images", 'I', "HxW[xC]", 0, "Rows are images of this size", 1},
+    {0},
+};
+
+const struct argp input_argp = {input_options, parse_input, NULL, NULL, NULL, NULL, NULL};
+
+static int open_one(const struct common *c, const struct input *in, const char *spec, const char *columns,
+                    const char *weights, dfo_source **out)
+{
+    dfo_source_options o = {.format = in->format, .columns = columns, .weights_column = weights,
+                            .images = in->images};
+    return dfo_source_open(c->ctx, spec, &o, out) == DFO_OK ? 0 : failed(c);
+}
+
+int input_open(const struct common *c, struct input *in)
+{
+    int status = 0;
+    if (!in->data)
+        return usage_error(c, "--data is missing");
+    if (in->context && in->context_columns)
+        return usage_error(c, "--context and --context-columns exclude each other");
+    if (!in->context && !in->context_columns) {
+        status = open_one(c, in, in->data, in->columns, in->weights_column, &in->source);
+    } else {
+        const char *columns = in->columns;
+        char rest[4096];
+        if ((status = open_one(c, in, in->context ? in->context : in->data, in->context_columns, NULL,
+                               &in->parts[1])))
+            return status;
+        if (!columns && in->context_columns) {
+            snprintf(rest, sizeof rest, "!%s", in->context_columns);     /* all the others */
+            columns = rest;
+        }
+        if ((status = open_one(c, in, in->data, columns, in->weights_column, &in->parts[0])))
+            return status;
+        dfo_source_info info;
+        dfo_source_describe(in->parts[1], &info);
+        in->context_d = dfo_shape_size(info.shape);
+        if (dfo_source_join(c->ctx, in->parts[0], in->parts[1], &in->source) != DFO_OK)
+            return failed(c);
+    }
+    if (!status)
+        dfo_source_describe(in->source, &in->info);
+    return status;
+}
+
+void input_close(struct input *in)
+{
+    dfo_source_free(in->source);
+    dfo_source_free(in->parts[0]);
+    dfo_source_free(in->parts[1]);
+}
+
+int input_fits(const struct common *c, const struct input *in, const dfo_model *model)
+{
+    size_t d = dfo_shape_size(in->info.shape) - in->context_d;
+    if (d == dfo_model_features(model) && in->context_d == dfo_model_context(model))
+        return 0;
+    if (in->context_d != dfo_model_context(model))
+        fprintf(stderr, "diffeo %s: %s: expected %zu context columns (--context or --context-columns), got %zu\n",
+                c->command, in->data, dfo_model_context(model), in->context_d);
+    else
+        fprintf(stderr, "diffeo %s: %s: expected %zu columns, got %zu\n", c->command, in->data,
+                dfo_model_features(model), d);
+    return EXIT_FAILED;
+}
+
+dfo_batch split_chunk(const struct input *in, dfo_real *x, size_t n, size_t d, dfo_cond *cond)
+{
+    dfo_batch all = dfo_batch_of(x, n, d + in->context_d);
+    memset(cond, 0, sizeof *cond);
+    if (in->context_d) {
+        cond->n = 1;
+        cond->part[0].rows = dfo_batch_columns(all, d, in->context_d);
+        cond->part[0].shape = dfo_shape_vector(in->context_d);
+    }
+    return dfo_batch_columns(all, 0, d);
+}
+
+dfo_status read_chunk(const struct common *c, const struct input *in, uint64_t first, size_t n, dfo_real *x)
+{
+    return dfo_source_read(in->source, c->ctx, first, dfo_batch_of(x, n, dfo_shape_size(in->info.shape)), NULL);
+}

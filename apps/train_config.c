@@ -1,0 +1,83 @@
+/* Where a model's configuration comes from: a preset, a file, a checkpoint, and --set.  */
+#include <string.h>
+
+#include "train_config.h"
+
+static int from_file(const struct common *c, const char *path, json_t **out)
+{
+    json_error_t error;
+    *out = json_load_file(path, JSON_REJECT_DUPLICATES, &error);
+    if (*out && json_is_object(*out))
+        return 0;
+    if (*out)
+        return usage_error(c, "%s: expected an object", path), EXIT_FAILED;
+    if (error.line > 0)
+        return usage_error(c, "%s: line %d, column %d: %s", path, error.line, error.column, error.text), EXIT_FAILED;
+    return usage_error(c, "%s", error.text), EXIT_FAILED;
+}
+
+static int from_checkpoint(const struct common *c, const char *path, json_t **out)
+{
+    char *text;
+    if (dfo_checkpoint_extra(c->ctx, path, &text))
+        return failed(c);
+    *out = json_loads(text, JSON_REJECT_DUPLICATES, NULL);
+    dfo_text_free(c->ctx, text);
+    if (*out && json_is_object(*out))
+        return 0;
+    return usage_error(c, "%s: the checkpoint holds no configuration", path), EXIT_FAILED;
+}
+
+/* KEY=VALUE; dots go down: net.hidden=64.  The value is JSON, or else a string.  The key must exist.  */
+static int apply(const struct common *c, json_t *config, const char *text)
+{
+    char key[256];
+    const char *equals = strchr(text, '=');
+    if (!equals || equals == text || (size_t)(equals - text) >= sizeof key)
+        return usage_error(c, "--set: expected KEY=VALUE, got '%s'", text);
+    memcpy(key, text, (size_t)(equals - text));
+    key[equals - text] = 0;
+    json_t *object = config;
+    char *at = key, *dot;
+    while ((dot = strchr(at, '.'))) {
+        *dot = 0;
+        object = json_object_get(object, at);
+        if (!json_is_object(object))
+            return usage_error(c, "--set %s: no group '%s' in the configuration", text, at);
+        at = dot + 1;
+    }
+    if (object == config && !json_object_get(object, at)) {
+        char known[512] = "";
+        const char *name;
+        json_t *value;
+        json_object_foreach(config, name, value) {
+            if (strlen(known) + strlen(name) + 3 < sizeof known) {
+                strcat(known, known[0] ? ", " : "");
+                strcat(known, name);
+            }
+        }
+        return usage_error(c, "--set: unknown key '%s'; known: %s", at, known);
+    }
+    json_t *value = json_loads(equals + 1, JSON_DECODE_ANY | JSON_REJECT_DUPLICATES, NULL);
+    if (!value)
+        value = json_string(equals + 1);
+    if (json_object_set_new(object, at, value))
+        return usage_error(c, "--set %s: the value is not text", text);
+    return 0;
+}
+
+int train_config_read(const struct common *c, const struct train_config *from, const char *resume, json_t **out)
+{
+    size_t n = from->flow ? strlen(from->flow) : 0;
+    int status = 0;
+    *out = NULL;
+    if (resume && !from->flow)
+        status = from_checkpoint(c, resume, out);
+    else if (n > 5 && !strcmp(from->flow + n - 5, ".json"))
+        status = from_file(c, from->flow, out);
+    else if (dfo_preset_config(c->ctx, from->flow, out))
+        status = failed(c), status = EXIT_USAGE;
+    for (int i = 0; i < from->sets && !status; i++)
+        status = apply(c, *out, from->set[i]);
+    return status;
+}

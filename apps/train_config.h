@@ -1,0 +1,19 @@
+/* Where a model's configuration comes from: a preset, a file, a checkpoint, and --set.  */
+#ifndef DIFFEO_APPS_TRAIN_CONFIG_H
+#define DIFFEO_APPS_TRAIN_CONFIG_H
+
+#include "cmd.h"
+
+#define MAX_SETS 64
+
+struct train_config {
+    const char *flow;
+    const char *set[MAX_SETS];
+    int         sets;
+};
+
+#define train_config_read CMD(train_config_read)
+/* The configuration as one object (a new reference).  Exit status.  */
+int train_config_read(const struct common *c, const struct train_config *from, const char *resume, json_t **out);
+
+#endif

@@ -1,0 +1,29 @@
+/* Presets: known architectures by name, with settings.  */
+#ifndef DIFFEO_PRESET_H
+#define DIFFEO_PRESET_H
+
+#include <diffeo/real.h>
+#include <diffeo/ctx.h>
+#include <diffeo/batch.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct json_t;
+
+size_t dfo_presets(void);
+const char *dfo_preset(size_t i);              /* "nsf" */
+const char *dfo_preset_text(size_t i);         /* one line about it */
+
+/* A preset's settings with their defaults; *out is a new reference.  DFO_EARG lists the known names.  */
+dfo_status dfo_preset_config(dfo_ctx *ctx, const char *name, struct json_t **out);
+
+/* The flow that a configuration describes, for rows of this shape: {"bijector":{…},"base":{…}}, a new
+ * reference.  Unknown keys and values out of range are DFO_EARG naming the key.  */
+dfo_status dfo_preset_expand(dfo_ctx *ctx, struct json_t *config, dfo_shape shape, struct json_t **out);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,218 @@
+/* Presets: NICE (Dinh et al. 2015), Real NVP (2017), RQ-NSF coupling (Durkan et al. 2019), written out as
+ * chains of layers.  Every preset begins with standardise, so that densities stay in data units.  */
+#include <math.h>
+#include <string.h>
+
+#include <diffeo/preset.h>
+#include "layer_impl.h"
+
+/* ---- settings: name, default as JSON text, and what the presets share */
+
+struct setting {
+    const char *key, *value;
+};
+
+static const struct setting nice_settings[] = {
+    {"layers", "6"}, {"hidden", "128"}, {"depth", "2"}, {"activation", "\"relu\""}, {"mask", "\"half\""},
+    {"actnorm", "false"}, {"linear", "\"none\""}, {"permute", "\"none\""}, {"standardise", "true"},
+    {"base", "{\"type\":\"logistic\"}"}, {NULL, NULL},
+};
+
+static const struct setting realnvp_settings[] = {
+    {"layers", "10"}, {"hidden", "128"}, {"depth", "2"}, {"activation", "\"relu\""}, {"scale_max", "2.0"},
+    {"mask", "\"half\""}, {"actnorm", "true"}, {"linear", "\"none\""}, {"permute", "\"none\""},
+    {"standardise", "true"}, {"base", "{\"type\":\"normal\"}"}, {NULL, NULL},
+};
+
+static const struct setting nsf_settings[] = {
+    {"layers", "10"}, {"hidden", "128"}, {"blocks", "2"}, {"activation", "\"relu\""}, {"dropout", "0.0"},
+    {"bins", "8"}, {"tail_bound", "3.0"}, {"mask", "\"alternate\""}, {"actnorm", "false"},
+    {"linear", "\"lu\""}, {"permute", "\"random\""}, {"standardise", "true"},
+    {"base", "{\"type\":\"normal\"}"}, {NULL, NULL},
+};
+
+static const struct preset {
+    const char *name, *text;
+    const struct setting *settings;
+} presets[] = {
+    {"nice", "additive couplings over a logistic base (Dinh et al. 2015)", nice_settings},
+    {"realnvp", "affine couplings with bounded scales (Dinh et al. 2017)", realnvp_settings},
+    {"nsf", "rational-quadratic spline couplings with residual nets (Durkan et al. 2019)", nsf_settings},
+};
+
+#define PRESETS (sizeof presets / sizeof *presets)
+
+size_t dfo_presets(void)
+{
+    return PRESETS;
+}
+
+const char *dfo_preset(size_t i)
+{
+    return i < PRESETS ? presets[i].name : NULL;
+}
+
+const char *dfo_preset_text(size_t i)
+{
+    return i < PRESETS ? presets[i].text : NULL;
+}
+
+static const struct preset *find(const char *name)
+{
+    for (size_t i = 0; i < PRESETS; i++)
+        if (!strcmp(presets[i].name, name))
+            return &presets[i];
+    return NULL;
+}
+
+dfo_status dfo_preset_config(dfo_ctx *ctx, const char *name, json_t **out)
+{
+    dfo_status status;
+    const struct preset *p = find(name);
+    *out = NULL;
+    if (!p)
+        return dfoi_fail(ctx, DFO_EARG, "unknown flow '%s'; known: nice, realnvp, nsf, or a .json file", name);
+    *out = json_object();
+    DFO_GO(dfoi_json_set(ctx, *out, "flow", json_string(p->name)));
+    for (const struct setting *s = p->settings; s->key; s++)
+        DFO_GO(dfoi_json_set(ctx, *out, s->key, json_loads(s->value, JSON_DECODE_ANY, NULL)));
+    return DFO_OK;
+fail:
+    json_decref(*out);
+    *out = NULL;
+    return status;
+}
+
+/* ---- writing the chain */
+
+struct settings {
+    const char *flow, *activation, *mask, *linear, *permute;
+    size_t layers, hidden, depth, blocks, bins;
+    int    actnorm, standardise;
+    double scale_max, tail_bound, dropout;
+};
+
+static dfo_status read_settings(dfo_ctx *ctx, const json_t *config, struct settings *s)
+{
+    DFO_TRY(dfoi_json_size(ctx, config, "layers", 8, 0, 1000, &s->layers));
+    DFO_TRY(dfoi_json_size(ctx, config, "hidden", 128, 1, 65536, &s->hidden));
+    DFO_TRY(dfoi_json_size(ctx, config, "depth", 2, 1, 100, &s->depth));
+    DFO_TRY(dfoi_json_size(ctx, config, "blocks", 2, 1, 100, &s->blocks));
+    DFO_TRY(dfoi_json_size(ctx, config, "bins", 8, 2, 64, &s->bins));
+    DFO_TRY(dfoi_json_bool(ctx, config, "actnorm", 0, &s->actnorm));
+    DFO_TRY(dfoi_json_bool(ctx, config, "standardise", 1, &s->standardise));
+    DFO_TRY(dfoi_json_real(ctx, config, "scale_max", 2, 1e-3, 20, &s->scale_max));
+    DFO_TRY(dfoi_json_real(ctx, config, "tail_bound", 3, 1e-3, 1e6, &s->tail_bound));
+    DFO_TRY(dfoi_json_real(ctx, config, "dropout", 0, 0, 0.99, &s->dropout));
+    DFO_TRY(dfoi_json_string(ctx, config, "activation", "relu", &s->activation));
+    DFO_TRY(dfoi_json_string(ctx, config, "mask", "half", &s->mask));
+    DFO_TRY(dfoi_json_string(ctx, config, "linear", "none", &s->linear));
+    DFO_TRY(dfoi_json_string(ctx, config, "permute", "none", &s->permute));
+    if (strcmp(s->mask, "half") && strcmp(s->mask, "alternate"))
+        return dfoi_fail(ctx, DFO_EARG, "mask: expected half or alternate, got %s", s->mask);
+    if (strcmp(s->linear, "none") && strcmp(s->linear, "lu"))
+        return dfoi_fail(ctx, DFO_EARG, "linear: expected none or lu, got %s", s->linear);
+    if (strcmp(s->permute, "none") && strcmp(s->permute, "random") && strcmp(s->permute, "reverse"))
+        return dfoi_fail(ctx, DFO_EARG, "permute: expected none, random or reverse, got %s", s->permute);
+    return DFO_OK;
+}
+
+/* A net as big as asked, but no bigger than rows of a single column want.  */
+static json_t *net(const struct settings *s)
+{
+    json_t *hidden = json_array();
+    if (!strcmp(s->flow, "nsf")) {
+        json_decref(hidden);
+        return json_pack("{s:s, s:I, s:I, s:s, s:f}", "type", "residual-mlp", "hidden", (json_int_t)s->hidden,
+                         "blocks", (json_int_t)s->blocks, "activation", s->activation, "dropout", s->dropout);
+    }
+    for (size_t i = 0; i < s->depth; i++)
+        json_array_append_new(hidden, json_integer((json_int_t)s->hidden));
+    return json_pack("{s:s, s:o, s:s}", "type", "mlp", "hidden", hidden, "activation", s->activation);
+}
+
+static json_t *coupling(const struct settings *s, size_t i)
+{
+    const char *mask = !strcmp(s->mask, "half") ? (i % 2 ? "half-swapped" : "half")
+                                                : (i % 2 ? "alternate-swapped" : "alternate");
+    if (!strcmp(s->flow, "nice"))
+        return json_pack("{s:s, s:s, s:o}", "type", "additive-coupling", "mask", mask, "net", net(s));
+    if (!strcmp(s->flow, "realnvp"))
+        return json_pack("{s:s, s:s, s:s, s:f, s:o}", "type", "affine-coupling", "mask", mask, "scale", "tanh",
+                         "scale_max", s->scale_max, "net", net(s));
+    return json_pack("{s:s, s:s, s:I, s:f, s:f, s:o}", "type", "spline-coupling", "mask", mask, "bins",
+                     (json_int_t)s->bins, "tail_bound", s->tail_bound, "parameter_scale",
+                     1 / sqrt((double)s->hidden), "net", net(s));
+}
+
+static dfo_status append(dfo_ctx *ctx, json_t *list, json_t *layer)
+{
+    if (!layer || json_array_append_new(list, layer))
+        return dfoi_fail(ctx, DFO_EMEM, "out of memory: layers");
+    return DFO_OK;
+}
+
+static dfo_status write_layers(dfo_ctx *ctx, const struct settings *s, size_t d, json_t *list)
+{
+    if (s->standardise)
+        DFO_TRY(append(ctx, list, json_pack("{s:s}", "type", "standardise")));
+    for (size_t i = 0; i < s->layers; i++) {
+        if (s->actnorm)
+            DFO_TRY(append(ctx, list, json_pack("{s:s}", "type", "actnorm")));
+        if (strcmp(s->permute, "none") && d > 1)
+            DFO_TRY(append(ctx, list, json_pack("{s:s, s:s}", "type", "permute", "order", s->permute)));
+        if (strcmp(s->linear, "none"))
+            DFO_TRY(append(ctx, list, json_pack("{s:s}", "type", "linear")));
+        DFO_TRY(append(ctx, list, coupling(s, i)));
+    }
+    if (!strcmp(s->flow, "nice"))                /* NICE ends with a learned scaling */
+        DFO_TRY(append(ctx, list, json_pack("{s:s}", "type", "actnorm")));
+    return DFO_OK;
+}
+
+static dfo_status check_keys(dfo_ctx *ctx, const json_t *config, const struct preset *p)
+{
+    const char *known[32] = {"flow"};
+    size_t n = 1;
+    for (const struct setting *s = p->settings; s->key && n < 31; s++)
+        known[n++] = s->key;
+    known[n] = NULL;
+    return dfoi_json_keys(ctx, config, known);
+}
+
+dfo_status dfo_preset_expand(dfo_ctx *ctx, json_t *config, dfo_shape shape, json_t **out)
+{
+    static const char *const custom_keys[] = {"flow", "bijector", "base", NULL};
+    dfo_status status;
+    struct settings s = {0};
+    *out = NULL;
+    DFO_TRY(dfoi_json_string(ctx, config, "flow", NULL, &s.flow));
+    json_t *base = json_object_get(config, "base");
+    if (!strcmp(s.flow, "custom")) {
+        DFO_TRY(dfoi_json_keys(ctx, config, custom_keys));
+        *out = json_object();
+        DFO_GO(dfoi_json_set(ctx, *out, "bijector", json_deep_copy(json_object_get(config, "bijector"))));
+        if (base)
+            DFO_GO(dfoi_json_set(ctx, *out, "base", json_deep_copy(base)));
+        return DFO_OK;
+    }
+    const struct preset *p = find(s.flow);
+    if (!p)
+        return dfoi_fail(ctx, DFO_EARG, "unknown flow '%s'; known: nice, realnvp, nsf, or a .json file", s.flow);
+    DFO_TRY(check_keys(ctx, config, p));
+    DFO_TRY(read_settings(ctx, config, &s));
+    json_t *list = json_array();
+    *out = json_pack("{s:{s:s, s:o}}", "bijector", "type", "chain", "layers", list);
+    if (!*out) {
+        status = dfoi_fail(ctx, DFO_EMEM, "out of memory: layers");
+        goto fail;
+    }
+    DFO_GO(write_layers(ctx, &s, dfo_shape_size(shape), list));
+    if (base)
+        DFO_GO(dfoi_json_set(ctx, *out, "base", json_deep_copy(base)));
+    return DFO_OK;
+fail:
+    json_decref(*out);
+    *out = NULL;
+    return status;
+}

@@ -1,0 +1,25 @@
+/* Everything.  */
+#ifndef DIFFEO_H
+#define DIFFEO_H
+
+#include <diffeo/status.h>
+#include <diffeo/ctx.h>
+#include <diffeo/real.h>
+#include <diffeo/batch.h>
+#include <diffeo/rng.h>
+#include <diffeo/run.h>
+#include <diffeo/store.h>
+#include <diffeo/build.h>
+#include <diffeo/dist.h>
+#include <diffeo/net.h>
+#include <diffeo/loss.h>
+#include <diffeo/plan.h>
+#include <diffeo/source.h>
+#include <diffeo/fit.h>
+#include <diffeo/bijector.h>
+#include <diffeo/flow.h>
+#include <diffeo/preset.h>
+#include <diffeo/model.h>
+#include <diffeo/latents.h>
+
+#endif

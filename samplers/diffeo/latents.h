@@ -1,0 +1,42 @@
+/* Latents files: what encode writes and decode reads.  Safetensors with z (n,d) and the facts that decoding
+ * needs as metadata.  */
+#ifndef DIFFEO_LATENTS_H
+#define DIFFEO_LATENTS_H
+
+#include <stdint.h>
+#include <diffeo/real.h>
+#include <diffeo/model.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct dfo_latents_writer dfo_latents_writer;
+
+/* Opens a latents file for `rows` rows of this model; nothing appears under `path` before finish.  */
+dfo_status dfo_latents_create(dfo_model *model, const char *path, uint64_t rows, uint64_t seed,
+                              dfo_latents_writer **out);
+/* The next rows.  */
+dfo_status dfo_latents_write(dfo_latents_writer *writer, dfo_batch z);
+dfo_status dfo_latents_finish(dfo_latents_writer *writer);
+void dfo_latents_writer_free(dfo_latents_writer *writer);      /* NULL is fine; before finish nothing appears */
+
+typedef struct dfo_latents dfo_latents;
+
+/* Opens a latents file.  *out is NULL and the status DFO_OK if the file is no safetensors file at all (its
+ * rows may be in another format).  */
+dfo_status dfo_latents_open(dfo_ctx *ctx, const char *path, dfo_latents **out);
+void dfo_latents_free(dfo_latents *latents);
+uint64_t dfo_latents_rows(const dfo_latents *latents);
+size_t dfo_latents_features(const dfo_latents *latents);
+uint64_t dfo_latents_seed(const dfo_latents *latents);
+/* The hash of the model that made them, and "float" or "double".  */
+const char *dfo_latents_model(const dfo_latents *latents);
+const char *dfo_latents_precision(const dfo_latents *latents);
+/* Rows first .. first+n-1.  */
+dfo_status dfo_latents_read(const dfo_latents *latents, uint64_t first, dfo_batch z);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

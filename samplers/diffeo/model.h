@@ -1,0 +1,90 @@
+/* A model: what a file holds.  Kind, architecture, weights, provenance.  */
+#ifndef DIFFEO_MODEL_H
+#define DIFFEO_MODEL_H
+
+#include <diffeo/real.h>
+#include <diffeo/flow.h>
+#include <diffeo/loss.h>
+#include <diffeo/source.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct dfo_model dfo_model;
+typedef struct dfo_model_plan dfo_model_plan;
+
+/* What a kind of model can do; an absent ability is an empty slot, which the callers below explain in
+ * one line.  */
+struct dfo_model_ops {
+    const char *kind;                                             /* "flow" */
+    dfo_status (*create)  (dfo_model *, dfo_build *, struct json_t *architecture);
+    dfo_status (*describe)(const dfo_model *, struct json_t *);
+    dfo_status (*loss)    (dfo_model *, dfo_loss **);
+    dfo_status (*plan)    (dfo_ctx *, const dfo_model *, int gradients, void **state);
+    void       (*plan_free)(void *state);
+    dfo_status (*log_prob)(void *plan, uint64_t first_row, dfo_batch x, const dfo_cond *cond, double *out);
+    dfo_status (*log_prob_grad)(void *plan, uint64_t first_row, dfo_batch x, const dfo_cond *cond, double *out,
+                                dfo_batch gx, dfo_cond *gcond);
+    dfo_status (*encode)  (void *plan, uint64_t first_row, dfo_batch x, const dfo_cond *cond, double *logdet);
+    dfo_status (*decode)  (void *plan, uint64_t first_row, dfo_batch z, const dfo_cond *cond, double *logdet);
+    dfo_status (*sample)  (void *plan, uint64_t seed, uint64_t first_row, dfo_batch x, const dfo_cond *cond,
+                           double temperature);
+    size_t     (*block)   (const dfo_model *);
+    void       (*free)    (dfo_model *);
+};
+
+/* Makes a model over rows of `shape`, conditioned on `context` features (0: none).  config: a preset
+ * with its settings ({"flow":"nsf","layers":10,…}), or {"flow":"custom","bijector":{…},"base":{…}}.
+ * Initial weights depend on seed alone.  Errors name the key.  */
+dfo_status dfo_model_new(dfo_ctx *ctx, struct json_t *config, dfo_shape shape, size_t context, uint64_t seed,
+                         dfo_model **out);
+
+/* Loads a model file (safetensors with the architecture in its metadata), or one in memory (not kept
+ * after the call).  Every length, name and shape is checked.  DFO_EFORMAT, DFO_EIO.  */
+dfo_status dfo_model_load(dfo_ctx *ctx, const char *path, dfo_model **out);
+dfo_status dfo_model_load_memory(dfo_ctx *ctx, const void *bytes, size_t n, const char *name, dfo_model **out);
+
+/* Writes the file beside and renames it: `path` holds the old model or the whole new one.  */
+dfo_status dfo_model_save(dfo_model *model, const char *path);
+void dfo_model_free(dfo_model *model);
+
+/* Copies the weights of another model of the same architecture: arrays are matched by name and shape.
+ * DFO_EARG names the first that does not fit.  */
+dfo_status dfo_model_copy_weights(dfo_model *model, dfo_model *from);
+
+const char *dfo_model_kind(const dfo_model *model);
+dfo_shape dfo_model_shape(const dfo_model *model);
+size_t dfo_model_features(const dfo_model *model);
+size_t dfo_model_context(const dfo_model *model);
+size_t dfo_model_block(const dfo_model *model);           /* rows a worker takes at a time */
+dfo_store *dfo_model_store(dfo_model *model);
+const dfo_flow *dfo_model_flow(const dfo_model *model);   /* NULL if it is not a flow */
+struct json_t *dfo_model_config(const dfo_model *model);  /* borrowed */
+/* Metadata of the caller's: provenance, training history, column names.  Borrowed; may be changed.  */
+struct json_t *dfo_model_notes(dfo_model *model);
+dfo_status dfo_model_describe(const dfo_model *model, struct json_t *to);     /* the whole architecture */
+/* FNV-1a 64 of architecture and weights, as text: latents files carry it.  */
+dfo_status dfo_model_hash(dfo_model *model, char out[17]);
+
+/* What training minimises.  */
+dfo_status dfo_model_loss(dfo_model *model, dfo_loss **out);
+
+/* Plans and calls as in <diffeo/flow.h>; first_row is the absolute index of row 0.  */
+dfo_status dfo_model_plan_new(dfo_ctx *ctx, const dfo_model *model, int gradients, dfo_model_plan **out);
+void dfo_model_plan_free(dfo_model_plan *plan);
+dfo_status dfo_model_log_prob(dfo_model_plan *plan, uint64_t first_row, dfo_batch x, const dfo_cond *cond,
+                              double *out);
+dfo_status dfo_model_log_prob_grad(dfo_model_plan *plan, uint64_t first_row, dfo_batch x, const dfo_cond *cond,
+                                   double *out, dfo_batch gx, dfo_cond *gcond);
+dfo_status dfo_model_encode(dfo_model_plan *plan, uint64_t first_row, dfo_batch x, const dfo_cond *cond,
+                            double *logdet);
+dfo_status dfo_model_decode(dfo_model_plan *plan, uint64_t first_row, dfo_batch z, const dfo_cond *cond,
+                            double *logdet);
+dfo_status dfo_model_sample(dfo_model_plan *plan, uint64_t seed, uint64_t first_row, dfo_batch x,
+                            const dfo_cond *cond, double temperature);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,198 @@
+/* Latents files: safetensors with one array "z" and, under __metadata__.diffeo_latents, one JSON text:
+ * {"format":1,"model":hash,"kind":…,"seed":n,"precision":"float"}.  */
+#include <stdio.h>
+#include <string.h>
+
+#include <diffeo/latents.h>
+#include "base/file_impl.h"
+#include "data/safetensors_impl.h"
+#include "model_impl.h"
+
+#define REAL (sizeof(dfo_real) == sizeof(float) ? DFOI_F32 : DFOI_F64)
+
+struct dfo_latents_writer {
+    dfo_ctx *ctx;
+    dfoi_tensors_writer *file;
+    size_t   d;
+};
+
+static dfo_status write_meta(dfo_latents_writer *w, dfo_model *model, uint64_t seed)
+{
+    char hash[17], *text;
+    DFO_TRY(dfo_model_hash(model, hash));
+    json_t *meta = json_pack("{s:i, s:s, s:s, s:I, s:s}", "format", 1, "model", hash, "kind", model->ops->kind, "seed",
+                             (json_int_t)seed, "precision", DFO_REAL_NAME);
+    if (!meta)
+        return dfoi_fail(w->ctx, DFO_EMEM, "out of memory: metadata of latents");
+    dfo_status status = dfoi_json_dump(w->ctx, meta, JSON_COMPACT | JSON_SORT_KEYS, &text);
+    json_decref(meta);
+    DFO_TRY(status);
+    status = dfoi_tensors_meta(w->file, "diffeo_latents", text);
+    dfoi_free(w->ctx, text);
+    return status;
+}
+
+dfo_status dfo_latents_create(dfo_model *model, const char *path, uint64_t rows, uint64_t seed,
+                              dfo_latents_writer **out)
+{
+    dfo_status status;
+    dfo_ctx *ctx = model->ctx;
+    dfo_latents_writer *w;
+    size_t shape[2] = {(size_t)rows, dfo_model_features(model)};
+    *out = NULL;
+    DFO_TRY(dfoi_alloc(ctx, 1, sizeof *w, &w));
+    w->ctx = ctx;
+    w->d = shape[1];
+    DFO_GO(dfoi_tensors_create(ctx, path, &w->file));
+    DFO_GO(write_meta(w, model, seed));
+    DFO_GO(dfoi_tensors_declare(w->file, "z", REAL, 2, shape));
+    DFO_GO(dfoi_tensors_begin(w->file));
+    *out = w;
+    return DFO_OK;
+fail:
+    dfo_latents_writer_free(w);
+    return status;
+}
+
+dfo_status dfo_latents_write(dfo_latents_writer *w, dfo_batch z)
+{
+    if (z.d != w->d)
+        return dfoi_fail(w->ctx, DFO_ESHAPE, "latents: expected %zu features, got %zu", w->d, z.d);
+    if (z.ld == z.d)
+        return dfoi_tensors_write(w->file, z.x, z.n * z.d * sizeof(dfo_real));
+    for (size_t i = 0; i < z.n; i++)
+        DFO_TRY(dfoi_tensors_write(w->file, dfo_row(z, i), z.d * sizeof(dfo_real)));
+    return DFO_OK;
+}
+
+dfo_status dfo_latents_finish(dfo_latents_writer *w)
+{
+    return dfoi_tensors_finish(w->file);
+}
+
+void dfo_latents_writer_free(dfo_latents_writer *w)
+{
+    if (!w)
+        return;
+    dfoi_tensors_writer_free(w->file);
+    dfoi_free(w->ctx, w);
+}
+
+struct dfo_latents {
+    dfo_ctx *ctx;
+    dfoi_tensors *file;
+    const dfoi_tensor *z;
+    char     model[17], precision[8];
+    uint64_t seed;
+};
+
+/* A safetensors file begins with the length of its header, then '{'.  */
+static dfo_status is_safetensors(dfo_ctx *ctx, const char *path, int *yes)
+{
+    dfo_file *file;
+    unsigned char head[9];
+    size_t got = 0;
+    *yes = 0;
+    if (!strcmp(path, "-"))
+        return DFO_OK;
+    DFO_TRY(dfoi_file_open(ctx, path, &file));
+    dfo_status status = dfoi_file_read(file, head, sizeof head, &got);
+    dfoi_file_free(file);
+    *yes = status == DFO_OK && got == sizeof head && head[8] == '{' && head[5] == 0 && head[6] == 0 && head[7] == 0;
+    return status;
+}
+
+static dfo_status read_meta(dfo_latents *l, const char *path)
+{
+    json_t *meta;
+    const char *model, *precision;
+    const char *text = dfoi_tensors_metadata(l->file, "diffeo_latents");
+    if (!text)
+        return dfoi_fail(l->ctx, DFO_EFORMAT, "%s is a safetensors file, but not one of latents", path);
+    DFO_TRY(dfoi_json_parse(l->ctx, text, strlen(text), path, &meta));
+    dfo_status status = dfoi_json_string(l->ctx, meta, "model", NULL, &model);
+    if (status == DFO_OK)
+        status = dfoi_json_string(l->ctx, meta, "precision", NULL, &precision);
+    if (status == DFO_OK)
+        status = dfoi_json_u64(l->ctx, meta, "seed", 0, &l->seed);
+    if (status == DFO_OK) {
+        snprintf(l->model, sizeof l->model, "%s", model);
+        snprintf(l->precision, sizeof l->precision, "%s", precision);
+    }
+    json_decref(meta);
+    return status;
+}
+
+dfo_status dfo_latents_open(dfo_ctx *ctx, const char *path, dfo_latents **out)
+{
+    dfo_status status;
+    dfo_latents *l;
+    int yes;
+    *out = NULL;
+    DFO_TRY(is_safetensors(ctx, path, &yes));
+    if (!yes)
+        return DFO_OK;
+    DFO_TRY(dfoi_alloc(ctx, 1, sizeof *l, &l));
+    l->ctx = ctx;
+    DFO_GO(dfoi_tensors_open(ctx, path, &l->file));
+    DFO_GO(read_meta(l, path));
+    l->z = dfoi_tensors_find(l->file, "z");
+    if (!l->z || l->z->ndim != 2) {
+        status = dfoi_fail(ctx, DFO_EFORMAT, "%s: no array 'z' of two dimensions", path);
+        goto fail;
+    }
+    *out = l;
+    return DFO_OK;
+fail:
+    dfo_latents_free(l);
+    return status;
+}
+
+void dfo_latents_free(dfo_latents *l)
+{
+    if (!l)
+        return;
+    dfoi_tensors_free(l->file);
+    dfoi_free(l->ctx, l);
+}
+
+uint64_t dfo_latents_rows(const dfo_latents *l)
+{
+    return l->z->shape[0];
+}
+
+size_t dfo_latents_features(const dfo_latents *l)
+{
+    return l->z->shape[1];
+}
+
+uint64_t dfo_latents_seed(const dfo_latents *l)
+{
+    return l->seed;
+}
+
+const char *dfo_latents_model(const dfo_latents *l)
+{
+    return l->model;
+}
+
+const char *dfo_latents_precision(const dfo_latents *l)
+{
+    return l->precision;
+}
+
+dfo_status dfo_latents_read(const dfo_latents *l, uint64_t first, dfo_batch z)
+{
+    if (z.d != l->z->shape[1] || first > l->z->shape[0] || z.n > l->z->shape[0] - first)
+        return dfoi_fail(l->ctx, DFO_ESHAPE, "latents: rows %llu to %llu of %zu features asked for, (%zu, %zu) there",
+                         (unsigned long long)first, (unsigned long long)(first + z.n), z.d, l->z->shape[0],
+                         l->z->shape[1]);
+    for (size_t i = 0; i < z.n; i++) {
+#ifdef DFO_DOUBLE
+        dfoi_tensor_doubles(l->z, (size_t)(first + i) * z.d, z.d, dfo_row(z, i));
+#else
+        dfoi_tensor_floats(l->z, (size_t)(first + i) * z.d, z.d, dfo_row(z, i));
+#endif
+    }
+    return DFO_OK;
+}

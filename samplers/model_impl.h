@@ -1,0 +1,25 @@
+/* The model's inside.  Private to samplers.  */
+#ifndef DFOI_MODEL_IMPL_H
+#define DFOI_MODEL_IMPL_H
+
+#include "base/real_impl.h"
+#include "base/ctx_impl.h"
+#include "base/json_impl.h"
+#include <diffeo/model.h>
+
+struct dfo_model {
+    const struct dfo_model_ops *ops;
+    dfo_ctx   *ctx;
+    dfo_store *store;
+    void      *state;
+    dfo_shape  shape;
+    size_t     context;
+    json_t    *config, *notes;
+};
+
+extern const struct dfo_model_ops dfoi_flow_model_ops;
+
+/* The flow of a flow model.  */
+const dfo_flow *dfoi_flow_model_flow(const dfo_model *model);
+
+#endif
