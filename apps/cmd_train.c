@@ -409,7 +409,7 @@ int CMD(cmd_train)(int argc, char **argv)
     if (!status)
         status = run(&j);
     if (o.log_file && (ferror(o.log_file) | fclose(o.log_file)) && !status)
-        status = usage_error(&o.common, "%s: cannot write", o.log), EXIT_FAILED;
+        status = (usage_error(&o.common, "%s: cannot write", o.log), EXIT_FAILED);
     dfo_loss_free(j.loss);
     dfo_model_free(j.model);
     dfo_source_free(j.train_split);

@@ -1,4 +1,4 @@
-/* Which columns of a file are wanted: "1,3-7,name".  */
+/* Which columns of a file are wanted: "1,3-7,name", or all but those: "!1,3-7,name".  */
 #include <string.h>
 
 #include "base/ctx_impl.h"
@@ -95,12 +95,16 @@ dfo_status dfoi_pick_columns(dfo_ctx *ctx, const char *file, const char *columns
         }
         pick->weights = j;
     }
+    int others = !columns || columns[0] == '!';
     if (columns)
-        DFO_GO(list(ctx, file, columns, count, names, pick, taken));
-    for (size_t j = 0; !columns && j < count; j++)
-        if (j != pick->weights)
-            pick->column[pick->n++] = j;
-    if (pick->weights != DFOI_NO_COLUMN && taken[pick->weights]) {
+        DFO_GO(list(ctx, file, columns + others, count, names, pick, taken));
+    if (others) {
+        pick->n = 0;
+        for (size_t j = 0; j < count; j++)
+            if (j != pick->weights && !taken[j])
+                pick->column[pick->n++] = j;
+    }
+    if (pick->weights != DFOI_NO_COLUMN && taken[pick->weights] && !others) {
         status = dfoi_fail(ctx, DFO_EARG, "%s: column %zu cannot be data and weights at once", file,
                            pick->weights + 1);
         goto fail;

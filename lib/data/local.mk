@@ -14,6 +14,7 @@ LIB_ONCE += \
 LIB_REAL += \
     lib/data/source.c \
     lib/data/view.c \
+    lib/data/join.c \
     lib/data/registry.c \
     lib/data/read_csv.c \
     lib/data/read_npy.c \

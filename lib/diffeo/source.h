@@ -16,7 +16,7 @@ typedef struct dfo_source dfo_source;
 
 typedef struct dfo_source_options {
     const char *format;            /* "csv" or "npy" for "-"; NULL: by name and content */
-    const char *columns;           /* "1,3-7,name" counted from 1, or NULL: all */
+    const char *columns;           /* "1,3-7,name" counted from 1; "!LIST": all others; NULL: all */
     const char *weights_column;    /* name or number of the column of sample weights, or NULL */
     const char *images;            /* "HxW[xC]": rows are images, or NULL */
     int         allow_nan;         /* 0: a NaN or infinite value is an error naming row and column */
@@ -57,6 +57,10 @@ dfo_status dfo_source_slice(dfo_ctx *ctx, dfo_source *of, uint64_t first, uint64
  * source must outlive this one.  */
 dfo_status dfo_source_split(dfo_ctx *ctx, dfo_source *of, double fraction, uint64_t seed, int complement,
                             dfo_source **out);
+
+/* Two sources side by side: row i holds a's columns, then b's; weights are a's.  Both must have as many rows
+ * (DFO_ESHAPE) and outlive this one.  */
+dfo_status dfo_source_join(dfo_ctx *ctx, const dfo_source *a, const dfo_source *b, dfo_source **out);
 void dfo_source_free(dfo_source *source);
 
 /* What a source holds, and the name it was opened by (owned by the source).  */
