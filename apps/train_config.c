@@ -48,13 +48,17 @@ static int apply(const struct common *c, json_t *config, const char *text)
     }
     if (object == config && !json_object_get(object, at)) {
         char known[512] = "";
+        size_t used = 0;
         const char *name;
         json_t *value;
         json_object_foreach(config, name, value) {
-            if (strlen(known) + strlen(name) + 3 < sizeof known) {
-                strcat(known, known[0] ? ", " : "");
-                strcat(known, name);
-            }
+            size_t length = strlen(name);
+            if (used + length + 3 > sizeof known)
+                break;
+            memcpy(known + used, used ? ", " : "", used ? 2 : 0);
+            used += used ? 2 : 0;
+            memcpy(known + used, name, length + 1);
+            used += length;
         }
         return usage_error(c, "--set: unknown key '%s'; known: %s", at, known);
     }

@@ -1,4 +1,5 @@
 include_diffeo_HEADERS += \
+    samplers/diffeo/diffeo.h \
     samplers/diffeo/latents.h \
     samplers/diffeo/model.h
 noinst_HEADERS += \

@@ -12,9 +12,12 @@ extern "C" {
 
 struct json_t;
 
+/* How many presets there are; the i-th's name ("nsf"), and one line about it.  NULL past the end.  */
 size_t dfo_presets(void);
-const char *dfo_preset(size_t i);              /* "nsf" */
-const char *dfo_preset_text(size_t i);         /* one line about it */
+/* Its name.  */
+const char *dfo_preset(size_t i);
+/* One line about it.  */
+const char *dfo_preset_text(size_t i);
 
 /* A preset's settings with their defaults; *out is a new reference.  DFO_EARG lists the known names.  */
 dfo_status dfo_preset_config(dfo_ctx *ctx, const char *name, struct json_t **out);

@@ -33,11 +33,11 @@ dfo_status dfo_store_add(dfo_store *store, const char *name, size_t ndim, const 
 dfo_status dfo_store_add_buffer(dfo_store *store, const char *name, size_t ndim,
                                 const size_t *shape, size_t *offset);
 
-/* Sizes in reals: the blocks with their padding; the number of weights without.  */
 /* Refuses (DFO_EFORMAT) arrays that would bring weights and buffers together over so many reals: for
  * descriptions from files, which must not ask for more than the file holds.  */
 void dfo_store_limit(dfo_store *store, size_t reals);
 
+/* Sizes in reals: the blocks with their padding; the number of weights without.  */
 size_t dfo_store_weights_size(const dfo_store *store);
 size_t dfo_store_buffers_size(const dfo_store *store);
 size_t dfo_store_parameters(const dfo_store *store);

@@ -53,17 +53,26 @@ void dfo_model_free(dfo_model *model);
  * DFO_EARG names the first that does not fit.  */
 dfo_status dfo_model_copy_weights(dfo_model *model, dfo_model *from);
 
+/* "flow"; constant.  */
 const char *dfo_model_kind(const dfo_model *model);
+/* What a row is.  */
 dfo_shape dfo_model_shape(const dfo_model *model);
+/* d of a row.  */
 size_t dfo_model_features(const dfo_model *model);
+/* Features of the condition, 0: none.  */
 size_t dfo_model_context(const dfo_model *model);
-size_t dfo_model_block(const dfo_model *model);           /* rows a worker takes at a time */
+/* Rows a worker takes at a time.  */
+size_t dfo_model_block(const dfo_model *model);
+/* The weights; the model's.  */
 dfo_store *dfo_model_store(dfo_model *model);
-const dfo_flow *dfo_model_flow(const dfo_model *model);   /* NULL if it is not a flow */
-struct json_t *dfo_model_config(const dfo_model *model);  /* borrowed */
+/* The flow inside, or NULL if it is no flow; the model's.  */
+const dfo_flow *dfo_model_flow(const dfo_model *model);
+/* The configuration it was made from; borrowed.  */
+struct json_t *dfo_model_config(const dfo_model *model);
 /* Metadata of the caller's: provenance, training history, column names.  Borrowed; may be changed.  */
 struct json_t *dfo_model_notes(dfo_model *model);
-dfo_status dfo_model_describe(const dfo_model *model, struct json_t *to);     /* the whole architecture */
+/* The whole architecture, into the object `to`.  */
+dfo_status dfo_model_describe(const dfo_model *model, struct json_t *to);
 /* FNV-1a 64 of architecture and weights, as text: latents files carry it.  */
 dfo_status dfo_model_hash(dfo_model *model, char out[17]);
 
