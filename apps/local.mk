@@ -10,6 +10,7 @@ APPS_REAL = \
     apps/cmd_sample.c \
     apps/cmd_encode.c \
     apps/cmd_decode.c \
+    apps/cmd_check.c \
     apps/cmd_info.c
 noinst_LTLIBRARIES += libapps_f.la libapps_d.la
 libapps_f_la_SOURCES = $(APPS_REAL)

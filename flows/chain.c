@@ -388,6 +388,19 @@ dfo_status dfoi_chain_create(dfo_build *build, json_t *config, dfo_bijector *bij
     return DFO_OK;
 }
 
+size_t dfoi_chain_count(const dfo_bijector *bij)
+{
+    const struct chain *c = bij->state;
+    return bij->ops == &dfoi_chain_ops ? c->n : 1;
+}
+
+const dfo_bijector *dfoi_chain_layer(const dfo_bijector *bij, size_t i, size_t *derived_at)
+{
+    const struct chain *c = bij->state;
+    *derived_at = bij->ops == &dfoi_chain_ops ? c->derived[i] : 0;
+    return bij->ops == &dfoi_chain_ops ? c->layer[i] : bij;
+}
+
 const struct dfo_bijector_ops dfoi_chain_ops = {
     .type = "chain",
     .caps = DFO_CLOSED_INVERSE | DFO_VOLUME_PRESERVING,

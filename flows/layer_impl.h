@@ -20,6 +20,11 @@ typedef struct dfoi_layer {
 /* The child layer in config[key], built under path "parent.name"; errors are prefixed with it.  */
 dfo_status dfoi_layer_child(const dfo_build *parent, json_t *config, const char *name, dfo_bijector **out);
 
+/* The layers of a chain (any other bijector is its own single layer), and where the i-th one's slice of the
+ * derived data begins.  */
+size_t dfoi_chain_count(const dfo_bijector *bij);
+const dfo_bijector *dfoi_chain_layer(const dfo_bijector *bij, size_t i, size_t *derived);
+
 /* describe() into a new object.  */
 dfo_status dfoi_layer_json(const dfo_bijector *bij, json_t **out);
 

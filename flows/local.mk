@@ -1,5 +1,6 @@
 include_diffeo_HEADERS += \
     flows/diffeo/bijector.h \
+    flows/diffeo/check.h \
     flows/diffeo/flow.h \
     flows/diffeo/preset.h
 noinst_HEADERS += \
@@ -8,6 +9,7 @@ noinst_HEADERS += \
     flows/channels_impl.h \
     flows/mix_impl.h \
     flows/standardise_impl.h \
+    flows/check_impl.h \
     flows/flow_impl.h
 FLOWS_REAL = \
     flows/bijector.c \
@@ -27,6 +29,8 @@ FLOWS_REAL = \
     flows/flow.c \
     flows/flow_plan.c \
     flows/loss_nll.c \
+    flows/check.c \
+    flows/check_layers.c \
     flows/preset.c
 noinst_LTLIBRARIES += libflows_f.la libflows_d.la
 libflows_f_la_SOURCES = $(FLOWS_REAL)

@@ -65,6 +65,12 @@ static dfo_status sample(void *state, uint64_t seed, uint64_t first_row, dfo_bat
     return dfo_flow_sample(state, seed, first_row, x, cond, temperature);
 }
 
+static dfo_status check(dfo_ctx *ctx, const dfo_model *model, uint64_t seed, dfo_batch x, const dfo_cond *cond,
+                        dfo_check_report *report)
+{
+    return dfo_flow_check(ctx, model->state, seed, x, cond, report);
+}
+
 static size_t block(const dfo_model *model)
 {
     return dfo_flow_block(model->state);
@@ -87,6 +93,7 @@ const struct dfo_model_ops dfoi_flow_model_ops = {
     .encode = encode,
     .decode = decode,
     .sample = sample,
+    .check = check,
     .block = block,
     .free = flow_free,
 };

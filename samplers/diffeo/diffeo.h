@@ -18,6 +18,7 @@
 #include <diffeo/fit.h>
 #include <diffeo/bijector.h>
 #include <diffeo/flow.h>
+#include <diffeo/check.h>
 #include <diffeo/preset.h>
 #include <diffeo/model.h>
 #include <diffeo/latents.h>

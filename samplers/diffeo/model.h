@@ -3,6 +3,7 @@
 #define DIFFEO_MODEL_H
 
 #include <diffeo/real.h>
+#include <diffeo/check.h>
 #include <diffeo/flow.h>
 #include <diffeo/loss.h>
 #include <diffeo/source.h>
@@ -30,6 +31,8 @@ struct dfo_model_ops {
     dfo_status (*decode)  (void *plan, uint64_t first_row, dfo_batch z, const dfo_cond *cond, double *logdet);
     dfo_status (*sample)  (void *plan, uint64_t seed, uint64_t first_row, dfo_batch x, const dfo_cond *cond,
                            double temperature);
+    dfo_status (*check)   (dfo_ctx *, const dfo_model *, uint64_t seed, dfo_batch x, const dfo_cond *cond,
+                           dfo_check_report *);
     size_t     (*block)   (const dfo_model *);
     void       (*free)    (dfo_model *);
 };
@@ -92,6 +95,10 @@ dfo_status dfo_model_decode(dfo_model_plan *plan, uint64_t first_row, dfo_batch 
                             double *logdet);
 dfo_status dfo_model_sample(dfo_model_plan *plan, uint64_t seed, uint64_t first_row, dfo_batch x,
                             const dfo_cond *cond, double temperature);
+
+/* As dfo_flow_check.  */
+dfo_status dfo_model_check(dfo_ctx *ctx, const dfo_model *model, uint64_t seed, dfo_batch x, const dfo_cond *cond,
+                           dfo_check_report *report);
 
 #ifdef __cplusplus
 }

@@ -1,0 +1,216 @@
+/* diffeo check: verifies a model: inverses, log-dets, gradients, normalisation, layer by layer.  */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cmd.h"
+
+#define MAX_LIMITS 16
+
+struct options {
+    struct common common;
+    struct input  input;
+    const char *model;
+    int    limits;
+    char  *name[MAX_LIMITS];
+    double limit[MAX_LIMITS];
+};
+
+enum { TOLERANCE = 256 };
+
+static const struct argp_option options_list[] = {
+    {"tolerance", TOLERANCE, "NAME=X", 0, "Exit with 1 if the figure NAME passes X (repeatable)", 2},
+    {0},
+};
+
+/* The figures by the names they have in the JSON.  */
+struct figure {
+    const char *name;
+    double      value;
+};
+
+enum { FIGURES = 9 };
+
+static void list_figures(const dfo_check_report *r, struct figure f[FIGURES])
+{
+    const struct figure all[FIGURES] = {
+        {"roundtrip_max_abs", r->roundtrip_max_abs}, {"roundtrip_p999_abs", r->roundtrip_p999_abs},
+        {"roundtrip_max_rel", r->roundtrip_max_rel}, {"roundtrip_over_bound", r->roundtrip_over_bound},
+        {"kappa", r->kappa}, {"logdet_sum_max_abs", r->logdet_sum_max_abs},
+        {"logdet_jacobian_max_abs", r->logdet_jacobian_max_abs}, {"gradient_max_rel", r->gradient_max_rel},
+        {"normalisation", r->normalisation},
+    };
+    memcpy(f, all, sizeof all);
+}
+
+static void add_limit(struct argp_state *state, struct options *o, char *arg)
+{
+    struct figure f[FIGURES];
+    dfo_check_report none = {0};
+    char *equals = strchr(arg, '=');
+    list_figures(&none, f);
+    if (!equals)
+        argp_error(state, "--tolerance: expected NAME=X, got '%s'", arg);
+    *equals = 0;
+    int known = 0;
+    for (int i = 0; i < FIGURES; i++)
+        known |= !strcmp(f[i].name, arg);
+    if (!known)
+        argp_error(state, "--tolerance: unknown figure '%s'", arg);
+    if (o->limits == MAX_LIMITS)
+        argp_error(state, "--tolerance: at most %d", MAX_LIMITS);
+    o->name[o->limits] = arg;
+    o->limit[o->limits++] = to_double(state, "--tolerance", equals + 1, 0, HUGE_VAL);
+}
+
+static error_t parse(int key, char *arg, struct argp_state *state)
+{
+    struct options *o = state->input;
+    switch (key) {
+    case ARGP_KEY_INIT:
+        state->child_inputs[0] = &o->common;
+        state->child_inputs[1] = &o->input;
+        return 0;
+    case TOLERANCE: add_limit(state, o, arg); return 0;
+    case ARGP_KEY_ARG:
+        if (o->model)
+            argp_error(state, "unexpected argument '%s'", arg);
+        o->model = arg;
+        return 0;
+    case ARGP_KEY_NO_ARGS: argp_error(state, "MODEL is missing"); return 0;
+    default: return ARGP_ERR_UNKNOWN;
+    }
+}
+
+struct job {
+    struct options *o;
+    dfo_model      *model;
+    dfo_real       *x;
+    dfo_check_report report;
+};
+
+/* Without data: 1,000 decoded base draws.  */
+static int draw_rows(struct job *j, dfo_batch *x)
+{
+    struct common *c = &j->o->common;
+    size_t n = 1000, d = dfo_model_features(j->model);
+    dfo_model_plan *plan;
+    if (dfo_model_context(j->model))
+        return usage_error(c, "%s is conditional: it is checked with --data and its context", j->o->model);
+    if (!(j->x = malloc(n * d * sizeof *j->x)))
+        return usage_error(c, "out of memory"), EXIT_FAILED;
+    *x = dfo_batch_of(j->x, n, d);
+    if (dfo_model_plan_new(c->ctx, j->model, 0, &plan))
+        return failed(c);
+    dfo_status status = dfo_model_sample(plan, c->seed, 0, *x, NULL, 1);
+    dfo_model_plan_free(plan);
+    return status ? failed(c) : 0;
+}
+
+static int run(struct job *j)
+{
+    struct options *o = j->o;
+    struct common *c = &o->common;
+    dfo_batch x;
+    dfo_cond cond = {0};
+    int status = 0;
+    if (dfo_model_load(c->ctx, o->model, &j->model))
+        return failed(c);
+    if (!o->input.data) {
+        status = draw_rows(j, &x);
+    } else {
+        if ((status = input_open(c, &o->input)) || (status = input_fits(c, &o->input, j->model)))
+            return status;
+        size_t n = (size_t)o->input.info.rows, width = dfo_shape_size(o->input.info.shape);
+        if (n > SIZE_MAX / width / sizeof *j->x || !(j->x = malloc(n * width * sizeof *j->x)))
+            return usage_error(c, "out of memory: %zu rows", n), EXIT_FAILED;
+        if (read_chunk(c, &o->input, 0, n, j->x))
+            return failed(c);
+        x = split_chunk(&o->input, j->x, n, width - o->input.context_d, &cond);
+    }
+    if (!status && dfo_model_check(c->ctx, j->model, c->seed, x, cond.n ? &cond : NULL, &j->report))
+        status = failed(c);
+    return status;
+}
+
+static json_t *number(double x)
+{
+    return isfinite(x) ? json_real(x) : json_null();
+}
+
+static int print_report(struct job *j)
+{
+    const dfo_check_report *r = &j->report;
+    struct figure f[FIGURES];
+    const char *worst = r->layers ? r->layer[r->worst_layer].type : "";
+    list_figures(r, f);
+    if (j->o->common.json) {
+        json_t *out = json_pack("{s:I, s:b, s:I, s:s}", "rows", (json_int_t)r->rows, "finite", r->finite,
+                                "worst_layer", (json_int_t)r->worst_layer, "worst_layer_type", worst);
+        json_t *layers = json_array();
+        for (int i = 0; i < FIGURES; i++)
+            json_object_set_new(out, f[i].name, number(f[i].value));
+        for (size_t k = 0; k < r->layers; k++)
+            json_array_append_new(layers, json_pack("{s:s, s:o, s:o, s:o, s:o}", "type", r->layer[k].type, "error",
+                                                    number(r->layer[k].error), "kappa", number(r->layer[k].kappa),
+                                                    "over_bound", number(r->layer[k].over), "logdet_sum",
+                                                    number(r->layer[k].logdet_sum)));
+        json_object_set_new(out, "layers", layers);
+        return print_json(&j->o->common, out);
+    }
+    printf("%llu rows, %s\n", (unsigned long long)r->rows, r->finite ? "all finite" : "NOT all finite");
+    for (int i = 0; i < FIGURES; i++)
+        if (isfinite(f[i].value))
+            printf("  %-24s %.3g\n", f[i].name, f[i].value);
+    printf("  layer  type                 error      kappa      error/bound  log-det sum\n");
+    for (size_t k = 0; k < r->layers; k++)
+        printf("  %5zu  %-18s  %-9.2g  %-9.3g  %-11.2g  %.2g%s\n", k, r->layer[k].type, r->layer[k].error,
+               r->layer[k].kappa, r->layer[k].over, r->layer[k].logdet_sum,
+               k == r->worst_layer ? "   worst" : "");
+    return 0;
+}
+
+static int limits(const struct job *j)
+{
+    const struct options *o = j->o;
+    struct figure f[FIGURES];
+    int bad = !j->report.finite;
+    list_figures(&j->report, f);
+    if (bad)
+        fprintf(stderr, "diffeo check: rows are not finite\n");
+    for (int i = 0; i < o->limits; i++)
+        for (int k = 0; k < FIGURES; k++) {
+            double value = !strcmp(f[k].name, "normalisation") ? fabs(f[k].value - 1) : f[k].value;
+            if (!strcmp(f[k].name, o->name[i]) && !(value <= o->limit[i])) {
+                fprintf(stderr, "diffeo check: %s is %.3g, the limit is %.3g\n", f[k].name, value, o->limit[i]);
+                bad = 1;
+            }
+        }
+    return bad ? EXIT_FAILED : 0;
+}
+
+int CMD(cmd_check)(int argc, char **argv)
+{
+    static const struct argp_child children[] = {{&common_argp, 0, NULL, 0}, {&input_argp, 0, NULL, 0}, {0}};
+    static const struct argp argp = {options_list, parse, "MODEL",
+                                     "Verifies a model: inverses, log-determinants, gradients, normalisation.\v"
+                                     "Without --data it takes 1,000 draws.  The limit of 'normalisation' is on |integral - 1|.",
+                                     children, NULL, NULL};
+    struct options o = {.common = {.command = "check", .argc = argc, .argv = argv}};
+    struct job j = {.o = &o};
+    if (argp_parse(&argp, argc, argv, 0, NULL, &o))
+        return EXIT_USAGE;
+    int status = common_start(&o.common);
+    if (!status)
+        status = run(&j);
+    if (!status)
+        status = print_report(&j);
+    if (!status)
+        status = limits(&j);
+    if (o.common.ctx)
+        dfo_check_free(o.common.ctx, &j.report);
+    dfo_model_free(j.model);
+    input_close(&o.input);
+    free(j.x);
+    return common_end(&o.common, status);
+}
