@@ -6,6 +6,7 @@
  *     start is skipped; spaces around fields and quotes around numbers are fine.
  *   - Rows are counted from 0, as in SPEC#A:B, lines and columns from 1.  */
 #include <csv.h>
+#include <ctype.h>
 #include <math.h>
 #include <string.h>
 
@@ -90,6 +91,10 @@ static dfo_status grow(struct reader *r)
 /* A field of the first row is kept as text until the row is complete.  */
 static dfo_status keep(struct reader *r, const char *text, size_t n)
 {
+    for (size_t i = 0; i < n; i++)
+        if ((unsigned char)text[i] < 32 && !isspace((unsigned char)text[i]))
+            return dfoi_fail(r->ctx, DFO_EFORMAT, "%s: line %zu: expected text, found a byte of value %d", r->name,
+                             r->line, text[i]);
     if (r->first.n + n + 1 > r->first.room) {
         size_t room = 2 * (r->first.n + n + 1);
         DFO_TRY(dfoi_grow(r->ctx, r->first.n, room, 1, &r->first.bytes));
@@ -149,11 +154,7 @@ static void on_field(void *text, size_t n, void *data)
     if (!r->fields)
         r->row_line = r->line;
     if (!r->started) {
-        if (memchr(text, 0, n))
-            r->status = dfoi_fail(r->ctx, DFO_EFORMAT, "%s: line %zu: expected text, found a zero byte", r->name,
-                                  r->line);
-        else
-            r->status = keep(r, text, n);
+        r->status = keep(r, text, n);
     } else if (r->fields < r->count) {
         store(r, r->fields, text, n);
     }
@@ -191,7 +192,7 @@ static char separator(const char *line, size_t n)
     size_t start = 0;
     while (start < n && strchr("\r\n \t", line[start]) && line[start])     /* blank lines, indentation */
         start++;
-    for (size_t i = start; i < n && line[i] != '\n' && line[i] != '\r'; i++) {
+    for (size_t i = start; i < n && (quoted || (line[i] != '\n' && line[i] != '\r')); i++) {
         quoted ^= line[i] == '"';
         if (quoted)
             continue;
