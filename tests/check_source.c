@@ -60,26 +60,32 @@ END_TEST
 START_TEST(toy_integral)
 {
     const char *name = dfo_toy((size_t)_i);
-    double step = !strcmp(name, "gaussians25") ? 0.01 : !strcmp(name, "rings") ? 0.03 : 0.05;
+    static const struct { const char *name; double step, half; } grid[] = {
+        {"gaussians25", 0.01, 2}, {"rings", 0.03, 4}, {"spirals", 0.07, 4}, {"pinwheel", 0.04, 6}, {"checkerboard", 0.05, 6},
+        {"two-moons", 0.05, 4}, {"ring-mixture", 0.05, 4}, {"bimodal", 0.02, 6},
+    };
+    double step = 0.1, half = 6;
+    for (size_t i = 0; i < sizeof grid / sizeof *grid; i++)
+        if (!strcmp(name, grid[i].name)) {
+            step = grid[i].step;
+            half = grid[i].half;
+        }
     char spec[80];
     snprintf(spec, sizeof spec, "toy:%s", name);
     dfo_source *source = open_spec(spec);
     dfo_source_info info;
     dfo_source_describe(source, &info);
-    size_t d = info.shape.c, side = (size_t)(12 / step);
-    int curve = !strcmp(name, "moons") || !strcmp(name, "spirals") || !strcmp(name, "swissroll");
-    if (curve && test_times(1000) < 1000)
-        side = 0;                                          /* thousands of nodes a point: not under valgrind */
-    double sum = side ? 0 : 1, entropy = side ? 0 : info.entropy;
+    size_t d = info.shape.c, side = (size_t)(2 * half / step);
+    double sum = 0, entropy = 0;
     dfo_real row[1000];
     double lp[500];
     for (size_t i = 0; i < (d == 1 ? 1 : side); i++)
         for (size_t j = 0; j < side; j += 500) {
             size_t n = side - j < 500 ? side - j : 500;
             for (size_t k = 0; k < n; k++) {
-                row[k * d] = (dfo_real)(-6 + step * ((double)(j + k) + 0.37));
+                row[k * d] = (dfo_real)(-half + step * ((double)(j + k) + 0.37));
                 if (d == 2)
-                    row[k * d + 1] = (dfo_real)(-6 + step * ((double)i + 0.61));
+                    row[k * d + 1] = (dfo_real)(-half + step * ((double)i + 0.61));
             }
             OK(dfo_source_true_log_prob(source, ctx, dfo_batch_of(row, n, d), lp));
             for (size_t k = 0; k < n; k++) {

@@ -121,8 +121,8 @@ static void roll(size_t k, double t, double *x)
     x[1] = t * sin(t) / 5;
 }
 
-/* number = {first t, last t, power}: t is uniform (power 1) or has a density that rises with t from 0
- * (power 2: the largest of two uniforms).  */
+/* number = {first t, last t, power, panels}: t is uniform (power 1) or has a density that rises with t
+ * from 0 (power 2: the largest of two uniforms); panels are for the quadrature.  */
 typedef void (*curve)(size_t k, double t, double *x);
 
 static curve curve_of(const dfoi_toy *toy)
@@ -147,7 +147,7 @@ static size_t nodes_curve(const dfoi_toy *toy, size_t room, dfoi_node *out)
     static const double weight[4] = {0.3626837833783620, 0.3137066458778873, 0.2223810344533745,
                                      0.1012285362903763};
     const double *c = toy->number;
-    const size_t panels = 320;
+    const size_t panels = (size_t)c[3];
     double h = (c[1] - c[0]) / (double)panels;
     size_t n = 0;
     for (size_t k = 0; room && k < toy->count; k++)
@@ -383,7 +383,7 @@ double dfoi_toy_entropy(const dfoi_toy *toy, size_t d)
 #define NUMBERS(...) (const double[]){__VA_ARGS__}
 
 const dfoi_toy dfoi_toy_list[DFOI_TOYS] = {
-    {.name = "moons", .d = 2, .entropy = 2.39387919597, .sigma = 0.2, .count = 2, .number = NUMBERS(0, PI, 1),
+    {.name = "moons", .d = 2, .entropy = 2.39387919597, .sigma = 0.2, .count = 2, .number = NUMBERS(0, PI, 1, 40),
      .draw = draw_curve, .nodes = nodes_curve},
     {.name = "circles", .d = 2, .entropy = 3.26813571171, .sigma = 0.24, .count = 2, .number = NUMBERS(3, 1.5),
      .draw = draw_circle, .log_prob = log_prob_circle},
@@ -392,10 +392,10 @@ const dfoi_toy dfoi_toy_list[DFOI_TOYS] = {
     {.name = "pinwheel", .d = 2, .entropy = 2.32058848503, .draw = draw_pinwheel, .log_prob = log_prob_pinwheel},
     {.name = "checkerboard", .d = 2, .entropy = 3.46573590280, .draw = draw_checkerboard,
      .log_prob = log_prob_checkerboard},
-    {.name = "spirals", .d = 2, .entropy = 2.54061789430, .sigma = 0.1, .count = 2, .number = NUMBERS(0, 3 * PI, 2),
+    {.name = "spirals", .d = 2, .entropy = 2.54061789430, .sigma = 0.1, .count = 2, .number = NUMBERS(0, 3 * PI, 2, 320),
      .draw = draw_curve, .nodes = nodes_curve},
     {.name = "swissroll", .d = 2, .entropy = 2.66964617388, .sigma = 0.2, .count = 1,
-     .number = NUMBERS(1.5 * PI, 4.5 * PI, 1), .draw = draw_curve, .nodes = nodes_curve},
+     .number = NUMBERS(1.5 * PI, 4.5 * PI, 1, 140), .draw = draw_curve, .nodes = nodes_curve},
     {.name = "gaussians8", .d = 2, .entropy = 2.83157836053, .sigma = 0.35355339059327376, .count = 8,
      .draw = draw_centres, .nodes = nodes_centres},
     {.name = "gaussians25", .d = 2, .entropy = -2.01385115190, .sigma = 0.05 / 2.828, .count = 25,
