@@ -8,6 +8,33 @@ tests_check_gemm_d_SOURCES = tests/check_gemm.c
 tests_check_gemm_d_CPPFLAGS = $(TEST_CPPFLAGS) -DDFO_DOUBLE
 tests_check_gemm_d_LDADD = $(TEST_LIBS)
 
+check_PROGRAMS += tests/check_math tests/check_math_d
+TESTS += tests/check_math tests/check_math_d
+tests_check_math_SOURCES = tests/check_math.c
+tests_check_math_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_check_math_LDADD = $(TEST_LIBS)
+tests_check_math_d_SOURCES = tests/check_math.c
+tests_check_math_d_CPPFLAGS = $(TEST_CPPFLAGS) -DDFO_DOUBLE
+tests_check_math_d_LDADD = $(TEST_LIBS)
+
+check_PROGRAMS += tests/check_step tests/check_step_d
+TESTS += tests/check_step tests/check_step_d
+tests_check_step_SOURCES = tests/check_step.c
+tests_check_step_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_check_step_LDADD = $(TEST_LIBS)
+tests_check_step_d_SOURCES = tests/check_step.c
+tests_check_step_d_CPPFLAGS = $(TEST_CPPFLAGS) -DDFO_DOUBLE
+tests_check_step_d_LDADD = $(TEST_LIBS)
+
+check_PROGRAMS += tests/check_rng tests/check_rng_d
+TESTS += tests/check_rng tests/check_rng_d
+tests_check_rng_SOURCES = tests/check_rng.c
+tests_check_rng_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_check_rng_LDADD = $(TEST_LIBS)
+tests_check_rng_d_SOURCES = tests/check_rng.c
+tests_check_rng_d_CPPFLAGS = $(TEST_CPPFLAGS) -DDFO_DOUBLE
+tests_check_rng_d_LDADD = $(TEST_LIBS)
+
 EXTRA_PROGRAMS += tests/bench/bench_gemm tests/bench/bench_gemm_d
 tests_bench_bench_gemm_SOURCES = tests/bench/bench_gemm.c
 tests_bench_bench_gemm_CPPFLAGS = $(TEST_CPPFLAGS)

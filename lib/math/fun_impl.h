@@ -190,12 +190,9 @@ static inline dfo_real dfoi_fun_softplus(dfo_real x)
     return (x > 0 ? x : (dfo_real)0) + dfoi_fun_log1p_unit(dfoi_fun_exp(-dfoi_fabs(x)));
 }
 
-/* *s = sin(2 pi x), *c = cos(2 pi x), 0 <= x <= 1.  */
-static inline void dfoi_fun_sincos2pi(dfo_real x, dfo_real *s, dfo_real *c)
+/* Sine and cosine of 2 pi (quarter/4 + r), |r| <= 1/8.  */
+static inline void dfoi_sincos_core(dfoi_bits quarter, dfo_real r, dfo_real *s, dfo_real *c)
 {
-    dfo_real t = x * (dfo_real)4 + DFOI_MAGIC;
-    dfoi_bits quarter = dfoi_to_bits(t);
-    dfo_real r = x - (t - DFOI_MAGIC) * (dfo_real)0.25;      /* exact, |r| <= 1/8 */
     dfo_real z = r * r;
     dfo_real z2 = z * z;
 #ifdef DFO_DOUBLE
@@ -222,6 +219,14 @@ static inline void dfoi_fun_sincos2pi(dfo_real x, dfo_real *s, dfo_real *c)
     dfoi_bits flip_c = ((quarter + 1) & 2) << (8 * sizeof(dfo_real) - 2);
     *s = dfoi_from_bits(dfoi_to_bits(sine) ^ flip_s);
     *c = dfoi_from_bits(dfoi_to_bits(cosine) ^ flip_c);
+}
+
+/* *s = sin(2 pi x), *c = cos(2 pi x), 0 <= x <= 1.  */
+static inline void dfoi_fun_sincos2pi(dfo_real x, dfo_real *s, dfo_real *c)
+{
+    dfo_real t = x * (dfo_real)4 + DFOI_MAGIC;
+    dfo_real r = x - (t - DFOI_MAGIC) * (dfo_real)0.25;      /* exact */
+    dfoi_sincos_core(dfoi_to_bits(t), r, s, c);
 }
 
 #endif

@@ -79,9 +79,9 @@ static inline void pair(uint32_t w0, uint32_t w1, uint32_t w2, uint32_t w3, dfo_
     dfo_real f, n, s, c;
 #ifdef DFO_DOUBLE
     dfoi_log_split(unit(w0, w1), &f, &n);
-    dfo_real angle = unit(w2, w3);
+    dfoi_fun_sincos2pi(unit(w2, w3), &s, &c);
 #else
-    /* u and 1 - u, each to full relative precision */
+    /* u and 1 - u, each to full relative precision; the angle's distance from a quarter turn too */
     float u = (float)w0 * 0x1p-32f + ((float)w1 + 0.5f) * 0x1p-64f;
     float rest = (float)~w0 * 0x1p-32f + ((float)~w1 + 0.5f) * 0x1p-64f;
     dfoi_log_split(u, &f, &n);
@@ -89,10 +89,10 @@ static inline void pair(uint32_t w0, uint32_t w1, uint32_t w2, uint32_t w3, dfo_
     f = near_one ? -rest : f;
     n = near_one ? 0.0f : n;
     (void)w3;
-    float angle = (float)w2 * 0x1p-32f;
+    uint32_t quarter = (w2 + 0x20000000u) >> 30;
+    dfoi_sincos_core(quarter, ((float)(int32_t)(w2 - (quarter << 30)) + 0.5f) * 0x1p-32f, &s, &c);
 #endif
     dfo_real r = dfoi_sqrt((dfo_real)-2 * dfoi_log_core(f, n));
-    dfoi_fun_sincos2pi(angle, &s, &c);
     *x = r * c;
     *y = r * s;
 }

@@ -46,21 +46,32 @@ void dfo_draw_real_normal(dfo_key key, size_t n, dfo_real *out)
 
 #define ROUNDS 8
 
-/* A Feistel network on numbers of 2*half bits; word r mod 4 of block `right` is the round function.  */
+/* Words for round r: those of the seed's stream number r / 4.  */
+static void round_words(dfo_key key, unsigned stream, uint32_t index, uint32_t w[4])
+{
+    key.seed += (uint64_t)stream * UINT64_C(0x9E3779B97F4A7C15);
+    dfo_philox(key, index, w);
+}
+
+/* A Feistel network on numbers of 2*half bits; word r mod 4 of block `right` is the round function.
+ * Such a network is an even permutation; half of the keys swap 0 and 1 at the end, without which the
+ * orders of few things would not be equally likely.  */
 static uint64_t feistel(dfo_key key, unsigned half, uint64_t x)
 {
     const uint32_t mask = half < 32 ? ((uint32_t)1 << half) - 1 : UINT32_MAX;
-    uint32_t left = (uint32_t)(x >> half) & mask, right = (uint32_t)x & mask;
-    for (int r = 0; r < ROUNDS; r++) {
-        uint32_t w[4];
-        dfo_key k = key;
-        k.seed += (uint64_t)(r / 4) * UINT64_C(0x9E3779B97F4A7C15);
-        dfo_philox(k, right, w);
+    uint32_t left = (uint32_t)(x >> half) & mask, right = (uint32_t)x & mask, w[4];
+    for (unsigned r = 0; r < ROUNDS; r++) {
+        round_words(key, r / 4, right, w);
         uint32_t next = (left ^ w[r % 4]) & mask;
         left = right;
         right = next;
     }
-    return (uint64_t)left << half | right;
+    x = (uint64_t)left << half | right;
+    if (x < 2) {
+        round_words(key, ROUNDS / 4, 0, w);
+        x ^= w[0] & 1;
+    }
+    return x;
 }
 
 uint64_t dfo_permute_index(dfo_key key, uint64_t n, uint64_t i)
