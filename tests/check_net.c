@@ -8,6 +8,7 @@
 #include "base/ctx_impl.h"
 #include "base/json_impl.h"
 #include "math/kern_impl.h"
+#include "nn/unit_impl.h"
 #include "netcase.h"
 #include "oom.h"
 
@@ -410,6 +411,31 @@ START_TEST(dropout_keeps_the_mean)
 }
 END_TEST
 
+/* Masks are a function of seed, step, absolute row, unit and feature: here by one Philox block at a time.  */
+START_TEST(dropout_masks_are_philox_words)
+{
+    test_rng rng = test_rng_new(test_seed());
+    for (size_t k = 0; k < test_times(20); k++) {
+        dfoi_unit unit = {.width = test_rng_between(&rng, 1, 70), .act = DFOI_ACT_RELU, .drop = dfoi_unit_drop(0.3),
+                          .stream = (uint32_t)test_rng_next(&rng)};
+        dfo_run run = {.key = {.seed = test_rng_next(&rng), .row = test_rng_next(&rng) >> 16, .step = 5}};
+        dfo_real mask[70 * 64];
+        if (k % 2)
+            run.key.row = (run.key.row | 0xffffffff) - 3;        /* the row's low word overflows in the panel */
+        dfoi_unit_mask(&unit, &run, mask);
+        for (size_t i = 0; i < 64; i++)
+            for (size_t j = 0; j < unit.width; j++) {
+                dfo_key key = {run.key.seed, run.key.row + i, DFO_FOR_DROPOUT, 5};
+                uint32_t word[4];
+                dfo_philox(key, unit.stream + (uint32_t)(j / 8), word);
+                uint32_t draw = word[j % 8 / 2] >> (j % 2 ? 16 : 0) & 0xffff;
+                dfo_real want = draw < unit.drop ? 0 : (dfo_real)(65536.0 / (65536.0 - unit.drop));
+                ck_assert_msg(mask[j * 64 + i] == want, "row %zu, feature %zu of %zu", i, j, unit.width);
+            }
+    }
+}
+END_TEST
+
 /* ---- shapes ---------------------------------------------------------------------------------------- */
 
 static void refused(netcase *c, dfo_status got, dfo_status want, const char *text)
@@ -493,6 +519,7 @@ int main(void)
     tcase_add_test(all, without_inputs_a_net_is_a_constant);
     tcase_add_test(all, weights_start_as_pytorchs);
     tcase_add_test(all, dropout_keeps_the_mean);
+    tcase_add_test(all, dropout_masks_are_philox_words);
     tcase_add_test(all, shapes_that_do_not_fit_are_refused);
     tcase_add_test(all, construction_survives_without_memory);
     suite_add_tcase(suite, all);

@@ -5,7 +5,8 @@ noinst_HEADERS += \
     lib/nn/residual_impl.h \
     lib/nn/config_impl.h \
     lib/nn/dense_impl.h \
-    lib/nn/unit_impl.h
+    lib/nn/unit_impl.h \
+    lib/nn/unit_kern_impl.h
 LIB_REAL += \
     lib/nn/net.c \
     lib/nn/registry.c \
@@ -18,3 +19,5 @@ LIB_REAL += \
     lib/nn/residual.c \
     lib/nn/residual_pass.c \
     lib/nn/constant.c
+LIB_KERN += \
+    lib/nn/unit_kern.c

@@ -172,7 +172,7 @@ static dfo_status forward(const dfo_net *net, dfo_run *run, const dfo_cond *in, 
         dfo_real *x = dfoi_unit_target(unit, &room, kept);
         int fused = dfoi_unit_fused(unit);
         dfoi_linear_forward(&m->linear[l], run, h, fused ? unit->act : DFOI_ACT_NONE, NULL, x);
-        h = dfoi_unit_forward(unit, run, out.n, x, fused, &room, kept);
+        h = dfoi_unit_forward(unit, run, x, fused, &room, kept);
     }
     dfoi_linear_forward(&m->linear[m->layers], run, h, DFOI_ACT_NONE, NULL, out.x);
     return DFO_OK;
@@ -190,7 +190,7 @@ static dfo_status backward(const dfo_net *net, dfo_run *run, const dfo_cond *in,
     for (size_t l = m->layers; l > 0; l--) {
         const dfoi_unit *unit = &m->unit[l - 1];
         const dfo_real *kept = keep + m->at[l - 1];
-        const dfo_real *h = dfoi_unit_output(unit, run, gout.n, &room, kept);
+        const dfo_real *h = dfoi_unit_output(unit, run, &room, kept);
         const dfo_real *gate = dfoi_unit_gate(unit, run, kept, 0);
         dfoi_linear_grads(&m->linear[l], run, g, h, 1, gradient_scratch);
         dfoi_linear_backward(&m->linear[l], run, g, gate, NULL, turn[l % 2]);
@@ -227,7 +227,7 @@ static dfo_status jvp(const dfo_net *net, dfo_run *run, const dfo_cond *in, cons
         int fused = dfoi_unit_fused(unit);
         dfoi_linear_forward(&m->linear[l], run, h.x, fused ? unit->act : DFOI_ACT_NONE, NULL, x.x);
         dfoi_linear_tangent(&m->linear[l], run, h.dx, fused && unit->act == DFOI_ACT_RELU ? x.x : NULL, NULL, x.dx);
-        h = dfoi_unit_jvp(unit, run, out.n, x, fused, &room, kept);
+        h = dfoi_unit_jvp(unit, run, x, fused, &room, kept);
     }
     dfoi_linear_forward(&m->linear[m->layers], run, h.x, DFOI_ACT_NONE, NULL, out.x);
     dfoi_linear_tangent(&m->linear[m->layers], run, h.dx, NULL, NULL, dout.x);
@@ -251,7 +251,7 @@ static dfo_status jvp_backward(const dfo_net *net, dfo_run *run, const dfo_cond 
         const dfoi_unit *unit = &m->unit[l - 1];
         const dfoi_linear *linear = &m->linear[l];
         const dfo_real *kept = keep + 2 * m->at[l - 1];
-        dfoi_pair next = turn[l % 2], h = dfoi_unit_jvp_output(unit, run, gout.n, &room, kept);
+        dfoi_pair next = turn[l % 2], h = dfoi_unit_jvp_output(unit, run, &room, kept);
         const dfo_real *gate = dfoi_unit_gate(unit, run, kept, 1);
         dfoi_linear_grads(linear, run, g.x, h.x, 1, gradient_scratch);
         dfoi_linear_grads(linear, run, g.dx, h.dx, 0, gradient_scratch);

@@ -8,6 +8,7 @@
 #include "base/ctx_impl.h"
 #include "math/kern_impl.h"
 #include "nn/residual_impl.h"
+#include "nn/unit_kern_impl.h"
 
 /* A pass's panels: `wide` ones of all inputs, `tall` ones of the hidden features, scratch of gradients.  */
 struct room {
@@ -65,10 +66,10 @@ dfo_status dfoi_residual_forward(const dfo_net *net, dfo_run *run, const dfo_con
         const struct dfoi_residual_block *b = &m->block[k];
         dfo_real *kept0 = acts ? acts + b->at[0] : NULL, *kept1 = acts ? acts + b->at[1] : NULL;
         dfo_real *next = k + 1 == blocks ? last : s;
-        const dfo_real *u = dfoi_unit_forward(&b->unit[0], run, n, s, 0, &first, kept0);
+        const dfo_real *u = dfoi_unit_forward(&b->unit[0], run, s, 0, &first, kept0);
         dfo_real *v = dfoi_unit_target(&b->unit[1], &second, kept1);
         dfoi_linear_forward(b->linear[0], run, u, fused_act(&b->unit[1]), NULL, v);
-        const dfo_real *h = dfoi_unit_forward(&b->unit[1], run, n, v, dfoi_unit_fused(&b->unit[1]), &second, kept1);
+        const dfo_real *h = dfoi_unit_forward(&b->unit[1], run, v, dfoi_unit_fused(&b->unit[1]), &second, kept1);
         if (!b->gate) {
             dfoi_linear_forward(b->linear[1], run, h, DFOI_ACT_NONE, s, next);
             continue;
@@ -77,8 +78,7 @@ dfo_status dfoi_residual_forward(const dfo_net *net, dfo_run *run, const dfo_con
         dfoi_linear_forward(b->linear[1], run, h, DFOI_ACT_NONE, NULL, r);
         dfoi_linear_forward(b->gate, run, context(m, x), DFOI_ACT_NONE, NULL, g);
         dfoi_vsigmoid(size, g, g);
-        for (size_t i = 0; i < size; i++)
-            next[i] = s[i] + r[i] * g[i];
+        DFOI_UNIT_KERN->gate(size, &(struct dfoi_gate){.s = s, .r = r, .g = g}, next);
     }
     dfoi_linear_forward(m->last, run, last, DFOI_ACT_NONE, NULL, out.x);
     return DFO_OK;
@@ -91,11 +91,8 @@ static void gate_backward(const struct dfoi_residual *m, const struct dfoi_resid
                           dfo_real *gq, dfo_real *scratch)
 {
     size_t size = panel(m);
-    const dfo_real *r = acts + b->at_gate, *g = r + size;
-    for (size_t i = 0; i < size; i++) {
-        gr[i] = gs[i] * g[i];
-        gq[i] = gr[i] * r[i] * (1 - g[i]);
-    }
+    const dfo_real *r = acts + b->at_gate;
+    DFOI_UNIT_KERN->gate_backward(size, &(struct dfoi_gate){.r = r, .g = r + size}, gs, gr, gq);
     dfoi_linear_grads(b->gate, run, gq, context(m, x), 1, scratch);
     if (gx)
         dfoi_linear_backward(b->gate, run, gq, NULL, context(m, gx), context(m, gx));
@@ -129,12 +126,12 @@ dfo_status dfoi_residual_backward(const dfo_net *net, dfo_run *run, const dfo_co
             gate_backward(m, b, run, acts, gs, x, gx, gu, gv, room.scratch);
             gr = gu;
         }
-        const dfo_real *h = dfoi_unit_output(&b->unit[1], run, n, &work, kept1);
+        const dfo_real *h = dfoi_unit_output(&b->unit[1], run, &work, kept1);
         const dfo_real *mask = dfoi_unit_gate(&b->unit[1], run, kept1, 0);
         dfoi_linear_grads(b->linear[1], run, gr, h, 1, room.scratch);
         dfoi_linear_backward(b->linear[1], run, gr, mask, NULL, gv);
         dfoi_unit_backward(&b->unit[1], run, &work, mask != NULL, kept1, gv);
-        const dfo_real *u = dfoi_unit_output(&b->unit[0], run, n, &work, kept0);
+        const dfo_real *u = dfoi_unit_output(&b->unit[0], run, &work, kept0);
         mask = dfoi_unit_gate(&b->unit[0], run, kept0, 0);
         dfoi_linear_grads(b->linear[0], run, gv, u, 1, room.scratch);
         if (mask && !b->unit[0].norm) {
@@ -174,12 +171,12 @@ dfo_status dfoi_residual_jvp(const dfo_net *net, dfo_run *run, const dfo_cond *i
         const dfoi_unit *unit = &b->unit[1];
         dfo_real *kept0 = acts ? acts + 2 * b->at[0] : NULL, *kept1 = acts ? acts + 2 * b->at[1] : NULL;
         dfoi_pair next = k + 1 == blocks ? last : s;
-        dfoi_pair u = dfoi_unit_jvp(&b->unit[0], run, n, s, 0, &first, kept0);
+        dfoi_pair u = dfoi_unit_jvp(&b->unit[0], run, s, 0, &first, kept0);
         dfoi_pair v = dfoi_unit_jvp_target(unit, &second, kept1);
         int fused = dfoi_unit_fused(unit);
         dfoi_linear_forward(b->linear[0], run, u.x, fused_act(unit), NULL, v.x);
         dfoi_linear_tangent(b->linear[0], run, u.dx, fused && unit->act == DFOI_ACT_RELU ? v.x : NULL, NULL, v.dx);
-        dfoi_pair h = dfoi_unit_jvp(unit, run, n, v, fused, &second, kept1);
+        dfoi_pair h = dfoi_unit_jvp(unit, run, v, fused, &second, kept1);
         if (!b->gate) {
             dfoi_linear_forward(b->linear[1], run, h.x, DFOI_ACT_NONE, s.x, next.x);
             dfoi_linear_tangent(b->linear[1], run, h.dx, NULL, s.dx, next.dx);
@@ -192,10 +189,8 @@ dfo_status dfoi_residual_jvp(const dfo_net *net, dfo_run *run, const dfo_cond *i
         dfoi_linear_forward(b->gate, run, context(m, x.x), DFOI_ACT_NONE, NULL, g);
         dfoi_linear_tangent(b->gate, run, context(m, x.dx), NULL, NULL, dq);
         dfoi_vsigmoid(size, g, g);
-        for (size_t i = 0; i < size; i++) {
-            next.x[i] = s.x[i] + r[i] * g[i];
-            next.dx[i] = s.dx[i] + dr[i] * g[i] + r[i] * g[i] * (1 - g[i]) * dq[i];
-        }
+        const struct dfoi_gate gate = {.s = s.x, .ds = s.dx, .r = r, .dr = dr, .g = g, .dq = dq};
+        DFOI_UNIT_KERN->gate_jvp(size, &gate, next.x, next.dx);
     }
     dfoi_linear_forward(m->last, run, last.x, DFOI_ACT_NONE, NULL, out.x);
     dfoi_linear_tangent(m->last, run, last.dx, NULL, NULL, dout.x);
@@ -221,15 +216,9 @@ static void gate_jvp_backward(const struct dfoi_residual *m, const struct dfoi_r
                               dfoi_pair gr, dfoi_pair gq, dfo_real *scratch)
 {
     size_t size = panel(m);
-    const dfo_real *r = acts + 2 * b->at_gate, *g = r + size, *dr = g + size, *dq = dr + size;
-    for (size_t i = 0; i < size; i++) {
-        dfo_real slope = g[i] * (1 - g[i]);
-        dfo_real gd = slope * gs.dx[i] * r[i];
-        gr.x[i] = gs.x[i] * g[i] + gs.dx[i] * slope * dq[i];
-        gr.dx[i] = gs.dx[i] * g[i];
-        gq.x[i] = slope * (gs.x[i] * r[i] + gs.dx[i] * dr[i]) + (1 - 2 * g[i]) * dq[i] * gd;
-        gq.dx[i] = gd;
-    }
+    const dfo_real *r = acts + 2 * b->at_gate;
+    const struct dfoi_gate gate = {.r = r, .g = r + size, .dr = r + 2 * size, .dq = r + 3 * size};
+    DFOI_UNIT_KERN->gate_jvp_backward(size, &gate, gs.x, gs.dx, gr.x, gr.dx, gq.x, gq.dx);
     dfoi_pair c = {context(m, x.x), context(m, x.dx)};
     pair_grads(b->gate, run, gq, c, scratch);
     if (gx.x)
@@ -269,12 +258,12 @@ dfo_status dfoi_residual_jvp_backward(const dfo_net *net, dfo_run *run, const df
             gate_jvp_backward(m, b, run, acts, gs, x, gx, gu, gv, room.scratch);
             gr = gu;
         }
-        dfoi_pair h = dfoi_unit_jvp_output(&b->unit[1], run, n, &work, kept1);
+        dfoi_pair h = dfoi_unit_jvp_output(&b->unit[1], run, &work, kept1);
         const dfo_real *mask = dfoi_unit_gate(&b->unit[1], run, kept1, 1);
         pair_grads(b->linear[1], run, gr, h, room.scratch);
         pair_backward(b->linear[1], run, gr, mask, none, gv);
         dfoi_unit_jvp_backward(&b->unit[1], run, &work, mask != NULL, kept1, gv.x, gv.dx);
-        dfoi_pair u = dfoi_unit_jvp_output(&b->unit[0], run, n, &work, kept0);
+        dfoi_pair u = dfoi_unit_jvp_output(&b->unit[0], run, &work, kept0);
         mask = dfoi_unit_gate(&b->unit[0], run, kept0, 1);
         pair_grads(b->linear[0], run, gv, u, room.scratch);
         if (mask && !b->unit[0].norm) {

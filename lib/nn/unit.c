@@ -7,6 +7,7 @@
 
 #include "math/kern_impl.h"
 #include "nn/unit_impl.h"
+#include "nn/unit_kern_impl.h"
 
 unsigned dfoi_unit_drop(double p)
 {
@@ -70,33 +71,14 @@ dfo_real *dfoi_unit_target(const dfoi_unit *unit, const dfoi_unit_room *room, df
     return k.a ? k.a : k.y;
 }
 
-void dfoi_unit_mask(const dfoi_unit *unit, const dfo_run *run, size_t n, dfo_real *mask)
+void dfoi_unit_mask(const dfoi_unit *unit, const dfo_run *run, dfo_real *mask)
 {
-    const dfo_real scale = (dfo_real)(65536.0 / (65536.0 - unit->drop));
     dfo_key key = run->key;
     key.purpose = DFO_FOR_DROPOUT;
-    for (size_t i = 0; i < n; i++, key.row++) {
-        for (size_t j = 0; j < unit->width; j += 8) {
-            uint32_t word[4];
-            size_t m = unit->width - j < 8 ? unit->width - j : 8;
-            dfo_philox(key, unit->stream + (uint32_t)(j / 8), word);
-            for (size_t q = 0; q < m; q++) {
-                uint32_t draw = q % 2 ? word[q / 2] >> 16 : word[q / 2] & 0xffff;
-                mask[(j + q) * DFO_PANEL + i] = draw < unit->drop ? 0 : scale;
-            }
-        }
-    }
-    for (size_t j = 0; j < unit->width && n < DFO_PANEL; j++)
-        memset(mask + j * DFO_PANEL + n, 0, (DFO_PANEL - n) * sizeof *mask);
+    DFOI_UNIT_KERN->draw(key, unit->stream, unit->drop, unit->width, mask);
 }
 
-void dfoi_unit_multiply(size_t n, const dfo_real *x, const dfo_real *y, dfo_real *to)
-{
-    for (size_t i = 0; i < n; i++)
-        to[i] = x[i] * y[i];
-}
-
-const dfo_real *dfoi_unit_forward(const dfoi_unit *unit, const dfo_run *run, size_t n, const dfo_real *x,
+const dfo_real *dfoi_unit_forward(const dfoi_unit *unit, const dfo_run *run, const dfo_real *x,
                                   int done, const dfoi_unit_room *room, dfo_real *keep)
 {
     struct kept k = {0};
@@ -114,19 +96,19 @@ const dfo_real *dfoi_unit_forward(const dfoi_unit *unit, const dfo_run *run, siz
         dfoi_vact(unit->act, panel(unit), x, y);
     if (!dfoi_unit_dropping(unit, run))
         return y;
-    dfoi_unit_mask(unit, run, n, room->mask);
-    dfoi_unit_multiply(panel(unit), y, room->mask, room->h);
+    dfoi_unit_mask(unit, run, room->mask);
+    DFOI_UNIT_KERN->multiply(panel(unit), y, room->mask, room->h);
     return room->h;
 }
 
-const dfo_real *dfoi_unit_output(const dfoi_unit *unit, const dfo_run *run, size_t n, const dfoi_unit_room *room,
+const dfo_real *dfoi_unit_output(const dfoi_unit *unit, const dfo_run *run, const dfoi_unit_room *room,
                                  const dfo_real *keep)
 {
     struct kept k = kept(unit, keep);
     if (!dfoi_unit_dropping(unit, run))
         return k.y;
-    dfoi_unit_mask(unit, run, n, room->mask);
-    dfoi_unit_multiply(panel(unit), k.y, room->mask, room->h);
+    dfoi_unit_mask(unit, run, room->mask);
+    DFOI_UNIT_KERN->multiply(panel(unit), k.y, room->mask, room->h);
     return room->h;
 }
 
@@ -144,7 +126,7 @@ void dfoi_unit_backward(const dfoi_unit *unit, const dfo_run *run, const dfoi_un
 {
     struct kept k = kept(unit, keep);
     if (dfoi_unit_dropping(unit, run))
-        dfoi_unit_multiply(panel(unit), g, room->mask, g);
+        DFOI_UNIT_KERN->multiply(panel(unit), g, room->mask, g);
     if (!gated)
         dfoi_vdact(unit->act, panel(unit), k.a, k.y, g);
     if (unit->norm)

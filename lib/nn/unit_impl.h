@@ -46,11 +46,11 @@ dfo_real *dfoi_unit_target(const dfoi_unit *unit, const dfoi_unit_room *room, df
 
 /* h from x, which is the target or another panel (then it is preserved).  done: the activation was
  * applied already.  h lies in keep or room->h.  keep may be NULL.  */
-const dfo_real *dfoi_unit_forward(const dfoi_unit *unit, const dfo_run *run, size_t n, const dfo_real *x, int done,
+const dfo_real *dfoi_unit_forward(const dfoi_unit *unit, const dfo_run *run, const dfo_real *x, int done,
                                   const dfoi_unit_room *room, dfo_real *keep);
 
 /* h again, from what was kept.  A dropout mask stays in room->mask for backward, which comes next.  */
-const dfo_real *dfoi_unit_output(const dfoi_unit *unit, const dfo_run *run, size_t n, const dfoi_unit_room *room,
+const dfo_real *dfoi_unit_output(const dfoi_unit *unit, const dfo_run *run, const dfoi_unit_room *room,
                                  const dfo_real *keep);
 
 /* The panel whose sign is the activation's derivative (relu), if the linear layer behind can apply it on
@@ -64,17 +64,16 @@ void dfoi_unit_backward(const dfoi_unit *unit, const dfo_run *run, const dfoi_un
 /* The same with tangents; keep holds 2 * dfoi_unit_keep() reals.  In dfoi_unit_jvp done says that both the
  * activation and, for relu, the mask of the tangent were applied.  */
 dfoi_pair dfoi_unit_jvp_target(const dfoi_unit *unit, const dfoi_unit_room *room, dfo_real *keep);
-dfoi_pair dfoi_unit_jvp(const dfoi_unit *unit, const dfo_run *run, size_t n, dfoi_pair x, int done,
+dfoi_pair dfoi_unit_jvp(const dfoi_unit *unit, const dfo_run *run, dfoi_pair x, int done,
                         const dfoi_unit_room *room, dfo_real *keep);
-dfoi_pair dfoi_unit_jvp_output(const dfoi_unit *unit, const dfo_run *run, size_t n, const dfoi_unit_room *room,
+dfoi_pair dfoi_unit_jvp_output(const dfoi_unit *unit, const dfo_run *run, const dfoi_unit_room *room,
                                const dfo_real *keep);
 void dfoi_unit_jvp_backward(const dfoi_unit *unit, const dfo_run *run, const dfoi_unit_room *room, int gated,
                             const dfo_real *keep, dfo_real *g, dfo_real *gd);
 
 /* Parts of the above.  */
 int dfoi_unit_dropping(const dfoi_unit *unit, const dfo_run *run);
-void dfoi_unit_mask(const dfoi_unit *unit, const dfo_run *run, size_t n, dfo_real *mask);
-void dfoi_unit_multiply(size_t n, const dfo_real *x, const dfo_real *y, dfo_real *to);    /* to = x y */
+void dfoi_unit_mask(const dfoi_unit *unit, const dfo_run *run, dfo_real *mask);
 
 /* Layer normalisation, see norm.c.  normal (width,64) and inverse_std (64) are kept, NULL: not wanted;
  * y may be x.  */

@@ -8,6 +8,7 @@
 
 #include "math/kern_impl.h"
 #include "nn/unit_impl.h"
+#include "nn/unit_kern_impl.h"
 
 static int piecewise(const dfoi_unit *unit)
 {
@@ -42,17 +43,17 @@ static void copy(const dfoi_unit *unit, const dfo_real *x, dfo_real *to)
 }
 
 /* Both times the mask, if there is one.  */
-static dfoi_pair dropped(const dfoi_unit *unit, const dfo_run *run, size_t n, dfoi_pair y, const dfoi_unit_room *room)
+static dfoi_pair dropped(const dfoi_unit *unit, const dfo_run *run, dfoi_pair y, const dfoi_unit_room *room)
 {
     if (!dfoi_unit_dropping(unit, run))
         return y;
-    dfoi_unit_mask(unit, run, n, room->mask);
-    dfoi_unit_multiply(panel(unit), y.x, room->mask, room->h);
-    dfoi_unit_multiply(panel(unit), y.dx, room->mask, room->dh);
+    dfoi_unit_mask(unit, run, room->mask);
+    DFOI_UNIT_KERN->multiply(panel(unit), y.x, room->mask, room->h);
+    DFOI_UNIT_KERN->multiply(panel(unit), y.dx, room->mask, room->dh);
     return (dfoi_pair){room->h, room->dh};
 }
 
-dfoi_pair dfoi_unit_jvp(const dfoi_unit *unit, const dfo_run *run, size_t n, dfoi_pair x, int done,
+dfoi_pair dfoi_unit_jvp(const dfoi_unit *unit, const dfo_run *run, dfoi_pair x, int done,
                         const dfoi_unit_room *room, dfo_real *keep)
 {
     dfoi_pair y = {room->h, room->dh};
@@ -74,19 +75,19 @@ dfoi_pair dfoi_unit_jvp(const dfoi_unit *unit, const dfo_run *run, size_t n, dfo
     copy(unit, x.dx, y.dx);
     if (!done || unit->act != DFOI_ACT_RELU)
         dfoi_vdact(unit->act, panel(unit), dfoi_act_from_output(unit->act) ? NULL : x.x, y.x, y.dx);
-    return dropped(unit, run, n, y, room);
+    return dropped(unit, run, y, room);
 }
 
-dfoi_pair dfoi_unit_jvp_output(const dfoi_unit *unit, const dfo_run *run, size_t n, const dfoi_unit_room *room,
+dfoi_pair dfoi_unit_jvp_output(const dfoi_unit *unit, const dfo_run *run, const dfoi_unit_room *room,
                                const dfo_real *keep)
 {
     dfoi_pair y = {room->h, room->dh}, a = kept(unit, keep);
     if (piecewise(unit))
-        return dropped(unit, run, n, a, room);
+        return dropped(unit, run, a, room);
     dfoi_vact(unit->act, panel(unit), a.x, y.x);
     copy(unit, a.dx, y.dx);
     dfoi_vdact(unit->act, panel(unit), a.x, y.x, y.dx);
-    return dropped(unit, run, n, y, room);
+    return dropped(unit, run, y, room);
 }
 
 void dfoi_unit_jvp_backward(const dfoi_unit *unit, const dfo_run *run, const dfoi_unit_room *room, int gated,
@@ -95,16 +96,12 @@ void dfoi_unit_jvp_backward(const dfoi_unit *unit, const dfo_run *run, const dfo
     dfoi_pair a = kept(unit, keep);
     size_t size = panel(unit);
     if (dfoi_unit_dropping(unit, run)) {
-        dfoi_unit_multiply(size, g, room->mask, g);
-        dfoi_unit_multiply(size, gd, room->mask, gd);
+        DFOI_UNIT_KERN->multiply(size, g, room->mask, g);
+        DFOI_UNIT_KERN->multiply(size, gd, room->mask, gd);
     }
     if (!piecewise(unit)) {
-        const dfo_real *d1 = room->d1, *d2 = room->d2;
         dfoi_vact_derivatives(unit->act, size, a.x, room->d1, room->d2);
-        for (size_t i = 0; i < size; i++) {
-            g[i] = d1[i] * g[i] + d2[i] * a.dx[i] * gd[i];
-            gd[i] *= d1[i];
-        }
+        DFOI_UNIT_KERN->reverse(size, room->d1, room->d2, a.dx, g, gd);
     } else if (!gated) {
         dfoi_vdact(unit->act, size, NULL, a.x, g);
         dfoi_vdact(unit->act, size, NULL, a.x, gd);
