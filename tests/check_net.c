@@ -1,5 +1,5 @@
-/* Nets one by one: values against plain loops, settings and their errors, initial weights, dropout, shapes
- * that do not fit, and construction without memory.  */
+/* Nets one by one: values against plain loops, settings and their errors, initial weights, dropout,
+ * shapes that do not fit, and construction without memory.  */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,9 +12,11 @@
 #include "netcase.h"
 #include "oom.h"
 
-#define OK(c, call) ck_assert_msg((call) == DFO_OK, "%s: %s: %s", netcase_text(c), #call, (c)->t->run.text)
+#define OK(c, call)                                                                                \
+    ck_assert_msg((call) == DFO_OK, "%s: %s: %s", netcase_text(c), #call, (c)->t->run.text)
 
-/* ---- values ---------------------------------------------------------------------------------------- */
+/* ---- values
+ * ---------------------------------------------------------------------------------------- */
 
 static double act_of(const char *name, double a)
 {
@@ -41,10 +43,11 @@ static double act_of(const char *name, double a)
 struct plain {
     const netcase *c;
     const char *act;
-    double size;                 /* largest intermediate value */
+    double size; /* largest intermediate value */
 };
 
-static const dfo_real *weight(const struct plain *p, const char *prefix, const char *name, const dfo_entry **entry)
+static const dfo_real *weight(const struct plain *p, const char *prefix, const char *name,
+                              const dfo_entry **entry)
 {
     char text[96];
     snprintf(text, sizeof text, "net.%s%s", prefix, name);
@@ -56,8 +59,8 @@ static const dfo_real *weight(const struct plain *p, const char *prefix, const c
 }
 
 /* y = W x + b; returns the number of outputs.  */
-static size_t linear(struct plain *p, const char *prefix, const char *w_name, const char *b_name, const double *x,
-                     double *y)
+static size_t linear(struct plain *p, const char *prefix, const char *w_name, const char *b_name,
+                     const double *x, double *y)
 {
     const dfo_entry *e;
     const dfo_real *w = weight(p, prefix, w_name, &e), *b = weight(p, prefix, b_name, NULL);
@@ -107,7 +110,8 @@ static void plain_mlp(struct plain *p, const json_t *config, double *x, double *
     }
 }
 
-static void plain_residual(struct plain *p, const json_t *config, double *x, const double *context, double *out)
+static void plain_residual(struct plain *p, const json_t *config, double *x, const double *context,
+                           double *out)
 {
     double s[256], u[256], v[256], q[256];
     int norm = !strcmp(json_string_value(json_object_get(config, "norm")), "layer");
@@ -156,8 +160,9 @@ static void compare_rows(netcase *c)
                 want[j] = (double)weight(&plain, "", "c", NULL)[j];
         for (size_t j = 0; j < c->net->out; j++) {
             double got = (double)out.x[j * 64 + i], error = fabs(got - want[j]);
-            ck_assert_msg(error <= 1000 * DFO_REAL_EPS * plain.size * plain.size, "%s: row %zu, output %zu: %.15g, plain loops %.15g",
-                          netcase_text(c), i, j, got, want[j]);
+            ck_assert_msg(error <= 1000 * DFO_REAL_EPS * plain.size * plain.size,
+                          "%s: row %zu, output %zu: %.15g, plain loops %.15g", netcase_text(c), i,
+                          j, got, want[j]);
         }
     }
     dfoi_free(c->ctx, out.x);
@@ -178,7 +183,8 @@ START_TEST(values_are_those_of_plain_loops)
 }
 END_TEST
 
-/* ---- settings -------------------------------------------------------------------------------------- */
+/* ---- settings
+ * -------------------------------------------------------------------------------------- */
 
 struct made {
     dfo_ctx *ctx;
@@ -196,7 +202,8 @@ static dfo_status make(dfo_ctx *ctx, const char *text, int parts, int zero_last,
     DFO_GO(dfo_store_new(ctx, &m->store));
     DFO_GO(dfoi_json_parse(ctx, text, strlen(text), "test", &config));
     dfo_build build = {.ctx = ctx, .store = m->store, .seed = 7, .path = "net"};
-    status = dfo_net_new(&build, config, (size_t)parts, shape, dfo_shape_vector(5), zero_last, &m->net);
+    status =
+        dfo_net_new(&build, config, (size_t)parts, shape, dfo_shape_vector(5), zero_last, &m->net);
 fail:
     json_decref(config);
     return status;
@@ -208,7 +215,9 @@ static void drop(struct made *m)
     dfo_store_free(m->store);
 }
 
-static const struct { const char *text, *error; } bad[] = {
+static const struct {
+    const char *text, *error;
+} bad[] = {
     {"{\"type\":\"mpl\"}", "no net is called 'mpl'; known: mlp, residual-mlp, constant"},
     {"{\"type\":3}", "type: expected a string"},
     {"[1]", "expected an object"},
@@ -216,19 +225,25 @@ static const struct { const char *text, *error; } bad[] = {
     {"{\"type\":\"mlp\",\"hidden\":0}", "mlp net: hidden must be at least 1, got 0"},
     {"{\"type\":\"mlp\",\"hidden\":[3,-1]}", "mlp net: hidden must be at least 1, got -1"},
     {"{\"type\":\"mlp\",\"hidden\":\"wide\"}", "mlp net: hidden: expected an integer"},
-    {"{\"type\":\"mlp\",\"hidden\":4611686018427387904}", "mlp net: hidden must be at most 1048576"},
-    {"{\"type\":\"mlp\",\"hidden\":[2,2],\"layers\":2}", "mlp net: layers: goes with a single number"},
+    {"{\"type\":\"mlp\",\"hidden\":4611686018427387904}",
+     "mlp net: hidden must be at most 1048576"},
+    {"{\"type\":\"mlp\",\"hidden\":[2,2],\"layers\":2}",
+     "mlp net: layers: goes with a single number"},
     {"{\"type\":\"mlp\",\"layers\":65}", "mlp net: layers must be at most 64"},
-    {"{\"type\":\"mlp\",\"activation\":\"rellu\"}", "mlp net: activation: there is no 'rellu'; known: "},
+    {"{\"type\":\"mlp\",\"activation\":\"rellu\"}",
+     "mlp net: activation: there is no 'rellu'; known: "},
     {"{\"type\":\"mlp\",\"dropout\":1}", "mlp net: dropout must be from 0 to 0.99"},
     {"{\"type\":\"mlp\",\"dropout\":-0.1}", "mlp net: dropout must be from 0"},
     {"{\"type\":\"mlp\",\"last_init\":2}", "mlp net: last_init must be from 0 to 1, got 2"},
     {"{\"type\":\"residual-mlp\",\"layers\":3}", "residual-mlp net: unknown key 'layers'"},
     {"{\"type\":\"residual-mlp\",\"blocks\":65}", "residual-mlp net: blocks must be at most 64"},
     {"{\"type\":\"residual-mlp\",\"hidden\":[3]}", "residual-mlp net: hidden: expected an integer"},
-    {"{\"type\":\"residual-mlp\",\"norm\":\"batch\"}", "residual-mlp net: norm must be \"none\" or \"layer\""},
-    {"{\"type\":\"residual-mlp\",\"context\":\"film\"}", "residual-mlp net: context must be \"concat\" or \"gate\""},
-    {"{\"type\":\"residual-mlp\",\"activation\":1}", "residual-mlp net: activation: expected a string"},
+    {"{\"type\":\"residual-mlp\",\"norm\":\"batch\"}",
+     "residual-mlp net: norm must be \"none\" or \"layer\""},
+    {"{\"type\":\"residual-mlp\",\"context\":\"film\"}",
+     "residual-mlp net: context must be \"concat\" or \"gate\""},
+    {"{\"type\":\"residual-mlp\",\"activation\":1}",
+     "residual-mlp net: activation: expected a string"},
     {"{\"type\":\"constant\",\"value\":1}", "constant net: unknown key 'value'"},
 };
 
@@ -241,8 +256,9 @@ START_TEST(bad_settings_are_errors_that_name_the_key)
         for (int parts = 0; parts < 3; parts++) {
             struct made m;
             ck_assert_int_eq(make(ctx, bad[i].text, parts, 0, &m), DFO_EARG);
-            ck_assert_msg(strstr(dfo_ctx_error(ctx), bad[i].error) != NULL, "%s: expected '%s' in '%s'", bad[i].text,
-                          bad[i].error, dfo_ctx_error(ctx));
+            ck_assert_msg(strstr(dfo_ctx_error(ctx), bad[i].error) != NULL,
+                          "%s: expected '%s' in '%s'", bad[i].text, bad[i].error,
+                          dfo_ctx_error(ctx));
             ck_assert_ptr_null(m.net);
             drop(&m);
         }
@@ -252,16 +268,20 @@ START_TEST(bad_settings_are_errors_that_name_the_key)
 END_TEST
 
 static const char *const good[][2] = {
-    {"{}", "{\"type\":\"mlp\",\"hidden\":[128,128],\"activation\":\"relu\",\"dropout\":0.0,\"last_init\":0.0}"},
+    {"{}", "{\"type\":\"mlp\",\"hidden\":[128,128],\"activation\":\"relu\",\"dropout\":0.0,\"last_"
+           "init\":0.0}"},
     {"{\"type\":\"mlp\",\"hidden\":7,\"layers\":3,\"activation\":\"tanh\"}",
-     "{\"type\":\"mlp\",\"hidden\":[7,7,7],\"activation\":\"tanh\",\"dropout\":0.0,\"last_init\":0.0}"},
+     "{\"type\":\"mlp\",\"hidden\":[7,7,7],\"activation\":\"tanh\",\"dropout\":0.0,\"last_init\":0."
+     "0}"},
     {"{\"type\":\"mlp\",\"hidden\":[],\"dropout\":0.25}",
      "{\"type\":\"mlp\",\"hidden\":[],\"activation\":\"relu\",\"dropout\":0.25,\"last_init\":0.0}"},
-    {"{\"type\":\"residual-mlp\"}",
-     "{\"type\":\"residual-mlp\",\"hidden\":128,\"blocks\":2,\"activation\":\"relu\",\"dropout\":0.0,\"norm\":\"none\","
-     "\"context\":\"concat\",\"last_init\":0.0}"},
-    {"{\"type\":\"residual-mlp\",\"hidden\":9,\"blocks\":0,\"norm\":\"layer\",\"context\":\"gate\",\"last_init\":0.5}",
-     "{\"type\":\"residual-mlp\",\"hidden\":9,\"blocks\":0,\"activation\":\"relu\",\"dropout\":0.0,\"norm\":\"layer\","
+    {"{\"type\":\"residual-mlp\"}", "{\"type\":\"residual-mlp\",\"hidden\":128,\"blocks\":2,"
+                                    "\"activation\":\"relu\",\"dropout\":0.0,\"norm\":\"none\","
+                                    "\"context\":\"concat\",\"last_init\":0.0}"},
+    {"{\"type\":\"residual-mlp\",\"hidden\":9,\"blocks\":0,\"norm\":\"layer\",\"context\":\"gate\","
+     "\"last_init\":0.5}",
+     "{\"type\":\"residual-mlp\",\"hidden\":9,\"blocks\":0,\"activation\":\"relu\",\"dropout\":0.0,"
+     "\"norm\":\"layer\","
      "\"context\":\"gate\",\"last_init\":0.5}"},
     {"{\"type\":\"constant\"}", "{\"type\":\"constant\"}"},
 };
@@ -282,7 +302,8 @@ START_TEST(a_description_makes_the_same_net)
     ck_assert_int_eq(dfo_ctx_new(&ctx), DFO_OK);
     for (size_t i = 0; i < sizeof good / sizeof good[0]; i++) {
         struct made m, again;
-        ck_assert_msg(make(ctx, good[i][0], 2, 0, &m) == DFO_OK, "%s: %s", good[i][0], dfo_ctx_error(ctx));
+        ck_assert_msg(make(ctx, good[i][0], 2, 0, &m) == DFO_OK, "%s: %s", good[i][0],
+                      dfo_ctx_error(ctx));
         char *text = described(&m);
         ck_assert_str_eq(text, good[i][1]);
         ck_assert_int_eq(make(ctx, text, 2, 0, &again), DFO_OK);
@@ -290,7 +311,8 @@ START_TEST(a_description_makes_the_same_net)
         ck_assert_str_eq(second, text);
         size_t n = dfo_store_weights_size(m.store);
         ck_assert_uint_eq(n, dfo_store_weights_size(again.store));
-        ck_assert(!memcmp(dfo_store_weights(m.store), dfo_store_weights(again.store), n * sizeof(dfo_real)));
+        ck_assert(!memcmp(dfo_store_weights(m.store), dfo_store_weights(again.store),
+                          n * sizeof(dfo_real)));
         ck_assert_uint_eq(m.net->first, 0);
         ck_assert_uint_eq(m.net->count, n);
         dfoi_free(ctx, text);
@@ -318,7 +340,8 @@ START_TEST(without_inputs_a_net_is_a_constant)
 }
 END_TEST
 
-/* ---- initial weights ------------------------------------------------------------------------------- */
+/* ---- initial weights
+ * ------------------------------------------------------------------------------- */
 
 static double largest(const struct made *m, const char *name)
 {
@@ -333,7 +356,8 @@ static double largest(const struct made *m, const char *name)
 static void assert_bound(const struct made *m, const char *name, double bound)
 {
     double most = largest(m, name);
-    ck_assert_msg(most <= bound * (1 + 1e-6) && most >= 0.8 * bound, "%s: largest %g, bound %g", name, most, bound);
+    ck_assert_msg(most <= bound * (1 + 1e-6) && most >= 0.8 * bound, "%s: largest %g, bound %g",
+                  name, most, bound);
 }
 
 START_TEST(weights_start_as_pytorchs)
@@ -351,7 +375,9 @@ START_TEST(weights_start_as_pytorchs)
     assert_bound(&m, "w1", 0.1);
     ck_assert(largest(&m, "w2") == 0 && largest(&m, "b2") == 0);
     drop(&m);
-    ck_assert_int_eq(make(ctx, "{\"type\":\"residual-mlp\",\"hidden\":100,\"last_init\":0.001}", 2, 1, &m), DFO_OK);
+    ck_assert_int_eq(
+        make(ctx, "{\"type\":\"residual-mlp\",\"hidden\":100,\"last_init\":0.001}", 2, 1, &m),
+        DFO_OK);
     assert_bound(&m, "first.w", 1 / sqrt(5));
     assert_bound(&m, "block1.w0", 0.1);
     assert_bound(&m, "block1.w1", 1e-3);
@@ -361,10 +387,12 @@ START_TEST(weights_start_as_pytorchs)
 }
 END_TEST
 
-/* ---- dropout --------------------------------------------------------------------------------------- */
+/* ---- dropout
+ * --------------------------------------------------------------------------------------- */
 
-/* A net whose output is the mean of 1,000 ones behind dropout: over 64 rows it is 1 in the mean, its variance
- * that of Bernoulli draws; other steps, units and rows give other draws, evaluation none.  */
+/* A net whose output is the mean of 1,000 ones behind dropout: over 64 rows it is 1 in the mean,
+ * its variance that of Bernoulli draws; other steps, units and rows give other draws, evaluation
+ * none.  */
 START_TEST(dropout_keeps_the_mean)
 {
     enum { WIDTH = 1000 };
@@ -374,7 +402,8 @@ START_TEST(dropout_keeps_the_mean)
     dfo_real x[64 * 5] = {0}, out[4][5 * 64] __attribute__((aligned(64)));
     const double p = 0.25;
     ck_assert_int_eq(dfo_ctx_new(&ctx), DFO_OK);
-    ck_assert_int_eq(make(ctx, "{\"type\":\"mlp\",\"hidden\":[1000],\"dropout\":0.25}", 2, 1, &m), DFO_OK);
+    ck_assert_int_eq(make(ctx, "{\"type\":\"mlp\",\"hidden\":[1000],\"dropout\":0.25}", 2, 1, &m),
+                     DFO_OK);
     const char *const name[] = {"net.b0", "net.w1"};
     for (int k = 0; k < 2; k++) {
         const dfo_entry *e = dfo_store_find(m.store, name[k]);
@@ -386,7 +415,8 @@ START_TEST(dropout_keeps_the_mean)
     ck_assert_int_eq(dfo_net_prepare(m.net, &t->run, t->run.derived), DFO_OK);
     dfo_cond in = {.n = 2, .part = {{.rows = {x, 64, 3, 5}}, {.rows = {x + 3, 64, 2, 5}}}};
     t->run.key.seed = test_seed();
-    for (int k = 0; k < 4; k++) {        /* evaluation; a step; the next step; the first step, a row further */
+    for (int k = 0; k < 4;
+         k++) { /* evaluation; a step; the next step; the first step, a row further */
         dfo_block block = {out[k], 64, 5, 64, DFO_FEATURES};
         t->run.mode = k ? DFO_TRAIN : DFO_EVALUATE;
         t->run.key.step = k == 2 ? 8 : 7;
@@ -411,17 +441,22 @@ START_TEST(dropout_keeps_the_mean)
 }
 END_TEST
 
-/* Masks are a function of seed, step, absolute row, unit and feature: here by one Philox block at a time.  */
+/* Masks are a function of seed, step, absolute row, unit and feature: here by one Philox block at a
+ * time.  */
 START_TEST(dropout_masks_are_philox_words)
 {
     test_rng rng = test_rng_new(test_seed());
     for (size_t k = 0; k < test_times(20); k++) {
-        dfoi_unit unit = {.width = test_rng_between(&rng, 1, 70), .act = DFOI_ACT_RELU, .drop = dfoi_unit_drop(0.3),
+        dfoi_unit unit = {.width = test_rng_between(&rng, 1, 70),
+                          .act = DFOI_ACT_RELU,
+                          .drop = dfoi_unit_drop(0.3),
                           .stream = (uint32_t)test_rng_next(&rng)};
-        dfo_run run = {.key = {.seed = test_rng_next(&rng), .row = test_rng_next(&rng) >> 16, .step = 5}};
+        dfo_run run = {
+            .key = {.seed = test_rng_next(&rng), .row = test_rng_next(&rng) >> 16, .step = 5}};
         dfo_real mask[70 * 64];
         if (k % 2)
-            run.key.row = (run.key.row | 0xffffffff) - 3;        /* the row's low word overflows in the panel */
+            run.key.row =
+                (run.key.row | 0xffffffff) - 3; /* the row's low word overflows in the panel */
         dfoi_unit_mask(&unit, &run, mask);
         for (size_t i = 0; i < 64; i++)
             for (size_t j = 0; j < unit.width; j++) {
@@ -430,18 +465,20 @@ START_TEST(dropout_masks_are_philox_words)
                 dfo_philox(key, unit.stream + (uint32_t)(j / 8), word);
                 uint32_t draw = word[j % 8 / 2] >> (j % 2 ? 16 : 0) & 0xffff;
                 dfo_real want = draw < unit.drop ? 0 : (dfo_real)(65536.0 / (65536.0 - unit.drop));
-                ck_assert_msg(mask[j * 64 + i] == want, "row %zu, feature %zu of %zu", i, j, unit.width);
+                ck_assert_msg(mask[j * 64 + i] == want, "row %zu, feature %zu of %zu", i, j,
+                              unit.width);
             }
     }
 }
 END_TEST
 
-/* ---- shapes ---------------------------------------------------------------------------------------- */
+/* ---- shapes
+ * ---------------------------------------------------------------------------------------- */
 
 static void refused(netcase *c, dfo_status got, dfo_status want, const char *text)
 {
-    ck_assert_msg(got == want && strstr(c->t->run.text, text), "expected '%s' (%s), got '%s' (%s)", text,
-                  dfo_status_text(want), c->t->run.text, dfo_status_text(got));
+    ck_assert_msg(got == want && strstr(c->t->run.text, text), "expected '%s' (%s), got '%s' (%s)",
+                  text, dfo_status_text(want), c->t->run.text, dfo_status_text(got));
     testrun_reset(c->t);
 }
 
@@ -458,11 +495,14 @@ START_TEST(shapes_that_do_not_fit_are_refused)
         refused(&c, dfo_net_forward(c.net, run, &in, out, NULL), DFO_ESHAPE, "input parts, got");
         in = c.in;
         in.part[0].rows.d++;
-        refused(&c, dfo_net_forward(c.net, run, &in, out, NULL), DFO_ESHAPE, "input part 0: expected");
+        refused(&c, dfo_net_forward(c.net, run, &in, out, NULL), DFO_ESHAPE,
+                "input part 0: expected");
         refused(&c, dfo_net_jvp(c.net, run, &c.in, &in, out, out, NULL), DFO_ESHAPE, "(tangent)");
-        refused(&c, dfo_net_backward(c.net, run, &c.in, out, &in, c.acts), DFO_ESHAPE, "(gradient)");
+        refused(&c, dfo_net_backward(c.net, run, &c.in, out, &in, c.acts), DFO_ESHAPE,
+                "(gradient)");
         block.d++;
-        refused(&c, dfo_net_forward(c.net, run, &c.in, block, NULL), DFO_ESHAPE, "outputs, got a block");
+        refused(&c, dfo_net_forward(c.net, run, &c.in, block, NULL), DFO_ESHAPE,
+                "outputs, got a block");
         block = out;
         block.n = 65;
         refused(&c, dfo_net_forward(c.net, run, &c.in, block, NULL), DFO_ESHAPE, "65 rows");
@@ -470,15 +510,19 @@ START_TEST(shapes_that_do_not_fit_are_refused)
         block.layout = DFO_ROWS;
         refused(&c, dfo_net_forward(c.net, run, &c.in, block, NULL), DFO_ESHAPE, "feature-major");
         if (dfo_net_acts(c.net, 64))
-            refused(&c, dfo_net_backward(c.net, run, &c.in, out, NULL, NULL), DFO_EARG, "needs the activations");
+            refused(&c, dfo_net_backward(c.net, run, &c.in, out, NULL, NULL), DFO_EARG,
+                    "needs the activations");
         if (dfo_net_scratch(c.net, 64)) {
             run->arena_size = 16;
-            refused(&c, dfo_net_forward(c.net, run, &c.in, out, NULL), DFO_EMEM, "arena is too small");
+            refused(&c, dfo_net_forward(c.net, run, &c.in, out, NULL), DFO_EMEM,
+                    "arena is too small");
             run->arena_size = c.t->size[0];
         }
         block = out;
         block.n = 0;
-        ck_assert_int_eq(dfo_net_forward(c.net, run, &(dfo_cond){.n = c.parts, .part = {{{0}}}}, block, NULL), DFO_ESHAPE);
+        ck_assert_int_eq(
+            dfo_net_forward(c.net, run, &(dfo_cond){.n = c.parts, .part = {{{0}}}}, block, NULL),
+            DFO_ESHAPE);
         testrun_reset(c.t);
         in = dfo_cond_rows(&c.in, 0, 0);
         ck_assert_int_eq(dfo_net_forward(c.net, run, &in, block, NULL), DFO_OK);
@@ -488,7 +532,8 @@ START_TEST(shapes_that_do_not_fit_are_refused)
 }
 END_TEST
 
-/* ---- memory ---------------------------------------------------------------------------------------- */
+/* ---- memory
+ * ---------------------------------------------------------------------------------------- */
 
 static dfo_status work(dfo_ctx *ctx, void *data)
 {

@@ -1,5 +1,6 @@
-/* The contract of a net, for every registered type and random configurations: its passes against each other
- * and against central differences, rows alone and together, what may be written, no memory asked for.  */
+/* The contract of a net, for every registered type and random configurations: its passes against
+ * each other and against central differences, rows alone and together, what may be written, no
+ * memory asked for.  */
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -10,7 +11,8 @@
 #include "netcase.h"
 #include "oom.h"
 
-#define OK(c, call) ck_assert_msg((call) == DFO_OK, "%s: %s: %s", netcase_text(c), #call, (c)->t->run.text)
+#define OK(c, call)                                                                                \
+    ck_assert_msg((call) == DFO_OK, "%s: %s: %s", netcase_text(c), #call, (c)->t->run.text)
 #define CANARY ((dfo_real)777.25)
 
 typedef void (*law)(netcase *);
@@ -45,11 +47,12 @@ static dfo_block copy_block(netcase *c, dfo_block from)
 static void assert_same(const netcase *c, const char *what, dfo_block x, dfo_block y)
 {
     for (size_t j = 0; j < x.d; j++)
-        ck_assert_msg(!memcmp(x.x + j * 64, y.x + j * 64, x.n * sizeof *x.x), "%s: %s: feature %zu differs",
-                      netcase_text(c), what, j);
+        ck_assert_msg(!memcmp(x.x + j * 64, y.x + j * 64, x.n * sizeof *x.x),
+                      "%s: %s: feature %zu differs", netcase_text(c), what, j);
 }
 
-static void assert_same_rows(const netcase *c, const char *what, const dfo_cond *x, const dfo_cond *y)
+static void assert_same_rows(const netcase *c, const char *what, const dfo_cond *x,
+                             const dfo_cond *y)
 {
     for (size_t p = 0; p < c->parts; p++)
         for (size_t i = 0; i < c->n; i++)
@@ -59,9 +62,11 @@ static void assert_same_rows(const netcase *c, const char *what, const dfo_cond 
 }
 
 /* |got - want| within tolerance times size.  */
-static void assert_near(const netcase *c, const char *what, double got, double want, double size, double tolerance)
+static void assert_near(const netcase *c, const char *what, double got, double want, double size,
+                        double tolerance)
 {
-    ck_assert_msg(fabs(got - want) <= tolerance * (1e-3 + size), "%s: %s: %.15g and %.15g, apart by %.3g of size %.3g (allowed %.3g)",
+    ck_assert_msg(fabs(got - want) <= tolerance * (1e-3 + size),
+                  "%s: %s: %.15g and %.15g, apart by %.3g of size %.3g (allowed %.3g)",
                   netcase_text(c), what, got, want, fabs(got - want), size, tolerance);
 }
 
@@ -89,8 +94,8 @@ START_TEST(vjp_is_the_adjoint_of_jvp)
 }
 END_TEST
 
-/* forward, with and without acts, and jvp give the same values; all passes the same bits twice; NULL where
- * results are not wanted changes no other result.  */
+/* forward, with and without acts, and jvp give the same values; all passes the same bits twice;
+ * NULL where results are not wanted changes no other result.  */
 static void repeat(netcase *c)
 {
     dfo_run *run = &c->t->run;
@@ -121,7 +126,8 @@ static void repeat(netcase *c)
     testrun_reset(c->t);
     OK(c, dfo_net_jvp_backward(c->net, run, &c->in, &c->din, g, gd, NULL, &gdin2, c->acts));
     assert_same_rows(c, "jvp_backward, tangent's gradient alone", &gdin, &gdin2);
-    ck_assert_msg(!memcmp(grads, run->grads, weights * sizeof *grads), "%s: jvp_backward's weights", netcase_text(c));
+    ck_assert_msg(!memcmp(grads, run->grads, weights * sizeof *grads), "%s: jvp_backward's weights",
+                  netcase_text(c));
 
     testrun_reset(c->t);
     netcase_cond_free(c, &gin);
@@ -134,7 +140,8 @@ static void repeat(netcase *c)
     testrun_reset(c->t);
     memcpy(g.x, gout.x, g.d * 64 * sizeof *g.x);
     OK(c, dfo_net_backward(c->net, run, &c->in, g, NULL, c->acts));
-    ck_assert_msg(!memcmp(grads, run->grads, weights * sizeof *grads), "%s: backward without gin", netcase_text(c));
+    ck_assert_msg(!memcmp(grads, run->grads, weights * sizeof *grads), "%s: backward without gin",
+                  netcase_text(c));
     run->grads = NULL;
     memcpy(g.x, gout.x, g.d * 64 * sizeof *g.x);
     OK(c, dfo_net_backward(c->net, run, &c->in, g, &gin2, c->acts));
@@ -162,13 +169,15 @@ START_TEST(passes_agree_and_repeat)
 }
 END_TEST
 
-/* A row alone gives the bits that it gives among others, values and input gradients; the sum of the rows'
- * weight gradients is the batch's.  Gradients are added, and nothing is written beside them.  */
+/* A row alone gives the bits that it gives among others, values and input gradients; the sum of the
+ * rows' weight gradients is the batch's.  Gradients are added, and nothing is written beside them.
+ */
 static void rows_alone(netcase *c)
 {
     dfo_run *run = &c->t->run;
     dfo_key key = run->key;
-    dfo_block out = netcase_block(c, 0), one = netcase_block(c, 0), gout = netcase_block(c, 14), g = netcase_block(c, 0);
+    dfo_block out = netcase_block(c, 0), one = netcase_block(c, 0), gout = netcase_block(c, 14),
+              g = netcase_block(c, 0);
     dfo_cond gin = netcase_cond(c, 0, 3), alone = netcase_cond(c, 0, 0);
     size_t weights = c->t->weights;
     dfo_real *grads;
@@ -191,8 +200,9 @@ static void rows_alone(netcase *c)
         }
         OK(c, dfo_net_forward(c->net, run, &in, one, c->acts));
         for (size_t j = 0; j < g.d; j++)
-            ck_assert_msg(one.x[j * 64] == out.x[j * 64 + i], "%s: row %zu alone: feature %zu is %.9g, was %.9g",
-                          netcase_text(c), i, j, (double)one.x[j * 64], (double)out.x[j * 64 + i]);
+            ck_assert_msg(one.x[j * 64] == out.x[j * 64 + i],
+                          "%s: row %zu alone: feature %zu is %.9g, was %.9g", netcase_text(c), i, j,
+                          (double)one.x[j * 64], (double)out.x[j * 64 + i]);
         OK(c, dfo_net_backward(c->net, run, &in, g, &to, c->acts));
     }
     run->key = key;
@@ -201,7 +211,8 @@ static void rows_alone(netcase *c)
         for (size_t i = 0; i < c->n; i++)
             for (size_t j = 0; j < all.ld; j++) {
                 dfo_real want = j < all.d ? CANARY + dfo_row(a, i)[j] : CANARY;
-                ck_assert_msg(dfo_row(all, i)[j] == want, "%s: gradient of part %zu, row %zu, column %zu: %.9g, alone %.9g",
+                ck_assert_msg(dfo_row(all, i)[j] == want,
+                              "%s: gradient of part %zu, row %zu, column %zu: %.9g, alone %.9g",
                               netcase_text(c), p, i, j, (double)dfo_row(all, i)[j], (double)want);
             }
     }
@@ -224,8 +235,8 @@ START_TEST(rows_do_not_know_each_other)
 }
 END_TEST
 
-/* What is written with n rows: no row beyond in gin (another block follows at once), parts that are not
- * wanted (x = NULL) are left, tangents that are absent are zero.  */
+/* What is written with n rows: no row beyond in gin (another block follows at once), parts that are
+ * not wanted (x = NULL) are left, tangents that are absent are zero.  */
 static void absent_parts(netcase *c)
 {
     dfo_run *run = &c->t->run;
@@ -268,7 +279,8 @@ END_TEST
 static void quiet(netcase *c)
 {
     dfo_run *run = &c->t->run;
-    dfo_block out = netcase_block(c, 0), dout = netcase_block(c, 0), g = netcase_block(c, 16), gd = netcase_block(c, 17);
+    dfo_block out = netcase_block(c, 0), dout = netcase_block(c, 0), g = netcase_block(c, 16),
+              gd = netcase_block(c, 17);
     dfo_cond gin = netcase_cond(c, 0, 0);
     oom_count_begin();
     dfo_status a = dfo_net_prepare(c->net, run, run->derived);
@@ -277,7 +289,8 @@ static void quiet(netcase *c)
     dfo_status e = dfo_net_jvp(c->net, run, &c->in, &c->din, out, dout, c->acts);
     dfo_status f = dfo_net_jvp_backward(c->net, run, &c->in, &c->din, g, gd, &gin, &gin, c->acts);
     size_t count = oom_count_end();
-    ck_assert_msg(!count && !a && !b && !d && !e && !f, "%s: %zu allocations", netcase_text(c), count);
+    ck_assert_msg(!count && !a && !b && !d && !e && !f, "%s: %zu allocations", netcase_text(c),
+                  count);
     netcase_cond_free(c, &gin);
     free_block(c, out);
     free_block(c, dout);
@@ -294,12 +307,14 @@ END_TEST
 #ifdef DFO_DOUBLE
 /* Moves inputs, tangents and weights along fixed random directions: x = x0 + h dx.  */
 struct line {
-    dfo_cond in, din, to, dto;       /* to, dto: directions of in and din; weights' is drawn from the key */
+    dfo_cond in, din, to,
+        dto; /* to, dto: directions of in and din; weights' is drawn from the key */
     dfo_real *weights, *wdir;
     size_t n;
 };
 
-static void move_cond(const netcase *c, const dfo_cond *from, const dfo_cond *along, double h, dfo_cond *x)
+static void move_cond(const netcase *c, const dfo_cond *from, const dfo_cond *along, double h,
+                      dfo_cond *x)
 {
     for (size_t p = 0; p < c->parts; p++)
         for (size_t i = 0; i < c->n; i++)
@@ -373,10 +388,10 @@ static double value(netcase *c, dfo_block gout, dfo_block gdout, double *size)
     return f;
 }
 
-/* Compares a slope with central differences of several widths, the best of which counts (a kink of relu
- * may lie inside one).  */
-static void check_slope(netcase *c, struct line *line, int what, dfo_block gout, dfo_block gdout, double slope,
-                        const char *name)
+/* Compares a slope with central differences of several widths, the best of which counts (a kink of
+ * relu may lie inside one).  */
+static void check_slope(netcase *c, struct line *line, int what, dfo_block gout, dfo_block gdout,
+                        double slope, const char *name)
 {
     double best = HUGE_VAL, size = 0;
     for (double h = 1e-5; h > 5e-8; h /= 10) {
@@ -390,7 +405,8 @@ static void check_slope(netcase *c, struct line *line, int what, dfo_block gout,
     }
     move(c, line, what, 0);
     size = size / 3 + fabs(slope);
-    ck_assert_msg(best <= 1e-7 * (1 + size), "%s: %s: slope %.12g, central differences are off by %.3g of size %.3g",
+    ck_assert_msg(best <= 1e-7 * (1 + size),
+                  "%s: %s: slope %.12g, central differences are off by %.3g of size %.3g",
                   netcase_text(c), name, slope, best, size);
 }
 
@@ -409,13 +425,15 @@ static void differences(netcase *c)
     for (size_t p = 0; p < c->parts; p++)
         c->in.part[p].rows.n = c->din.part[p].rows.n = c->n;
     line_new(c, &line);
-    dfo_block gout = netcase_block(c, 21), gdout = netcase_block(c, 22), g = copy_block(c, gout), gd = copy_block(c, gdout);
+    dfo_block gout = netcase_block(c, 21), gdout = netcase_block(c, 22), g = copy_block(c, gout),
+              gd = copy_block(c, gdout);
     dfo_block out = netcase_block(c, 0), dout = netcase_block(c, 0);
     dfo_cond gin = netcase_cond(c, 0, 0), gdin = netcase_cond(c, 0, 0);
 
     OK(c, dfo_net_forward(c->net, run, &c->in, out, c->acts));
     OK(c, dfo_net_backward(c->net, run, &c->in, g, &gin, c->acts));
-    double in_slope = netcase_dot_cond(c, &gin, &line.to, &unused), w_slope = weights_slope(c, &line);
+    double in_slope = netcase_dot_cond(c, &gin, &line.to, &unused),
+           w_slope = weights_slope(c, &line);
     check_slope(c, &line, INPUT, gout, none, in_slope, "input gradient");
     check_slope(c, &line, WEIGHTS, gout, none, w_slope, "weight gradient");
 
@@ -434,7 +452,8 @@ static void differences(netcase *c)
     check_slope(c, &line, INPUT, gout, gdout, in_slope, "jvp_backward, input");
     check_slope(c, &line, TANGENT, gout, gdout, tangent_slope, "jvp_backward, tangent");
     check_slope(c, &line, WEIGHTS, gout, gdout, w_slope, "jvp_backward, weights");
-    check_slope(c, &line, INPUT | TANGENT | WEIGHTS, gout, gdout, in_slope + tangent_slope + w_slope, "jvp_backward");
+    check_slope(c, &line, INPUT | TANGENT | WEIGHTS, gout, gdout,
+                in_slope + tangent_slope + w_slope, "jvp_backward");
 
     netcase_cond_free(c, &gin);
     netcase_cond_free(c, &gdin);

@@ -18,7 +18,8 @@ static void must(const netcase *c, dfo_status status, const char *what)
 
 static size_t width(test_rng *rng)
 {
-    return test_rng_between(rng, 0, 9) ? test_rng_between(rng, 1, 20) : test_rng_between(rng, 60, 140);
+    return test_rng_between(rng, 0, 9) ? test_rng_between(rng, 1, 20)
+                                       : test_rng_between(rng, 60, 140);
 }
 
 static json_t *make_config(test_rng *rng, const char *type, const char *activation)
@@ -42,7 +43,8 @@ static json_t *make_config(test_rng *rng, const char *type, const char *activati
         json_object_set_new(o, "hidden", json_integer((json_int_t)width(rng)));
         json_object_set_new(o, "blocks", json_integer((json_int_t)test_rng_between(rng, 0, 3)));
         json_object_set_new(o, "norm", json_string(test_rng_between(rng, 0, 2) ? "none" : "layer"));
-        json_object_set_new(o, "context", json_string(test_rng_between(rng, 0, 1) ? "gate" : "concat"));
+        json_object_set_new(o, "context",
+                            json_string(test_rng_between(rng, 0, 1) ? "gate" : "concat"));
     }
     return o;
 }
@@ -68,7 +70,8 @@ void netcase_new(netcase *c, uint64_t seed, const char *type, const char *activa
     c->seed = seed;
     must(c, dfo_ctx_new(&c->ctx), "context");
     must(c, dfo_store_new(c->ctx, &c->store), "store");
-    c->n = test_rng_between(&rng, 0, 3) ? test_rng_between(&rng, 1, 64) : test_rng_between(&rng, 1, 2);
+    c->n =
+        test_rng_between(&rng, 0, 3) ? test_rng_between(&rng, 1, 64) : test_rng_between(&rng, 1, 2);
     c->parts = test_rng_between(&rng, 1, DFO_COND_PARTS);
     for (size_t p = 0; p < c->parts; p++)
         c->shape[p] = dfo_shape_vector(test_rng_between(&rng, p == 0, 9));
@@ -79,7 +82,8 @@ void netcase_new(netcase *c, uint64_t seed, const char *type, const char *activa
     must(c, dfoi_json_dump(c->ctx, config, JSON_COMPACT, &c->config), "text");
     json_decref(config);
     draw_weights(c);
-    dfo_need need = {.rows = 64, .scratch = dfo_net_scratch(c->net, 64), .derived = dfo_net_derived(c->net)};
+    dfo_need need = {
+        .rows = 64, .scratch = dfo_net_scratch(c->net, 64), .derived = dfo_net_derived(c->net)};
     must(c, testrun_new(c->ctx, c->store, &need, &c->t), "run");
     c->t->run.key = (dfo_key){.seed = seed, .row = test_rng_between(&rng, 0, 1000000), .step = 3};
     c->t->run.mode = test_rng_between(&rng, 0, 1) ? DFO_TRAIN : DFO_EVALUATE;
@@ -172,9 +176,11 @@ double netcase_dot_block(dfo_block x, dfo_block y, double *size)
 const char *netcase_text(const netcase *c)
 {
     static char text[512];
-    int used = snprintf(text, sizeof text, "seed %llu, n %zu, mode %d, %s, out %zu, parts",
-                        (unsigned long long)c->seed, c->n, (int)c->t->run.mode, c->config, c->net->out);
+    int used =
+        snprintf(text, sizeof text, "seed %llu, n %zu, mode %d, %s, out %zu, parts",
+                 (unsigned long long)c->seed, c->n, (int)c->t->run.mode, c->config, c->net->out);
     for (size_t p = 0; p < c->parts && used > 0 && (size_t)used < sizeof text; p++)
-        used += snprintf(text + used, sizeof text - (size_t)used, " %zu", dfo_shape_size(c->shape[p]));
+        used +=
+            snprintf(text + used, sizeof text - (size_t)used, " %zu", dfo_shape_size(c->shape[p]));
     return text;
 }

@@ -8,28 +8,28 @@
 #include "util.h"
 
 typedef struct netcase {
-    uint64_t   seed;
-    dfo_ctx   *ctx;
+    uint64_t seed;
+    dfo_ctx *ctx;
     dfo_store *store;
-    dfo_net   *net;
-    testrun   *t;
-    char      *config;           /* JSON text */
-    size_t     n, parts;
-    dfo_shape  shape[DFO_COND_PARTS];
-    dfo_cond   in, din;          /* rows with ld > d; din's last part may be absent */
-    dfo_real  *memory;
-    size_t     size;             /* reals in memory */
-    dfo_real  *acts;             /* of jvp's size */
+    dfo_net *net;
+    testrun *t;
+    char *config; /* JSON text */
+    size_t n, parts;
+    dfo_shape shape[DFO_COND_PARTS];
+    dfo_cond in, din; /* rows with ld > d; din's last part may be absent */
+    dfo_real *memory;
+    size_t size;    /* reals in memory */
+    dfo_real *acts; /* of jvp's size */
 } netcase;
 
-/* type: a registered one; rows at most 64, features of parts and widths of layers small (or, now and then,
- * larger than a panel).  activation: NULL for a random one.  All weights are drawn anew.  Fails the test on
- * errors.  */
+/* type: a registered one; rows at most 64, features of parts and widths of layers small (or, now
+ * and then, larger than a panel).  activation: NULL for a random one.  All weights are drawn anew.
+ * Fails the test on errors.  */
 void netcase_new(netcase *c, uint64_t seed, const char *type, const char *activation);
 void netcase_free(netcase *c);
 
-/* A block for outputs, or a random one with a zero tail for adjoints; memory from the case's context,
- * freed by dfoi_free.  */
+/* A block for outputs, or a random one with a zero tail for adjoints; memory from the case's
+ * context, freed by dfoi_free.  */
 dfo_block netcase_block(netcase *c, uint64_t seed);
 
 /* Inputs' shape, zero or random (seed != 0), with ld = d + pad; freed by netcase_cond_free.  */

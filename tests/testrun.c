@@ -7,7 +7,7 @@
 #include "base/real_impl.h"
 #include "testrun.h"
 
-#define GUARD 16                                  /* reals behind a block */
+#define GUARD 16 /* reals behind a block */
 #define GUARD_VALUE ((dfo_real)-12345.678)
 
 enum { ARENA, SAVED, DERIVED, GDERIVED, GRADS, AUX, BLOCKS };
@@ -29,7 +29,8 @@ dfo_status testrun_new(dfo_ctx *ctx, dfo_store *store, const dfo_need *need, tes
     t->store = store;
     t->need = *need;
     t->weights = dfo_store_weights_size(store);
-    const size_t size[BLOCKS] = {need->scratch, need->saved, need->derived, need->gderived, t->weights, need->aux};
+    const size_t size[BLOCKS] = {need->scratch,  need->saved, need->derived,
+                                 need->gderived, t->weights,  need->aux};
     for (int b = 0; b < BLOCKS; b++) {
         t->size[b] = size[b];
         status = dfoi_alloc(ctx, size[b] + GUARD, sizeof(dfo_real), &t->block[b]);
@@ -89,7 +90,8 @@ void testrun_check(const testrun *t, const char *what)
     for (int b = 0; b < BLOCKS; b++)
         for (size_t i = 0; i < GUARD; i++)
             if (t->block[b][t->size[b] + i] != GUARD_VALUE)
-                ck_abort_msg("%s: wrote behind %s (%zu reals), at +%zu", what, block_name[b], t->size[b], i);
+                ck_abort_msg("%s: wrote behind %s (%zu reals), at +%zu", what, block_name[b],
+                             t->size[b], i);
     if (t->run.arena_used)
         ck_abort_msg("%s: the arena was not put back (%zu)", what, t->run.arena_used);
 }

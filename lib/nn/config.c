@@ -18,12 +18,14 @@ dfo_status dfoi_config_activation(dfo_ctx *ctx, const json_t *config, dfoi_act *
         return DFO_OK;
     for (int i = 0; i < DFOI_ACT_COUNT; i++) {
         size_t used = strlen(list);
-        snprintf(list + used, sizeof list - used, "%s%s", i ? ", " : "", dfoi_act_name((dfoi_act)i));
+        snprintf(list + used, sizeof list - used, "%s%s", i ? ", " : "",
+                 dfoi_act_name((dfoi_act)i));
     }
     return dfoi_fail(ctx, DFO_EARG, "activation: there is no '%s'; known: %s", name, list);
 }
 
-dfo_status dfoi_config_set_sizes(dfo_ctx *ctx, json_t *to, const char *key, size_t n, const size_t *values)
+dfo_status dfoi_config_set_sizes(dfo_ctx *ctx, json_t *to, const char *key, size_t n,
+                                 const size_t *values)
 {
     json_t *list = json_array();
     for (size_t i = 0; list && i < n; i++) {

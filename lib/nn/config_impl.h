@@ -7,13 +7,14 @@
 #include "base/real_impl.h"
 #include "math/gemm_impl.h"
 
-#define DFOI_NET_WIDEST ((size_t)1 << 20)      /* features of a hidden layer */
+#define DFOI_NET_WIDEST ((size_t)1 << 20) /* features of a hidden layer */
 #define DFOI_DROPOUT_MAX 0.99
 
 /* "activation": one of the names in kern_impl.h, "relu" if absent.  */
 dfo_status dfoi_config_activation(dfo_ctx *ctx, const json_t *config, dfoi_act *act);
 
 /* to[key] = [values].  */
-dfo_status dfoi_config_set_sizes(dfo_ctx *ctx, json_t *to, const char *key, size_t n, const size_t *values);
+dfo_status dfoi_config_set_sizes(dfo_ctx *ctx, json_t *to, const char *key, size_t n,
+                                 const size_t *values);
 
 #endif

@@ -53,7 +53,8 @@ static size_t derived(const dfo_net *net)
     return 0;
 }
 
-static dfo_status forward(const dfo_net *net, dfo_run *run, const dfo_cond *in, dfo_block out, dfo_real *acts)
+static dfo_status forward(const dfo_net *net, dfo_run *run, const dfo_cond *in, dfo_block out,
+                          dfo_real *acts)
 {
     const struct constant *s = net->state;
     const dfo_real *c = dfo_run_weights(run, s->c);
@@ -65,8 +66,8 @@ static dfo_status forward(const dfo_net *net, dfo_run *run, const dfo_cond *in, 
     return DFO_OK;
 }
 
-static dfo_status backward(const dfo_net *net, dfo_run *run, const dfo_cond *in, dfo_block gout, dfo_cond *gin,
-                           const dfo_real *acts)
+static dfo_status backward(const dfo_net *net, dfo_run *run, const dfo_cond *in, dfo_block gout,
+                           dfo_cond *gin, const dfo_real *acts)
 {
     const struct constant *s = net->state;
     (void)in;
@@ -81,17 +82,17 @@ static dfo_status backward(const dfo_net *net, dfo_run *run, const dfo_cond *in,
     return DFO_OK;
 }
 
-static dfo_status jvp(const dfo_net *net, dfo_run *run, const dfo_cond *in, const dfo_cond *din, dfo_block out,
-                      dfo_block dout, dfo_real *acts)
+static dfo_status jvp(const dfo_net *net, dfo_run *run, const dfo_cond *in, const dfo_cond *din,
+                      dfo_block out, dfo_block dout, dfo_real *acts)
 {
     (void)din;
     memset(dout.x, 0, net->out * DFO_PANEL * sizeof *dout.x);
     return forward(net, run, in, out, acts);
 }
 
-static dfo_status jvp_backward(const dfo_net *net, dfo_run *run, const dfo_cond *in, const dfo_cond *din,
-                               dfo_block gout, dfo_block gdout, dfo_cond *gin, dfo_cond *gdin,
-                               const dfo_real *acts)
+static dfo_status jvp_backward(const dfo_net *net, dfo_run *run, const dfo_cond *in,
+                               const dfo_cond *din, dfo_block gout, dfo_block gdout, dfo_cond *gin,
+                               dfo_cond *gdin, const dfo_real *acts)
 {
     (void)din;
     (void)gdout;

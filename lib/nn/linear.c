@@ -7,8 +7,8 @@
 #include "base/par_impl.h"
 #include "nn/dense_impl.h"
 
-dfo_status dfoi_linear_new(dfo_build *build, const char *w_name, const char *b_name, size_t in, size_t out,
-                           double bound, size_t *derived, dfoi_linear *linear)
+dfo_status dfoi_linear_new(dfo_build *build, const char *w_name, const char *b_name, size_t in,
+                           size_t out, double bound, size_t *derived, dfoi_linear *linear)
 {
     const size_t shape[2] = {out, in};
     linear->in = in;
@@ -56,22 +56,22 @@ void dfoi_linear_prepare(const dfo_run *run, size_t n, const dfoi_linear *linear
         pack(&packing, i, 0);
 }
 
-void dfoi_linear_forward(const dfoi_linear *linear, const dfo_run *run, const dfo_real *x, dfoi_act act,
-                         const dfo_real *residual, dfo_real *y)
+void dfoi_linear_forward(const dfoi_linear *linear, const dfo_run *run, const dfo_real *x,
+                         dfoi_act act, const dfo_real *residual, dfo_real *y)
 {
-    dfoi_gemm(linear->out, linear->in, run->derived + linear->packed, x, dfo_run_weights(run, linear->b), act,
-              residual, y);
+    dfoi_gemm(linear->out, linear->in, run->derived + linear->packed, x,
+              dfo_run_weights(run, linear->b), act, residual, y);
 }
 
-void dfoi_linear_tangent(const dfoi_linear *linear, const dfo_run *run, const dfo_real *dx, const dfo_real *mask,
-                         const dfo_real *add, dfo_real *dy)
+void dfoi_linear_tangent(const dfoi_linear *linear, const dfo_run *run, const dfo_real *dx,
+                         const dfo_real *mask, const dfo_real *add, dfo_real *dy)
 {
     /* dfoi_gemm_back multiplies by whatever was packed: W here.  */
     dfoi_gemm_back(linear->in, linear->out, run->derived + linear->packed, dx, mask, add, dy);
 }
 
-void dfoi_linear_backward(const dfoi_linear *linear, const dfo_run *run, const dfo_real *gy, const dfo_real *mask,
-                          const dfo_real *add, dfo_real *gx)
+void dfoi_linear_backward(const dfoi_linear *linear, const dfo_run *run, const dfo_real *gy,
+                          const dfo_real *mask, const dfo_real *add, dfo_real *gx)
 {
     dfoi_gemm_back(linear->out, linear->in, run->derived + linear->packed_t, gy, mask, add, gx);
 }
@@ -81,15 +81,16 @@ size_t dfoi_linear_scratch(const dfoi_linear *linear)
     return dfo_arena_size(dfoi_gemm_grad_scratch(linear->out, linear->in));
 }
 
-void dfoi_linear_grads(const dfoi_linear *linear, const dfo_run *run, const dfo_real *gy, const dfo_real *x,
-                       int bias, dfo_real *scratch)
+void dfoi_linear_grads(const dfoi_linear *linear, const dfo_run *run, const dfo_real *gy,
+                       const dfo_real *x, int bias, dfo_real *scratch)
 {
     if (run->grads)
         dfoi_gemm_grad(linear->out, linear->in, gy, x, dfo_run_grads(run, linear->w), linear->in,
                        bias ? dfo_run_grads(run, linear->b) : NULL, scratch);
 }
 
-void dfoi_parts_to_panel(const dfo_net *net, const dfo_cond *in, size_t n, int zero_tail, dfo_real *panel)
+void dfoi_parts_to_panel(const dfo_net *net, const dfo_cond *in, size_t n, int zero_tail,
+                         dfo_real *panel)
 {
     for (size_t p = 0; p < net->parts; p++) {
         size_t d = dfo_shape_size(net->part[p]);

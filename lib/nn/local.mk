@@ -21,3 +21,4 @@ LIB_REAL += \
     lib/nn/constant.c
 LIB_KERN += \
     lib/nn/unit_kern.c
+EXTRA_DIST += lib/nn/README.md

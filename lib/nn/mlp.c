@@ -4,8 +4,8 @@
  *    "dropout":0, "last_init":0}
  *
  * h_0 = the input parts side by side, h_l = dropout(act(W_l-1 h_l-1 + b_l-1)), out = W_L h_L + b_L.
- * Weights w0, b0, w1, b1, ... as PyTorch's Linear (out, in), drawn as there from +-1/sqrt(in); a net made
- * with zero_last starts its last layer at zero, or in +-last_init.  */
+ * Weights w0, b0, w1, b1, ... as PyTorch's Linear (out, in), drawn as there from +-1/sqrt(in); a
+ * net made with zero_last starts its last layer at zero, or in +-last_init.  */
 #include <stdio.h>
 
 #include "base/ctx_impl.h"
@@ -26,28 +26,31 @@ struct settings {
 
 struct mlp {
     struct settings settings;
-    size_t layers;               /* hidden ones */
+    size_t layers; /* hidden ones */
     size_t derived;
-    size_t keep;                 /* reals that forward keeps */
-    size_t widest;               /* of input and hidden layers */
+    size_t keep;   /* reals that forward keeps */
+    size_t widest; /* of input and hidden layers */
     size_t scratch_grad;
     dfoi_linear linear[MAX_LAYERS + 1];
     dfoi_unit unit[MAX_LAYERS];
-    size_t at[MAX_LAYERS];       /* where a unit keeps things: offset in acts */
+    size_t at[MAX_LAYERS]; /* where a unit keeps things: offset in acts */
 };
 
 static dfo_status read_settings(dfo_ctx *ctx, const json_t *config, struct settings *s)
 {
-    static const char *const keys[] = {"type", "hidden", "layers", "activation", "dropout", "last_init", NULL};
+    static const char *const keys[] = {"type",    "hidden",    "layers", "activation",
+                                       "dropout", "last_init", NULL};
     const json_t *hidden = json_object_get(config, "hidden");
     size_t repeat = 2;
     *s = (struct settings){.layers = 1, .hidden = {128}};
     DFO_TRY(dfoi_json_keys(ctx, config, keys));
     if (hidden)
-        DFO_TRY(dfoi_json_sizes(ctx, config, "hidden", 1, DFOI_NET_WIDEST, MAX_LAYERS, s->hidden, &s->layers));
+        DFO_TRY(dfoi_json_sizes(ctx, config, "hidden", 1, DFOI_NET_WIDEST, MAX_LAYERS, s->hidden,
+                                &s->layers));
     if (json_is_array(hidden)) {
         if (json_object_get(config, "layers"))
-            return dfoi_fail(ctx, DFO_EARG, "layers: goes with a single number hidden, not with a list");
+            return dfoi_fail(ctx, DFO_EARG,
+                             "layers: goes with a single number hidden, not with a list");
     } else {
         DFO_TRY(dfoi_json_size(ctx, config, "layers", 2, 0, MAX_LAYERS, &repeat));
         for (size_t i = 1; i < repeat; i++)
@@ -75,13 +78,16 @@ static dfo_status build_layers(dfo_build *build, const dfo_net *net, int zero_la
         size_t out = last ? net->out : m->settings.hidden[l];
         snprintf(w, sizeof w, "w%zu", l);
         snprintf(b, sizeof b, "b%zu", l);
-        DFO_TRY(dfoi_linear_new(build, w, b, in, out, last && zero_last ? m->settings.last_init : -1, &m->derived,
+        DFO_TRY(dfoi_linear_new(build, w, b, in, out,
+                                last && zero_last ? m->settings.last_init : -1, &m->derived,
                                 &m->linear[l]));
         size_t scratch = dfoi_linear_scratch(&m->linear[l]);
         m->scratch_grad = scratch > m->scratch_grad ? scratch : m->scratch_grad;
         if (last)
             break;
-        m->unit[l] = (dfoi_unit){.width = out, .act = m->settings.act, .drop = dfoi_unit_drop(m->settings.dropout),
+        m->unit[l] = (dfoi_unit){.width = out,
+                                 .act = m->settings.act,
+                                 .drop = dfoi_unit_drop(m->settings.dropout),
                                  .stream = dfoi_unit_stream(m->linear[l].b)};
         m->at[l] = m->keep;
         m->keep += dfoi_unit_keep(&m->unit[l]);
@@ -153,11 +159,13 @@ static dfo_status prepare(const dfo_net *net, dfo_run *run, dfo_real *to)
 static dfo_status take(const struct mlp *m, dfo_run *run, size_t panels, dfo_real **memory)
 {
     *memory = dfo_arena_take(run, panels * panel(m) + m->scratch_grad);
-    return *memory ? DFO_OK : dfo_run_fail(run, DFO_EMEM, (size_t)-1, "mlp net: the arena is too small");
+    return *memory ? DFO_OK
+                   : dfo_run_fail(run, DFO_EMEM, (size_t)-1, "mlp net: the arena is too small");
 }
 
 /* Two panels in turn; with acts, units write into what is kept instead.  */
-static dfo_status forward(const dfo_net *net, dfo_run *run, const dfo_cond *in, dfo_block out, dfo_real *keep)
+static dfo_status forward(const dfo_net *net, dfo_run *run, const dfo_cond *in, dfo_block out,
+                          dfo_real *keep)
 {
     const struct mlp *m = net->state;
     dfo_real *memory;
@@ -178,8 +186,8 @@ static dfo_status forward(const dfo_net *net, dfo_run *run, const dfo_cond *in, 
     return DFO_OK;
 }
 
-static dfo_status backward(const dfo_net *net, dfo_run *run, const dfo_cond *in, dfo_block gout, dfo_cond *gin,
-                           const dfo_real *keep)
+static dfo_status backward(const dfo_net *net, dfo_run *run, const dfo_cond *in, dfo_block gout,
+                           dfo_cond *gin, const dfo_real *keep)
 {
     const struct mlp *m = net->state;
     dfo_real *memory;
@@ -208,8 +216,8 @@ static dfo_status backward(const dfo_net *net, dfo_run *run, const dfo_cond *in,
     return DFO_OK;
 }
 
-static dfo_status jvp(const dfo_net *net, dfo_run *run, const dfo_cond *in, const dfo_cond *din, dfo_block out,
-                      dfo_block dout, dfo_real *keep)
+static dfo_status jvp(const dfo_net *net, dfo_run *run, const dfo_cond *in, const dfo_cond *din,
+                      dfo_block out, dfo_block dout, dfo_real *keep)
 {
     const struct mlp *m = net->state;
     dfo_real *memory;
@@ -220,13 +228,16 @@ static dfo_status jvp(const dfo_net *net, dfo_run *run, const dfo_cond *in, cons
     dfoi_parts_to_panel(net, din, out.n, 0, h.dx);
     for (size_t l = 0; l < m->layers; l++) {
         const dfoi_unit *unit = &m->unit[l];
-        dfoi_unit_room room = {.h = turn[l % 2].x, .dh = turn[l % 2].dx, .mask = memory + 4 * panel(m),
+        dfoi_unit_room room = {.h = turn[l % 2].x,
+                               .dh = turn[l % 2].dx,
+                               .mask = memory + 4 * panel(m),
                                .d1 = memory + 5 * panel(m)};
         dfo_real *kept = keep ? keep + 2 * m->at[l] : NULL;
         dfoi_pair x = dfoi_unit_jvp_target(unit, &room, kept);
         int fused = dfoi_unit_fused(unit);
         dfoi_linear_forward(&m->linear[l], run, h.x, fused ? unit->act : DFOI_ACT_NONE, NULL, x.x);
-        dfoi_linear_tangent(&m->linear[l], run, h.dx, fused && unit->act == DFOI_ACT_RELU ? x.x : NULL, NULL, x.dx);
+        dfoi_linear_tangent(&m->linear[l], run, h.dx,
+                            fused && unit->act == DFOI_ACT_RELU ? x.x : NULL, NULL, x.dx);
         h = dfoi_unit_jvp(unit, run, x, fused, &room, kept);
     }
     dfoi_linear_forward(&m->linear[m->layers], run, h.x, DFOI_ACT_NONE, NULL, out.x);
@@ -234,9 +245,9 @@ static dfo_status jvp(const dfo_net *net, dfo_run *run, const dfo_cond *in, cons
     return DFO_OK;
 }
 
-static dfo_status jvp_backward(const dfo_net *net, dfo_run *run, const dfo_cond *in, const dfo_cond *din,
-                               dfo_block gout, dfo_block gdout, dfo_cond *gin, dfo_cond *gdin,
-                               const dfo_real *keep)
+static dfo_status jvp_backward(const dfo_net *net, dfo_run *run, const dfo_cond *in,
+                               const dfo_cond *din, dfo_block gout, dfo_block gdout, dfo_cond *gin,
+                               dfo_cond *gdin, const dfo_real *keep)
 {
     const struct mlp *m = net->state;
     dfo_real *memory;
@@ -244,8 +255,11 @@ static dfo_status jvp_backward(const dfo_net *net, dfo_run *run, const dfo_cond 
     size_t size = panel(m);
     dfoi_pair turn[2] = {{memory, memory + size}, {memory + 2 * size, memory + 3 * size}};
     dfoi_pair g = {gout.x, gdout.x};
-    dfoi_unit_room room = {.h = memory + 4 * size, .dh = memory + 5 * size, .mask = memory + 6 * size,
-                           .d1 = memory + 4 * size, .d2 = memory + 5 * size};
+    dfoi_unit_room room = {.h = memory + 4 * size,
+                           .dh = memory + 5 * size,
+                           .mask = memory + 6 * size,
+                           .d1 = memory + 4 * size,
+                           .d2 = memory + 5 * size};
     dfo_real *gradient_scratch = memory + 8 * size;
     for (size_t l = m->layers; l > 0; l--) {
         const dfoi_unit *unit = &m->unit[l - 1];

@@ -21,15 +21,18 @@ static dfo_status unknown(dfo_ctx *ctx, const char *name)
     char list[256] = "";
     for (size_t i = 0; i < dfoi_net_type_count(); i++) {
         size_t used = strlen(list);
-        snprintf(list + used, sizeof list - used, "%s%s", i ? ", " : "", dfoi_net_type_at(i)->ops->type);
+        snprintf(list + used, sizeof list - used, "%s%s", i ? ", " : "",
+                 dfoi_net_type_at(i)->ops->type);
     }
     return dfoi_fail(ctx, DFO_EARG, "type: no net is called '%s'; known: %s", name, list);
 }
 
-static dfo_status measure(dfo_net *net, dfo_ctx *ctx, size_t parts, const dfo_shape *in, dfo_shape out)
+static dfo_status measure(dfo_net *net, dfo_ctx *ctx, size_t parts, const dfo_shape *in,
+                          dfo_shape out)
 {
     if (parts > DFO_COND_PARTS)
-        return dfoi_fail(ctx, DFO_ESHAPE, "net: at most %d input parts, got %zu", DFO_COND_PARTS, parts);
+        return dfoi_fail(ctx, DFO_ESHAPE, "net: at most %d input parts, got %zu", DFO_COND_PARTS,
+                         parts);
     net->parts = parts;
     for (size_t p = 0; p < parts; p++) {
         net->part[p] = in[p];
@@ -54,7 +57,8 @@ static dfo_status create(dfo_build *build, const json_t *config, size_t parts, c
         return unknown(ctx, name);
     dfo_status status = type->check(ctx, config);
     if (status == DFO_OK && !net->in && type != &dfoi_net_constant) {
-        type = &dfoi_net_constant;          /* nothing to depend on: the settings are checked, then dropped */
+        type =
+            &dfoi_net_constant; /* nothing to depend on: the settings are checked, then dropped */
         config = NULL;
     }
     net->ops = type->ops;
@@ -67,8 +71,8 @@ static dfo_status create(dfo_build *build, const json_t *config, size_t parts, c
     return DFO_OK;
 }
 
-dfo_status dfo_net_new(dfo_build *build, json_t *config, size_t parts, const dfo_shape *in, dfo_shape out,
-                       int zero_last, dfo_net **net)
+dfo_status dfo_net_new(dfo_build *build, json_t *config, size_t parts, const dfo_shape *in,
+                       dfo_shape out, int zero_last, dfo_net **net)
 {
     *net = NULL;
     if (config && !json_is_object(config))
@@ -121,21 +125,24 @@ static dfo_status absent(const dfo_net *net, dfo_run *run, const char *what)
 }
 
 /* Parts as the net was made for, n rows each.  */
-static dfo_status check_parts(const dfo_net *net, dfo_run *run, const dfo_cond *in, size_t n, const char *what)
+static dfo_status check_parts(const dfo_net *net, dfo_run *run, const dfo_cond *in, size_t n,
+                              const char *what)
 {
     size_t parts = in ? in->n : 0;
     if (parts != net->parts)
-        return dfo_run_fail(run, DFO_ESHAPE, (size_t)-1, "%s net: expected %zu input parts, got %zu%s",
-                            net->ops->type, net->parts, parts, what);
+        return dfo_run_fail(run, DFO_ESHAPE, (size_t)-1,
+                            "%s net: expected %zu input parts, got %zu%s", net->ops->type,
+                            net->parts, parts, what);
     for (size_t p = 0; p < parts; p++) {
         const dfo_batch *rows = &in->part[p].rows;
         size_t d = dfo_shape_size(net->part[p]);
-        if (!d || (!rows->x && *what))      /* absent tangents and gradients are allowed */
+        if (!d || (!rows->x && *what)) /* absent tangents and gradients are allowed */
             continue;
         if (rows->n != n || rows->d != d || !rows->x)
-            return dfo_run_fail(run, DFO_ESHAPE, (size_t)-1,
-                                "%s net: input part %zu: expected %zu rows of %zu, got %zu of %zu%s",
-                                net->ops->type, p, n, d, rows->n, rows->d, what);
+            return dfo_run_fail(
+                run, DFO_ESHAPE, (size_t)-1,
+                "%s net: input part %zu: expected %zu rows of %zu, got %zu of %zu%s",
+                net->ops->type, p, n, d, rows->n, rows->d, what);
     }
     return DFO_OK;
 }
@@ -146,17 +153,20 @@ static dfo_status check_block(const dfo_net *net, dfo_run *run, dfo_block block)
     if (block.layout != net->ops->layout)
         return dfo_run_fail(run, DFO_ESHAPE, (size_t)-1, "%s net: its output is %s", net->ops->type,
                             panel ? "feature-major" : "row-major");
-    if (block.d != net->out || (panel ? block.n > DFO_PANEL || block.ld != DFO_PANEL : block.ld < block.d))
-        return dfo_run_fail(run, DFO_ESHAPE, (size_t)-1,
-                            "%s net: expected %zu outputs, got a block of %zu rows, %zu features, stride %zu",
-                            net->ops->type, net->out, block.n, block.d, block.ld);
+    if (block.d != net->out ||
+        (panel ? block.n > DFO_PANEL || block.ld != DFO_PANEL : block.ld < block.d))
+        return dfo_run_fail(
+            run, DFO_ESHAPE, (size_t)-1,
+            "%s net: expected %zu outputs, got a block of %zu rows, %zu features, stride %zu",
+            net->ops->type, net->out, block.n, block.d, block.ld);
     return DFO_OK;
 }
 
 static dfo_status check_acts(const dfo_net *net, dfo_run *run, const dfo_real *acts, size_t n)
 {
     if (!acts && dfo_net_acts(net, n))
-        return dfo_run_fail(run, DFO_EARG, (size_t)-1, "%s net: backward needs the activations", net->ops->type);
+        return dfo_run_fail(run, DFO_EARG, (size_t)-1, "%s net: backward needs the activations",
+                            net->ops->type);
     return DFO_OK;
 }
 
@@ -173,7 +183,8 @@ dfo_status dfo_net_prepare(const dfo_net *net, dfo_run *run, dfo_real *derived)
     return net->ops->prepare ? done(run, mark, net->ops->prepare(net, run, derived)) : DFO_OK;
 }
 
-dfo_status dfo_net_forward(const dfo_net *net, dfo_run *run, const dfo_cond *in, dfo_block out, dfo_real *acts)
+dfo_status dfo_net_forward(const dfo_net *net, dfo_run *run, const dfo_cond *in, dfo_block out,
+                           dfo_real *acts)
 {
     size_t mark = run->arena_used;
     if (!net->ops->forward)
@@ -210,9 +221,9 @@ dfo_status dfo_net_jvp(const dfo_net *net, dfo_run *run, const dfo_cond *in, con
     return out.n ? done(run, mark, net->ops->jvp(net, run, in, din, out, dout, acts)) : DFO_OK;
 }
 
-dfo_status dfo_net_jvp_backward(const dfo_net *net, dfo_run *run, const dfo_cond *in, const dfo_cond *din,
-                                dfo_block gout, dfo_block gdout, dfo_cond *gin, dfo_cond *gdin,
-                                const dfo_real *acts)
+dfo_status dfo_net_jvp_backward(const dfo_net *net, dfo_run *run, const dfo_cond *in,
+                                const dfo_cond *din, dfo_block gout, dfo_block gdout, dfo_cond *gin,
+                                dfo_cond *gdin, const dfo_real *acts)
 {
     size_t mark = run->arena_used;
     if (!net->ops->jvp_backward)
@@ -226,6 +237,7 @@ dfo_status dfo_net_jvp_backward(const dfo_net *net, dfo_run *run, const dfo_cond
         DFO_TRY(check_parts(net, run, gin, gout.n, " (gradient)"));
     if (gdin)
         DFO_TRY(check_parts(net, run, gdin, gout.n, " (gradient)"));
-    return gout.n ? done(run, mark, net->ops->jvp_backward(net, run, in, din, gout, gdout, gin, gdin, acts))
+    return gout.n ? done(run, mark,
+                         net->ops->jvp_backward(net, run, in, din, gout, gdout, gin, gdin, acts))
                   : DFO_OK;
 }

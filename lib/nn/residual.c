@@ -1,13 +1,15 @@
-/* Residual network of neural spline flows (Durkan et al. 2019; nflows' ResidualNet): structure and weights.
+/* Residual network of neural spline flows (Durkan et al. 2019; nflows' ResidualNet): structure and
+ * weights.
  *
- *   {"type":"residual-mlp", "hidden":128, "blocks":2, "activation":"relu", "dropout":0, "norm":"none" or
- *    "layer", "context":"concat" or "gate", "last_init":0}
+ *   {"type":"residual-mlp", "hidden":128, "blocks":2, "activation":"relu", "dropout":0,
+ * "norm":"none" or "layer", "context":"concat" or "gate", "last_init":0}
  *
  * s = W x + b;  for each block s += r, or s += r * sigmoid(Wg c + bg) with "gate", where
- * r = W1 dropout(act(norm(W0 act(norm(s)) + b0))) + b1;  out = W s + b.  x is all input parts side by side, c
- * those from the second on.  The second linear layer of a block starts in +-1e-3, all others as PyTorch's
- * Linear.  Weights: first.w, first.b, block0.w0, block0.b0, block0.w1, block0.b1, block0.gate_w,
- * block0.gate_b, block0.scale0, block0.shift0, ..., last.w, last.b.  The passes are in residual_pass.c.  */
+ * r = W1 dropout(act(norm(W0 act(norm(s)) + b0))) + b1;  out = W s + b.  x is all input parts side
+ * by side, c those from the second on.  The second linear layer of a block starts in +-1e-3, all
+ * others as PyTorch's Linear.  Weights: first.w, first.b, block0.w0, block0.b0, block0.w1,
+ * block0.b1, block0.gate_w, block0.gate_b, block0.scale0, block0.shift0, ..., last.w, last.b.  The
+ * passes are in residual_pass.c.  */
 #include <stdio.h>
 #include <string.h>
 
@@ -18,21 +20,24 @@
 #include "nn/net_impl.h"
 #include "nn/residual_impl.h"
 
-#define SMALL 1e-3                /* nflows: blocks start near the identity */
+#define SMALL 1e-3 /* nflows: blocks start near the identity */
 
-static dfo_status choice(dfo_ctx *ctx, const json_t *config, const char *key, const char *no, const char *yes, int *on)
+static dfo_status choice(dfo_ctx *ctx, const json_t *config, const char *key, const char *no,
+                         const char *yes, int *on)
 {
     const char *text;
     DFO_TRY(dfoi_json_string(ctx, config, key, no, &text));
     *on = !strcmp(text, yes);
     if (!*on && strcmp(text, no))
-        return dfoi_fail(ctx, DFO_EARG, "%s must be \"%s\" or \"%s\", got \"%s\"", key, no, yes, text);
+        return dfoi_fail(ctx, DFO_EARG, "%s must be \"%s\" or \"%s\", got \"%s\"", key, no, yes,
+                         text);
     return DFO_OK;
 }
 
-static dfo_status read_settings(dfo_ctx *ctx, const json_t *config, struct dfoi_residual_settings *s)
+static dfo_status read_settings(dfo_ctx *ctx, const json_t *config,
+                                struct dfoi_residual_settings *s)
 {
-    static const char *const keys[] = {"type",    "hidden", "blocks",  "activation", "dropout",
+    static const char *const keys[] = {"type", "hidden",  "blocks",    "activation", "dropout",
                                        "norm", "context", "last_init", NULL};
     DFO_TRY(dfoi_json_keys(ctx, config, keys));
     DFO_TRY(dfoi_json_size(ctx, config, "hidden", 128, 1, DFOI_NET_WIDEST, &s->hidden));
@@ -51,8 +56,8 @@ static dfo_status check(dfo_ctx *ctx, const json_t *config)
 }
 
 /* Adds a layer named by prefix and the ends of its weights' names.  */
-static dfo_status add_linear(dfo_build *build, struct dfoi_residual *m, const char *prefix, const char *w,
-                             const char *b, size_t in, size_t out, double bound)
+static dfo_status add_linear(dfo_build *build, struct dfoi_residual *m, const char *prefix,
+                             const char *w, const char *b, size_t in, size_t out, double bound)
 {
     char w_name[64], b_name[64];
     dfoi_linear *linear = &m->linear[m->linears++];
@@ -64,7 +69,8 @@ static dfo_status add_linear(dfo_build *build, struct dfoi_residual *m, const ch
     return DFO_OK;
 }
 
-static dfo_status add_unit(dfo_build *build, struct dfoi_residual *m, const char *prefix, int which, dfoi_unit *unit)
+static dfo_status add_unit(dfo_build *build, struct dfoi_residual *m, const char *prefix, int which,
+                           dfoi_unit *unit)
 {
     const struct dfoi_residual_settings *s = &m->settings;
     char name[64];
@@ -121,7 +127,8 @@ static dfo_status create(dfo_build *build, const json_t *config, int zero_last, 
         DFO_TRY(add_block(build, m, k));
     m->at_last = m->keep;
     m->keep += m->hidden * DFO_PANEL;
-    DFO_TRY(add_linear(build, m, "last", "w", "b", m->hidden, net->out, zero_last ? m->settings.last_init : -1));
+    DFO_TRY(add_linear(build, m, "last", "w", "b", m->hidden, net->out,
+                       zero_last ? m->settings.last_init : -1));
     m->first = &m->linear[0];
     m->last = &m->linear[m->linears - 1];
     return DFO_OK;

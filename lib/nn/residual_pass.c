@@ -1,16 +1,17 @@
-/* The four passes of the residual network (residual.c).  Per block and direction nothing but products where
- * the activation is relu: the stream's sum, the activation between the two layers and the masks of the
- * gradients stand in their epilogues; relu of the stream itself is one pass.
+/* The four passes of the residual network (residual.c).  Per block and direction nothing but
+ * products where the activation is relu: the stream's sum, the activation between the two layers
+ * and the masks of the gradients stand in their epilogues; relu of the stream itself is one pass.
  *
- * A gate g = sigmoid(q), s' = s + r g, with g' = g (1 - g):  gr = gs g, gq = g' gs r;  with tangents
- * ds' = ds + dr g + r g' dq, and for adjoints gs, gds of s', ds':
- *   gr = gs g + gds g' dq,  gdr = gds g,  gq = g' (gs r + gds dr) + g' (1 - 2g) dq gds r,  gdq = g' gds r.  */
+ * A gate g = sigmoid(q), s' = s + r g, with g' = g (1 - g):  gr = gs g, gq = g' gs r;  with
+ * tangents ds' = ds + dr g + r g' dq, and for adjoints gs, gds of s', ds': gr = gs g + gds g' dq,
+ * gdr = gds g,  gq = g' (gs r + gds dr) + g' (1 - 2g) dq gds r,  gdq = g' gds r.  */
 #include "base/ctx_impl.h"
 #include "math/kern_impl.h"
 #include "nn/residual_impl.h"
 #include "nn/unit_kern_impl.h"
 
-/* A pass's panels: `wide` ones of all inputs, `tall` ones of the hidden features, scratch of gradients.  */
+/* A pass's panels: `wide` ones of all inputs, `tall` ones of the hidden features, scratch of
+ * gradients.  */
 struct room {
     dfo_real *wide[4], *tall[10], *scratch;
 };
@@ -51,15 +52,16 @@ static dfoi_act fused_act(const dfoi_unit *unit)
     return dfoi_unit_fused(unit) ? unit->act : DFOI_ACT_NONE;
 }
 
-dfo_status dfoi_residual_forward(const dfo_net *net, dfo_run *run, const dfo_cond *in, dfo_block out,
-                                 dfo_real *acts)
+dfo_status dfoi_residual_forward(const dfo_net *net, dfo_run *run, const dfo_cond *in,
+                                 dfo_block out, dfo_real *acts)
 {
     const struct dfoi_residual *m = net->state;
     size_t n = out.n, size = panel(m), blocks = m->settings.blocks;
     struct room room = {0};
     DFO_TRY(take(m, run, &room));
     dfo_real *x = room.wide[0], *s = room.tall[0], *last = acts ? acts + m->at_last : s;
-    const dfoi_unit_room first = {.h = room.tall[1]}, second = {.h = room.tall[2], .mask = room.tall[3]};
+    const dfoi_unit_room first = {.h = room.tall[1]},
+                         second = {.h = room.tall[2], .mask = room.tall[3]};
     dfoi_parts_to_panel(net, in, n, 0, x);
     dfoi_linear_forward(m->first, run, x, DFOI_ACT_NONE, NULL, blocks ? s : last);
     for (size_t k = 0; k < blocks; k++) {
@@ -69,7 +71,8 @@ dfo_status dfoi_residual_forward(const dfo_net *net, dfo_run *run, const dfo_con
         const dfo_real *u = dfoi_unit_forward(&b->unit[0], run, s, 0, &first, kept0);
         dfo_real *v = dfoi_unit_target(&b->unit[1], &second, kept1);
         dfoi_linear_forward(b->linear[0], run, u, fused_act(&b->unit[1]), NULL, v);
-        const dfo_real *h = dfoi_unit_forward(&b->unit[1], run, v, dfoi_unit_fused(&b->unit[1]), &second, kept1);
+        const dfo_real *h =
+            dfoi_unit_forward(&b->unit[1], run, v, dfoi_unit_fused(&b->unit[1]), &second, kept1);
         if (!b->gate) {
             dfoi_linear_forward(b->linear[1], run, h, DFOI_ACT_NONE, s, next);
             continue;
@@ -84,11 +87,11 @@ dfo_status dfoi_residual_forward(const dfo_net *net, dfo_run *run, const dfo_con
     return DFO_OK;
 }
 
-/* The gate on the way back: gs becomes gr (another panel); adds the gate's weight gradients and those of the
- * context to gx.  gq: a panel to work in.  */
-static void gate_backward(const struct dfoi_residual *m, const struct dfoi_residual_block *b, const dfo_run *run,
-                          const dfo_real *acts, const dfo_real *gs, dfo_real *x, dfo_real *gx, dfo_real *gr,
-                          dfo_real *gq, dfo_real *scratch)
+/* The gate on the way back: gs becomes gr (another panel); adds the gate's weight gradients and
+ * those of the context to gx.  gq: a panel to work in.  */
+static void gate_backward(const struct dfoi_residual *m, const struct dfoi_residual_block *b,
+                          const dfo_run *run, const dfo_real *acts, const dfo_real *gs, dfo_real *x,
+                          dfo_real *gx, dfo_real *gr, dfo_real *gq, dfo_real *scratch)
 {
     size_t size = panel(m);
     const dfo_real *r = acts + b->at_gate;
@@ -104,8 +107,8 @@ static void clear(size_t n, dfo_real *x)
         x[i] = 0;
 }
 
-dfo_status dfoi_residual_backward(const dfo_net *net, dfo_run *run, const dfo_cond *in, dfo_block gout,
-                                  dfo_cond *gin, const dfo_real *acts)
+dfo_status dfoi_residual_backward(const dfo_net *net, dfo_run *run, const dfo_cond *in,
+                                  dfo_block gout, dfo_cond *gin, const dfo_real *acts)
 {
     const struct dfoi_residual *m = net->state;
     size_t n = gout.n, size = panel(m);
@@ -150,8 +153,8 @@ dfo_status dfoi_residual_backward(const dfo_net *net, dfo_run *run, const dfo_co
     return DFO_OK;
 }
 
-dfo_status dfoi_residual_jvp(const dfo_net *net, dfo_run *run, const dfo_cond *in, const dfo_cond *din,
-                             dfo_block out, dfo_block dout, dfo_real *acts)
+dfo_status dfoi_residual_jvp(const dfo_net *net, dfo_run *run, const dfo_cond *in,
+                             const dfo_cond *din, dfo_block out, dfo_block dout, dfo_real *acts)
 {
     const struct dfoi_residual *m = net->state;
     size_t n = out.n, size = panel(m), blocks = m->settings.blocks;
@@ -159,7 +162,8 @@ dfo_status dfoi_residual_jvp(const dfo_net *net, dfo_run *run, const dfo_cond *i
     DFO_TRY(take(m, run, &room));
     dfoi_pair x = {room.wide[0], room.wide[1]}, s = {room.tall[0], room.tall[1]}, last = s;
     const dfoi_unit_room first = {.h = room.tall[2], .dh = room.tall[3], .d1 = room.tall[4]};
-    const dfoi_unit_room second = {.h = room.tall[5], .dh = room.tall[6], .d1 = room.tall[7], .mask = room.tall[8]};
+    const dfoi_unit_room second = {
+        .h = room.tall[5], .dh = room.tall[6], .d1 = room.tall[7], .mask = room.tall[8]};
     if (acts)
         last = (dfoi_pair){acts + 2 * m->at_last, acts + 2 * m->at_last + size};
     dfoi_parts_to_panel(net, in, n, 0, x.x);
@@ -169,20 +173,23 @@ dfo_status dfoi_residual_jvp(const dfo_net *net, dfo_run *run, const dfo_cond *i
     for (size_t k = 0; k < blocks; k++) {
         const struct dfoi_residual_block *b = &m->block[k];
         const dfoi_unit *unit = &b->unit[1];
-        dfo_real *kept0 = acts ? acts + 2 * b->at[0] : NULL, *kept1 = acts ? acts + 2 * b->at[1] : NULL;
+        dfo_real *kept0 = acts ? acts + 2 * b->at[0] : NULL,
+                 *kept1 = acts ? acts + 2 * b->at[1] : NULL;
         dfoi_pair next = k + 1 == blocks ? last : s;
         dfoi_pair u = dfoi_unit_jvp(&b->unit[0], run, s, 0, &first, kept0);
         dfoi_pair v = dfoi_unit_jvp_target(unit, &second, kept1);
         int fused = dfoi_unit_fused(unit);
         dfoi_linear_forward(b->linear[0], run, u.x, fused_act(unit), NULL, v.x);
-        dfoi_linear_tangent(b->linear[0], run, u.dx, fused && unit->act == DFOI_ACT_RELU ? v.x : NULL, NULL, v.dx);
+        dfoi_linear_tangent(b->linear[0], run, u.dx,
+                            fused && unit->act == DFOI_ACT_RELU ? v.x : NULL, NULL, v.dx);
         dfoi_pair h = dfoi_unit_jvp(unit, run, v, fused, &second, kept1);
         if (!b->gate) {
             dfoi_linear_forward(b->linear[1], run, h.x, DFOI_ACT_NONE, s.x, next.x);
             dfoi_linear_tangent(b->linear[1], run, h.dx, NULL, s.dx, next.dx);
             continue;
         }
-        dfo_real *r = acts ? acts + 2 * b->at_gate : room.tall[2], *g = acts ? r + size : room.tall[3];
+        dfo_real *r = acts ? acts + 2 * b->at_gate : room.tall[2],
+                 *g = acts ? r + size : room.tall[3];
         dfo_real *dr = acts ? g + size : room.tall[4], *dq = acts ? dr + size : room.tall[9];
         dfoi_linear_forward(b->linear[1], run, h.x, DFOI_ACT_NONE, NULL, r);
         dfoi_linear_tangent(b->linear[1], run, h.dx, NULL, NULL, dr);
@@ -198,22 +205,23 @@ dfo_status dfoi_residual_jvp(const dfo_net *net, dfo_run *run, const dfo_cond *i
 }
 
 /* Weight gradients and adjoints through a linear layer, of value and tangent.  */
-static void pair_grads(const dfoi_linear *linear, const dfo_run *run, dfoi_pair g, dfoi_pair x, dfo_real *scratch)
+static void pair_grads(const dfoi_linear *linear, const dfo_run *run, dfoi_pair g, dfoi_pair x,
+                       dfo_real *scratch)
 {
     dfoi_linear_grads(linear, run, g.x, x.x, 1, scratch);
     dfoi_linear_grads(linear, run, g.dx, x.dx, 0, scratch);
 }
 
-static void pair_backward(const dfoi_linear *linear, const dfo_run *run, dfoi_pair g, const dfo_real *mask,
-                          dfoi_pair add, dfoi_pair to)
+static void pair_backward(const dfoi_linear *linear, const dfo_run *run, dfoi_pair g,
+                          const dfo_real *mask, dfoi_pair add, dfoi_pair to)
 {
     dfoi_linear_backward(linear, run, g.x, mask, add.x, to.x);
     dfoi_linear_backward(linear, run, g.dx, mask, add.dx, to.dx);
 }
 
 static void gate_jvp_backward(const struct dfoi_residual *m, const struct dfoi_residual_block *b,
-                              const dfo_run *run, const dfo_real *acts, dfoi_pair gs, dfoi_pair x, dfoi_pair gx,
-                              dfoi_pair gr, dfoi_pair gq, dfo_real *scratch)
+                              const dfo_run *run, const dfo_real *acts, dfoi_pair gs, dfoi_pair x,
+                              dfoi_pair gx, dfoi_pair gr, dfoi_pair gq, dfo_real *scratch)
 {
     size_t size = panel(m);
     const dfo_real *r = acts + 2 * b->at_gate;
@@ -227,21 +235,26 @@ static void gate_jvp_backward(const struct dfoi_residual *m, const struct dfoi_r
         dfoi_linear_backward(b->gate, run, gq.dx, NULL, context(m, gx.dx), context(m, gx.dx));
 }
 
-dfo_status dfoi_residual_jvp_backward(const dfo_net *net, dfo_run *run, const dfo_cond *in, const dfo_cond *din,
-                                      dfo_block gout, dfo_block gdout, dfo_cond *gin, dfo_cond *gdin,
-                                      const dfo_real *acts)
+dfo_status dfoi_residual_jvp_backward(const dfo_net *net, dfo_run *run, const dfo_cond *in,
+                                      const dfo_cond *din, dfo_block gout, dfo_block gdout,
+                                      dfo_cond *gin, dfo_cond *gdin, const dfo_real *acts)
 {
     const struct dfoi_residual *m = net->state;
     size_t n = gout.n, size = panel(m);
     struct room room = {0};
     DFO_TRY(take(m, run, &room));
     const dfoi_pair none = {NULL, NULL}, g = {gout.x, gdout.x}, x = {room.wide[0], room.wide[1]};
-    const dfoi_pair gs = {room.tall[0], room.tall[1]}, gv = {room.tall[2], room.tall[3]}, gu = {room.tall[4], room.tall[5]};
+    const dfoi_pair gs = {room.tall[0], room.tall[1]}, gv = {room.tall[2], room.tall[3]},
+                    gu = {room.tall[4], room.tall[5]};
     const dfoi_pair gx = {dfoi_parts_wanted(net, gin) ? room.wide[2] : NULL,
                           dfoi_parts_wanted(net, gdin) ? room.wide[3] : NULL};
-    const dfoi_unit_room work = {.h = room.tall[6], .dh = room.tall[7], .mask = room.tall[8], .d1 = room.tall[6],
+    const dfoi_unit_room work = {.h = room.tall[6],
+                                 .dh = room.tall[7],
+                                 .mask = room.tall[8],
+                                 .d1 = room.tall[6],
                                  .d2 = room.tall[7]};
-    const dfoi_pair last = {(dfo_real *)acts + 2 * m->at_last, (dfo_real *)acts + 2 * m->at_last + size};
+    const dfoi_pair last = {(dfo_real *)acts + 2 * m->at_last,
+                            (dfo_real *)acts + 2 * m->at_last + size};
     dfoi_parts_to_panel(net, in, n, 0, x.x);
     dfoi_parts_to_panel(net, din, n, 0, x.dx);
     if (gx.x && m->context)

@@ -1,8 +1,9 @@
 /* A unit between two linear layers, h = dropout(act(norm(x))): forward and backward.
  *
- * Dropout (inverted, Srivastava et al. 2014): h = y m / (1 - p), m ~ Bernoulli(1 - p), in training only.  The
- * mask is never kept: it is a function of (seed, step, absolute row, unit, feature), drawn again in
- * backward.  p is a multiple of 2^-16, so that one Philox block serves eight features.  */
+ * Dropout (inverted, Srivastava et al. 2014): h = y m / (1 - p), m ~ Bernoulli(1 - p), in training
+ * only.  The mask is never kept: it is a function of (seed, step, absolute row, unit, feature),
+ * drawn again in backward.  p is a multiple of 2^-16, so that one Philox block serves eight
+ * features.  */
 #include <string.h>
 
 #include "math/kern_impl.h"
@@ -16,7 +17,7 @@ unsigned dfoi_unit_drop(double p)
 
 uint32_t dfoi_unit_stream(size_t offset)
 {
-    return (uint32_t)(offset / 8);       /* one block of draws for eight features */
+    return (uint32_t)(offset / 8); /* one block of draws for eight features */
 }
 
 int dfoi_unit_dropping(const dfoi_unit *unit, const dfo_run *run)
@@ -26,8 +27,8 @@ int dfoi_unit_dropping(const dfoi_unit *unit, const dfo_run *run)
 
 int dfoi_unit_fused(const dfoi_unit *unit)
 {
-    return !unit->norm &&
-           (unit->act == DFOI_ACT_NONE || unit->act == DFOI_ACT_RELU || unit->act == DFOI_ACT_LEAKY_RELU);
+    return !unit->norm && (unit->act == DFOI_ACT_NONE || unit->act == DFOI_ACT_RELU ||
+                           unit->act == DFOI_ACT_LEAKY_RELU);
 }
 
 /* Where things lie in what forward keeps: [normalised x, 1/std (64)] [a] y.  */
@@ -101,8 +102,8 @@ const dfo_real *dfoi_unit_forward(const dfoi_unit *unit, const dfo_run *run, con
     return room->h;
 }
 
-const dfo_real *dfoi_unit_output(const dfoi_unit *unit, const dfo_run *run, const dfoi_unit_room *room,
-                                 const dfo_real *keep)
+const dfo_real *dfoi_unit_output(const dfoi_unit *unit, const dfo_run *run,
+                                 const dfoi_unit_room *room, const dfo_real *keep)
 {
     struct kept k = kept(unit, keep);
     if (!dfoi_unit_dropping(unit, run))
@@ -112,7 +113,8 @@ const dfo_real *dfoi_unit_output(const dfoi_unit *unit, const dfo_run *run, cons
     return room->h;
 }
 
-const dfo_real *dfoi_unit_gate(const dfoi_unit *unit, const dfo_run *run, const dfo_real *keep, int tangents)
+const dfo_real *dfoi_unit_gate(const dfoi_unit *unit, const dfo_run *run, const dfo_real *keep,
+                               int tangents)
 {
     if (unit->act != DFOI_ACT_RELU || dfoi_unit_dropping(unit, run))
         return NULL;
@@ -121,8 +123,8 @@ const dfo_real *dfoi_unit_gate(const dfoi_unit *unit, const dfo_run *run, const 
     return kept(unit, keep).y;
 }
 
-void dfoi_unit_backward(const dfoi_unit *unit, const dfo_run *run, const dfoi_unit_room *room, int gated,
-                        const dfo_real *keep, dfo_real *g)
+void dfoi_unit_backward(const dfoi_unit *unit, const dfo_run *run, const dfoi_unit_room *room,
+                        int gated, const dfo_real *keep, dfo_real *g)
 {
     struct kept k = kept(unit, keep);
     if (dfoi_unit_dropping(unit, run))

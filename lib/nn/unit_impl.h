@@ -1,7 +1,8 @@
-/* Units, h = dropout(act(norm(x))), stand between the linear layers of dense nets.  Panels of 64 rows, as in
- * dense_impl.h.  Private.
+/* Units, h = dropout(act(norm(x))), stand between the linear layers of dense nets.  Panels of 64
+ * rows, as in dense_impl.h.  Private.
  *
- * Tangents travel beside values, as pairs (x, dx); the reverse of that pass takes adjoints of both.  */
+ * Tangents travel beside values, as pairs (x, dx); the reverse of that pass takes adjoints of both.
+ */
 #ifndef DFOI_UNIT_IMPL_H
 #define DFOI_UNIT_IMPL_H
 
@@ -10,12 +11,12 @@
 #include "math/gemm_impl.h"
 
 typedef struct dfoi_unit {
-    size_t   width;
+    size_t width;
     dfoi_act act;
-    unsigned drop;               /* a feature is dropped with probability drop / 65536 */
-    uint32_t stream;             /* which draws are its own: differs for all units of a store */
-    int      norm;               /* layer normalisation with learned scale and shift */
-    size_t   scale, shift;       /* their offsets in the store: (width), (width) */
+    unsigned drop;       /* a feature is dropped with probability drop / 65536 */
+    uint32_t stream;     /* which draws are its own: differs for all units of a store */
+    int norm;            /* layer normalisation with learned scale and shift */
+    size_t scale, shift; /* their offsets in the store: (width), (width) */
 } dfoi_unit;
 
 /* A value and its tangent.  */
@@ -23,8 +24,8 @@ typedef struct dfoi_pair {
     dfo_real *x, *dx;
 } dfoi_pair;
 
-/* Working memory of a pass, panels (width, 64).  mask is used in training with dropout; dh, d1 by the
- * passes with tangents, d2 by their reverse.  */
+/* Working memory of a pass, panels (width, 64).  mask is used in training with dropout; dh, d1 by
+ * the passes with tangents, d2 by their reverse.  */
 typedef struct dfoi_unit_room {
     dfo_real *h, *dh, *mask, *d1, *d2;
 } dfoi_unit_room;
@@ -32,7 +33,8 @@ typedef struct dfoi_unit_room {
 /* A probability as the unit draws it: drop / 65536.  */
 unsigned dfoi_unit_drop(double p);
 
-/* The stream of a unit whose width is that of an array of at least `width` weights at `offset`: no other unit's.  */
+/* The stream of a unit whose width is that of an array of at least `width` weights at `offset`: no
+ * other unit's.  */
 uint32_t dfoi_unit_stream(size_t offset);
 
 /* Reals that forward keeps for backward; jvp keeps twice as much.  */
@@ -46,44 +48,47 @@ dfo_real *dfoi_unit_target(const dfoi_unit *unit, const dfoi_unit_room *room, df
 
 /* h from x, which is the target or another panel (then it is preserved).  done: the activation was
  * applied already.  h lies in keep or room->h.  keep may be NULL.  */
-const dfo_real *dfoi_unit_forward(const dfoi_unit *unit, const dfo_run *run, const dfo_real *x, int done,
-                                  const dfoi_unit_room *room, dfo_real *keep);
+const dfo_real *dfoi_unit_forward(const dfoi_unit *unit, const dfo_run *run, const dfo_real *x,
+                                  int done, const dfoi_unit_room *room, dfo_real *keep);
 
-/* h again, from what was kept.  A dropout mask stays in room->mask for backward, which comes next.  */
-const dfo_real *dfoi_unit_output(const dfoi_unit *unit, const dfo_run *run, const dfoi_unit_room *room,
-                                 const dfo_real *keep);
+/* h again, from what was kept.  A dropout mask stays in room->mask for backward, which comes next.
+ */
+const dfo_real *dfoi_unit_output(const dfoi_unit *unit, const dfo_run *run,
+                                 const dfoi_unit_room *room, const dfo_real *keep);
 
-/* The panel whose sign is the activation's derivative (relu), if the linear layer behind can apply it on
- * the way back; else NULL.  For what forward or jvp kept.  */
-const dfo_real *dfoi_unit_gate(const dfoi_unit *unit, const dfo_run *run, const dfo_real *keep, int tangents);
+/* The panel whose sign is the activation's derivative (relu), if the linear layer behind can apply
+ * it on the way back; else NULL.  For what forward or jvp kept.  */
+const dfo_real *dfoi_unit_gate(const dfoi_unit *unit, const dfo_run *run, const dfo_real *keep,
+                               int tangents);
 
 /* g = dL/dh becomes dL/dx.  gated: the gate was applied.  Adds gradients of the norm's weights.  */
-void dfoi_unit_backward(const dfoi_unit *unit, const dfo_run *run, const dfoi_unit_room *room, int gated,
-                        const dfo_real *keep, dfo_real *g);
+void dfoi_unit_backward(const dfoi_unit *unit, const dfo_run *run, const dfoi_unit_room *room,
+                        int gated, const dfo_real *keep, dfo_real *g);
 
-/* The same with tangents; keep holds 2 * dfoi_unit_keep() reals.  In dfoi_unit_jvp done says that both the
- * activation and, for relu, the mask of the tangent were applied.  */
+/* The same with tangents; keep holds 2 * dfoi_unit_keep() reals.  In dfoi_unit_jvp done says that
+ * both the activation and, for relu, the mask of the tangent were applied.  */
 dfoi_pair dfoi_unit_jvp_target(const dfoi_unit *unit, const dfoi_unit_room *room, dfo_real *keep);
 dfoi_pair dfoi_unit_jvp(const dfoi_unit *unit, const dfo_run *run, dfoi_pair x, int done,
                         const dfoi_unit_room *room, dfo_real *keep);
-dfoi_pair dfoi_unit_jvp_output(const dfoi_unit *unit, const dfo_run *run, const dfoi_unit_room *room,
-                               const dfo_real *keep);
-void dfoi_unit_jvp_backward(const dfoi_unit *unit, const dfo_run *run, const dfoi_unit_room *room, int gated,
-                            const dfo_real *keep, dfo_real *g, dfo_real *gd);
+dfoi_pair dfoi_unit_jvp_output(const dfoi_unit *unit, const dfo_run *run,
+                               const dfoi_unit_room *room, const dfo_real *keep);
+void dfoi_unit_jvp_backward(const dfoi_unit *unit, const dfo_run *run, const dfoi_unit_room *room,
+                            int gated, const dfo_real *keep, dfo_real *g, dfo_real *gd);
 
 /* Parts of the above.  */
 int dfoi_unit_dropping(const dfoi_unit *unit, const dfo_run *run);
 void dfoi_unit_mask(const dfoi_unit *unit, const dfo_run *run, dfo_real *mask);
 
-/* Layer normalisation, see norm.c.  normal (width,64) and inverse_std (64) are kept, NULL: not wanted;
- * y may be x.  */
-void dfoi_norm_forward(const dfoi_unit *unit, const dfo_run *run, const dfo_real *x, dfo_real *y, dfo_real *normal,
-                       dfo_real *inverse_std);
+/* Layer normalisation, see norm.c.  normal (width,64) and inverse_std (64) are kept, NULL: not
+ * wanted; y may be x.  */
+void dfoi_norm_forward(const dfoi_unit *unit, const dfo_run *run, const dfo_real *x, dfo_real *y,
+                       dfo_real *normal, dfo_real *inverse_std);
 void dfoi_norm_backward(const dfoi_unit *unit, const dfo_run *run, const dfo_real *normal,
                         const dfo_real *inverse_std, dfo_real *g);
 /* keep: normal, its tangent (width,64 each), inverse_std, slope (64 each).  */
-void dfoi_norm_jvp(const dfoi_unit *unit, const dfo_run *run, dfoi_pair x, dfoi_pair y, dfo_real *keep);
-void dfoi_norm_jvp_backward(const dfoi_unit *unit, const dfo_run *run, const dfo_real *keep, dfo_real *g,
-                            dfo_real *gd);
+void dfoi_norm_jvp(const dfoi_unit *unit, const dfo_run *run, dfoi_pair x, dfoi_pair y,
+                   dfo_real *keep);
+void dfoi_norm_jvp_backward(const dfoi_unit *unit, const dfo_run *run, const dfo_real *keep,
+                            dfo_real *g, dfo_real *gd);
 
 #endif

@@ -2,8 +2,8 @@
  *
  *   dy = act'(a) da;   g_a = act'(a) g_y + act''(a) da g_dy,   g_da = act'(a) g_dy.
  *
- * Piecewise linear activations have act'' = 0 and act' from the sign of y: y and dy are kept.  For all
- * others a and da are kept, the rest is computed again.  */
+ * Piecewise linear activations have act'' = 0 and act' from the sign of y: y and dy are kept.  For
+ * all others a and da are kept, the rest is computed again.  */
 #include <string.h>
 
 #include "math/kern_impl.h"
@@ -12,7 +12,8 @@
 
 static int piecewise(const dfoi_unit *unit)
 {
-    return unit->act == DFOI_ACT_NONE || unit->act == DFOI_ACT_RELU || unit->act == DFOI_ACT_LEAKY_RELU;
+    return unit->act == DFOI_ACT_NONE || unit->act == DFOI_ACT_RELU ||
+           unit->act == DFOI_ACT_LEAKY_RELU;
 }
 
 static size_t panel(const dfoi_unit *unit)
@@ -43,7 +44,8 @@ static void copy(const dfoi_unit *unit, const dfo_real *x, dfo_real *to)
 }
 
 /* Both times the mask, if there is one.  */
-static dfoi_pair dropped(const dfoi_unit *unit, const dfo_run *run, dfoi_pair y, const dfoi_unit_room *room)
+static dfoi_pair dropped(const dfoi_unit *unit, const dfo_run *run, dfoi_pair y,
+                         const dfoi_unit_room *room)
 {
     if (!dfoi_unit_dropping(unit, run))
         return y;
@@ -78,8 +80,8 @@ dfoi_pair dfoi_unit_jvp(const dfoi_unit *unit, const dfo_run *run, dfoi_pair x, 
     return dropped(unit, run, y, room);
 }
 
-dfoi_pair dfoi_unit_jvp_output(const dfoi_unit *unit, const dfo_run *run, const dfoi_unit_room *room,
-                               const dfo_real *keep)
+dfoi_pair dfoi_unit_jvp_output(const dfoi_unit *unit, const dfo_run *run,
+                               const dfoi_unit_room *room, const dfo_real *keep)
 {
     dfoi_pair y = {room->h, room->dh}, a = kept(unit, keep);
     if (piecewise(unit))
@@ -90,8 +92,8 @@ dfoi_pair dfoi_unit_jvp_output(const dfoi_unit *unit, const dfo_run *run, const 
     return dropped(unit, run, y, room);
 }
 
-void dfoi_unit_jvp_backward(const dfoi_unit *unit, const dfo_run *run, const dfoi_unit_room *room, int gated,
-                            const dfo_real *keep, dfo_real *g, dfo_real *gd)
+void dfoi_unit_jvp_backward(const dfoi_unit *unit, const dfo_run *run, const dfoi_unit_room *room,
+                            int gated, const dfo_real *keep, dfo_real *g, dfo_real *gd)
 {
     dfoi_pair a = kept(unit, keep);
     size_t size = panel(unit);

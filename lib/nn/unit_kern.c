@@ -1,5 +1,6 @@
-/* Kernels of units and gates: dropout masks, layer normalisation, gates, small products; compiled per
- * instruction set.  Sums over features are in double, one for each row, eight rows at a time.  */
+/* Kernels of units and gates: dropout masks, layer normalisation, gates, small products; compiled
+ * per instruction set.  Sums over features are in double, one for each row, eight rows at a time.
+ */
 #ifdef __x86_64__
 #include <immintrin.h>
 #endif
@@ -10,11 +11,9 @@
 #include "nn/unit_kern_impl.h"
 
 #define EPSILON 1e-5
-#define RUN(expression)                          \
-    do {                                         \
-        _Pragma("GCC ivdep")                     \
-        for (size_t i = 0; i < n; i++)           \
-            expression;                          \
+#define RUN(expression)                                                                            \
+    do {                                                                                           \
+        _Pragma("GCC ivdep") for (size_t i = 0; i < n; i++) expression;                            \
     } while (0)
 
 static void multiply(size_t n, const dfo_real *x, const dfo_real *y, dfo_real *to)
@@ -22,13 +21,15 @@ static void multiply(size_t n, const dfo_real *x, const dfo_real *y, dfo_real *t
     RUN(to[i] = x[i] * y[i]);
 }
 
-static void reverse(size_t n, const dfo_real *d1, const dfo_real *d2, const dfo_real *da, dfo_real *g, dfo_real *gd)
+static void reverse(size_t n, const dfo_real *d1, const dfo_real *d2, const dfo_real *da,
+                    dfo_real *g, dfo_real *gd)
 {
     RUN(g[i] = d1[i] * g[i] + d2[i] * da[i] * gd[i]);
     RUN(gd[i] = d1[i] * gd[i]);
 }
 
-/* ---- dropout --------------------------------------------------------------------------------------- */
+/* ---- dropout
+ * --------------------------------------------------------------------------------------- */
 
 typedef uint64_t words __attribute__((vector_size(DFOI_VBYTES)));
 #define LANES (sizeof(words) / 8)
@@ -94,9 +95,10 @@ static void draw(dfo_key key, uint32_t stream, unsigned drop, size_t width, dfo_
     }
 }
 
-/* ---- layer normalisation --------------------------------------------------------------------------- */
+/* ---- layer normalisation
+ * --------------------------------------------------------------------------- */
 
-#define CHUNK 8                          /* rows whose sums stay in registers */
+#define CHUNK 8 /* rows whose sums stay in registers */
 #define EACH for (size_t l = 0; l < CHUNK; l++)
 
 static void normalise(size_t width, const dfo_real *x, dfo_real *u, dfo_real *r)
@@ -107,24 +109,27 @@ static void normalise(size_t width, const dfo_real *x, dfo_real *u, dfo_real *r)
             EACH mean[l] += (double)x[j * DFO_PANEL + i + l];
         EACH mean[l] /= (double)width;
         for (size_t j = 0; j < width; j++)
-            EACH {
+            EACH
+            {
                 double c = (double)x[j * DFO_PANEL + i + l] - mean[l];
                 var[l] += c * c;
             }
         EACH inverse[l] = 1 / sqrt(var[l] / (double)width + EPSILON);
         for (size_t j = 0; j < width; j++)
-            EACH u[j * DFO_PANEL + i + l] = (dfo_real)(((double)x[j * DFO_PANEL + i + l] - mean[l]) * inverse[l]);
+            EACH u[j * DFO_PANEL + i + l] =
+                (dfo_real)(((double)x[j * DFO_PANEL + i + l] - mean[l]) * inverse[l]);
         EACH r[i + l] = (dfo_real)inverse[l];
     }
 }
 
 /* mean[l] = mean of x, dot[l] = u.x / width.  */
-static inline void moments(size_t width, size_t i, const dfo_real *u, const dfo_real *x, double mean[CHUNK],
-                           double dot[CHUNK])
+static inline void moments(size_t width, size_t i, const dfo_real *u, const dfo_real *x,
+                           double mean[CHUNK], double dot[CHUNK])
 {
     double a[CHUNK] = {0}, b[CHUNK] = {0};
     for (size_t j = 0; j < width; j++)
-        EACH {
+        EACH
+        {
             double v = (double)x[j * DFO_PANEL + i + l];
             a[l] += v;
             b[l] += v * (double)u[j * DFO_PANEL + i + l];
@@ -133,15 +138,16 @@ static inline void moments(size_t width, size_t i, const dfo_real *u, const dfo_
     EACH dot[l] = b[l] / (double)width;
 }
 
-static void jacobian(size_t width, const dfo_real *u, const dfo_real *r, const dfo_real *x, dfo_real *y,
-                     dfo_real *slope)
+static void jacobian(size_t width, const dfo_real *u, const dfo_real *r, const dfo_real *x,
+                     dfo_real *y, dfo_real *slope)
 {
     for (size_t i = 0; i < DFO_PANEL; i += CHUNK) {
         double mean[CHUNK], dot[CHUNK], by[CHUNK];
         moments(width, i, u, x, mean, dot);
         EACH by[l] = (double)r[i + l];
         for (size_t j = 0; j < width; j++)
-            EACH {
+            EACH
+            {
                 size_t at = j * DFO_PANEL + i + l;
                 y[at] = (dfo_real)(by[l] * ((double)x[at] - mean[l] - (double)u[at] * dot[l]));
             }
@@ -150,7 +156,8 @@ static void jacobian(size_t width, const dfo_real *u, const dfo_real *r, const d
     }
 }
 
-static void affine(size_t width, const dfo_real *scale, const dfo_real *shift, const dfo_real *u, dfo_real *y)
+static void affine(size_t width, const dfo_real *scale, const dfo_real *shift, const dfo_real *u,
+                   dfo_real *y)
 {
     for (size_t j = 0; j < width; j++) {
         dfo_real s = scale[j], t = shift ? shift[j] : 0;
@@ -159,12 +166,14 @@ static void affine(size_t width, const dfo_real *scale, const dfo_real *shift, c
     }
 }
 
-static void add_grads(size_t width, const dfo_real *g, const dfo_real *u, dfo_real *gscale, dfo_real *gshift)
+static void add_grads(size_t width, const dfo_real *g, const dfo_real *u, dfo_real *gscale,
+                      dfo_real *gshift)
 {
     for (size_t j = 0; j < width; j++) {
         double a[CHUNK] = {0}, b[CHUNK] = {0}, sum_a = 0, sum_b = 0;
         for (size_t i = 0; i < DFO_PANEL; i += CHUNK)
-            EACH {
+            EACH
+            {
                 double v = (double)g[j * DFO_PANEL + i + l];
                 a[l] += v * (double)u[j * DFO_PANEL + i + l];
                 b[l] += v;
@@ -189,18 +198,21 @@ static void jacobian_reverse(size_t width, const dfo_real *u, const dfo_real *du
         EACH by[l] = (double)r[i + l];
         EACH u_dx[l] = (double)slope[i + l];
         for (size_t j = 0; j < width; j++)
-            EACH {
+            EACH
+            {
                 size_t at = j * DFO_PANEL + i + l;
                 double v = (double)u[at];
                 double jp = by[l] * ((double)g[at] - g_mean[l] - v * g_u[l]);
                 double jq = by[l] * ((double)gd[at] - q_mean[l] - v * q_u[l]);
-                g[at] = (dfo_real)(jp - by[l] * (q_du[l] * v + u_dx[l] * jq + q_u[l] * (double)du[at]));
+                g[at] =
+                    (dfo_real)(jp - by[l] * (q_du[l] * v + u_dx[l] * jq + q_u[l] * (double)du[at]));
                 gd[at] = (dfo_real)jq;
             }
     }
 }
 
-/* ---- gates ----------------------------------------------------------------------------------------- */
+/* ---- gates
+ * ----------------------------------------------------------------------------------------- */
 
 static void gate(size_t n, const struct dfoi_gate *x, dfo_real *s)
 {
@@ -215,15 +227,17 @@ static void gate_jvp(size_t n, const struct dfoi_gate *x, dfo_real *s, dfo_real 
     RUN(ds[i] = dfrom[i] + dr[i] * g[i] + r[i] * g[i] * (1 - g[i]) * dq[i]);
 }
 
-static void gate_backward(size_t n, const struct dfoi_gate *x, const dfo_real *gs, dfo_real *gr, dfo_real *gq)
+static void gate_backward(size_t n, const struct dfoi_gate *x, const dfo_real *gs, dfo_real *gr,
+                          dfo_real *gq)
 {
     const dfo_real *r = x->r, *g = x->g;
     RUN(gr[i] = gs[i] * g[i]);
     RUN(gq[i] = gr[i] * r[i] * (1 - g[i]));
 }
 
-static void gate_jvp_backward(size_t n, const struct dfoi_gate *x, const dfo_real *gs, const dfo_real *gds,
-                              dfo_real *gr, dfo_real *gdr, dfo_real *gq, dfo_real *gdq)
+static void gate_jvp_backward(size_t n, const struct dfoi_gate *x, const dfo_real *gs,
+                              const dfo_real *gds, dfo_real *gr, dfo_real *gdr, dfo_real *gq,
+                              dfo_real *gdq)
 {
     const dfo_real *r = x->r, *dr = x->dr, *g = x->g, *dq = x->dq;
     RUN({
@@ -231,7 +245,8 @@ static void gate_jvp_backward(size_t n, const struct dfoi_gate *x, const dfo_rea
         gr[i] = gs[i] * g[i] + gds[i] * slope * dq[i];
         gdr[i] = gds[i] * g[i];
         gdq[i] = slope * gds[i] * r[i];
-        gq[i] = slope * (gs[i] * r[i] + gds[i] * dr[i]) + (1 - 2 * g[i]) * dq[i] * (slope * gds[i] * r[i]);
+        gq[i] = slope * (gs[i] * r[i] + gds[i] * dr[i]) +
+                (1 - 2 * g[i]) * dq[i] * (slope * gds[i] * r[i]);
     });
 }
 

@@ -1,8 +1,7 @@
-/* Speed of dense nets on one core, as JSON lines: forward alone (nothing kept), training (forward with
- * activations, backward with weight and input gradients) and the pair of passes with tangents, over the
- * eight panels of a batch of 512 rows.  gflops counts the products alone; share_of_peak is of fused
- * multiply-adds in registers.
- *     bench_net [milliseconds per figure]  */
+/* Speed of dense nets on one core, as JSON lines: forward alone (nothing kept), training (forward
+ * with activations, backward with weight and input gradients) and the pair of passes with tangents,
+ * over the eight panels of a batch of 512 rows.  gflops counts the products alone; share_of_peak is
+ * of fused multiply-adds in registers. bench_net [milliseconds per figure]  */
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -25,8 +24,11 @@ static const struct net_case cases[] = {
     {"W1 d43 h512", "{\"type\":\"mlp\",\"hidden\":[512,512]}", 21, 44},
     {"W2 NSF-C", "{\"type\":\"residual-mlp\",\"hidden\":128,\"blocks\":2}", 21, 506},
     {"W2 h512", "{\"type\":\"residual-mlp\",\"hidden\":512,\"blocks\":2}", 21, 506},
-    {"W2 silu", "{\"type\":\"residual-mlp\",\"hidden\":128,\"blocks\":2,\"activation\":\"silu\"}", 21, 506},
-    {"W2 norm, dropout", "{\"type\":\"residual-mlp\",\"hidden\":128,\"blocks\":2,\"norm\":\"layer\",\"dropout\":0.25}", 21, 506},
+    {"W2 silu", "{\"type\":\"residual-mlp\",\"hidden\":128,\"blocks\":2,\"activation\":\"silu\"}",
+     21, 506},
+    {"W2 norm, dropout",
+     "{\"type\":\"residual-mlp\",\"hidden\":128,\"blocks\":2,\"norm\":\"layer\",\"dropout\":0.25}",
+     21, 506},
     {"cnf tanh", "{\"type\":\"mlp\",\"hidden\":[64,64,64],\"activation\":\"tanh\"}", 7, 6},
 };
 
@@ -36,14 +38,15 @@ struct bench {
     dfo_run run;
     dfo_cond in, gin;
     dfo_real *acts, *out, *dout, *derived;
-    size_t products;             /* multiply-adds of a row through all layers */
+    size_t products; /* multiply-adds of a row through all layers */
 };
 
 static void must(dfo_status status, const struct bench *b)
 {
     if (status == DFO_OK)
         return;
-    fprintf(stderr, "bench_net: %s: %s %s\n", dfo_status_text(status), dfo_ctx_error(b->ctx), b->run.text);
+    fprintf(stderr, "bench_net: %s: %s %s\n", dfo_status_text(status), dfo_ctx_error(b->ctx),
+            b->run.text);
     exit(1);
 }
 
@@ -63,7 +66,8 @@ static void forward(struct bench *b)
 static void train(struct bench *b)
 {
     for (size_t first = 0; first < ROWS; first += DFO_PANEL) {
-        dfo_cond in = dfo_cond_rows(&b->in, first, DFO_PANEL), gin = dfo_cond_rows(&b->gin, first, DFO_PANEL);
+        dfo_cond in = dfo_cond_rows(&b->in, first, DFO_PANEL),
+                 gin = dfo_cond_rows(&b->gin, first, DFO_PANEL);
         must(dfo_net_forward(b->net, &b->run, &in, block(b, b->out), b->acts), b);
         must(dfo_net_backward(b->net, &b->run, &in, block(b, b->dout), &gin, b->acts), b);
     }
@@ -72,9 +76,12 @@ static void train(struct bench *b)
 static void tangents(struct bench *b)
 {
     for (size_t first = 0; first < ROWS; first += DFO_PANEL) {
-        dfo_cond in = dfo_cond_rows(&b->in, first, DFO_PANEL), gin = dfo_cond_rows(&b->gin, first, DFO_PANEL);
-        must(dfo_net_jvp(b->net, &b->run, &in, &in, block(b, b->out), block(b, b->dout), b->acts), b);
-        must(dfo_net_jvp_backward(b->net, &b->run, &in, &in, block(b, b->out), block(b, b->dout), &gin, &gin, b->acts),
+        dfo_cond in = dfo_cond_rows(&b->in, first, DFO_PANEL),
+                 gin = dfo_cond_rows(&b->gin, first, DFO_PANEL);
+        must(dfo_net_jvp(b->net, &b->run, &in, &in, block(b, b->out), block(b, b->dout), b->acts),
+             b);
+        must(dfo_net_jvp_backward(b->net, &b->run, &in, &in, block(b, b->out), block(b, b->dout),
+                                  &gin, &gin, b->acts),
              b);
     }
 }
@@ -106,10 +113,13 @@ static dfo_real *reals(struct bench *b, size_t n)
     return x;
 }
 
-static void report(const struct net_case *c, const char *op, double seconds, double flop, double top)
+static void report(const struct net_case *c, const char *op, double seconds, double flop,
+                   double top)
 {
-    printf("{\"workload\": \"net\", \"case\": \"%s\", \"op\": \"%s\", \"lib\": \"ours\", \"real\": \"%s\", \"threads\": 1, "
-           "\"batch\": %d, \"ms_min\": %.4f, \"samples_per_s\": %.0f, \"gflops\": %.1f, \"share_of_peak\": %.3f}\n",
+    printf("{\"workload\": \"net\", \"case\": \"%s\", \"op\": \"%s\", \"lib\": \"ours\", \"real\": "
+           "\"%s\", \"threads\": 1, "
+           "\"batch\": %d, \"ms_min\": %.4f, \"samples_per_s\": %.0f, \"gflops\": %.1f, "
+           "\"share_of_peak\": %.3f}\n",
            c->name, op, DFO_REAL_NAME, ROWS, seconds * 1e3, ROWS / seconds, flop / seconds * 1e-9,
            flop / seconds * 1e-9 / top);
     fflush(stdout);
@@ -130,8 +140,13 @@ static void run_case(const struct net_case *c, double seconds, double top)
             b.products += dfo_store_entry(store, i)->count;
     size_t scratch = dfo_net_scratch(b.net, DFO_PANEL), weights = dfo_store_weights_size(store);
     b.derived = reals(&b, dfo_net_derived(b.net));
-    b.run = (dfo_run){.mode = DFO_TRAIN, .weights = dfo_store_weights(store), .grads = reals(&b, weights),
-                      .derived = b.derived, .arena = reals(&b, scratch), .arena_size = scratch, .threads = 1};
+    b.run = (dfo_run){.mode = DFO_TRAIN,
+                      .weights = dfo_store_weights(store),
+                      .grads = reals(&b, weights),
+                      .derived = b.derived,
+                      .arena = reals(&b, scratch),
+                      .arena_size = scratch,
+                      .threads = 1};
     b.acts = reals(&b, 2 * dfo_net_acts(b.net, DFO_PANEL));
     b.out = reals(&b, c->out * DFO_PANEL);
     b.dout = reals(&b, c->out * DFO_PANEL);
@@ -144,7 +159,8 @@ static void run_case(const struct net_case *c, double seconds, double top)
     report(c, "train", fastest(&b, train, seconds), 3 * flop, top);
     report(c, "tangents", fastest(&b, tangents, seconds), 6 * flop, top);
     report(c, "prepare", fastest(&b, pack, seconds), 0, top);
-    dfo_real *all[] = {b.derived, b.run.grads, b.run.arena, b.acts, b.out, b.dout, b.in.part[0].rows.x, b.gin.part[0].rows.x};
+    dfo_real *all[] = {b.derived, b.run.grads, b.run.arena,         b.acts,
+                       b.out,     b.dout,      b.in.part[0].rows.x, b.gin.part[0].rows.x};
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
         dfoi_free(b.ctx, all[i]);
     json_decref(config);
@@ -156,7 +172,8 @@ static void run_case(const struct net_case *c, double seconds, double top)
 int main(int argc, char **argv)
 {
     double seconds = (argc > 1 ? strtod(argv[1], NULL) : 200) * 1e-3, top = peak();
-    printf("{\"real\": \"%s\", \"level\": \"%s\", \"peak_gflops\": %.1f}\n", DFO_REAL_NAME, dfo_cpu_name(), top);
+    printf("{\"real\": \"%s\", \"level\": \"%s\", \"peak_gflops\": %.1f}\n", DFO_REAL_NAME,
+           dfo_cpu_name(), top);
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
         run_case(&cases[i], seconds, top);
     return 0;
