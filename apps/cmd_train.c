@@ -266,6 +266,8 @@ static int make_model(struct job *j)
     shape.c -= context;
     if (dfo_model_new(c->ctx, j->config, shape, context, c->seed, &j->model))
         return failed(c);
+    if (!o->fit.resume && dfo_model_prepare_data(j->model, j->train))
+        return failed(c);
     if (o->init) {
         dfo_model *from;
         if (dfo_model_load(c->ctx, o->init, &from))

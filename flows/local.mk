@@ -28,6 +28,7 @@ FLOWS_REAL = \
     flows/coupling.c \
     flows/flow.c \
     flows/flow_plan.c \
+    flows/flow_moments.c \
     flows/loss_nll.c \
     flows/check.c \
     flows/check_layers.c \

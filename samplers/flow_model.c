@@ -20,6 +20,11 @@ static dfo_status describe(const dfo_model *model, json_t *to)
     return dfo_flow_describe(model->state, to);
 }
 
+static dfo_status prepare_data(dfo_model *model, const dfo_source *train)
+{
+    return dfo_flow_standardise(model->state, train);
+}
+
 static dfo_status loss(dfo_model *model, dfo_loss **out)
 {
     return dfo_loss_nll_new(model->state, out);
@@ -85,6 +90,7 @@ const struct dfo_model_ops dfoi_flow_model_ops = {
     .kind = "flow",
     .create = create,
     .describe = describe,
+    .prepare_data = prepare_data,
     .loss = loss,
     .plan = plan,
     .plan_free = plan_free,

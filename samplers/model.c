@@ -123,6 +123,11 @@ dfo_status dfo_model_describe(const dfo_model *model, json_t *to)
     return model->ops->describe(model, to);
 }
 
+dfo_status dfo_model_prepare_data(dfo_model *model, const dfo_source *train)
+{
+    return model->ops->prepare_data ? model->ops->prepare_data(model, train) : DFO_OK;
+}
+
 dfo_status dfo_model_loss(dfo_model *model, dfo_loss **out)
 {
     *out = NULL;

@@ -7,6 +7,7 @@
 #include <diffeo/dist.h>
 #include <diffeo/loss.h>
 #include <diffeo/plan.h>
+#include <diffeo/source.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -64,6 +65,10 @@ dfo_status dfo_flow_decode(dfo_flow_plan *plan, uint64_t first_row, dfo_batch z,
 /* Draws: row i is a function of the weights, seed and first_row + i.  */
 dfo_status dfo_flow_sample(dfo_flow_plan *plan, uint64_t seed, uint64_t first_row, dfo_batch x,
                            const dfo_cond *cond, double temperature);
+
+/* Sets the first layer's mean and standard deviation from all rows of a source (their first d features), if
+ * it is of type standardise; else nothing is done.  */
+dfo_status dfo_flow_standardise(dfo_flow *flow, const dfo_source *train);
 
 /* Negative log-likelihood, in nats, of a flow.  The flow must outlive the loss.  */
 dfo_status dfo_loss_nll_new(dfo_flow *flow, dfo_loss **out);

@@ -21,6 +21,7 @@ struct dfo_model_ops {
     const char *kind;                                             /* "flow" */
     dfo_status (*create)  (dfo_model *, dfo_build *, struct json_t *architecture);
     dfo_status (*describe)(const dfo_model *, struct json_t *);
+    dfo_status (*prepare_data)(dfo_model *, const dfo_source *);
     dfo_status (*loss)    (dfo_model *, dfo_loss **);
     dfo_status (*plan)    (dfo_ctx *, const dfo_model *, int gradients, void **state);
     void       (*plan_free)(void *state);
@@ -78,6 +79,11 @@ struct json_t *dfo_model_notes(dfo_model *model);
 dfo_status dfo_model_describe(const dfo_model *model, struct json_t *to);
 /* FNV-1a 64 of architecture and weights, as text: latents files carry it.  */
 dfo_status dfo_model_hash(dfo_model *model, char out[17]);
+
+/* Statistics that a model takes from all of its training rows before training: the mean and standard
+ * deviation of a flow whose first layer is standardise.  Rows' last features may be the condition.  Layers
+ * further on start from the first minibatch's data instead (at most 4,096 rows).  */
+dfo_status dfo_model_prepare_data(dfo_model *model, const dfo_source *train);
 
 /* What training minimises.  */
 dfo_status dfo_model_loss(dfo_model *model, dfo_loss **out);
