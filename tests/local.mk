@@ -29,3 +29,4 @@ include tests/spline.mk
 include tests/dist.mk
 include tests/nn.mk
 include tests/data.mk
+include tests/plot.mk
