@@ -360,8 +360,6 @@ END_TEST
 START_TEST(ticks)
 {
     test_rng rng = test_rng_new(test_seed());
-    if (!dfo_plot_available())
-        return;
     for (size_t k = 0; k < 2000; k++) {
         struct dfoi_axis a;
         int log = k % 2 == 0;

@@ -6,10 +6,10 @@ noinst_HEADERS += \
     lib/plot/colour_impl.h \
     lib/plot/series_impl.h
 LIB_ONCE += \
+    lib/plot/axis.c \
     lib/plot/images.c
 if HAVE_CAIRO
 LIB_ONCE += \
-    lib/plot/axis.c \
     lib/plot/colour.c \
     lib/plot/canvas.c \
     lib/plot/frame.c \
