@@ -55,6 +55,9 @@ dfo_status dfoi_fail(dfo_ctx *ctx, dfo_status status, const char *format, ...)
     ctx->status = status;
     vsnprintf(ctx->text, sizeof ctx->text, format, args);
     va_end(args);
+    for (char *c = ctx->text; *c; c++)         /* names from files may hold line breaks; a message is one line */
+        if ((unsigned char)*c < 32 || *c == 127)
+            *c = '?';
     return status;
 }
 

@@ -44,15 +44,11 @@ struct reader {
 
 static void fail_field(struct reader *r, size_t column, const char *expected, const char *text, size_t n)
 {
-    char shown[44];
-    size_t keep = n < 40 ? n : 40;
-    for (size_t i = 0; i < keep; i++)
-        shown[i] = (unsigned char)text[i] < 32 || text[i] == 127 ? '?' : text[i];
-    memcpy(shown + keep, n > keep ? "..." : "", n > keep ? 4 : 1);
+    int shown = n < 40 ? (int)n : 40;
     const char *name = r->table->name && r->slot[column] < WEIGHT ? r->table->name[r->slot[column]] : NULL;
-    r->status = dfoi_fail(r->ctx, DFO_EFORMAT, "%s: row %zu (line %zu), column %zu%s%.60s%s: expected %s, got '%s'",
+    r->status = dfoi_fail(r->ctx, DFO_EFORMAT, "%s: row %zu (line %zu), column %zu%s%.60s%s: expected %s, got '%.*s%s'",
                           r->name, r->table->rows, r->row_line, column + 1, name ? " (" : "", name ? name : "",
-                          name ? ")" : "", expected, shown);
+                          name ? ")" : "", expected, shown, text ? text : "", n > 40 ? "..." : "");
 }
 
 /* One field of a data row: into its slot.  */

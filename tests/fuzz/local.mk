@@ -28,3 +28,21 @@ tests_fuzz_number_SOURCES = tests/fuzz/number.c $(FUZZ_MAIN)
 tests_fuzz_number_CPPFLAGS = $(FUZZ_CPPFLAGS)
 tests_fuzz_number_LDFLAGS = $(FUZZ_LD)
 tests_fuzz_number_LDADD = $(FUZZ_LIBS)
+
+FUZZ_TARGETS += tests/fuzz/csv
+tests_fuzz_csv_SOURCES = tests/fuzz/csv.c $(FUZZ_MAIN)
+tests_fuzz_csv_CPPFLAGS = $(FUZZ_CPPFLAGS)
+tests_fuzz_csv_LDFLAGS = $(FUZZ_LD)
+tests_fuzz_csv_LDADD = $(FUZZ_LIBS)
+
+FUZZ_TARGETS += tests/fuzz/npy
+tests_fuzz_npy_SOURCES = tests/fuzz/npy.c $(FUZZ_MAIN)
+tests_fuzz_npy_CPPFLAGS = $(FUZZ_CPPFLAGS)
+tests_fuzz_npy_LDFLAGS = $(FUZZ_LD)
+tests_fuzz_npy_LDADD = $(FUZZ_LIBS)
+
+FUZZ_TARGETS += tests/fuzz/safetensors
+tests_fuzz_safetensors_SOURCES = tests/fuzz/safetensors.c $(FUZZ_MAIN)
+tests_fuzz_safetensors_CPPFLAGS = $(FUZZ_CPPFLAGS)
+tests_fuzz_safetensors_LDFLAGS = $(FUZZ_LD)
+tests_fuzz_safetensors_LDADD = $(FUZZ_LIBS)
