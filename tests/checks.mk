@@ -55,17 +55,17 @@ MULTIPLIER = DIFFEO_TEST_MULTIPLIER=$${DIFFEO_TEST_MULTIPLIER:-
 check-asan:
 	$(MKDIR_P) check-asan
 	cd check-asan && { $(SUB_CONFIGURE) --enable-asan --enable-ubsan CFLAGS='-g -O1'; }
-	cd check-asan && $(MULTIPLIER)0.3} $(MAKE) check
+	cd check-asan && $(MULTIPLIER)0.3} CK_TIMEOUT_MULTIPLIER=10 $(MAKE) check
 
 # Without ASLR where the system allows: gcc 12's ThreadSanitizer does not know the newest memory layouts.
 check-tsan:
 	$(MKDIR_P) check-tsan
 	cd check-tsan && { $(SUB_CONFIGURE) --enable-tsan --without-openmp CFLAGS='-g -O1'; }
 	cd check-tsan && if setarch `uname -m` -R true 2>/dev/null; then off="setarch `uname -m` -R"; else off=; fi; \
-	    $(MULTIPLIER)0.3} $$off $(MAKE) check
+	    $(MULTIPLIER)0.3} CK_TIMEOUT_MULTIPLIER=10 $$off $(MAKE) check
 
 check-valgrind: $(check_LTLIBRARIES) $(check_PROGRAMS)
-	$(MULTIPLIER)0.1} CK_DEFAULT_TIMEOUT=600 CK_TIMEOUT_MULTIPLIER=60 \
+	$(MULTIPLIER)0.1} CK_TIMEOUT_MULTIPLIER=60 \
 	    $(MAKE) check TESTS='$(VALGRIND_TESTS)' LOG_COMPILER='$(VALGRIND)'
 
 # The test programs that use tests/oom.h, and those that use tests/faults.h.

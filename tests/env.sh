@@ -11,6 +11,12 @@ PATH=$top_builddir:$PATH
 LC_ALL=C
 OPENBLAS_NUM_THREADS=1
 export PATH LC_ALL OPENBLAS_NUM_THREADS
+# A refused 2^62 bytes is an answer, not an error of the program.
+ASAN_OPTIONS=${ASAN_OPTIONS:-allocator_may_return_null=1}
+UBSAN_OPTIONS=${UBSAN_OPTIONS:-print_stacktrace=1}
+TSAN_OPTIONS=${TSAN_OPTIONS:-halt_on_error=1 allocator_may_return_null=1}
+CK_DEFAULT_TIMEOUT=${CK_DEFAULT_TIMEOUT:-60}
+export ASAN_OPTIONS UBSAN_OPTIONS TSAN_OPTIONS CK_DEFAULT_TIMEOUT
 if [ -z "${OPENBLAS_CORETYPE:-}" ] && [ -x tests/blascore ]; then
     core=$(tests/blascore)
     if [ -n "$core" ]; then
