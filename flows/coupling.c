@@ -11,6 +11,7 @@
 #include <diffeo/net.h>
 #include "layers.h"
 #include "math/kern_impl.h"
+#include "spline_set_impl.h"
 
 enum kind { ADDITIVE, AFFINE, SPLINE };
 
@@ -20,6 +21,7 @@ struct coupling {
     size_t      na, nb;                /* features that pass, and that are transformed */
     size_t     *a, *b;                 /* (na), (nb) their columns */
     int         run_a;                 /* columns a are consecutive: the net reads the row itself */
+    size_t      each;                  /* what the net is given for one of them: itself, or cosine and sine */
     size_t      params;                /* outputs of the net */
     dfoi_affine affine;
     dfoi_spline spline;
@@ -39,11 +41,17 @@ static size_t block_params(const struct coupling *c)
     return c->params * DFO_PANEL;
 }
 
+/* The net's inputs of one block, where it does not read the rows themselves.  */
+static size_t pass_size(const struct coupling *c)
+{
+    return c->na * c->each * DFO_PANEL;
+}
+
 static size_t scratch(const dfo_bijector *bij, size_t rows)
 {
     const struct coupling *c = bij->state;
     (void)rows;
-    return 2 * block_params(c) + 2 * c->nb * DFO_PANEL + 2 * dfo_arena_size(c->na * DFO_PANEL) + 2 * DFO_PANEL +
+    return 2 * block_params(c) + 2 * c->nb * DFO_PANEL + 2 * dfo_arena_size(pass_size(c)) + 2 * DFO_PANEL +
            block_acts(c) + dfo_net_scratch(c->net, DFO_PANEL);
 }
 
@@ -70,7 +78,7 @@ static dfo_status prepare(const dfo_bijector *bij, dfo_run *run, dfo_real *to)
 struct work {
     dfo_real *x, *gx;                  /* (nb, 64) */
     dfo_real *par, *gpar;              /* (params, 64) */
-    dfo_real *pass, *gpass;            /* (64, na) where columns a are not consecutive */
+    dfo_real *pass, *gpass;            /* (64, na * each) where the net does not read the rows themselves */
     dfo_real *ld;                      /* (64) */
     dfo_real *gld;                     /* (64) */
     dfo_real *acts;
@@ -83,12 +91,44 @@ static struct work take(const struct coupling *c, dfo_run *run)
     w.gx = dfo_arena_take(run, c->nb * DFO_PANEL);
     w.par = dfo_arena_take(run, block_params(c));
     w.gpar = dfo_arena_take(run, block_params(c));
-    w.pass = dfo_arena_take(run, c->na * DFO_PANEL);
-    w.gpass = dfo_arena_take(run, c->na * DFO_PANEL);
+    w.pass = dfo_arena_take(run, pass_size(c));
+    w.gpass = dfo_arena_take(run, pass_size(c));
     w.ld = dfo_arena_take(run, DFO_PANEL);
     w.gld = dfo_arena_take(run, DFO_PANEL);
     w.acts = dfo_arena_take(run, block_acts(c));
     return w;
+}
+
+/* Columns a side by side; of columns on a circle (period 2B) the cosines, then the sines: the net's output
+ * must not jump where -B meets B.  */
+static dfo_batch gather(const struct coupling *c, dfo_batch x, dfo_real *pass)
+{
+    dfo_batch to = dfo_batch_of(pass, x.n, c->na * c->each);
+    for (size_t i = 0; i < x.n; i++) {
+        dfo_real *row = dfo_row(to, i), *sines = row + c->na;
+        for (size_t j = 0; j < c->na; j++)
+            row[j] = dfo_row(x, i)[c->a[j]];
+        if (c->each == 1)
+            continue;
+        for (size_t j = 0; j < c->na; j++) {
+            double turns = (double)row[j] / (2 * (double)c->spline.bound);
+            sines[j] = (dfo_real)(turns - floor(turns));
+        }
+        dfoi_vsincos2pi(c->na, sines, sines, row);
+    }
+    return to;
+}
+
+/* Gradients of what gather made, added to those of the rows.  */
+static void scatter_add(const struct coupling *c, const dfo_real *pass, const dfo_real *gpass, dfo_batch gx)
+{
+    dfo_real turn = (dfo_real)(3.14159265358979323846 / (double)c->spline.bound);
+    for (size_t i = 0; i < gx.n; i++) {
+        const dfo_real *v = pass + i * c->na * c->each, *g = gpass + i * c->na * c->each;
+        dfo_real *to = dfo_row(gx, i);
+        for (size_t j = 0; j < c->na; j++)
+            to[c->a[j]] += c->each == 1 ? g[j] : turn * (v[j] * g[c->na + j] - v[c->na + j] * g[j]);
+    }
 }
 
 /* The net's inputs: what passes (if anything), then the condition.  */
@@ -97,15 +137,11 @@ static dfo_cond inputs(const struct coupling *c, dfo_batch x, const dfo_cond *co
     dfo_cond in = {0};
     if (c->na) {
         in.n = 1;
-        in.part[0].shape = dfo_shape_vector(c->na);
-        if (c->run_a) {
+        in.part[0].shape = dfo_shape_vector(c->na * c->each);
+        if (c->run_a)
             in.part[0].rows = dfo_batch_columns(x, c->a[0], c->na);
-        } else {
-            in.part[0].rows = dfo_batch_of(pass, x.n, c->na);
-            for (size_t i = 0; i < x.n; i++)
-                for (size_t j = 0; j < c->na; j++)
-                    pass[i * c->na + j] = dfo_row(x, i)[c->a[j]];
-        }
+        else
+            in.part[0].rows = gather(c, x, pass);
     }
     for (size_t p = 0; cond && p < cond->n; p++)
         in.part[in.n++] = cond->part[p];
@@ -204,12 +240,12 @@ static dfo_cond input_grads(const struct coupling *c, dfo_batch gx, const dfo_co
     dfo_cond g = {0};
     if (c->na) {
         g.n = 1;
-        g.part[0].shape = dfo_shape_vector(c->na);
+        g.part[0].shape = dfo_shape_vector(c->na * c->each);
         if (c->run_a) {
             g.part[0].rows = dfo_batch_columns(gx, c->a[0], c->na);
         } else {
-            g.part[0].rows = dfo_batch_of(gpass, gx.n, c->na);
-            memset(gpass, 0, gx.n * c->na * sizeof *gpass);
+            g.part[0].rows = dfo_batch_of(gpass, gx.n, c->na * c->each);
+            memset(gpass, 0, gx.n * c->na * c->each * sizeof *gpass);
         }
     }
     for (size_t p = 0; p < conds; p++) {
@@ -250,9 +286,7 @@ static dfo_status map_back(const dfo_bijector *bij, dfo_run *run, dfo_batch x, d
         dfoi_from_panel(n, c->nb, w.gx, c->b, grows.x, grows.ld);
         DFO_TRY(dfo_net_backward(c->net, run, &in, block(w.gpar, n, c->params), &gin, acts));
         if (c->na && !c->run_a)
-            for (size_t i = 0; i < n; i++)
-                for (size_t j = 0; j < c->na; j++)
-                    dfo_row(grows, i)[c->a[j]] += w.gpass[i * c->na + j];
+            scatter_add(c, w.pass, w.gpass, grows);
     }
     return DFO_OK;
 }
@@ -282,16 +316,7 @@ static dfo_status describe(const dfo_bijector *bij, json_t *to)
         DFO_TRY(dfoi_json_set(ctx, to, "scale", json_string(c->affine.kind ? "sigmoid" : "tanh")));
         DFO_TRY(dfoi_json_set(ctx, to, "scale_max", json_real(c->given[0])));
     }
-    if (c->kind == SPLINE) {
-        DFO_TRY(dfoi_json_set(ctx, to, "bins", json_integer((json_int_t)c->spline.bins)));
-        DFO_TRY(dfoi_json_set(ctx, to, "tail_bound", json_real(c->given[0])));
-        DFO_TRY(dfoi_json_set(ctx, to, "tails", json_string(c->spline.circular ? "circular" : "linear")));
-        DFO_TRY(dfoi_json_set(ctx, to, "min_width", json_real(c->given[1])));
-        DFO_TRY(dfoi_json_set(ctx, to, "min_height", json_real(c->given[2])));
-        DFO_TRY(dfoi_json_set(ctx, to, "min_derivative", json_real(c->given[3])));
-        DFO_TRY(dfoi_json_set(ctx, to, "parameter_scale", json_real(c->given[4])));
-    }
-    return DFO_OK;
+    return c->kind == SPLINE ? dfoi_spline_describe(ctx, to, &c->spline, c->given) : DFO_OK;
 }
 
 static void coupling_free(dfo_bijector *bij)
@@ -307,26 +332,28 @@ static void coupling_free(dfo_bijector *bij)
 }
 
 /* 1: feature j passes unchanged.  "half": the first d/2 do; "alternate": the even ones; "-swapped": the
- * others instead; or an array of 0 and 1.  */
+ * others instead; "none" does; or an array of 0 and 1.  */
 static int passes(const json_t *mask, size_t d, size_t j)
 {
     if (json_is_array(mask))
         return (int)json_integer_value(json_array_get(mask, j));
     const char *name = json_string_value(mask);
     int swapped = strstr(name, "-swapped") != NULL;
+    if (!strcmp(name, "none"))
+        return 0;
     int first = strncmp(name, "half", 4) == 0 ? j < d / 2 : j % 2 == 0;
     return d == 1 ? 0 : first != swapped;
 }
 
 static dfo_status check_mask(dfo_ctx *ctx, const json_t *mask, size_t d)
 {
-    static const char *const known[] = {"half", "half-swapped", "alternate", "alternate-swapped"};
+    static const char *const known[] = {"half", "half-swapped", "alternate", "alternate-swapped", "none"};
     const char *name = json_string_value(mask);
     for (size_t i = 0; name && i < sizeof known / sizeof *known; i++)
         if (!strcmp(name, known[i]))
             return DFO_OK;
     if (name || !json_is_array(mask))
-        return dfoi_fail(ctx, DFO_EARG, "mask: expected half, half-swapped, alternate, alternate-swapped or an "
+        return dfoi_fail(ctx, DFO_EARG, "mask: expected half, half-swapped, alternate, alternate-swapped, none or an "
                          "array of 0 and 1%s%s", name ? ", got " : "", name ? name : "");
     if (json_array_size(mask) != d)
         return dfoi_fail(ctx, DFO_EARG, "mask: expected %zu entries, got %zu", d, json_array_size(mask));
@@ -354,30 +381,8 @@ static dfo_status set_mask(dfo_ctx *ctx, struct coupling *c, json_t *config, siz
             c->b[c->nb++] = j;
     if (!c->nb)
         return dfoi_fail(ctx, DFO_EARG, "mask: nothing left to transform");
+    c->each = 1;
     c->run_a = !c->na || c->a[c->na - 1] - c->a[0] == c->na - 1;
-    return DFO_OK;
-}
-
-static dfo_status set_spline(dfo_ctx *ctx, struct coupling *c, const json_t *config)
-{
-    double *g = c->given;
-    const char *tails;
-    DFO_TRY(dfoi_json_size(ctx, config, "bins", 8, 2, 64, &c->spline.bins));
-    DFO_TRY(dfoi_json_real(ctx, config, "tail_bound", 3, 1e-3, 1e6, &g[0]));
-    DFO_TRY(dfoi_json_string(ctx, config, "tails", "linear", &tails));
-    double most = 0.5 / (double)c->spline.bins;
-    DFO_TRY(dfoi_json_real(ctx, config, "min_width", 1e-3, 1e-6, most, &g[1]));
-    DFO_TRY(dfoi_json_real(ctx, config, "min_height", 1e-3, 1e-6, most, &g[2]));
-    DFO_TRY(dfoi_json_real(ctx, config, "min_derivative", 1e-3, 1e-6, 0.5, &g[3]));
-    DFO_TRY(dfoi_json_real(ctx, config, "parameter_scale", 1, 1e-6, 1e6, &g[4]));
-    if (strcmp(tails, "linear") && strcmp(tails, "circular"))
-        return dfoi_fail(ctx, DFO_EARG, "tails: expected linear or circular, got %s", tails);
-    c->spline.circular = !strcmp(tails, "circular");
-    c->spline.bound = (dfo_real)g[0];
-    c->spline.min_width = (dfo_real)g[1];
-    c->spline.min_height = (dfo_real)g[2];
-    c->spline.min_derivative = (dfo_real)g[3];
-    c->spline.scale = (dfo_real)g[4];
     return DFO_OK;
 }
 
@@ -411,13 +416,17 @@ dfo_status dfoi_coupling_create(dfo_build *build, json_t *config, dfo_bijector *
     if (c->kind == AFFINE)
         DFO_TRY(set_affine(ctx, c, config));
     if (c->kind == SPLINE)
-        DFO_TRY(set_spline(ctx, c, config));
+        DFO_TRY(dfoi_spline_read(ctx, config, &c->spline, c->given));
+    if (c->spline.circular && c->na) {
+        c->each = 2;
+        c->run_a = 0;
+    }
     c->params = c->nb * (c->kind == ADDITIVE ? 1 : c->kind == AFFINE ? 2 : dfoi_spline_params(&c->spline));
 
     dfo_shape in[DFO_COND_PARTS];
     size_t parts = 0;
     if (c->na)
-        in[parts++] = dfo_shape_vector(c->na);
+        in[parts++] = dfo_shape_vector(c->na * c->each);
     if (parts + build->conds > DFO_COND_PARTS)
         return dfoi_fail(ctx, DFO_EARG, "more than %d conditions", DFO_COND_PARTS - 1);
     for (size_t p = 0; p < build->conds; p++)

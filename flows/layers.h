@@ -12,6 +12,23 @@ extern const struct dfo_bijector_ops dfoi_actnorm_ops;
 extern const struct dfo_bijector_ops dfoi_standardise_ops;
 extern const struct dfo_bijector_ops dfoi_permute_ops;
 extern const struct dfo_bijector_ops dfoi_linear_ops;
+extern const struct dfo_bijector_ops dfoi_bounds_ops;
+extern const struct dfo_bijector_ops dfoi_affine_ops;
+extern const struct dfo_bijector_ops dfoi_spline_ops;
+extern const struct dfo_bijector_ops dfoi_linear_dense_ops;
+extern const struct dfo_bijector_ops dfoi_householder_ops;
+extern const struct dfo_bijector_ops dfoi_sigmoid_ops;
+extern const struct dfo_bijector_ops dfoi_logit_ops;
+extern const struct dfo_bijector_ops dfoi_tanh_ops;
+extern const struct dfo_bijector_ops dfoi_atanh_ops;
+extern const struct dfo_bijector_ops dfoi_softplus_ops;
+extern const struct dfo_bijector_ops dfoi_softplus_inverse_ops;
+extern const struct dfo_bijector_ops dfoi_exp_ops;
+extern const struct dfo_bijector_ops dfoi_log_ops;
+extern const struct dfo_bijector_ops dfoi_sinh_ops;
+extern const struct dfo_bijector_ops dfoi_asinh_ops;
+extern const struct dfo_bijector_ops dfoi_leaky_relu_ops;
+extern const struct dfo_bijector_ops dfoi_box_cox_ops;
 extern const struct dfo_bijector_ops dfoi_additive_coupling_ops;
 extern const struct dfo_bijector_ops dfoi_affine_coupling_ops;
 extern const struct dfo_bijector_ops dfoi_spline_coupling_ops;
@@ -23,6 +40,12 @@ dfo_status dfoi_actnorm_create(dfo_build *build, json_t *config, dfo_bijector *b
 dfo_status dfoi_standardise_create(dfo_build *build, json_t *config, dfo_bijector *bij);
 dfo_status dfoi_permute_create(dfo_build *build, json_t *config, dfo_bijector *bij);
 dfo_status dfoi_linear_create(dfo_build *build, json_t *config, dfo_bijector *bij);
+dfo_status dfoi_bounds_create(dfo_build *build, json_t *config, dfo_bijector *bij);
+dfo_status dfoi_affine_create(dfo_build *build, json_t *config, dfo_bijector *bij);
+dfo_status dfoi_spline_create(dfo_build *build, json_t *config, dfo_bijector *bij);
+dfo_status dfoi_linear_dense_create(dfo_build *build, json_t *config, dfo_bijector *bij);
+dfo_status dfoi_householder_create(dfo_build *build, json_t *config, dfo_bijector *bij);
+dfo_status dfoi_elementwise_create(dfo_build *build, json_t *config, dfo_bijector *bij);
 dfo_status dfoi_coupling_create(dfo_build *build, json_t *config, dfo_bijector *bij);
 
 #endif

@@ -10,6 +10,8 @@ noinst_HEADERS += \
     flows/mix_impl.h \
     flows/standardise_impl.h \
     flows/check_impl.h \
+    flows/scalar_impl.h \
+    flows/spline_set_impl.h \
     flows/flow_impl.h
 FLOWS_REAL = \
     flows/bijector.c \
@@ -25,6 +27,14 @@ FLOWS_REAL = \
     flows/matrix.c \
     flows/mix.c \
     flows/linear.c \
+    flows/linear_dense.c \
+    flows/householder.c \
+    flows/scalar.c \
+    flows/elementwise.c \
+    flows/bounds.c \
+    flows/affine.c \
+    flows/spline_set.c \
+    flows/spline.c \
     flows/coupling.c \
     flows/flow.c \
     flows/flow_plan.c \

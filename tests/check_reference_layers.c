@@ -230,12 +230,235 @@ START_TEST(couplings)
 }
 END_TEST
 
+static int dense_case(ref_case c)
+{
+    layerfix f = layerfix_new(json_pack("{s:s}", "type", "linear-dense"), shape_of(c), 0, rows_of(c));
+    set(&f, "w", ref_need(c, "params.W"));
+    check(&f, c);
+    compare_grad(&f, c, "w", "W");
+    layerfix_free(&f);
+    return 1;
+}
+
+START_TEST(linear_dense)
+{
+    each_case("linear_dense", 3, dense_case);
+}
+END_TEST
+
+static int householder_case(ref_case c)
+{
+    ref_array v = ref_need(c, "params.V");
+    json_t *config = json_pack("{s:s, s:I}", "type", "householder", "reflections", (json_int_t)v.shape[0]);
+    layerfix f = layerfix_new(config, shape_of(c), 0, rows_of(c));
+    set(&f, "v", v);
+    check(&f, c);
+    compare_grad(&f, c, "v", "V");
+    layerfix_free(&f);
+    return 1;
+}
+
+START_TEST(householder)
+{
+    each_case("householder", 5, householder_case);
+}
+END_TEST
+
+/* ---- elementwise functions: z purely relative; in float row by row, those that float can hold */
+
+static layerfix elementwise_layer(ref_case c, size_t rows)
+{
+    char type[32];
+    snprintf(type, sizeof type, "%s", ref_text(c, "settings.function", ""));
+    for (char *p = type; *p; p++)
+        *p = *p == '_' ? '-' : *p;
+    json_t *config = json_pack("{s:s}", "type", type);
+    if (ref_number(c, "settings.slope", 0) > 0)
+        json_object_set(config, "slope", json_object_get(c.settings, "slope"));
+    layerfix f = layerfix_new(config, dfo_shape_vector(1), 0, rows);
+    ref_array lambda = ref_get(c, "params.lambda");
+    if (lambda.data)
+        set(&f, "lambda", lambda);
+    ck_assert_int_eq(layerfix_prepare(&f), DFO_OK);
+    return f;
+}
+
+/* Rows where x, z and the gradient mean in this precision what they mean in the file.  */
+static size_t usable(ref_case c, double *keep[4])
+{
+    static const char *const path[] = {"x", "z", "logdet", "grad.x"};
+    size_t n = rows_of(c), used = 0;
+    for (size_t i = 0; i < n; i++) {
+        double x = ref_need(c, "x").data[i], here = (double)(dfo_real)x;
+        int good = IS_DOUBLE || here == x || fabs(here - x) <= 1e-6 * fmin(fabs(x), fabs(1 - fabs(x)));
+        for (size_t a = 0; a < 4 && !IS_DOUBLE; a++) {
+            double v = fabs(ref_need(c, path[a]).data[i]);
+            good = good && (v == 0 || (v > 1e-30 && v < 1e30));
+        }
+        for (size_t a = 0; a < 4 && good; a++)
+            keep[a][used] = ref_need(c, path[a]).data[i];
+        used += (size_t)good;
+    }
+    return used;
+}
+
+static void elementwise_rows(ref_case c, layerfix *f, size_t n, double *const a[4], const double *seed, const double *sl)
+{
+    double out[32], ld[32], g[32], back[32];
+    ck_assert_uint_le(n, 32);
+    ck_assert_msg(layerfix_forward(f, n, a[0], NULL, out, ld) == DFO_OK, "%s: %s", c.name, f->t->run.text);
+    for (size_t i = 0; i < n; i++) {
+        double error = fabs(out[i] - a[1][i]), allowed = IS_DOUBLE ? ref_tolerance(c, "z_relative") : 1e-5;
+        ck_assert_msg(error <= allowed * fabs(a[1][i]), "%s: x %.17g: z %.17g, not %.17g", c.name, a[0][i], out[i],
+                      a[1][i]);
+    }
+    compare(c, "logdet", n, ld, a[2], tolerance(c, "logdet"));
+    ck_assert_int_eq(layerfix_grads(f, 0, n, a[0], NULL, seed, sl, g, NULL, back), DFO_OK);
+    compare(c, "gradient", n, g, a[3], tolerance(c, "grad"));
+    compare(c, "rebuilt x", n, back, a[0], tolerance(c, "inverse"));
+    if (ref_number(c, "settings.invertible", 1) <= 0)
+        return;
+    ck_assert_msg(layerfix_inverse(f, n, a[1], NULL, out, ld) == DFO_OK, "%s: %s", c.name, f->t->run.text);
+    compare(c, "inverse", n, out, a[0], tolerance(c, "inverse"));
+}
+
+static int elementwise_case(ref_case c)
+{
+    double memory[4][32], *keep[4] = {memory[0], memory[1], memory[2], memory[3]}, seed[32], sl[32];
+    size_t n = usable(c, keep), all = rows_of(c);
+    layerfix f = elementwise_layer(c, all);
+    for (size_t i = 0, k = 0; i < all && k < n; i++)
+        if (ref_need(c, "x").data[i] == keep[0][k]) {
+            seed[k] = ref_need(c, "grad.seed_z").data[i];
+            sl[k++] = ref_need(c, "grad.seed_logdet").data[i];
+        }
+    elementwise_rows(c, &f, n, keep, seed, sl);
+    if (n == all && ref_get(c, "grad.lambda").data) {
+        ck_assert_int_eq(layerfix_grads(&f, 0, n, keep[0], NULL, seed, sl, memory[1], NULL, memory[2]), DFO_OK);
+        compare_grad(&f, c, "lambda", "lambda");
+    }
+    layerfix_free(&f);
+    return n > 2;
+}
+
+START_TEST(elementwise)
+{
+    each_case("elementwise", 17, elementwise_case);
+}
+END_TEST
+
+/* ---- logit preprocessing, and bits per dimension of what it gives */
+
+static int logit_case(ref_case c)
+{
+    const char *kind = ref_text(c, "settings.kind", "");
+    double bins = ref_number(c, "settings.bins", 0);
+    if (strncmp(kind, "logit", 5))
+        return 0;
+    if (!IS_DOUBLE && ref_number(c, "settings.alpha", 0) < 1e-3)       /* 0 .. 65536 has no room for 1e-6 there */
+        return 0;
+    ref_array x = ref_need(c, "x"), z = ref_need(c, "z"), want = ref_need(c, "logdet");
+    json_t *config = json_pack("{s:s, s:O, s:f, s:f}", "type", "logit", "alpha", json_object_get(c.settings, "alpha"),
+                               "low", 0.0, "high", bins);
+    layerfix f = layerfix_new(config, dfo_shape_vector(x.shape[1]), 0, x.shape[0]);
+    double out[64], ld[8], bpd[8];
+    ck_assert_int_eq(layerfix_prepare(&f), DFO_OK);
+    ck_assert_int_eq(layerfix_forward(&f, x.shape[0], x.data, NULL, out, ld), DFO_OK);
+    compare(c, "z", x.n, out, z.data, tolerance(c, "z"));
+    if (!strcmp(kind, "logit")) {
+        compare(c, "logdet", x.shape[0], ld, want.data, tolerance(c, "logdet"));
+        for (size_t i = 0; i < x.shape[0]; i++)
+            bpd[i] = -(ref_need(c, "nats").data[i] + ld[i]) / ((double)x.shape[1] * log(2));
+        compare(c, "bits per dimension", x.shape[0], bpd, ref_need(c, "bpd").data, IS_DOUBLE ? 1e-10 : 1e-4);
+    }
+    ck_assert_int_eq(layerfix_inverse(&f, x.shape[0], z.data, NULL, out, ld), DFO_OK);
+    double back[64];
+    for (size_t i = 0; i < x.n; i++) {                 /* in parts of the range: z has only so many digits */
+        out[i] /= IS_DOUBLE ? 1 : bins;
+        back[i] = x.data[i] / (IS_DOUBLE ? 1 : bins);
+    }
+    compare(c, "inverse", x.n, out, back, tolerance(c, "inverse"));
+    layerfix_free(&f);
+    return 1;
+}
+
+START_TEST(preprocess)
+{
+    each_case("preprocess", IS_DOUBLE ? 8 : 4, logit_case);
+}
+END_TEST
+
+/* ---- splines: each row has parameters of its own, so each row a layer (d splines) of its own */
+
+static void spline_row(ref_case c, size_t i)
+{
+    static const char *const keys[] = {"bins", "min_width", "min_height", "min_derivative", "tails"};
+    static const char *const names[] = {"widths", "heights", "slopes"};
+    ref_array x = ref_need(c, "x"), z = ref_need(c, "z");
+    size_t d = x.shape[1], n;
+    json_t *config = json_pack("{s:s, s:O}", "type", "spline", "tail_bound", json_object_get(c.settings, "bound"));
+    double out[8], ld, g[8], back[8], want[64], got[64];
+    for (size_t k = 0; k < sizeof keys / sizeof *keys; k++)
+        json_object_set(config, keys[k], json_object_get(c.settings, keys[k]));
+    layerfix f = layerfix_new(config, dfo_shape_vector(d), 0, 1);
+    for (size_t k = 0; k < 3; k++) {
+        char path[64];
+        dfo_real *to = layerfix_array(&f, names[k], &n);
+        snprintf(path, sizeof path, "params.%s", names[k]);
+        for (size_t v = 0; v < n; v++)
+            to[v] = (dfo_real)ref_need(c, path).data[i * n + v];
+    }
+    ck_assert_int_eq(layerfix_prepare(&f), DFO_OK);
+    ck_assert_int_eq(layerfix_forward(&f, 1, x.data + i * d, NULL, out, &ld), DFO_OK);
+    compare(c, "z", d, out, z.data + i * d, tolerance(c, "z"));
+    compare(c, "logdet", 1, &ld, ref_need(c, "logdet").data + i, tolerance(c, "logdet"));
+    ck_assert_int_eq(layerfix_inverse(&f, 1, z.data + i * d, NULL, out, &ld), DFO_OK);
+    compare(c, "inverse", d, out, x.data + i * d, IS_DOUBLE ? ref_tolerance(c, "inverse") : 1e-3);
+    if (ref_get(c, "grad.x").data) {
+        ck_assert_int_eq(layerfix_grads(&f, 0, 1, x.data + i * d, NULL, ref_need(c, "grad.seed_z").data + i * d,
+                                        ref_need(c, "grad.seed_logdet").data + i, g, NULL, back), DFO_OK);
+        compare(c, "gradient of x", d, g, ref_need(c, "grad.x").data + i * d, tolerance(c, "grad"));
+        for (size_t k = 0; k < 3; k++) {
+            char path[64];
+            snprintf(path, sizeof path, "grad.%s", names[k]);
+            (void)layerfix_array(&f, names[k], &n);
+            ck_assert_uint_le(n, 64);
+            for (size_t v = 0; v < n; v++) {
+                want[v] = ref_need(c, path).data[i * n + v];
+                got[v] = (double)layerfix_grad(&f, names[k])[v];
+            }
+            compare(c, names[k], n, got, want, tolerance(c, "grad"));
+        }
+    }
+    layerfix_free(&f);
+}
+
+static int spline_case(ref_case c)
+{
+    if (!IS_DOUBLE && !strcmp(c.name, "at_knots"))     /* float has other knots */
+        return 0;
+    for (size_t i = 0; i < rows_of(c); i++)
+        spline_row(c, i);
+    return 1;
+}
+
+START_TEST(spline)
+{
+    each_case("spline_rq", IS_DOUBLE ? 15 : 10, spline_case);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("reference layers " DFO_REAL_NAME);
     TCase *t = tcase_create("layers");
     tcase_add_test(t, actnorm);
     tcase_add_test(t, linear_plu);
+    tcase_add_test(t, linear_dense);
+    tcase_add_test(t, householder);
+    tcase_add_test(t, elementwise);
+    tcase_add_test(t, preprocess);
+    tcase_add_test(t, spline);
     tcase_add_test(t, couplings);
     suite_add_tcase(suite, t);
     return test_run(suite);
