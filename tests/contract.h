@@ -49,6 +49,7 @@ struct layer {
     dfo_store    *store;
     json_t       *config;
     dfo_bijector *bij;
+    uint64_t      seed;
     size_t        layers;    /* that are not composites */
     char          text[1500];
 };
@@ -125,6 +126,9 @@ void note(const struct layer *l, const char *what, double error, double kappa, d
 #else
 #define TIGHT 1e-5
 #endif
+
+/* end should be start again (made from middle): TIGHT, or as the conditioning of a row allows.  */
+void same_place(struct layer *l, int back, dfo_batch start, dfo_batch middle, dfo_batch end, const dfo_cond *cond);
 
 /* Each adds its tests, looped over the table, to the suite.  */
 void contract_maps(Suite *suite);

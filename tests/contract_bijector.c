@@ -23,5 +23,6 @@ int main(void)
     tcase_add_test(table, every_type);
     suite_add_tcase(suite, table);
     contract_maps(suite);
+    contract_grads(suite);
     return test_run(suite);
 }

@@ -80,6 +80,7 @@ void layer_from(struct layer *l, const struct row *row, const struct setting *se
     l->set = *set;
     l->config = json_incref(config);
     l->layers = count_layers(config);
+    l->seed = seed;
     size_t used = (size_t)snprintf(l->text, sizeof l->text, "%s: seed %llu, shape %zux%zux%zu, %zu conditions, ",
                                    row->type, (unsigned long long)test_seed(), set->shape.c, set->shape.h,
                                    set->shape.w, set->conds);
@@ -125,6 +126,16 @@ void layer_spread(struct layer *l, enum spread spread, test_rng *rng)
     dfo_real *w = dfo_store_weights(l->store);
     if (spread == CREATED)
         return;
+    if (l->bij->caps & DFO_DATA_INIT) {
+        size_t n = 20;
+        testrun *t = run_new(l, n, DFO_MEMORY_INVERT);
+        dfo_cond cond = cond_new(&l->set, n, rng);
+        dfo_batch x = data_new(l, t, n, 0, cond_or_null(&cond), rng);
+        dfo_status status = dfo_bijector_init(l->bij, &t->run, x, cond_or_null(&cond));
+        ck_assert_msg(status == DFO_OK, "%s: init: %s", where(l), t->run.text);
+        testrun_free(t);
+        w = dfo_store_weights(l->store);
+    }
     for (size_t e = 0; e < dfo_store_entries(l->store); e++) {
         const dfo_entry *entry = dfo_store_entry(l->store, e);
         double fan = entry->ndim < 2 ? 1 : (double)(entry->count / entry->shape[0]);

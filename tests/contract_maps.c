@@ -69,6 +69,15 @@ static void check_tight(struct trip *t, size_t i)
         t->error = error;
 }
 
+void same_place(struct layer *l, int back, dfo_batch start, dfo_batch middle, dfo_batch end, const dfo_cond *cond)
+{
+    struct trip t = {.l = l, .back = back, .n = start.n, .start = start, .middle = middle, .end = end, .cond = cond};
+    t.there = doubles_new(t.n);
+    t.again = doubles_new(t.n);
+    for (size_t i = 0; i < t.n; i++)
+        check_tight(&t, i);
+}
+
 static void round_trip(struct layer *l, int back, size_t n, enum spread spread, test_rng *rng)
 {
     struct trip trip = {.l = l, .back = back, .n = n};

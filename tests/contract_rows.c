@@ -83,6 +83,47 @@ static json_t *make_actnorm(test_rng *rng, const struct setting *s)
     return make_plain("actnorm");
 }
 
+static json_t *make_standardise(test_rng *rng, const struct setting *s)
+{
+    (void)rng;
+    (void)s;
+    return make_plain("standardise");
+}
+
+/* A list of 0..c-1 in random order.  */
+static json_t *order(test_rng *rng, size_t c)
+{
+    json_t *list = json_array();
+    for (size_t j = 0; j < c; j++)
+        json_array_insert_new(list, between(rng, 0, j), json_integer((json_int_t)j));
+    return list;
+}
+
+static json_t *make_permute(test_rng *rng, const struct setting *s)
+{
+    json_t *p = make_plain("permute");
+    size_t how = between(rng, 0, 3);
+    if (how)
+        json_object_set_new(p, "order", how == 1 ? json_string("random") : how == 2 ? json_string("reverse")
+                                                                                    : order(rng, s->shape.c));
+    return p;
+}
+
+static json_t *make_linear(test_rng *rng, const struct setting *s)
+{
+    json_t *l = json_pack("{s:s, s:b}", "type", "linear", "bias", (int)between(rng, 0, 1));
+    if (between(rng, 0, 1)) {
+        json_object_set_new(l, "init", json_string("orthogonal"));
+        return l;
+    }
+    json_t *sign = json_array();
+    for (size_t j = 0; j < s->shape.c; j++)
+        json_array_append_new(sign, json_integer(between(rng, 0, 1) ? 1 : -1));
+    json_object_set_new(l, "sign", sign);
+    json_object_set_new(l, "perm", order(rng, s->shape.c));
+    return l;
+}
+
 /* Some layer for inside a composite.  */
 static json_t *child(test_rng *rng, const struct setting *s, int exact)
 {
@@ -148,6 +189,11 @@ const struct row contract_rows[] = {
       {"{\"layer\":{}}", "test.layer: type"}}},
     {"invert", TAKES_CONDS | TAKES_IMAGES | COMPOSITE, make_invert, {{"{\"layer\":null}", "layer"}}},
     {"actnorm", TAKES_IMAGES, make_actnorm, {{NULL, NULL}}},
+    {"standardise", TAKES_IMAGES, make_standardise, {{NULL, NULL}}},
+    {"permute", TAKES_IMAGES, make_permute,
+     {{"{\"order\":\"backwards\"}", "order"}, {"{\"order\":[0,0,0,0,0,0,0]}", "order"}, {"{\"order\":[]}", "order"}}},
+    {"linear", TAKES_IMAGES, make_linear,
+     {{"{\"init\":\"zero\"}", "init"}, {"{\"perm\":[7,7]}", "perm"}, {"{\"sign\":2}", "sign"}}},
     {"additive-coupling", TAKES_CONDS | TAKES_IMAGES, make_additive, {COUPLING_BAD}},
     {"affine-coupling", TAKES_CONDS | TAKES_IMAGES, make_affine,
      {COUPLING_BAD, {"{\"scale\":\"exp\"}", "scale"}, {"{\"scale_max\":0}", "scale_max"}}},
