@@ -35,6 +35,15 @@ tests_check_rng_d_SOURCES = tests/check_rng.c
 tests_check_rng_d_CPPFLAGS = $(TEST_CPPFLAGS) -DDFO_DOUBLE
 tests_check_rng_d_LDADD = $(TEST_LIBS)
 
+check_PROGRAMS += tests/check_linalg tests/check_linalg_d
+TESTS += tests/check_linalg tests/check_linalg_d
+tests_check_linalg_SOURCES = tests/check_linalg.c
+tests_check_linalg_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_check_linalg_LDADD = $(TEST_LIBS)
+tests_check_linalg_d_SOURCES = tests/check_linalg.c
+tests_check_linalg_d_CPPFLAGS = $(TEST_CPPFLAGS) -DDFO_DOUBLE
+tests_check_linalg_d_LDADD = $(TEST_LIBS)
+
 EXTRA_PROGRAMS += tests/bench/bench_gemm tests/bench/bench_gemm_d
 tests_bench_bench_gemm_SOURCES = tests/bench/bench_gemm.c
 tests_bench_bench_gemm_CPPFLAGS = $(TEST_CPPFLAGS)

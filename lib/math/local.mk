@@ -4,10 +4,16 @@ noinst_HEADERS += \
     lib/math/kern_table.h \
     lib/math/isa_impl.h \
     lib/math/fun_impl.h \
+    lib/math/lapack_impl.h \
+    lib/math/linalg_impl.h \
+    lib/math/root_impl.h \
     lib/math/vec_impl.h \
     lib/math/spline_impl.h
+LIB_ONCE += \
+    lib/math/root.c
 LIB_REAL += \
     lib/math/dispatch.c \
+    lib/math/linalg.c \
     lib/math/rng.c \
     lib/math/spline.c
 LIB_KERN += \
