@@ -1,94 +1,13 @@
-/* The spline kernels against the reference vectors, against a scalar spline in long double, against
- * central differences, and at the edges: knots, bounds, far away, not finite.  */
+/* The spline kernels against the reference vectors; check_spline_random.c and check_spline_edge.c hold
+ * the program's other tests.  */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "math/isa_impl.h"
-#include "math/spline_impl.h"
 #include "reference.h"
-#include "spline_scalar.h"
+#include "spline_call.h"
 #include "util.h"
-
-#ifdef DFO_DOUBLE
-#define IS_DOUBLE 1
-#else
-#define IS_DOUBLE 0
-#endif
-
-/* One call's arrays, each with two entries before and after that nobody may touch.  */
-struct call {
-    dfoi_spline how;
-    scalar_spline scalar;
-    size_t nb, m, params;
-    dfo_real *par, *x, *g, *ld, *gpar;
-    double *raw;                        /* (nb*m, params): the parameters as the scalar spline wants them */
-};
-
-enum { EDGE = 2 };
-static const dfo_real canary = (dfo_real)12345;
-
-static dfo_real *reals(size_t n)
-{
-    dfo_real *p = malloc((n + 2 * EDGE) * sizeof *p);
-    ck_assert_ptr_nonnull(p);
-    for (size_t i = 0; i < n + 2 * EDGE; i++)
-        p[i] = canary;
-    return p + EDGE;
-}
-
-static void put(dfo_real *p, size_t n)
-{
-    for (size_t i = 0; i < EDGE; i++)
-        ck_assert_msg(p[n + i] == canary && *(p - 1 - i) == canary, "wrote outside an array of %zu", n);
-    free(p - EDGE);
-}
-
-static struct call call_new(scalar_spline scalar, size_t nb, size_t m)
-{
-    struct call c = {.scalar = scalar, .nb = nb, .m = m};
-    c.how = (dfoi_spline){.bins = scalar.bins, .circular = scalar.circular, .bound = (dfo_real)scalar.bound,
-                          .min_width = (dfo_real)scalar.min_width, .min_height = (dfo_real)scalar.min_height,
-                          .min_derivative = (dfo_real)scalar.min_derivative, .scale = (dfo_real)scalar.scale};
-    c.scalar.bound = (double)c.how.bound;
-    c.scalar.min_width = (double)c.how.min_width;
-    c.scalar.min_height = (double)c.how.min_height;
-    c.scalar.min_derivative = (double)c.how.min_derivative;
-    c.scalar.scale = (double)c.how.scale;
-    c.params = dfoi_spline_params(&c.how);
-    c.par = reals(nb * m * c.params);
-    c.gpar = reals(nb * m * c.params);
-    c.x = reals(nb * m);
-    c.g = reals(nb * m);
-    c.ld = reals(m);
-    c.raw = malloc(nb * m * c.params * sizeof *c.raw);
-    ck_assert_ptr_nonnull(c.raw);
-    return c;
-}
-
-static void call_free(struct call *c)
-{
-    put(c->par, c->nb * c->m * c->params);
-    put(c->gpar, c->nb * c->m * c->params);
-    put(c->x, c->nb * c->m);
-    put(c->g, c->nb * c->m);
-    put(c->ld, c->m);
-    free(c->raw);
-}
-
-/* Parameter p of value i of feature f, in the kernels' array; raw holds the same number.  */
-static size_t par_at(const struct call *c, size_t f, size_t i, size_t p)
-{
-    return (f * c->params + p) * c->m + i;
-}
-
-static void set_par(struct call *c, size_t f, size_t i, size_t p, double value)
-{
-    c->par[par_at(c, f, i, p)] = (dfo_real)value;
-    c->raw[(f * c->m + i) * c->params + p] = (double)(dfo_real)value;
-}
-
 
 /* ---- reference vectors: rows are the m values, features the nb ---- */
 
@@ -263,7 +182,7 @@ START_TEST(reference_inverse)
 
         ref_array seed_x = ref_get(r, "grad_inverse.seed_x");
         if (seed_x.data) {
-            dfo_real *used = reals(x.n);
+            dfo_real *used = new_reals(x.n);
             from_rows(&c, x.data, c.x);
             from_rows(&c, x.data, used);
             from_rows(&c, seed_x.data, c.g);
@@ -271,7 +190,7 @@ START_TEST(reference_inverse)
             dfoi_spline_inverse_backward(&c.how, c.nb, c.m, c.par, c.x, c.g, c.ld, c.gpar);
             compare_rows(&c, r, "z", c.x, z.data, tolerance(r, "z", 1e-4));
             compare_gradient(&c, r, "grad_inverse", "z", "seed_x", x.data, used, scalar_inverse_backward);
-            put(used, x.n);
+            put_reals(used, x.n);
         }
         call_free(&c);
     }
@@ -282,9 +201,12 @@ END_TEST
 int main(void)
 {
     Suite *suite = suite_create("spline (" DFO_REAL_NAME ")");
-    TCase *t = tcase_create("spline");
+    TCase *t = tcase_create("reference");
+    tcase_set_timeout(t, 120);
     tcase_add_test(t, reference_forward);
     tcase_add_test(t, reference_inverse);
     suite_add_tcase(suite, t);
+    suite_add_tcase(suite, spline_random_tests());
+    suite_add_tcase(suite, spline_edge_tests());
     return test_run(suite);
 }

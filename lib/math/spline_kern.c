@@ -3,8 +3,8 @@
  *
  *   width_k = 2B (mw + (1 - K mw) softmax(scale * raw)_k), heights alike; slope = md + softplus(raw).
  *   Bin [x0, x0+w] -> [y0, y0+h], slopes d0, d1 at its ends, s = h/w, xi = (x-x0)/w, om = 1-xi:
- *   Dn = s (xi^2 + om^2) + (d0+d1) xi om     N = s xi^2 + d0 xi om     M = d1 xi^2 + 2 s xi om + d0 om^2
- *   y = y0 + h N/Dn        dy/dx = s^2 M / Dn^2
+ *   N = s xi^2 + d0 xi om     Dn = N + s om^2 + d1 xi om     M = d1 xi^2 + 2 s xi om + d0 om^2
+ *   y = y0 + h N/Dn = y1 - h (Dn-N)/Dn        dy/dx = s^2 M / Dn^2
  * Every sum here has positive terms only, so nothing cancels.
  *
  * Inverse: eta = (y-y0)/h, e = 1-eta.  The quadratic's discriminant is a sum of squares,
@@ -62,6 +62,14 @@ static INLINE dfo_real exp_negative(dfo_real x)
 }
 MAP(exponential, exp_negative)
 
+/* Where `where` is all ones `yes`, where zero `no`.  SSE2 cannot compare 64-bit integers, so that gcc
+ * would go through the lanes one by one; it makes AVX2's blends of the bit operations too.  */
+#if DFOI_VBYTES < 64
+static INLINE vec pick(mask where, vec yes, vec no)
+{
+    return (vec)((where & (mask)yes) | (~where & (mask)no));
+}
+#else
 static INLINE vec pick(mask where, vec yes, vec no)
 {
     vec y = no;
@@ -69,6 +77,7 @@ static INLINE vec pick(mask where, vec yes, vec no)
         y[l] = where[l] ? yes[l] : no[l];
     return y;
 }
+#endif
 
 static INLINE vec larger(vec a, vec b)
 {
@@ -112,11 +121,6 @@ static INLINE place pick_place(mask where, place yes, place no)
     return y;
 }
 #endif
-
-static INLINE place lower_place(place a, place b)
-{
-    return pick_place(reaches(a, b), b, a);
-}
 
 /* What all values of a call share.  */
 struct shape {
@@ -167,8 +171,8 @@ static INLINE vec softmax(const struct shape *s, const dfo_real *raw, size_t n, 
 
 /* The bin that a value lies in.  */
 struct bin {
-    place x0, y0, pw, ph;               /* first knot and extent, places */
-    vec w, h;                           /* the extent as reals, on the grid */
+    place x0, x1, y0, y1;
+    vec w, h;                           /* x1 - x0, y1 - y0 as reals, on the grid */
     vec index;
     vec s, d0, d1;                      /* h/w and the slopes at its ends */
     vec rw;                             /* 1/w */
@@ -203,7 +207,8 @@ static INLINE struct bin find(const struct shape *s, const dfo_real *par, size_t
         w = to_place(share->w[0] * unit_w + least_w);
         h = to_place(share->h[0] * unit_h + least_h);
     }
-    struct bin b = {.x0 = x, .y0 = y, .pw = w, .ph = h};
+    struct bin b = {.x0 = x, .y0 = y};
+    place bw = w, bh = h;
     vec raw0 = {0}, raw1 = {0}, next = {0};
     if (s->circular)
         raw0 = load(raw, n);
@@ -226,14 +231,20 @@ static INLINE struct bin find(const struct shape *s, const dfo_real *par, size_t
         mask in = reaches(at, on_y ? y : x);
         b.x0 = pick_place(in, x, b.x0);
         b.y0 = pick_place(in, y, b.y0);
-        b.pw = pick_place(in, w, b.pw);
-        b.ph = pick_place(in, h, b.ph);
+        bw = pick_place(in, w, bw);
+        bh = pick_place(in, h, bh);
         raw0 = pick(in, here, raw0);
         raw1 = pick(in, next, raw1);
         b.index = pick(in, broadcast((dfo_real)k), b.index);
     }
-    b.w = from_place(b.pw);
-    b.h = from_place(b.ph);
+    b.x1 = b.x0 + bw;
+    b.y1 = b.y0 + bh;
+#ifdef DFO_DOUBLE
+    b.x1 = pick(b.index == (dfo_real)(bins - 1), high, b.x1);      /* to the last bit */
+    b.y1 = pick(b.index == (dfo_real)(bins - 1), high, b.y1);
+#endif
+    b.w = from_place(b.x1 - b.x0);
+    b.h = from_place(b.y1 - b.y0);
     b.d0 = slope(s, raw0, gradient ? &b.sigmoid0 : NULL);
     b.d1 = slope(s, raw1, gradient ? &b.sigmoid1 : NULL);
     if (!s->circular) {
@@ -246,16 +257,17 @@ static INLINE struct bin find(const struct shape *s, const dfo_real *par, size_t
     return b;
 }
 
-/* The spline at a point: xi and 1 - xi, their products, N, Dn, M and dy/dx.  */
+/* The spline at a point: xi and 1 - xi, their products, N, Dn - N, 1/Dn, M and dy/dx.  */
 struct point {
-    vec xi, om, xx, oo, a, n, rdn, m, dydx;
+    vec xi, om, xx, oo, a, n, rest, rdn, m, dydx;
 };
 
 static INLINE struct point evaluate(const struct bin *b, vec xi, vec om)
 {
     struct point p = {.xi = xi, .om = om, .xx = xi * xi, .oo = om * om, .a = xi * om};
     p.n = b->s * p.xx + b->d0 * p.a;
-    p.rdn = (dfo_real)1 / (b->s * (p.xx + p.oo) + (b->d0 + b->d1) * p.a);
+    p.rest = b->s * p.oo + b->d1 * p.a;
+    p.rdn = (dfo_real)1 / (p.n + p.rest);
     p.m = b->d1 * p.xx + (dfo_real)2 * b->s * p.a + b->d0 * p.oo;
     vec t = b->s * p.rdn;
     p.dydx = (t * p.m) * t;
@@ -277,20 +289,20 @@ static INLINE mask box(const struct shape *s, vec *x)
     return magnitude(*x) <= s->bound;
 }
 
-/* from + extent * ratio, ratio in [0,1], inside the bin and the box; NaN where ratio is NaN.  */
-static INLINE vec inside(const struct shape *s, place from, place extent, vec length, vec ratio)
+/* From the nearer end: first + length*ratio or last - length*rest, where ratio + rest = 1.  So the ends
+ * are exact and the result stays in the bin.  NaN where ratio is NaN.  */
+static INLINE vec between(const struct shape *s, place first, place last, vec length, vec ratio, vec rest)
 {
-    place high = to_place(broadcast(s->bound * s->to_grid));
-    place at = from + to_place(length * ratio);
-    at = lower_place(lower_place(at, from + extent), high);
-    return from_place(at) * s->from_grid + ratio * (dfo_real)0;
+    mask up = ratio > rest;
+    place off = to_place(length * pick(up, rest, ratio));
+    return from_place(pick_place(up, last - off, first + off)) * s->from_grid + ratio * (dfo_real)0;
 }
 
 /* xi of x, and y.  */
 static INLINE struct point at_x(const struct shape *s, const struct bin *b, place x, vec *y)
 {
-    struct point p = evaluate(b, from_place(x - b->x0) * b->rw, from_place(b->x0 + b->pw - x) * b->rw);
-    *y = inside(s, b->y0, b->ph, b->h, p.n * p.rdn);
+    struct point p = evaluate(b, from_place(x - b->x0) * b->rw, from_place(b->x1 - x) * b->rw);
+    *y = between(s, b->y0, b->y1, b->h, p.n * p.rdn, p.rest * p.rdn);
     return p;
 }
 
@@ -298,7 +310,7 @@ static INLINE struct point at_x(const struct shape *s, const struct bin *b, plac
 static INLINE struct point at_y(const struct shape *s, const struct bin *b, place y, vec *x)
 {
     vec rh = (dfo_real)1 / b->h;
-    vec eta = from_place(y - b->y0) * rh, rest = from_place(b->y0 + b->ph - y) * rh;
+    vec eta = from_place(y - b->y0) * rh, rest = from_place(b->y1 - y) * rh;
     vec q = b->d0 * rest - b->d1 * eta, twice = (dfo_real)2 * b->s;
     mask up = q >= 0;
     vec large = magnitude(q) + root(q * q + twice * twice * (eta * rest)) + DFOI_TINY;
@@ -307,7 +319,7 @@ static INLINE struct point at_y(const struct shape *s, const struct bin *b, plac
     small *= r;
     large *= r;
     struct point p = evaluate(b, pick(up, small, large), pick(up, large, small));
-    *x = inside(s, b->x0, b->pw, b->w, p.xi);
+    *x = between(s, b->x0, b->x1, b->w, p.xi, p.om);
     return p;
 }
 
@@ -329,9 +341,8 @@ static INLINE void parameters(const struct shape *s, const struct shares *share,
     vec sum = b->d0 + b->d1;
     vec by_log_s = hr * b->s * p->a * (b->d1 * p->xx - b->d0 * p->oo)
                    + lb * (dfo_real)2 * p->a * (sum * p->rdn + b->s * rm);
-    vec complement = b->s * p->oo + b->d1 * p->a;                   /* Dn - N */
     vec both = lb * (dfo_real)-2 * p->a * p->rdn;
-    vec by_d0 = (hr * p->a * complement + lb * p->oo * rm + both) * b->sigmoid0;
+    vec by_d0 = (hr * p->a * p->rest + lb * p->oo * rm + both) * b->sigmoid0;
     vec by_d1 = (lb * p->xx * rm - hr * p->a * p->n + both) * b->sigmoid1;
 
     /* widths of earlier bins, of this one; heights alike; through the softmax */
