@@ -30,3 +30,4 @@ include tests/dist.mk
 include tests/nn.mk
 include tests/data.mk
 include tests/plot.mk
+include tests/bench.mk

@@ -1,0 +1,374 @@
+/* The benchmark of flows: W1 (affine couplings, 10 layers) and W2's NSF-C (10 spline couplings), batch 512:
+ * log-likelihood, sampling, one training step.  One JSON line for each case and operation, in the form that
+ * tests/bench/peers prints for the others.
+ *     bench [--threads N] [--seconds S] [--filter TEXT] [--list]        cases
+ *     bench --memory                                                    working memory against depth
+ *     bench --machine                                                   sgemm with one and two threads
+ * ms are per call; peak_rss_mb is the process's; gemm_share: the products' FLOP over the time and the rate of
+ * OpenBLAS sgemm 512^3 on as many threads, measured beside it.  */
+#define _GNU_SOURCE
+#include <cblas.h>
+#include <jansson.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <diffeo/diffeo.h>
+
+void openblas_set_num_threads(int);
+
+#define BATCH 512
+#define MOST 4096                      /* samples kept */
+
+static struct {
+    int    threads;
+    double seconds;
+    const char *filter;
+} option = {0, 1.0, ""};
+
+static double now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static int ascending(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+static double quantile(const double *sorted, size_t n, double q)
+{
+    double at = q * (double)(n - 1);
+    size_t i = (size_t)at;
+    return i + 1 < n ? sorted[i] + (at - (double)i) * (sorted[i + 1] - sorted[i]) : sorted[i];
+}
+
+/* sgemm 512^3 in GFLOP/s on so many threads: tells in which phase the machine is.  */
+static double sgemm_rate(int threads)
+{
+    enum { N = 512 };
+    static float a[N * N], b[N * N], c[N * N];
+    double best = 1e9;
+    for (int i = 0; i < N * N; i++)
+        a[i] = b[i] = 1;
+    openblas_set_num_threads(threads);
+    for (int i = 0; i < 7; i++) {
+        double t = now();
+        cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, N, N, N, 1, a, N, b, N, 0, c, N);
+        t = now() - t;
+        best = i && t < best ? t : best;
+    }
+    openblas_set_num_threads(1);
+    return 2.0 * N * N * N / best / 1e9;
+}
+
+static double peak_rss_mb(void)
+{
+    char line[256];
+    double kb = 0;
+    FILE *f = fopen("/proc/self/status", "r");
+    while (f && fgets(line, sizeof line, f))
+        if (sscanf(line, "VmHWM: %lf", &kb) == 1)
+            break;
+    if (f)
+        fclose(f);
+    return kb / 1024;
+}
+
+struct bench {
+    const char *workload, *name;
+    size_t      d, hidden, layers;
+    dfo_memory_mode memory;
+    unsigned    anchors;
+};
+
+static const struct bench benches[] = {
+    {"W1", "d43_h128", 43, 128, 10, DFO_MEMORY_ANCHORS, 4}, {"W1", "d43_h512", 43, 512, 10, DFO_MEMORY_ANCHORS, 4},
+    {"W1", "d6_h128", 6, 128, 10, DFO_MEMORY_ANCHORS, 4},   {"W1", "d63_h128", 63, 128, 10, DFO_MEMORY_ANCHORS, 4},
+    {"W2", "nsfc", 43, 128, 10, DFO_MEMORY_ANCHORS, 4},
+    {"W1", "d43_h128_store", 43, 128, 10, DFO_MEMORY_STORE, 0},
+    {"W1", "d43_h512_store", 43, 512, 10, DFO_MEMORY_STORE, 0},
+    {"W2", "nsfc_store", 43, 128, 10, DFO_MEMORY_STORE, 0},
+};
+
+static void die(dfo_ctx *ctx)
+{
+    fprintf(stderr, "bench: %s\n", dfo_ctx_error(ctx));
+    exit(1);
+}
+
+static json_t *config_of(const struct bench *b)
+{
+    json_t *layers = json_array();
+    int spline = !strcmp(b->workload, "W2");
+    for (size_t i = 0; i < b->layers; i++) {
+        const char *mask = i % 2 ? "half-swapped" : "half";
+        if (spline)
+            json_array_append_new(layers, json_pack("{s:s, s:s, s:b, s:i, s:f, s:f, s:{s:s, s:I, s:i}}", "type",
+                "spline-coupling", "mask", mask, "zero_init", 0, "bins", 8, "tail_bound", 3.0, "parameter_scale",
+                1 / sqrt((double)b->hidden), "net", "type", "residual-mlp", "hidden", (json_int_t)b->hidden, "blocks",
+                2));
+        else
+            json_array_append_new(layers, json_pack("{s:s, s:s, s:b, s:f, s:{s:s, s:[I,I]}}", "type",
+                "affine-coupling", "mask", mask, "zero_init", 0, "scale_max", 1.0, "net", "type", "mlp", "hidden",
+                (json_int_t)b->hidden, (json_int_t)b->hidden));
+    }
+    return json_pack("{s:s, s:{s:s, s:o}}", "flow", "custom", "bijector", "type", "chain", "layers", layers);
+}
+
+/* GFLOP of the conditioners' products in one forward pass of the batch: two for every weight but biases.  */
+static double gflop(dfo_model *model)
+{
+    dfo_store *s = dfo_model_store(model);
+    double n = 0;
+    for (size_t i = 0; i < dfo_store_entries(s); i++)
+        if (dfo_store_entry(s, i)->ndim == 2)
+            n += (double)dfo_store_entry(s, i)->count;
+    return 2 * n * BATCH / 1e9;
+}
+
+static void print_line(const struct bench *b, dfo_model *model, const char *op, double *ms, size_t n, double work,
+                       double rate)
+{
+    qsort(ms, n, sizeof *ms, ascending);
+    double median = quantile(ms, n, 0.5);
+    printf("{\"workload\": \"%s\", \"case\": \"%s\", \"lib\": \"ours\", \"dim\": %zu, \"hidden\": %zu, \"layers\": %zu, "
+           "\"config\": \"tuned\", \"threads\": %d, \"op\": \"%s\", \"batch\": %d, \"n\": %zu, \"rounds\": 1, "
+           "\"ms_med\": %.4f, \"ms_min\": %.4f, \"ms_p90\": %.4f, \"ms_max\": %.4f, \"samples_per_s\": %.2f, "
+           "\"peak_rss_mb\": %.1f, \"params\": %zu, \"gflop\": %.6f, \"gflops_achieved\": %.2f, \"ref_gflops\": %.1f, "
+           "\"gemm_share\": %.3f, \"cpu\": \"%s\", \"blas\": \"%s\"}\n",
+           b->workload, b->name, b->d, b->hidden, b->layers, option.threads, op, BATCH, n, median, ms[0],
+           quantile(ms, n, 0.9), ms[n - 1], BATCH / median * 1e3, peak_rss_mb(),
+           dfo_store_parameters(dfo_model_store(model)), work, work / median * 1e3, rate, work / ms[0] * 1e3 / rate,
+           dfo_cpu_name(), dfo_blas_core(NULL));
+    fflush(stdout);
+}
+
+/* A loss that looks at the clock once a step, in draw().  */
+struct timed {
+    dfo_loss *inner;
+    double    ms[MOST], last;
+    size_t    n;
+};
+
+static struct timed *timed_of(const dfo_loss *l)
+{
+    return l->state;
+}
+
+static dfo_need t_need(const dfo_loss *l, size_t rows, const dfo_run *how, int train)
+{
+    return timed_of(l)->inner->ops->need(timed_of(l)->inner, rows, how, train);
+}
+
+static dfo_status t_prepare(const dfo_loss *l, dfo_run *run, dfo_real *derived)
+{
+    return timed_of(l)->inner->ops->prepare(timed_of(l)->inner, run, derived);
+}
+
+static dfo_status t_pullback(const dfo_loss *l, dfo_run *run, const dfo_real *derived, const dfo_real *g)
+{
+    return timed_of(l)->inner->ops->pullback(timed_of(l)->inner, run, derived, g);
+}
+
+static dfo_status t_draw(const dfo_loss *l, dfo_run *run, dfo_minibatch *batch)
+{
+    struct timed *t = timed_of(l);
+    double at = now();
+    (void)run;
+    (void)batch;
+    if (t->last > 0 && t->n < MOST)
+        t->ms[t->n++] = 1e3 * (at - t->last);
+    t->last = at;
+    return DFO_OK;
+}
+
+static dfo_status t_grad(const dfo_loss *l, dfo_run *run, dfo_minibatch shard, double scale, double *sum)
+{
+    return timed_of(l)->inner->ops->grad(timed_of(l)->inner, run, shard, scale, sum);
+}
+
+static const struct dfo_loss_ops timed_ops = {
+    .type = "timed", .need = t_need, .prepare = t_prepare, .pullback = t_pullback, .draw = t_draw, .grad = t_grad,
+};
+
+static dfo_fit_options fit_options(const struct bench *b, uint64_t steps)
+{
+    dfo_fit_options o;
+    dfo_fit_defaults(&o);
+    o.steps = steps;
+    o.batch = BATCH;
+    o.lr = 1e-4;
+    o.schedule = DFO_CONSTANT;
+    o.clip = 0;
+    o.memory = b->memory;
+    o.anchors = b->anchors;
+    o.threads = option.threads;
+    o.valid_every = UINT64_MAX;
+    return o;
+}
+
+static void train(dfo_ctx *ctx, const struct bench *b, dfo_model *model, dfo_batch x, double rate)
+{
+    static struct timed t;
+    dfo_source *source;
+    dfo_fit_report report;
+    memset(&t, 0, sizeof t);
+    if (dfo_model_loss(model, &t.inner) || dfo_source_rows(ctx, x, &source))
+        die(ctx);
+    dfo_loss loss = {&timed_ops, ctx, dfo_model_store(model), &t};
+    uint64_t steps = 8;
+    for (int round = 0; round < 2; round++) {          /* a few to warm up and to see how many it takes */
+        t.n = 0;
+        t.last = 0;
+        dfo_fit_options o = fit_options(b, steps);
+        if (dfo_fit(&loss, source, NULL, 0, &o, &report))
+            die(ctx);
+        steps = (uint64_t)(option.seconds * 1e3 / quantile(t.ms, t.n, 0.5)) + 6;
+        steps = steps > MOST ? MOST : steps;
+    }
+    /* The first step of a run meets cold pages.  */
+    print_line(b, model, "train", t.ms + 1, t.n - 1, 3 * gflop(model), rate);
+    dfo_source_free(source);
+    dfo_loss_free(t.inner);
+}
+
+static void evaluate(dfo_ctx *ctx, const struct bench *b, dfo_model *model, dfo_batch x, int sample, double rate)
+{
+    static double ms[MOST];
+    static double out[BATCH];
+    dfo_model_plan *plan;
+    dfo_batch y = dfo_batch_of(calloc(BATCH * b->d, sizeof(dfo_real)), BATCH, b->d);
+    size_t n = 0;
+    if (!y.x || dfo_model_plan_new(ctx, model, 0, &plan))
+        die(ctx);
+    double end = now() + option.seconds;
+    for (int i = 0; n < 5 || (now() < end && n < MOST); i++) {
+        double t = now();
+        if (sample ? dfo_model_sample(plan, (uint64_t)i, 0, y, NULL, 1)
+                   : (memcpy(y.x, x.x, BATCH * b->d * sizeof(dfo_real)), dfo_model_log_prob(plan, 0, y, NULL, out)))
+            die(ctx);
+        if (i >= 2)
+            ms[n++] = 1e3 * (now() - t);
+    }
+    print_line(b, model, sample ? "sample" : "log_prob", ms, n, gflop(model), rate);
+    dfo_model_plan_free(plan);
+    free(y.x);
+}
+
+static void run(const struct bench *b)
+{
+    dfo_ctx *ctx;
+    dfo_model *model;
+    if (dfo_ctx_new(&ctx))
+        exit(1);
+    dfo_ctx_set_threads(ctx, option.threads);
+    option.threads = dfo_ctx_threads(ctx);
+    json_t *config = config_of(b);
+    if (dfo_model_new(ctx, config, dfo_shape_vector(b->d), 0, 0, &model))
+        die(ctx);
+    dfo_batch x = dfo_batch_of(malloc(BATCH * b->d * sizeof(dfo_real)), BATCH, b->d);
+    if (!x.x)
+        exit(1);
+    dfo_key key = {.purpose = DFO_FOR_TEST};
+    dfo_draw_real_normal(key, BATCH * b->d, x.x);
+    double rate = sgemm_rate(option.threads);
+    int store = b->memory == DFO_MEMORY_STORE;
+    if (!store)
+        evaluate(ctx, b, model, x, 0, rate);
+    if (!store)
+        evaluate(ctx, b, model, x, 1, rate);
+    train(ctx, b, model, x, rate);
+    free(x.x);
+    dfo_model_free(model);
+    json_decref(config);
+    dfo_ctx_free(ctx);
+}
+
+/* Working memory of a training step beyond weights, gradient and Adam's moments, by depth and mode.  */
+static void memory_table(void)
+{
+    static const struct {
+        const char *name;
+        dfo_memory_mode mode;
+        unsigned anchors;
+    } modes[] = {{"invert", DFO_MEMORY_INVERT, 0}, {"anchors=4", DFO_MEMORY_ANCHORS, 4}, {"store", DFO_MEMORY_STORE, 0}};
+    for (size_t m = 0; m < 3; m++)
+        for (size_t layers = 10; layers <= 40; layers += 10)
+            for (int spline = 0; spline < 2; spline++) {
+                struct bench b = {spline ? "W2" : "W1", "depth", 43, 128, layers, modes[m].mode, modes[m].anchors};
+                dfo_ctx *ctx;
+                dfo_model *model;
+                dfo_loss *loss;
+                dfo_source *source;
+                dfo_fit_report report;
+                if (dfo_ctx_new(&ctx))
+                    exit(1);
+                dfo_ctx_set_threads(ctx, option.threads);
+                json_t *config = config_of(&b);
+                dfo_batch x = dfo_batch_of(calloc(BATCH * 43, sizeof(dfo_real)), BATCH, 43);
+                dfo_key key = {.purpose = DFO_FOR_TEST};
+                dfo_draw_real_normal(key, BATCH * 43, x.x);
+                if (dfo_model_new(ctx, config, dfo_shape_vector(43), 0, 0, &model) ||
+                    dfo_model_loss(model, &loss) || dfo_source_rows(ctx, x, &source))
+                    die(ctx);
+                dfo_fit_options o = fit_options(&b, 2);
+                if (dfo_fit(loss, source, NULL, 0, &o, &report))
+                    die(ctx);
+                double weights = (double)(dfo_store_weights_size(dfo_model_store(model)) * sizeof(dfo_real));
+                printf("{\"workload\": \"memory\", \"case\": \"%s\", \"mode\": \"%s\", \"layers\": %zu, \"threads\": %d, "
+                       "\"weights_mb\": %.3f, \"peak_beyond_mb\": %.3f, \"drift\": %.2g}\n", b.workload, modes[m].name,
+                       layers, dfo_ctx_threads(ctx), weights / 1048576,
+                       ((double)dfo_ctx_peak_bytes(ctx) - 4 * weights) / 1048576, report.drift);
+                dfo_source_free(source);
+                dfo_loss_free(loss);
+                dfo_model_free(model);
+                json_decref(config);
+                free(x.x);
+                dfo_ctx_free(ctx);
+            }
+}
+
+int main(int argc, char **argv)
+{
+    int list = 0, memory = 0, machine = 0;
+    for (int i = 1; i < argc; i++) {
+        const char *value = i + 1 < argc ? argv[i + 1] : "";
+        if (!strcmp(argv[i], "--threads"))
+            option.threads = (int)strtol(value, NULL, 10), i++;
+        else if (!strcmp(argv[i], "--seconds"))
+            option.seconds = strtod(value, NULL), i++;
+        else if (!strcmp(argv[i], "--filter"))
+            option.filter = value, i++;
+        else if (!strcmp(argv[i], "--list"))
+            list = 1;
+        else if (!strcmp(argv[i], "--memory"))
+            memory = 1;
+        else if (!strcmp(argv[i], "--machine"))
+            machine = 1;
+        else
+            return fprintf(stderr, "bench: unknown option %s\n", argv[i]), 2;
+    }
+    if (memory) {
+        memory_table();
+        return 0;
+    }
+    if (machine)
+        return printf("{\"workload\": \"machine\", \"cpu\": \"%s\", \"blas\": \"%s\", \"sgemm_1\": %.1f, "
+                      "\"sgemm_2\": %.1f}\n", dfo_cpu_name(), dfo_blas_core(NULL), sgemm_rate(1), sgemm_rate(2)) < 0;
+    for (size_t i = 0; i < sizeof benches / sizeof *benches; i++) {
+        char name[64];
+        snprintf(name, sizeof name, "%s %s", benches[i].workload, benches[i].name);
+        if (!strstr(name, option.filter))
+            continue;
+        if (list)
+            puts(name);
+        else
+            run(&benches[i]);
+    }
+    return 0;
+}

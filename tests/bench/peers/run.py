@@ -1,0 +1,114 @@
+"""diffeo beside its peers, interleaved: python3 run.py --ours PATH/TO/bench [--rounds 5] [--libs plain|all]
+Each round times, for 1 and 2 threads, ours and then every peer on the same case, each in a fresh process.
+Prints every line as JSON, then the table of ratios: best peer at its best setting against ours, by medians and
+by minima over the rounds in which two cores really were two (sgemm on 2 threads at least 1.6 times 1 thread)."""
+import argparse
+import json
+import os
+import subprocess
+import sys
+
+import common
+import w1_coupling
+import w2_spline_maf
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+CASES = {
+    "d43_h128": ("W1", w1_coupling, dict(case="d43_h128", dim=43, hidden=128, layers=10)),
+    "d43_h512": ("W1", w1_coupling, dict(case="d43_h512", dim=43, hidden=512, layers=10)),
+    "nsfc": ("W2", w2_spline_maf, dict(case="nsfc", dim=43, hidden=128, layers=10, bins=8)),
+}
+
+
+def ours(program, case, threads, seconds):
+    env = common.config_env("tuned", threads)
+    env.pop("LD_LIBRARY_PATH", None)
+    work = CASES[case][0]
+    out = subprocess.run([program, "--threads", str(threads), "--seconds", str(seconds), "--filter", "%s %s" % (work, case)],
+                         env=env, stdout=subprocess.PIPE, text=True, check=True).stdout
+    return [json.loads(x) for x in out.splitlines() if x.startswith("{")]
+
+
+def machine(program):
+    env = common.config_env("tuned", 1)
+    out = subprocess.run([program, "--machine"], env=env, stdout=subprocess.PIPE, text=True).stdout
+    return json.loads(out.splitlines()[0])
+
+
+def peer(case, lib, threads, seconds):
+    work, module, c = CASES[case]
+    script = os.path.join(HERE, os.path.basename(module.__file__))
+    opts = dict(budget=seconds, min_rep=5, max_rep=400, count=False, replay=False)
+    r = common.spawn(script, dict(c, lib=lib), "tuned", threads, opts)
+    if "ops" not in r:
+        return []
+    rows = []
+    for op, v in r["ops"].items():
+        s = v["samples"]
+        rows.append(dict(workload=work, case=case, lib=lib, op=op, threads=threads, config="tuned", batch=v["batch"], n=len(s),
+                         ms_med=1e3 * common.quant(s, 0.5), ms_min=1e3 * min(s), ms_max=1e3 * max(s),
+                         peak_rss_mb=v["peak_rss_mb"], ref_gflops=r.get("ref")))
+    return rows
+
+
+def table(rows, dropped, rounds):
+    med = lambda v: sorted(v)[len(v) // 2]
+    cell = {}
+    for r in rows:
+        cell.setdefault((r["case"], r["op"], r["lib"], r["threads"]), []).append(r)
+    print("\nrounds: %d, dropped because two cores were not two: %d" % (rounds, dropped))
+    print("\n| case | operation | ours, 2 threads: median (min) ms | ours, 1 thread | best peer: median (min) ms | ratio of medians, 2 / 1 thread | ratio of minima, 2 / 1 |")
+    print("|---|---|---|---|---|---|---|")
+    for case in CASES:
+        for op in ("log_prob", "sample", "train"):
+            best = None
+            mine = {}
+            for (c, o, lib, threads), v in cell.items():
+                if (c, o) != (case, op):
+                    continue
+                m = (med([x["ms_med"] for x in v]), min(x["ms_min"] for x in v))
+                if lib == "ours":
+                    mine[threads] = m
+                else:
+                    name = "%s, %d thread%s" % (lib, threads, "s" if threads > 1 else "")
+                    best = best or [(m[0], name), (m[1], name)]
+                    best = [min(best[0], (m[0], name)), min(best[1], (m[1], name))]
+            if not best or 1 not in mine or 2 not in mine:
+                continue
+            print("| %s %s | %s | %.3g (%.3g) | %.3g (%.3g) | %s: %.3g (%.3g) | **%.2f** / %.2f | **%.2f** / %.2f |" % (
+                CASES[case][0], case, op, *mine[2], *mine[1], best[0][1], best[0][0], best[1][0],
+                best[0][0] / mine[2][0], best[0][0] / mine[1][0], best[1][0] / mine[2][1], best[1][0] / mine[1][1]))
+
+
+def main():
+    ap = argparse.ArgumentParser(description=__doc__)
+    ap.add_argument("--ours", required=True)
+    ap.add_argument("--rounds", type=int, default=5)
+    ap.add_argument("--seconds", type=float, default=1.0)
+    ap.add_argument("--libs", default="plain", choices=("plain", "all"))
+    ap.add_argument("--cases", default=",".join(CASES))
+    a = ap.parse_args()
+    program = os.path.abspath(a.ours)
+    libs = ["plain"] if a.libs == "plain" else ["plain", "nflows", "normflows", "zuko", "FrEIA"]
+    v = subprocess.run([sys.executable, "-c", "import torch; print(torch.__version__)"], stdout=subprocess.PIPE, text=True).stdout.strip()
+    print(json.dumps(dict(torch=v or None, rounds=a.rounds, seconds=a.seconds, libs=libs)), flush=True)
+    rows, dropped = [], 0
+    for r in range(a.rounds):
+        m = machine(program)
+        good = m["sgemm_2"] >= 1.6 * m["sgemm_1"]
+        print(json.dumps(dict(m, round=r, counted=good)), flush=True)
+        dropped += not good
+        for case in a.cases.split(","):
+            for threads in (1, 2):
+                got = ours(program, case, threads, a.seconds)
+                for lib in libs:
+                    got += peer(case, lib, threads, a.seconds)
+                for x in got:
+                    print(json.dumps(dict(x, round=r)), flush=True)
+                    if good and not x["case"].endswith("_store"):
+                        rows.append(x)
+    table(rows, dropped, a.rounds)
+
+
+if __name__ == "__main__":
+    main()
