@@ -13,6 +13,21 @@
 #include "plot/axis_impl.h"
 #include "util.h"
 
+#ifdef __SANITIZE_ADDRESS__
+/* fontconfig keeps what it read about fonts until the end of the process.  */
+const char *__lsan_default_suppressions(void);
+const char *__lsan_default_suppressions(void)
+{
+    return "leak:libfontconfig";
+}
+
+const char *__lsan_default_options(void);
+const char *__lsan_default_options(void)
+{
+    return "print_suppressions=0";
+}
+#endif
+
 #define N 600
 
 /* A picture read back, RGB.  */
