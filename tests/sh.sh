@@ -69,8 +69,8 @@ ok() { code 0; }
 error() {
     if [ "$code" != "$1" ]; then
         _bad "status $1"
-    elif [ "$(wc -l <err)" != 1 ]; then
-        _bad "one line on standard error, got $(wc -l <err)"
+    elif [ "$(grep -cv '^Try .diffeo.* --help' err)" != 1 ]; then
+        _bad "one line on standard error (and, after a misuse, where help is), got $(wc -l <err)"
     elif ! grep -qE '^diffeo( [a-z]+)?: ' err; then
         _bad "a line that begins with 'diffeo COMMAND: '"
     elif ! grep -qE -- "$2" err; then

@@ -1,0 +1,218 @@
+#!/bin/sh
+# The program as people meet it: the jobs on a table, what they print, what goes wrong and how it is said.
+# shellcheck source=tests/sh.sh
+. "${top_srcdir:?run by make check}/tests/sh.sh"
+: "${work:?}" "${code=}"
+data=$top_srcdir/apps/data/faithful.csv
+small='--set layers=2 --set hidden=16 --batch 64 --quiet'
+train() {
+    # shellcheck disable=SC2086
+    run diffeo train --data "$data" --flow realnvp $small "$@"
+}
+
+title 'help and version'
+run diffeo --help
+ok
+for command in train loglik sample encode decode check info; do
+    out "^ .*$command"
+done
+run diffeo --version
+ok
+out '^diffeo [0-9]+\.[0-9]+\.[0-9]+$'
+out '^OpenBLAS: '
+for command in train loglik sample encode decode check info; do
+    run diffeo $command --help
+    ok
+    out '^Usage: diffeo'
+done
+
+title 'usage errors'
+run diffeo
+code 2
+run diffeo nonsense
+error 2 "unknown command 'nonsense'"
+run diffeo train
+error 2 '\-\-data'
+run diffeo train --data "$data" --bogus
+code 2
+err "unrecognized option '--bogus'"
+run diffeo train --data "$data" --flow nope -o x.safetensors
+error 2 "unknown flow 'nope'"
+train --set nokey=3 -o x.safetensors
+error 2 "unknown key 'nokey'; known: .*hidden"
+train --steps many -o x.safetensors
+error 2 "steps: expected an integer.*'many'"
+train --steps 1 --set layers=-1 -o x.safetensors
+[ "$code" = 0 ] && _bad 'a failure'
+err '^diffeo train: .*layers must be at least'
+no_file x.safetensors
+
+title 'train'
+train --steps 30 --json -o m.safetensors
+ok
+json steps == 30
+json train_nats '<' 0
+json valid_nats '<' 0
+json parameters '>' 100
+json peak_bytes '>' 1000
+json rows_per_second '>' 0
+a_file m.safetensors
+no_file m.safetensors.ckpt
+train --steps 30 -o again.safetensors --threads 1
+ok
+run diffeo loglik m.safetensors --data "$data" -o a.npy
+ok
+run diffeo loglik again.safetensors --data "$data" -o b.npy --threads 2
+title 'any number of threads: the same bits'
+same a.npy b.npy
+
+title 'loglik'
+run diffeo loglik m.safetensors --data "$data" --json
+ok
+json rows == 272
+json dims == 2
+json mean_nats '<' 0
+json stderr_nats '>' 0
+json estimate == exact
+mean=$(value mean_nats)
+run diffeo loglik m.safetensors --data "$data#0:100" --json
+ok
+json rows == 100
+run diffeo loglik m.safetensors --data "$data" -o l.csv
+ok
+[ "$(grep -cE '^-?[0-9.]+' l.csv)" = 272 ] && _good
+run diffeo loglik m.safetensors --data "$data" --precision double --json
+ok
+json mean_nats '~' "$mean" 1e-4
+
+title 'info'
+run diffeo info m.safetensors --json
+ok
+json kind == flow
+json config.hidden == 16
+run diffeo info --preset nsf
+ok
+json
+
+title 'sample'
+run diffeo sample m.safetensors -n 1000 -o s.csv --seed 3
+ok
+[ "$(wc -l <s.csv)" -ge 1000 ] && _good
+run diffeo sample m.safetensors -n 1000 -o s1.npy --seed 3 --threads 1
+ok
+run diffeo sample m.safetensors -n 1000 -o s2.npy --seed 3 --threads 2
+ok
+same s1.npy s2.npy
+run diffeo sample m.safetensors -n 1000 -o s3.npy --seed 4
+title 'another seed: other rows'
+cmp -s s1.npy s3.npy && _bad 'different bytes in s1.npy and s3.npy'
+
+title 'encode and decode'
+run diffeo encode m.safetensors --data "$data" -o z.safetensors --verify --json
+ok
+json rows == 272
+json max_roundtrip_error '<' 1e-2
+run diffeo decode m.safetensors --data z.safetensors -o back.csv
+ok
+if tail -n 272 back.csv | awk -F, -v data="$data" 'BEGIN { getline line <data }
+    { getline line <data; split(line, w, ","); a = $1 - w[1]; b = $2 - w[2]
+      if (a > 1e-2 || a < -1e-2 || b > 1e-2 || b < -1e-2) bad++ } END { exit bad > 0 || NR != 272 }'; then
+    _good
+else
+    _bad 'the rows of the data in back.csv'
+fi
+run diffeo decode again.safetensors --data z.safetensors -o back2.csv
+ok                                                     # the same weights: the same model
+train --steps 5 -o other.safetensors --seed 9
+run diffeo decode other.safetensors --data z.safetensors -o wrong.csv
+error 1 'another model|other model|--force'
+no_file wrong.csv
+
+title 'check'
+run diffeo check m.safetensors --data "$data" --json
+ok
+json finite == true
+json roundtrip_max_abs '<' 1e-2
+run diffeo check m.safetensors --data "$data" --tolerance roundtrip_max_abs=1e-30 --json
+code 1
+
+title 'bad data'
+: >empty.csv
+printf 'a,b\n1,2\n3,x\n' >text.csv
+printf '1,2\n3,nan\n' >nan.csv
+printf '1,2\n3\n' >ragged.csv
+printf '1,2,3\n4,5,6\n' >three.csv
+for case in 'nofile.csv:No such file' "$work:directory" 'empty.csv:empty' 'text.csv:row 1.*column 2|column 2' \
+    'nan.csv:row 1.*column 2|column 2' 'ragged.csv:row|line' 'three.csv:expected 2 columns, got 3'; do
+    run diffeo loglik m.safetensors --data "${case%%:*}" -o no.npy
+    error 1 "${case#*:}"
+    no_file no.npy
+    case $case in three.csv*) continue ;; esac
+    run diffeo train --data "${case%%:*}" --flow realnvp --steps 2 --quiet -o no.safetensors
+    error 1 "${case#*:}"
+    no_file no.safetensors
+    no_file no.safetensors.ckpt
+done
+
+title 'bad models'
+run diffeo loglik nofile.safetensors --data "$data"
+error 1 'nofile\.safetensors'
+head -c 1000 m.safetensors >cut.safetensors
+run diffeo loglik cut.safetensors --data "$data"
+error 1 'cut\.safetensors'
+: >empty.safetensors
+run diffeo loglik empty.safetensors --data "$data"
+error 1 'empty\.safetensors'
+printf '\377\377\377\377\377\377\377\077{}' >huge.safetensors
+run diffeo loglik huge.safetensors --data "$data"
+error 1 'huge\.safetensors'
+printf "\223NUMPY\001\000v\000{'descr': '<f4', 'fortran_order': False, 'shape': (4611686018427387904, 2), }%60s\n" ' ' >huge.npy
+run diffeo loglik m.safetensors --data huge.npy
+error 1 'huge\.npy'
+
+title 'no space left'
+run diffeo sample m.safetensors -n 100000 --format csv -o /dev/full
+error 1 'No space left'
+run diffeo train --data "$data" --flow realnvp --set layers=2 --set hidden=16 --steps 2 --quiet -o /nonexistent/m.safetensors
+error 1 '/nonexistent'
+
+title 'odd tables'
+printf '1\n2\n4\n3\n1.5\n2.5\n3.5\n2\n1\n3\n' >one.csv
+run diffeo train --data one.csv --flow nsf --set layers=1 --steps 3 --quiet -o one.safetensors
+ok
+run diffeo sample one.safetensors -n 3 -o -
+ok
+printf '1,5\n2,5\n3,5\n4,5\n' >constant.csv
+run diffeo train --data constant.csv --flow realnvp --steps 2 --quiet -o constant.safetensors
+[ "$code" = 0 ] || [ "$code" = 1 ] || _bad 'status 0 or 1, with a word about the constant column'
+[ "$code" = 0 ] || err '^diffeo train: .*(column|constant)'
+printf '1,2\n' >row.csv
+run diffeo train --data row.csv --flow realnvp --steps 2 --quiet -o row.safetensors
+[ "$code" = 0 ] || error 1 'row'
+
+title 'pipes'
+run sh -c "diffeo sample m.safetensors -n 50 -o - | diffeo loglik m.safetensors --data - --format csv --json"
+ok
+json rows == 50
+
+title 'stop and go on: the same bits'
+train --steps 40 -o whole.safetensors
+ok
+train --steps 40 --checkpoint half.ckpt --checkpoint-every 7 -o half.safetensors
+ok
+for delay in 0.05 0.15 0.3; do
+    rm -f half.ckpt half.safetensors
+    # shellcheck disable=SC2086
+    timeout -s KILL $delay diffeo train --data "$data" --flow realnvp $small --steps 40 --checkpoint half.ckpt \
+        --checkpoint-every 7 -o half.safetensors >/dev/null 2>&1 </dev/null
+    if [ -f half.ckpt ]; then
+        train --steps 40 --resume half.ckpt --checkpoint half.ckpt -o half.safetensors
+    elif [ ! -f half.safetensors ]; then
+        train --steps 40 -o half.safetensors
+    fi
+    ok
+    run diffeo loglik whole.safetensors --data "$data" -o whole.npy
+    run diffeo loglik half.safetensors --data "$data" -o half.npy
+    same whole.npy half.npy
+done
+finish
