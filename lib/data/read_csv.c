@@ -12,6 +12,8 @@ static dfo_status fetch(const dfo_source *source, dfo_ctx *ctx, const uint64_t *
         size_t at = (size_t)(rows ? rows[i] : first + i);
         const double *from = t->value + at * t->d;
         dfo_real *to = dfo_row(x, i);
+        if (rows && i + DFOI_AHEAD < x.n)
+            dfoi_prefetch(t->value + (size_t)rows[i + DFOI_AHEAD] * t->d, t->d * sizeof *t->value);
         for (size_t j = 0; j < x.d; j++)
             to[j] = (dfo_real)from[j];
         DFO_TRY(dfoi_source_check(source, ctx, to, at, NULL));

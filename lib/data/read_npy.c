@@ -23,9 +23,20 @@ struct npy {
     int                  all;              /* every column, in order */
 };
 
-/* n elements, stride bytes apart (they need not be aligned), to dfo_real.  */
+/* n elements, stride bytes apart (they need not be aligned), to dfo_real.  Those side by side have a
+ * loop of their own, with a constant stride.  */
 #define CONVERT(name, type, raw, swap)                                                            \
     static void name(const unsigned char *from, size_t n, size_t stride, dfo_real *to)            \
+    {                                                                                             \
+        if (stride == sizeof(raw))                                                                \
+            name##_each(from, n, sizeof(raw), to);                                                \
+        else                                                                                      \
+            name##_each(from, n, stride, to);                                                     \
+    }
+#define EACH(name, type, raw, swap)                                                               \
+    static inline __attribute__((always_inline)) void name##_each(const unsigned char *from,      \
+                                                                  size_t n, size_t stride,        \
+                                                                  dfo_real *to)                   \
     {                                                                                             \
         for (size_t j = 0; j < n; j++) {                                                          \
             raw word;                                                                             \
@@ -35,19 +46,20 @@ struct npy {
             memcpy(&value, &word, sizeof value);                                                  \
             to[j] = (dfo_real)value;                                                              \
         }                                                                                         \
-    }
+    }                                                                                             \
+    CONVERT(name, type, raw, swap)
 #define SAME(word) (word)
-CONVERT(from_u1, uint8_t, uint8_t, SAME)
-CONVERT(from_u2, uint16_t, uint16_t, SAME)
-CONVERT(from_i4, int32_t, uint32_t, SAME)
-CONVERT(from_i8, int64_t, uint64_t, SAME)
-CONVERT(from_f4, float, uint32_t, SAME)
-CONVERT(from_f8, double, uint64_t, SAME)
-CONVERT(from_u2_swapped, uint16_t, uint16_t, __builtin_bswap16)
-CONVERT(from_i4_swapped, int32_t, uint32_t, __builtin_bswap32)
-CONVERT(from_i8_swapped, int64_t, uint64_t, __builtin_bswap64)
-CONVERT(from_f4_swapped, float, uint32_t, __builtin_bswap32)
-CONVERT(from_f8_swapped, double, uint64_t, __builtin_bswap64)
+EACH(from_u1, uint8_t, uint8_t, SAME)
+EACH(from_u2, uint16_t, uint16_t, SAME)
+EACH(from_i4, int32_t, uint32_t, SAME)
+EACH(from_i8, int64_t, uint64_t, SAME)
+EACH(from_f4, float, uint32_t, SAME)
+EACH(from_f8, double, uint64_t, SAME)
+EACH(from_u2_swapped, uint16_t, uint16_t, __builtin_bswap16)
+EACH(from_i4_swapped, int32_t, uint32_t, __builtin_bswap32)
+EACH(from_i8_swapped, int64_t, uint64_t, __builtin_bswap64)
+EACH(from_f4_swapped, float, uint32_t, __builtin_bswap32)
+EACH(from_f8_swapped, double, uint64_t, __builtin_bswap64)
 
 static converter choose(const dfoi_npy *head)
 {
@@ -77,11 +89,13 @@ static dfo_status fetch(const dfo_source *source, dfo_ctx *ctx, const uint64_t *
                         double *weight)
 {
     const struct npy *npy = source->state;
-    size_t size = npy->head.size, c = npy->channels, area = x.d / c;
+    size_t size = npy->head.size, c = npy->channels, area = x.d / c, bytes = npy->head.elements * size;
     for (size_t i = 0; i < x.n; i++) {
         uint64_t at = rows ? rows[i] : first + i;
-        const unsigned char *row = npy->data + (size_t)at * npy->head.elements * size;
+        const unsigned char *row = npy->data + (size_t)at * bytes;
         dfo_real *to = dfo_row(x, i);
+        if (rows && i + DFOI_AHEAD < x.n)
+            dfoi_prefetch(npy->data + (size_t)rows[i + DFOI_AHEAD] * bytes, bytes);
         if (npy->all && c == 1)
             npy->convert(row, x.d, size, to);
         else if (npy->all)

@@ -57,7 +57,7 @@ dfo_status dfoi_source_check(const dfo_source *source, dfo_ctx *ctx, const dfo_r
 {
     int bad = 0;
     for (size_t j = 0; j < source->d; j++)
-        bad |= !(row[j] >= -DFO_REAL_MAX && row[j] <= DFO_REAL_MAX);
+        bad |= !(fabs((double)row[j]) <= (double)DFO_REAL_MAX);
     if (!bad || source->allow_nan)
         return DFO_OK;
     size_t j = 0;

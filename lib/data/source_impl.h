@@ -49,6 +49,15 @@ extern const dfoi_reader dfoi_reader_csv;
 extern const dfoi_reader dfoi_reader_npy;
 extern const dfoi_reader dfoi_reader_toy;
 
+/* Asks for the `bytes` of a row that is to be read soon: rows of a shuffled minibatch lie anywhere, and
+ * waiting for memory is most of what reading them takes.  */
+static inline void dfoi_prefetch(const void *row, size_t bytes)
+{
+    for (size_t at = 0; at < bytes && at < 512; at += 64)
+        __builtin_prefetch((const char *)row + at);
+}
+#define DFOI_AHEAD 8           /* rows */
+
 /* A source without data yet; its name copied.  */
 dfo_status dfoi_source_new(dfo_ctx *ctx, const char *name, dfo_source **out);
 
