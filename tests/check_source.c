@@ -331,6 +331,41 @@ START_TEST(rows_in_memory)
 }
 END_TEST
 
+/* Columns of two sources in one row: sliced, split and gathered as one.  */
+START_TEST(side_by_side)
+{
+    dfo_source *a = numbers(1000), *b = open_spec("toy:gaussian3:1000:4"), *both, *part, *half, *few;
+    dfo_real x[8], y[6];
+    uint64_t rows[2] = {7, 3};
+    dfo_source_info info;
+    char h[2][17];
+    OK(dfo_source_join(ctx, a, b, &both));
+    dfo_source_describe(both, &info);
+    ck_assert(info.rows == 1000 && info.shape.c == 4 && !info.has_entropy);
+    OK(dfo_source_slice(ctx, both, 100, 50, &part));
+    OK(dfo_source_gather(part, ctx, rows, dfo_batch_of(x, 2, 4), NULL));
+    OK(dfo_source_gather(b, ctx, (uint64_t[]){107, 103}, dfo_batch_of(y, 2, 3), NULL));
+    ck_assert(x[0] == 107 && x[4] == 103 && !memcmp(x + 1, y, sizeof y / 2) && !memcmp(x + 5, y + 3, sizeof y / 2));
+    OK(dfo_source_split(ctx, part, 0.5, 1, 0, &half));
+    OK(dfo_source_read(half, ctx, 2, dfo_batch_of(x, 2, 4), NULL));
+    OK(dfo_source_read(b, ctx, (uint64_t)x[4], dfo_batch_of(y, 1, 3), NULL));
+    ck_assert(x[4] > x[0] && !memcmp(x + 5, y, sizeof y / 2));
+    dfo_source_hash(both, h[0]);
+    dfo_source_hash(part, h[1]);
+    ck_assert_str_ne(h[0], h[1]);
+    OK(dfo_source_slice(ctx, a, 0, 999, &few));
+    dfo_source *none;
+    ck_assert_int_eq(dfo_source_join(ctx, few, b, &none), DFO_ESHAPE);
+    SAYS("rows in memory has 999 rows, toy:gaussian3:1000:4 1000: expected one for each");
+    dfo_source_free(few);
+    dfo_source_free(half);
+    dfo_source_free(part);
+    dfo_source_free(both);
+    dfo_source_free(b);
+    dfo_source_free(a);
+}
+END_TEST
+
 /* ---- specs ---- */
 
 START_TEST(specs)
@@ -399,7 +434,7 @@ END_TEST
 
 static dfo_status views_work(dfo_ctx *c, void *data)
 {
-    dfo_source *all = NULL, *part = NULL, *half = NULL, *rows = NULL;
+    dfo_source *all = NULL, *part = NULL, *half = NULL, *rows = NULL, *both = NULL;
     dfo_real x[4];
     dfo_status status;
     (void)data;
@@ -408,7 +443,9 @@ static dfo_status views_work(dfo_ctx *c, void *data)
     DFO_GO(dfo_source_split(c, part, 0.9, 1, 0, &half));
     DFO_GO(dfo_source_read(half, c, 1, dfo_batch_of(x, 2, 2), NULL));
     DFO_GO(dfo_source_rows(c, dfo_batch_of(x, 2, 2), &rows));
+    DFO_GO(dfo_source_join(c, half, half, &both));
 fail:
+    dfo_source_free(both);
     dfo_source_free(rows);
     dfo_source_free(half);
     dfo_source_free(part);
@@ -438,6 +475,7 @@ int main(void)
     tcase_add_test(tc, splits);
     tcase_add_loop_test(tc, orders, 0, 20);
     tcase_add_test(tc, rows_in_memory);
+    tcase_add_test(tc, side_by_side);
     tcase_add_test(tc, specs);
     tcase_add_test(tc, standard_input);
     tcase_add_test(tc, each_allocation);

@@ -110,7 +110,7 @@ dfo_status dfoi_pick_columns(dfo_ctx *ctx, const char *file, const char *columns
         goto fail;
     }
     if (!pick->n) {
-        status = dfoi_fail(ctx, DFO_EARG, "%s: no column but the weights", file);
+        status = dfoi_fail(ctx, DFO_EARG, "%s: no column is left for the data", file);
         goto fail;
     }
     dfoi_free(ctx, taken);

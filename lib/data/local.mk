@@ -21,3 +21,4 @@ LIB_REAL += \
     lib/data/toy.c \
     lib/data/toy_kinds.c \
     lib/data/sink.c
+EXTRA_DIST += lib/data/README.md
