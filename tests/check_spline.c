@@ -1,5 +1,5 @@
-/* The spline kernels against the reference vectors; check_spline_random.c and check_spline_edge.c hold
- * the program's other tests.  */
+/* The spline kernels against the reference vectors; check_spline_random.c and check_spline_edge.c
+ * hold the program's other tests.  */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,7 +15,8 @@ static struct call reference_call(ref_case r, ref_array rows)
 {
     scalar_spline s = {.bins = (size_t)ref_number(r, "settings.bins", 0),
                        .circular = !strcmp(ref_text(r, "settings.tails", ""), "circular"),
-                       .bound = ref_number(r, "settings.bound", 0), .scale = 1,
+                       .bound = ref_number(r, "settings.bound", 0),
+                       .scale = 1,
                        .min_width = ref_number(r, "settings.min_width", 0),
                        .min_height = ref_number(r, "settings.min_height", 0),
                        .min_derivative = ref_number(r, "settings.min_derivative", 0)};
@@ -37,14 +38,16 @@ static void from_rows(const struct call *c, const double *rows, dfo_real *to)
         to[v % c->nb * c->m + v / c->nb] = (dfo_real)rows[v];
 }
 
-static void compare(ref_case r, const char *what, size_t n, const double *got, const double *want, double tolerance)
+static void compare(ref_case r, const char *what, size_t n, const double *got, const double *want,
+                    double tolerance)
 {
     double worst = ref_worst(n, got, want);
-    ck_assert_msg(worst <= tolerance, "%s: %s: off by %.3g, allowed %.3g", r.name, what, worst, tolerance);
+    ck_assert_msg(worst <= tolerance, "%s: %s: off by %.3g, allowed %.3g", r.name, what, worst,
+                  tolerance);
 }
 
-static void compare_rows(const struct call *c, ref_case r, const char *what, const dfo_real *got, const double *want,
-                         double tolerance)
+static void compare_rows(const struct call *c, ref_case r, const char *what, const dfo_real *got,
+                         const double *want, double tolerance)
 {
     double *rows = malloc(c->nb * c->m * sizeof *rows);
     for (size_t v = 0; v < c->nb * c->m; v++)
@@ -59,7 +62,8 @@ static double tolerance(ref_case r, const char *key, double in_float)
 }
 
 /* x from z.  Rounding z to float moves x by |dx/dz| as much, so that factor is allowed there.  */
-static void compare_inverse(const struct call *c, ref_case r, const dfo_real *got, const double *want)
+static void compare_inverse(const struct call *c, ref_case r, const dfo_real *got,
+                            const double *want)
 {
     double bound = tolerance(r, "inverse", 1e-4);
     for (size_t v = 0; v < c->nb * c->m; v++) {
@@ -67,12 +71,14 @@ static void compare_inverse(const struct call *c, ref_case r, const dfo_real *go
         double z, logdet, error = fabs((double)got[f * c->m + i] - want[v]) / (1 + fabs(want[v]));
         scalar_forward(&c->scalar, c->raw + (f * c->m + i) * c->params, want[v], &z, &logdet);
         double factor = IS_DOUBLE ? 1 : fmax(1, exp(-logdet));
-        ck_assert_msg(error <= bound * factor, "%s: inverse: row %zu, feature %zu: off by %.3g, allowed %.3g",
-                      r.name, i, f, error, bound * factor);
+        ck_assert_msg(error <= bound * factor,
+                      "%s: inverse: row %zu, feature %zu: off by %.3g, allowed %.3g", r.name, i, f,
+                      error, bound * factor);
     }
 }
 
-static void compare_logdet(const struct call *c, ref_case r, double sign, const double *want, double tolerance)
+static void compare_logdet(const struct call *c, ref_case r, double sign, const double *want,
+                           double tolerance)
 {
     double *ld = malloc(c->m * sizeof *ld);
     for (size_t i = 0; i < c->m; i++)
@@ -84,10 +90,11 @@ static void compare_logdet(const struct call *c, ref_case r, double sign, const 
 typedef double scalar_pass(const scalar_spline *, const double *, double, double, double, double *);
 
 /* Gradients, in c.g and c.gpar.  x: where the reference took them; used: where the kernel did (in
- * float, that is x rounded, or rebuilt from a rounded z): the difference this makes to the scalar spline is
- * allowed too.  */
-static void compare_gradient(const struct call *c, ref_case r, const char *group, const char *row, const char *seed,
-                             const double *x, const dfo_real *used, scalar_pass *pass)
+ * float, that is x rounded, or rebuilt from a rounded z): the difference this makes to the scalar
+ * spline is allowed too.  */
+static void compare_gradient(const struct call *c, ref_case r, const char *group, const char *row,
+                             const char *seed, const double *x, const dfo_real *used,
+                             scalar_pass *pass)
 {
     static const char *const name[] = {"", "widths", "heights", "slopes"};
     char path[64];
@@ -100,7 +107,8 @@ static void compare_gradient(const struct call *c, ref_case r, const char *group
         want[a] = ref_need(r, path);
     }
     double bound = tolerance(r, "grad", 1e-3);
-    double *here = malloc((c->params + 1) * sizeof *here), *there = malloc((c->params + 1) * sizeof *there);
+    double *here = malloc((c->params + 1) * sizeof *here),
+           *there = malloc((c->params + 1) * sizeof *there);
     for (size_t v = 0; v < c->nb * c->m; v++) {
         size_t i = v / c->nb, f = v % c->nb, at = f * c->m + i;
         const double *raw = c->raw + at * c->params;
@@ -111,12 +119,16 @@ static void compare_gradient(const struct call *c, ref_case r, const char *group
             for (size_t k = 0; k < each; k++, e++) {
                 double w = want[a].data[v * each + k];
                 double got = (double)(a ? c->gpar[par_at(c, f, i, e - 1)] : c->g[at]);
-                double allowed = bound * (1 + fabs(w)) + (IS_DOUBLE ? 0 : 2 * fabs(here[e] - there[e]));
-                ck_assert_msg(fabs(got - w) <= allowed, "%s: %s.%s: row %zu, feature %zu, %zu: got %.9g, expected %.9g",
+                double allowed =
+                    bound * (1 + fabs(w)) + (IS_DOUBLE ? 0 : 2 * fabs(here[e] - there[e]));
+                ck_assert_msg(fabs(got - w) <= allowed,
+                              "%s: %s.%s: row %zu, feature %zu, %zu: got %.9g, expected %.9g",
                               r.name, group, a ? name[a] : row, i, f, k, got, w);
                 if (IS_DOUBLE)
-                    ck_assert_msg(fabs(here[e] - w) <= bound * (1 + fabs(w)), "%s: the scalar spline: got %.17g, "
-                                  "expected %.17g", r.name, here[e], w);
+                    ck_assert_msg(fabs(here[e] - w) <= bound * (1 + fabs(w)),
+                                  "%s: the scalar spline: got %.17g, "
+                                  "expected %.17g",
+                                  r.name, here[e], w);
             }
         }
     }
@@ -154,7 +166,8 @@ START_TEST(reference_forward)
         if (seed_z.data) {
             from_rows(&c, z.data, c.x);
             from_rows(&c, seed_z.data, c.g);
-            from_rows(&(struct call){.nb = 1, .m = c.m}, ref_need(r, "grad.seed_logdet").data, c.ld);
+            from_rows(&(struct call){.nb = 1, .m = c.m}, ref_need(r, "grad.seed_logdet").data,
+                      c.ld);
             dfoi_spline_backward(&c.how, c.nb, c.m, c.par, c.x, c.g, c.ld, c.gpar);
             compare_inverse(&c, r, c.x, x.data);
             compare_gradient(&c, r, "grad", "x", "seed_z", x.data, c.x, scalar_backward);
@@ -186,10 +199,12 @@ START_TEST(reference_inverse)
             from_rows(&c, x.data, c.x);
             from_rows(&c, x.data, used);
             from_rows(&c, seed_x.data, c.g);
-            from_rows(&(struct call){.nb = 1, .m = c.m}, ref_need(r, "grad_inverse.seed_logdet").data, c.ld);
+            from_rows(&(struct call){.nb = 1, .m = c.m},
+                      ref_need(r, "grad_inverse.seed_logdet").data, c.ld);
             dfoi_spline_inverse_backward(&c.how, c.nb, c.m, c.par, c.x, c.g, c.ld, c.gpar);
             compare_rows(&c, r, "z", c.x, z.data, tolerance(r, "z", 1e-4));
-            compare_gradient(&c, r, "grad_inverse", "z", "seed_x", x.data, used, scalar_inverse_backward);
+            compare_gradient(&c, r, "grad_inverse", "z", "seed_x", x.data, used,
+                             scalar_inverse_backward);
             put_reals(used, x.n);
         }
         call_free(&c);

@@ -8,8 +8,13 @@
 
 static scalar_spline settings(size_t bins, int circular)
 {
-    return (scalar_spline){.bins = bins, .circular = circular, .bound = 3, .scale = 1, .min_width = 1e-3,
-                           .min_height = 1e-3, .min_derivative = 1e-3};
+    return (scalar_spline){.bins = bins,
+                           .circular = circular,
+                           .bound = 3,
+                           .scale = 1,
+                           .min_width = 1e-3,
+                           .min_height = 1e-3,
+                           .min_derivative = 1e-3};
 }
 
 static void fill(struct call *c, test_rng *rng, double std)
@@ -43,10 +48,12 @@ START_TEST(bounds_are_exact)
                 fill(&c, &rng, 2);
                 c.x[0] = -3;
                 c.x[1] = 3;
-                (inverse ? dfoi_spline_inverse : dfoi_spline_forward)(&c.how, 1, 2, c.par, c.x, c.ld);
-                ck_assert_msg(c.x[0] == -3 && c.x[1] == 3, "bins %zu: %.9g %.9g", bins, (double)c.x[0],
-                              (double)c.x[1]);
-                ck_assert_msg(circular || fabs((double)c.ld[0]) + fabs((double)c.ld[1]) <= 16 * (double)DFO_REAL_EPS,
+                (inverse ? dfoi_spline_inverse : dfoi_spline_forward)(&c.how, 1, 2, c.par, c.x,
+                                                                      c.ld);
+                ck_assert_msg(c.x[0] == -3 && c.x[1] == 3, "bins %zu: %.9g %.9g", bins,
+                              (double)c.x[0], (double)c.x[1]);
+                ck_assert_msg(circular || fabs((double)c.ld[0]) + fabs((double)c.ld[1]) <=
+                                              16 * (double)DFO_REAL_EPS,
                               "bins %zu: logdet %g %g", bins, (double)c.ld[0], (double)c.ld[1]);
             }
             call_free(&c);
@@ -58,17 +65,19 @@ START_TEST(outside_is_identity)
 {
     test_rng rng = test_rng_new(test_seed());
     struct call c = call_new(settings(8, 0), 1, 8);
-    const dfo_real far[8] = {next(3, 4), next(-3, -4), (dfo_real)3.5, -1000, DFO_REAL_MAX, -DFO_REAL_MAX, (dfo_real)INFINITY,
-                             (dfo_real)-INFINITY};
+    const dfo_real far[8] = {next(3, 4),   next(-3, -4),  (dfo_real)3.5,      -1000,
+                             DFO_REAL_MAX, -DFO_REAL_MAX, (dfo_real)INFINITY, (dfo_real)-INFINITY};
     for (int op = 0; op < 4; op++) {
         fill(&c, &rng, 2);
         memcpy(c.x, far, sizeof far);
         if (op < 2)
             (op ? dfoi_spline_inverse : dfoi_spline_forward)(&c.how, 1, 8, c.par, c.x, c.ld);
         else
-            (op == 3 ? dfoi_spline_inverse_backward : dfoi_spline_backward)(&c.how, 1, 8, c.par, c.x, c.g, c.ld, c.gpar);
+            (op == 3 ? dfoi_spline_inverse_backward : dfoi_spline_backward)(&c.how, 1, 8, c.par,
+                                                                            c.x, c.g, c.ld, c.gpar);
         for (size_t i = 0; i < 8; i++)
-            ck_assert_msg(c.x[i] == far[i] && c.ld[i] == 0 && c.g[i] == 1, "pass %d: %g", op, (double)far[i]);
+            ck_assert_msg(c.x[i] == far[i] && c.ld[i] == 0 && c.g[i] == 1, "pass %d: %g", op,
+                          (double)far[i]);
         for (size_t p = 0; op >= 2 && p < 8 * c.params; p++)
             ck_assert(c.gpar[p] == 0);
     }
@@ -96,17 +105,18 @@ START_TEST(circles_wrap)
     dfoi_spline_forward(&c.how, 1, 40, c.par, c.x, c.ld);
     for (size_t i = 0; i < 40; i++) {
         double off = fabs((double)(c.x[i] - z[i]));
-        off = fmin(off, 6 - off);                      /* -3 and 3 are one point */
+        off = fmin(off, 6 - off); /* -3 and 3 are one point */
         ck_assert_msg(off < 120 * 64 * (double)DFO_REAL_EPS, "wrapped %zu: off by %g", i, off);
-        ck_assert_msg(fabs((double)(c.ld[i] - ld[i])) < 120 * 256 * (double)DFO_REAL_EPS, "wrapped %zu: logdet", i);
+        ck_assert_msg(fabs((double)(c.ld[i] - ld[i])) < 120 * 256 * (double)DFO_REAL_EPS,
+                      "wrapped %zu: logdet", i);
     }
     /* huge values end somewhere in the box */
     for (size_t i = 0; i < 40; i++)
         c.x[i] = (dfo_real)(pow(10, (double)i - 2) * (i % 2 ? 1 : -1));
     dfoi_spline_forward(&c.how, 1, 40, c.par, c.x, c.ld);
     for (size_t i = 0; i < 40; i++)
-        ck_assert_msg(fabs((double)c.x[i]) <= 3 || (double)DFO_REAL_MAX < pow(10, (double)i - 2), "%zu: %g", i,
-                      (double)c.x[i]);
+        ck_assert_msg(fabs((double)c.x[i]) <= 3 || (double)DFO_REAL_MAX < pow(10, (double)i - 2),
+                      "%zu: %g", i, (double)c.x[i]);
     call_free(&c);
 }
 END_TEST
@@ -138,16 +148,19 @@ START_TEST(knots_map_to_knots)
         dfoi_spline_forward(&c.how, 1, c.m, c.par, c.x, c.ld);
         for (size_t k = 0; k <= bins; k++) {
             double slope = k > 0 && k < bins ? 1e-3 + log1p(exp(c.raw[2 * bins + k - 1])) : 1;
-            ck_assert_msg(fabs((double)c.x[k] - y[k]) <= 32 * (double)DFO_REAL_EPS * 3 * (1 + slope), "bins %zu, knot %zu: "
-                          "%.9g, expected %.9g", bins, k, (double)c.x[k], y[k]);
+            ck_assert_msg(fabs((double)c.x[k] - y[k]) <=
+                              32 * (double)DFO_REAL_EPS * 3 * (1 + slope),
+                          "bins %zu, knot %zu: "
+                          "%.9g, expected %.9g",
+                          bins, k, (double)c.x[k], y[k]);
         }
         call_free(&c);
     }
 }
 END_TEST
 
-/* Raw parameters up to 1e30: everything stays finite, in the box, and monotonic; the inverse comes back
- * into the right bin.  */
+/* Raw parameters up to 1e30: everything stays finite, in the box, and monotonic; the inverse comes
+ * back into the right bin.  */
 START_TEST(huge_parameters)
 {
     static const double size[] = {30, 80, 1e3, 1e30};
@@ -164,10 +177,13 @@ START_TEST(huge_parameters)
             c.x[i] = (dfo_real)(-3 + 6 * (double)i / 64);
         dfoi_spline_forward(&c.how, 1, c.m, c.par, c.x, c.ld);
         for (size_t i = 0; i < c.m; i++) {
-            ck_assert_msg(fabs((double)c.x[i]) <= 3 && isfinite((double)c.ld[i]), "seed %llu: size %g: %g, logdet %g",
-                          (unsigned long long)test_seed(), size[t % 4], (double)c.x[i], (double)c.ld[i]);
-            ck_assert_msg(!i || (double)(c.x[i] - c.x[i - 1]) >= -16 * (double)DFO_REAL_EPS * 3, "seed %llu: not monotonic: "
-                          "%.9g after %.9g", (unsigned long long)test_seed(), (double)c.x[i], (double)c.x[i - 1]);
+            ck_assert_msg(fabs((double)c.x[i]) <= 3 && isfinite((double)c.ld[i]),
+                          "seed %llu: size %g: %g, logdet %g", (unsigned long long)test_seed(),
+                          size[t % 4], (double)c.x[i], (double)c.ld[i]);
+            ck_assert_msg(!i || (double)(c.x[i] - c.x[i - 1]) >= -16 * (double)DFO_REAL_EPS * 3,
+                          "seed %llu: not monotonic: "
+                          "%.9g after %.9g",
+                          (unsigned long long)test_seed(), (double)c.x[i], (double)c.x[i - 1]);
             c.ld[i] = 1;
         }
         dfoi_spline_backward(&c.how, 1, c.m, c.par, c.x, c.g, c.ld, c.gpar);
@@ -186,7 +202,8 @@ START_TEST(not_finite)
     test_rng rng = test_rng_new(test_seed());
     for (int circular = 0; circular < 2; circular++)
         for (int op = 0; op < 4; op++)
-            for (size_t what = 0; what < 5; what++) {  /* x, a width, a height, the slopes, an infinite width */
+            for (size_t what = 0; what < 5;
+                 what++) { /* x, a width, a height, the slopes, an infinite width */
                 struct call c = call_new(settings(5, circular), 1, 37);
                 size_t bad = test_rng_between(&rng, 0, 36);
                 fill(&c, &rng, 1);
@@ -201,14 +218,16 @@ START_TEST(not_finite)
                 for (size_t p = 10; what == 3 && p < c.params; p++)
                     set_par(&c, 0, bad, p, NAN);
                 if (op < 2)
-                    (op ? dfoi_spline_inverse : dfoi_spline_forward)(&c.how, 1, c.m, c.par, c.x, c.ld);
+                    (op ? dfoi_spline_inverse : dfoi_spline_forward)(&c.how, 1, c.m, c.par, c.x,
+                                                                     c.ld);
                 else
-                    (op == 3 ? dfoi_spline_inverse_backward : dfoi_spline_backward)(&c.how, 1, c.m, c.par, c.x, c.g,
-                                                                                    c.ld, c.gpar);
+                    (op == 3 ? dfoi_spline_inverse_backward
+                             : dfoi_spline_backward)(&c.how, 1, c.m, c.par, c.x, c.g, c.ld, c.gpar);
                 for (size_t i = 0; i < c.m; i++)
-                    ck_assert_msg(isnan((double)c.x[i]) == (i == bad) && (i == bad || isfinite((double)c.ld[i])),
-                                  "pass %d, circular %d, kind %zu: value %zu of %zu: %g", op, circular, what, i, bad,
-                                  (double)c.x[i]);
+                    ck_assert_msg(isnan((double)c.x[i]) == (i == bad) &&
+                                      (i == bad || isfinite((double)c.ld[i])),
+                                  "pass %d, circular %d, kind %zu: value %zu of %zu: %g", op,
+                                  circular, what, i, bad, (double)c.x[i]);
                 call_free(&c);
             }
 }

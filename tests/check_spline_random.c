@@ -1,10 +1,10 @@
-/* The spline kernels on random parameters: against the scalar spline in long double, against central
- * differences, there and back, every instruction set, and each value by itself.
+/* The spline kernels on random parameters: against the scalar spline in long double, against
+ * central differences, there and back, every instruction set, and each value by itself.
  *
- * Allowed error of a quantity F at x: eps (128 + 16 B/extent) (1 + |F|), extent being the smaller side of
- * x's bin (a bin's sides differ from the true ones by rounding errors of the order eps B), plus the
- * difference that moving x by eps B (16 + bins/2) makes.  For gradients |F| is the largest entry that
- * the parts it is a sum of have by themselves.  */
+ * Allowed error of a quantity F at x: eps (128 + 16 B/extent) (1 + |F|), extent being the smaller
+ * side of x's bin (a bin's sides differ from the true ones by rounding errors of the order eps B),
+ * plus the difference that moving x by eps B (16 + bins/2) makes.  For gradients |F| is the largest
+ * entry that the parts it is a sum of have by themselves.  */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,8 +19,12 @@ static const size_t bins[] = {1, 2, 3, 8, 16, 33, 64};
 /* Random sizes and parameters, values mostly inside the box.  */
 static struct call random_call(test_rng *rng, size_t k, double std)
 {
-    scalar_spline s = {.bins = k, .circular = (int)test_rng_between(rng, 0, 1), .bound = test_rng_real(rng, 0.5, 8),
-                       .scale = test_rng_between(rng, 0, 1) ? 1 : 0.25, .min_width = 1e-3, .min_height = 1e-3,
+    scalar_spline s = {.bins = k,
+                       .circular = (int)test_rng_between(rng, 0, 1),
+                       .bound = test_rng_real(rng, 0.5, 8),
+                       .scale = test_rng_between(rng, 0, 1) ? 1 : 0.25,
+                       .min_width = 1e-3,
+                       .min_height = 1e-3,
                        .min_derivative = 1e-3};
     struct call c = call_new(s, test_rng_between(rng, 1, 3), test_rng_between(rng, 1, 70));
     for (size_t f = 0; f < c.nb; f++)
@@ -46,7 +50,8 @@ static dfo_real *copy(const dfo_real *p, size_t n)
 /* x itself and what lies a knot's rounding error to either side, unless x is outside the box.  */
 static void around(const struct call *c, double x, double at[3])
 {
-    double bound = c->scalar.bound, step = (16 + (double)c->scalar.bins / 2) * (double)DFO_REAL_EPS * bound;
+    double bound = c->scalar.bound,
+           step = (16 + (double)c->scalar.bins / 2) * (double)DFO_REAL_EPS * bound;
     at[0] = at[1] = at[2] = x;
     if (c->scalar.circular) {
         at[1] = x - step;
@@ -59,16 +64,19 @@ static void around(const struct call *c, double x, double at[3])
 
 static double rounding(const struct call *c, size_t v, double x)
 {
-    return (double)DFO_REAL_EPS * (128 + 16 * c->scalar.bound / scalar_extent(&c->scalar, raw_of(c, v), x));
+    return (double)DFO_REAL_EPS *
+           (128 + 16 * c->scalar.bound / scalar_extent(&c->scalar, raw_of(c, v), x));
 }
 
-static void check(const struct call *c, size_t v, const char *what, double got, const double f[3], double size,
-                  double unit)
+static void check(const struct call *c, size_t v, const char *what, double got, const double f[3],
+                  double size, double unit)
 {
     double allowed = unit * (1 + size) + fabs(f[1] - f[0]) + fabs(f[2] - f[0]);
     ck_assert_msg(fabs(got - f[0]) <= allowed,
-                  "seed %llu: %s: bins %zu, circular %d, %zu x %zu, value %zu: got %.9g, expected %.9g, off by %.3g, "
-                  "allowed %.3g", (unsigned long long)test_seed(), what, c->scalar.bins, c->scalar.circular, c->nb,
+                  "seed %llu: %s: bins %zu, circular %d, %zu x %zu, value %zu: got %.9g, expected "
+                  "%.9g, off by %.3g, "
+                  "allowed %.3g",
+                  (unsigned long long)test_seed(), what, c->scalar.bins, c->scalar.circular, c->nb,
                   c->m, v, got, f[0], fabs(got - f[0]), allowed);
 }
 
@@ -76,7 +84,7 @@ static void values_agree(struct call *c)
 {
     size_t n = c->nb * c->m;
     dfo_real *x = copy(c->x, n), *z = copy(c->x, n), *sum = new_reals(c->m);
-    for (size_t f = 0; f < c->nb; f++) {               /* one feature a time, for its own log-derivative */
+    for (size_t f = 0; f < c->nb; f++) { /* one feature a time, for its own log-derivative */
         for (size_t i = 0; i < c->m; i++)
             sum[i] = 0;
         dfoi_spline_forward(&c->how, 1, c->m, c->par + f * c->params * c->m, z + f * c->m, sum);
@@ -117,14 +125,15 @@ static double parts(const struct call *c, size_t v, double x, double g, double g
 {
     double *entry = malloc(c->params * sizeof *entry), size = fabs(g);
     ck_assert_ptr_nonnull(entry);
-    if (inverse) {                                     /* the forward pass's gradient at (g - gl curve) / slope */
+    if (inverse) { /* the forward pass's gradient at (g - gl curve) / slope */
         double y, logdet, curve = scalar_backward(&c->scalar, raw_of(c, v), x, 0, 1, entry);
         scalar_forward(&c->scalar, raw_of(c, v), x, &y, &logdet);
         g = (fabs(g) + fabs(gl * curve)) * exp(-logdet);
         size = g;
     }
     for (int part = 0; part < 2; part++) {
-        double row = scalar_backward(&c->scalar, raw_of(c, v), x, part ? 0 : g, part ? gl : 0, entry);
+        double row =
+            scalar_backward(&c->scalar, raw_of(c, v), x, part ? 0 : g, part ? gl : 0, entry);
         size = fmax(size, inverse ? 0 : fabs(row));
         for (size_t k = 0; k < c->params; k++)
             size = fmax(size, fabs(entry[k]));
@@ -152,11 +161,13 @@ static void gradient_agrees(struct call *c, int inverse)
         around(c, x, at);
         size = parts(c, v, x, (double)g[v], (double)c->ld[i], inverse);
         for (size_t e = 0; e < 3; e++)
-            want[e][0] = pass(&c->scalar, raw_of(c, v), at[e], (double)g[v], (double)c->ld[i], want[e] + 1);
+            want[e][0] =
+                pass(&c->scalar, raw_of(c, v), at[e], (double)g[v], (double)c->ld[i], want[e] + 1);
         for (size_t k = 0; k < entries; k++) {
             double three[3] = {want[0][k], want[1][k], want[2][k]};
             double got = (double)(k ? c->gpar[par_at(c, f, i, k - 1)] : c->g[v]);
-            check(c, v, inverse ? "gradient of the inverse" : "gradient", got, three, size, rounding(c, v, x));
+            check(c, v, inverse ? "gradient of the inverse" : "gradient", got, three, size,
+                  rounding(c, v, x));
         }
     }
     for (size_t e = 0; e < 3; e++)
@@ -210,7 +221,8 @@ START_TEST(differences)
         size_t n = c.nb * c.m, np = n * c.params;
         double h = 1e-6, slope = 0;
         dfo_real *x0 = copy(c.x, n), *x1 = copy(c.x, n), *x2 = copy(c.x, n);
-        dfo_real *p1 = copy(c.par, np), *p2 = copy(c.par, np), *dx = new_reals(n), *dp = new_reals(np);
+        dfo_real *p1 = copy(c.par, np), *p2 = copy(c.par, np), *dx = new_reals(n),
+                 *dp = new_reals(np);
         for (size_t v = 0; v < n; v++) {
             dx[v] = (dfo_real)test_rng_normal(&rng);
             x1[v] -= (dfo_real)h * dx[v];
@@ -222,7 +234,7 @@ START_TEST(differences)
             p2[p] += (dfo_real)h * dp[p];
         }
         double measured = (loss(&c, p2, x2, inverse) - loss(&c, p1, x1, inverse)) / (2 * h);
-        if (inverse) {                                 /* backward wants the pass's output */
+        if (inverse) { /* backward wants the pass's output */
             dfo_real *ld = copy(c.ld, c.m);
             dfoi_spline_inverse(&c.how, c.nb, c.m, c.par, c.x, ld);
             put_reals(ld, c.m);
@@ -238,9 +250,10 @@ START_TEST(differences)
         for (size_t p = 0; p < np; p++)
             slope += (double)(c.gpar[p] * dp[p]);
         ck_assert_msg(fabs(measured - slope) <= 1e-6 * (1 + fabs(slope)) * sqrt((double)n),
-                      "seed %llu: bins %zu, circular %d, inverse %d, %zu x %zu: gradient %.9g, difference %.9g",
-                      (unsigned long long)test_seed(), c.scalar.bins, c.scalar.circular, inverse, c.nb, c.m, slope,
-                      measured);
+                      "seed %llu: bins %zu, circular %d, inverse %d, %zu x %zu: gradient %.9g, "
+                      "difference %.9g",
+                      (unsigned long long)test_seed(), c.scalar.bins, c.scalar.circular, inverse,
+                      c.nb, c.m, slope, measured);
         put_reals(x0, n);
         put_reals(x1, n);
         put_reals(x2, n);
@@ -254,10 +267,12 @@ START_TEST(differences)
 END_TEST
 
 /* Runs one pass of a table on copies of c's arrays and gives its results one after another.  */
-static dfo_real *results(const struct dfoi_spline_kernels *k, const struct call *c, int op, size_t first, size_t m)
+static dfo_real *results(const struct dfoi_spline_kernels *k, const struct call *c, int op,
+                         size_t first, size_t m)
 {
     size_t n = c->nb * m, np = n * c->params;
-    dfo_real *par = new_reals(np), *out = new_reals(2 * n + np + m), *x = out, *g = x + n, *gpar = g + n;
+    dfo_real *par = new_reals(np), *out = new_reals(2 * n + np + m), *x = out, *g = x + n,
+             *gpar = g + n;
     dfo_real *ld = gpar + np;
     for (size_t f = 0; f < c->nb; f++)
         for (size_t i = 0; i < m; i++) {
@@ -291,9 +306,12 @@ START_TEST(same_bits)
         size_t n = c.nb * c.m, all = 2 * n + n * c.params + c.m;
         dfo_real *want = results(&dfoi_spline_kernels_generic, &c, op, 0, c.m);
         for (int level = 1; level <= (int)dfoi_cpu_level(); level++) {
-            dfo_real *got = results(DFOI_AT_LEVEL(dfoi_spline_kernels, (dfoi_cpu)level), &c, op, 0, c.m);
-            ck_assert_msg(!memcmp(got, want, all * sizeof *got), "seed %llu: pass %d, bins %zu, %zu x %zu: level %d "
-                          "gives other bits than generic", (unsigned long long)test_seed(), op, k, c.nb, c.m, level);
+            dfo_real *got =
+                results(DFOI_AT_LEVEL(dfoi_spline_kernels, (dfoi_cpu)level), &c, op, 0, c.m);
+            ck_assert_msg(!memcmp(got, want, all * sizeof *got),
+                          "seed %llu: pass %d, bins %zu, %zu x %zu: level %d "
+                          "gives other bits than generic",
+                          (unsigned long long)test_seed(), op, k, c.nb, c.m, level);
             put_reals(got, all);
         }
         /* a value by itself, with neither neighbours nor its place among the lanes */

@@ -18,16 +18,21 @@ dfo_real *new_reals(size_t n)
 void put_reals(dfo_real *p, size_t n)
 {
     for (size_t i = 0; i < EDGE; i++)
-        ck_assert_msg(p[n + i] == canary && *(p - 1 - i) == canary, "wrote outside an array of %zu", n);
+        ck_assert_msg(p[n + i] == canary && *(p - 1 - i) == canary, "wrote outside an array of %zu",
+                      n);
     free(p - EDGE);
 }
 
 struct call call_new(scalar_spline scalar, size_t nb, size_t m)
 {
     struct call c = {.scalar = scalar, .nb = nb, .m = m};
-    c.how = (dfoi_spline){.bins = scalar.bins, .circular = scalar.circular, .bound = (dfo_real)scalar.bound,
-                          .min_width = (dfo_real)scalar.min_width, .min_height = (dfo_real)scalar.min_height,
-                          .min_derivative = (dfo_real)scalar.min_derivative, .scale = (dfo_real)scalar.scale};
+    c.how = (dfoi_spline){.bins = scalar.bins,
+                          .circular = scalar.circular,
+                          .bound = (dfo_real)scalar.bound,
+                          .min_width = (dfo_real)scalar.min_width,
+                          .min_height = (dfo_real)scalar.min_height,
+                          .min_derivative = (dfo_real)scalar.min_derivative,
+                          .scale = (dfo_real)scalar.scale};
     c.scalar.bound = (double)c.how.bound;
     c.scalar.min_width = (double)c.how.min_width;
     c.scalar.min_height = (double)c.how.min_height;

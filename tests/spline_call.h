@@ -19,12 +19,12 @@ struct call {
     scalar_spline scalar;
     size_t nb, m, params;
     dfo_real *par, *x, *g, *ld, *gpar;
-    double *raw;                        /* (nb*m, params): the parameters as the scalar spline wants them */
+    double *raw; /* (nb*m, params): the parameters as the scalar spline wants them */
 };
 
 /* The scalar spline's settings are rounded to the kernels' precision.  */
 struct call call_new(scalar_spline scalar, size_t nb, size_t m);
-void call_free(struct call *c);         /* fails the test if an array's neighbourhood was written */
+void call_free(struct call *c); /* fails the test if an array's neighbourhood was written */
 
 /* n reals; given back by put_reals, which looks at the neighbourhood.  */
 dfo_real *new_reals(size_t n);

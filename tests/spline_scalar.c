@@ -25,7 +25,8 @@ static void softmax(size_t bins, real scale, const double *raw, real *p)
 static void knots_of(const scalar_spline *how, const double *raw, struct knots *t)
 {
     size_t bins = how->bins;
-    real b = how->bound, kw = 1 - (real)bins * how->min_width, kh = 1 - (real)bins * how->min_height;
+    real b = how->bound, kw = 1 - (real)bins * how->min_width,
+         kh = 1 - (real)bins * how->min_height;
     softmax(bins, how->scale, raw, t->pw);
     softmax(bins, how->scale, raw + bins, t->ph);
     t->x[0] = t->y[0] = -b;
@@ -65,10 +66,12 @@ static void value(const struct knots *t, size_t k, real x, real *y, real *slope)
     real w = t->x[k + 1] - t->x[k], h = t->y[k + 1] - t->y[k], s = h / w, xi = (x - t->x[k]) / w;
     real a = xi * (1 - xi), dn = s + (t->d[k + 1] + t->d[k] - 2 * s) * a;
     *y = t->y[k] + h * (s * xi * xi + t->d[k] * a) / dn;
-    *slope = s * s * (t->d[k + 1] * xi * xi + 2 * s * a + t->d[k] * (1 - xi) * (1 - xi)) / (dn * dn);
+    *slope =
+        s * s * (t->d[k + 1] * xi * xi + 2 * s * a + t->d[k] * (1 - xi) * (1 - xi)) / (dn * dn);
 }
 
-void scalar_forward(const scalar_spline *how, const double *raw, double x, double *y, double *logdet)
+void scalar_forward(const scalar_spline *how, const double *raw, double x, double *y,
+                    double *logdet)
 {
     struct knots t;
     real v, slope;
@@ -98,7 +101,8 @@ double scalar_inverse(const scalar_spline *how, const double *raw, double y)
     return (double)(x - (v - y) / slope);
 }
 
-double scalar_backward(const scalar_spline *how, const double *raw, double x, double gy, double gl, double *graw)
+double scalar_backward(const scalar_spline *how, const double *raw, double x, double gy, double gl,
+                       double *graw)
 {
     struct knots t;
     size_t bins = how->bins, count = 3 * bins - (how->circular ? 0 : 1);
@@ -107,12 +111,16 @@ double scalar_backward(const scalar_spline *how, const double *raw, double x, do
         return gy;
     knots_of(how, raw, &t);
     size_t k = find(t.x, bins, x);
-    real w = t.x[k + 1] - t.x[k], h = t.y[k + 1] - t.y[k], s = h / w, xi = (x - t.x[k]) / w, om = 1 - xi;
-    real d0 = t.d[k], d1 = t.d[k + 1], a = xi * om, bc = d1 + d0 - 2 * s, n = s * xi * xi + d0 * a, dn = s + bc * a;
+    real w = t.x[k + 1] - t.x[k], h = t.y[k + 1] - t.y[k], s = h / w, xi = (x - t.x[k]) / w,
+         om = 1 - xi;
+    real d0 = t.d[k], d1 = t.d[k + 1], a = xi * om, bc = d1 + d0 - 2 * s, n = s * xi * xi + d0 * a,
+         dn = s + bc * a;
     real m = d1 * xi * xi + 2 * s * a + d0 * om * om, q = dn * dn;
-    real g_xi = gy * h * ((2 * s * xi + d0 * (1 - 2 * xi)) * dn - n * bc * (1 - 2 * xi)) / q
-                + gl * ((2 * d1 * xi + 2 * s * (1 - 2 * xi) - 2 * d0 * om) / m - 2 * bc * (1 - 2 * xi) / dn);
-    real g_s = gy * h * (xi * xi * dn - n * (1 - 2 * a)) / q + gl * (2 / s + 2 * a / m - 2 * (1 - 2 * a) / dn);
+    real g_xi =
+        gy * h * ((2 * s * xi + d0 * (1 - 2 * xi)) * dn - n * bc * (1 - 2 * xi)) / q +
+        gl * ((2 * d1 * xi + 2 * s * (1 - 2 * xi) - 2 * d0 * om) / m - 2 * bc * (1 - 2 * xi) / dn);
+    real g_s = gy * h * (xi * xi * dn - n * (1 - 2 * a)) / q +
+               gl * (2 / s + 2 * a / m - 2 * (1 - 2 * a) / dn);
     real g_d0 = gy * h * a * (dn - n) / q + gl * (om * om / m - 2 * a / dn);
     real g_d1 = -gy * h * n * a / q + gl * (xi * xi / m - 2 * a / dn);
     real g_w = -g_xi * xi / w - g_s * h / (w * w), g_h = gy * n / dn + g_s / w;
@@ -125,7 +133,8 @@ double scalar_backward(const scalar_spline *how, const double *raw, double x, do
     for (size_t j = 0; j < bins; j++) {
         real gw = j < k ? -g_xi / w : j == k ? g_w : 0, gh = j < k ? gy : j == k ? g_h : 0;
         graw[j] = (double)(b2 * (1 - (real)bins * how->min_width) * t.pw[j] * (gw - mean_w));
-        graw[bins + j] = (double)(b2 * (1 - (real)bins * how->min_height) * t.ph[j] * (gh - mean_h));
+        graw[bins + j] =
+            (double)(b2 * (1 - (real)bins * how->min_height) * t.ph[j] * (gh - mean_h));
     }
     for (size_t e = 0; e < 2; e++) {
         size_t knot = k + e;
@@ -136,8 +145,8 @@ double scalar_backward(const scalar_spline *how, const double *raw, double x, do
     return (double)(g_xi / w);
 }
 
-double scalar_inverse_backward(const scalar_spline *how, const double *raw, double x, double gx, double gl,
-                               double *graw)
+double scalar_inverse_backward(const scalar_spline *how, const double *raw, double x, double gx,
+                               double gl, double *graw)
 {
     double y, logdet, curve = scalar_backward(how, raw, x, 0, 1, graw);
     scalar_forward(how, raw, x, &y, &logdet);

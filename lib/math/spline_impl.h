@@ -6,12 +6,14 @@
 #include "math/kern_impl.h"
 
 struct dfoi_spline_kernels {
-    void (*forward)(const dfoi_spline *, size_t nb, size_t m, const dfo_real *par, dfo_real *x, dfo_real *ld);
-    void (*inverse)(const dfoi_spline *, size_t nb, size_t m, const dfo_real *par, dfo_real *z, dfo_real *ld);
-    void (*backward)(const dfoi_spline *, size_t nb, size_t m, const dfo_real *par, dfo_real *z, dfo_real *gz,
-                     const dfo_real *gld, dfo_real *gpar);
-    void (*inverse_backward)(const dfoi_spline *, size_t nb, size_t m, const dfo_real *par, dfo_real *x,
-                             dfo_real *gx, const dfo_real *gld, dfo_real *gpar);
+    void (*forward)(const dfoi_spline *, size_t nb, size_t m, const dfo_real *par, dfo_real *x,
+                    dfo_real *ld);
+    void (*inverse)(const dfoi_spline *, size_t nb, size_t m, const dfo_real *par, dfo_real *z,
+                    dfo_real *ld);
+    void (*backward)(const dfoi_spline *, size_t nb, size_t m, const dfo_real *par, dfo_real *z,
+                     dfo_real *gz, const dfo_real *gld, dfo_real *gpar);
+    void (*inverse_backward)(const dfoi_spline *, size_t nb, size_t m, const dfo_real *par,
+                             dfo_real *x, dfo_real *gx, const dfo_real *gld, dfo_real *gpar);
 };
 
 extern const struct dfoi_spline_kernels dfoi_spline_kernels_generic;

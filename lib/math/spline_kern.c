@@ -1,29 +1,29 @@
 /* Monotonic rational-quadratic splines (Gregory and Delbourgo 1982; Durkan, Bekasov, Murray and
  * Papamakarios 2019), elementwise, DFOI_VBYTES of values at a time.
  *
- *   width_k = 2B (mw + (1 - K mw) softmax(scale * raw)_k), heights alike; slope = md + softplus(raw).
- *   Bin [x0, x0+w] -> [y0, y0+h], slopes d0, d1 at its ends, s = h/w, xi = (x-x0)/w, om = 1-xi:
- *   N = s xi^2 + d0 xi om     Dn = N + s om^2 + d1 xi om     M = d1 xi^2 + 2 s xi om + d0 om^2
- *   y = y0 + h N/Dn = y1 - h (Dn-N)/Dn        dy/dx = s^2 M / Dn^2
- * Every sum here has positive terms only, so nothing cancels.
+ *   width_k = 2B (mw + (1 - K mw) softmax(scale * raw)_k), heights alike; slope = md +
+ * softplus(raw). Bin [x0, x0+w] -> [y0, y0+h], slopes d0, d1 at its ends, s = h/w, xi = (x-x0)/w,
+ * om = 1-xi: N = s xi^2 + d0 xi om     Dn = N + s om^2 + d1 xi om     M = d1 xi^2 + 2 s xi om + d0
+ * om^2 y = y0 + h N/Dn = y1 - h (Dn-N)/Dn        dy/dx = s^2 M / Dn^2 Every sum here has positive
+ * terms only, so nothing cancels.
  *
  * Inverse: eta = (y-y0)/h, e = 1-eta.  The quadratic's discriminant is a sum of squares,
  *   q = d0 e - d1 eta,  R^2 = q^2 + 4 s^2 eta e,  P = |q| + R,
- *   q >= 0: u = 2 s eta, xi = u/(u+P), om = P/(u+P);   q < 0: u = 2 s e, om = u/(u+P), xi = P/(u+P):
- * it always exists, lies in [0,1], and both xi and om are exact to rounding.
+ *   q >= 0: u = 2 s eta, xi = u/(u+P), om = P/(u+P);   q < 0: u = 2 s e, om = u/(u+P), xi =
+ * P/(u+P): it always exists, lies in [0,1], and both xi and om are exact to rounding.
  *
  * Places on the axes are integers in the float build: multiples of 2^-shift with B 2^shift in
- * [2^28, 2^29).  So cumulative sums are exact, a narrow bin's width keeps float's relative precision,
- * both directions see identical knots, and the last one is +B.  In the double build places are plain
- * doubles and shift is 0.
+ * [2^28, 2^29).  So cumulative sums are exact, a narrow bin's width keeps float's relative
+ * precision, both directions see identical knots, and the last one is +B.  In the double build
+ * places are plain doubles and shift is 0.
  *
- * A value outside [-B, B] (or NaN) passes unchanged with log-derivative 0; in the circular variant it
- * is first wrapped into [-B, B].  */
+ * A value outside [-B, B] (or NaN) passes unchanged with log-derivative 0; in the circular variant
+ * it is first wrapped into [-B, B].  */
 #include "math/fun_impl.h"
 #include "math/isa_impl.h"
 #include "math/spline_impl.h"
 
-/* All of it becomes one function for each pass, so that the number of lanes is a constant there.  */
+/* All of it becomes one function for each pass, so that the number of lanes is a constant there. */
 #define INLINE inline __attribute__((always_inline))
 #define LANES (DFOI_VBYTES / sizeof(dfo_real))
 
@@ -33,18 +33,18 @@ typedef int64_t mask __attribute__((vector_size(DFOI_VBYTES)));
 typedef vec place;
 #else
 typedef int32_t mask __attribute__((vector_size(DFOI_VBYTES)));
-typedef uint32_t place __attribute__((vector_size(DFOI_VBYTES)));      /* wraps; read as signed */
+typedef uint32_t place __attribute__((vector_size(DFOI_VBYTES))); /* wraps; read as signed */
 #endif
 
 /* Lane by lane; each of these loops becomes a few vector instructions.  */
 #define EACH_LANE _Pragma("GCC unroll 1") for (size_t l = 0; l < LANES; l++)
-#define MAP(name, f)                                                                            \
-    static INLINE vec name(vec x)                                                               \
-    {                                                                                           \
-        vec y = x;                                                                              \
-        EACH_LANE                                                                               \
-            y[l] = f(x[l]);                                                                     \
-        return y;                                                                               \
+#define MAP(name, f)                                                                               \
+    static INLINE vec name(vec x)                                                                  \
+    {                                                                                              \
+        vec y = x;                                                                                 \
+        EACH_LANE                                                                                  \
+            y[l] = f(x[l]);                                                                        \
+        return y;                                                                                  \
     }
 MAP(root, dfoi_sqrt)
 MAP(magnitude, dfoi_fabs)
@@ -62,8 +62,8 @@ static INLINE dfo_real exp_negative(dfo_real x)
 }
 MAP(exponential, exp_negative)
 
-/* Where `where` is all ones `yes`, where zero `no`.  SSE2 cannot compare 64-bit integers, so that gcc
- * would go through the lanes one by one; it makes AVX2's blends of the bit operations too.  */
+/* Where `where` is all ones `yes`, where zero `no`.  SSE2 cannot compare 64-bit integers, so that
+ * gcc would go through the lanes one by one; it makes AVX2's blends of the bit operations too.  */
 #if DFOI_VBYTES < 64
 static INLINE vec pick(mask where, vec yes, vec no)
 {
@@ -105,14 +105,35 @@ static INLINE void store(dfo_real *p, size_t n, vec v)
 }
 
 #ifdef DFO_DOUBLE
-static INLINE place to_place(vec x) { return x; }
-static INLINE vec from_place(place p) { return p; }
-static INLINE mask reaches(place at, place knot) { return at >= knot; }
-static INLINE place pick_place(mask where, place yes, place no) { return pick(where, yes, no); }
+static INLINE place to_place(vec x)
+{
+    return x;
+}
+static INLINE vec from_place(place p)
+{
+    return p;
+}
+static INLINE mask reaches(place at, place knot)
+{
+    return at >= knot;
+}
+static INLINE place pick_place(mask where, place yes, place no)
+{
+    return pick(where, yes, no);
+}
 #else
-static INLINE place to_place(vec x) { return (place)__builtin_convertvector(x, mask); }
-static INLINE vec from_place(place p) { return __builtin_convertvector((mask)p, vec); }
-static INLINE mask reaches(place at, place knot) { return (mask)at >= (mask)knot; }
+static INLINE place to_place(vec x)
+{
+    return (place) __builtin_convertvector(x, mask);
+}
+static INLINE vec from_place(place p)
+{
+    return __builtin_convertvector((mask)p, vec);
+}
+static INLINE mask reaches(place at, place knot)
+{
+    return (mask)at >= (mask)knot;
+}
 static INLINE place pick_place(mask where, place yes, place no)
 {
     place y = no;
@@ -127,20 +148,26 @@ struct shape {
     size_t bins, params, m;
     int circular;
     dfo_real bound, scale, min_derivative;
-    dfo_real to_grid, from_grid;        /* 2^shift, 2^-shift */
-    dfo_real share_w, share_h;          /* (1 - K mw), (1 - K mh) */
+    dfo_real to_grid, from_grid; /* 2^shift, 2^-shift */
+    dfo_real share_w, share_h;   /* (1 - K mw), (1 - K mh) */
     dfo_real min_w, min_h;
-    dfo_real span;                      /* 2B on the grid */
+    dfo_real span; /* 2B on the grid */
 };
 
 static struct shape shape_of(const dfoi_spline *how, size_t m)
 {
-    struct shape s = {.bins = how->bins, .params = 3 * how->bins - (how->circular ? 0 : 1), .m = m, .circular = how->circular,
-                      .bound = how->bound, .scale = how->scale, .min_derivative = how->min_derivative,
-                      .min_w = how->min_width, .min_h = how->min_height};
+    struct shape s = {.bins = how->bins,
+                      .params = 3 * how->bins - (how->circular ? 0 : 1),
+                      .m = m,
+                      .circular = how->circular,
+                      .bound = how->bound,
+                      .scale = how->scale,
+                      .min_derivative = how->min_derivative,
+                      .min_w = how->min_width,
+                      .min_h = how->min_height};
     int shift = 0;
 #ifndef DFO_DOUBLE
-    (void)frexpf(how->bound, &shift);   /* bound = f 2^shift, f in [1/2, 1) */
+    (void)frexpf(how->bound, &shift); /* bound = f 2^shift, f in [1/2, 1) */
     shift = 29 - shift;
 #endif
     s.to_grid = (dfo_real)ldexp(1, shift);
@@ -172,11 +199,11 @@ static INLINE vec softmax(const struct shape *s, const dfo_real *raw, size_t n, 
 /* The bin that a value lies in.  */
 struct bin {
     place x0, x1, y0, y1;
-    vec w, h;                           /* x1 - x0, y1 - y0 as reals, on the grid */
+    vec w, h; /* x1 - x0, y1 - y0 as reals, on the grid */
     vec index;
-    vec s, d0, d1;                      /* h/w and the slopes at its ends */
-    vec rw;                             /* 1/w */
-    vec sigmoid0, sigmoid1;             /* d d0/d raw, d d1/d raw */
+    vec s, d0, d1;          /* h/w and the slopes at its ends */
+    vec rw;                 /* 1/w */
+    vec sigmoid0, sigmoid1; /* d d0/d raw, d d1/d raw */
 };
 
 /* md + softplus(raw), and its derivative if wanted.  */
@@ -189,17 +216,20 @@ static INLINE vec slope(const struct shape *s, vec raw, vec *sigmoid)
 }
 
 /* Finds the bin of `at`, a place on the y axis where `on_y`, on the x axis otherwise.  */
-static INLINE struct bin find(const struct shape *s, const dfo_real *par, size_t n, place at, int on_y, int gradient,
-                              struct shares *share)
+static INLINE struct bin find(const struct shape *s, const dfo_real *par, size_t n, place at,
+                              int on_y, int gradient, struct shares *share)
 {
     const size_t bins = s->bins;
-    const dfo_real *raw = par + 2 * bins * s->m;       /* slope at knot k: raw + k m, circular; else raw + (k-1) m */
+    const dfo_real *raw =
+        par + 2 * bins * s->m; /* slope at knot k: raw + k m, circular; else raw + (k-1) m */
     const size_t first = s->circular ? 0 : 1;
     share->inverse_w = softmax(s, par, n, share->w);
     share->inverse_h = softmax(s, par + bins * s->m, n, share->h);
-    vec unit_w = share->inverse_w * (s->span * s->share_w), unit_h = share->inverse_h * (s->span * s->share_h);
-    const dfo_real half = DFOI_C(0.5f, 0);             /* to_place cuts: round instead */
-    vec least_w = broadcast(s->span * s->min_w + half), least_h = broadcast(s->span * s->min_h + half);
+    vec unit_w = share->inverse_w * (s->span * s->share_w),
+        unit_h = share->inverse_h * (s->span * s->share_h);
+    const dfo_real half = DFOI_C(0.5f, 0); /* to_place cuts: round instead */
+    vec least_w = broadcast(s->span * s->min_w + half),
+        least_h = broadcast(s->span * s->min_h + half);
 
     place high = to_place(broadcast(s->bound * s->to_grid)), x = -high, y = -high;
     place w = high - x, h = high - y;
@@ -240,7 +270,7 @@ static INLINE struct bin find(const struct shape *s, const dfo_real *par, size_t
     b.x1 = b.x0 + bw;
     b.y1 = b.y0 + bh;
 #ifdef DFO_DOUBLE
-    b.x1 = pick(b.index == (dfo_real)(bins - 1), high, b.x1);      /* to the last bit */
+    b.x1 = pick(b.index == (dfo_real)(bins - 1), high, b.x1); /* to the last bit */
     b.y1 = pick(b.index == (dfo_real)(bins - 1), high, b.y1);
 #endif
     b.w = from_place(b.x1 - b.x0);
@@ -278,7 +308,8 @@ static INLINE struct point evaluate(const struct bin *b, vec xi, vec om)
 static INLINE mask box(const struct shape *s, vec *x)
 {
     if (s->circular) {
-        /* rounded to the nearest integer by adding 1.5 * 2^mantissa; beyond that, x is an integer */
+        /* rounded to the nearest integer by adding 1.5 * 2^mantissa; beyond that, x is an integer
+         */
         vec turns = *x * ((dfo_real)0.5 / s->bound), rounded = (turns + DFOI_MAGIC) - DFOI_MAGIC;
         mask huge = magnitude(turns) >= DFOI_C(4194304.0f, 2251799813685248.0);
         vec wrapped = *x - pick(huge, turns, rounded) * ((dfo_real)2 * s->bound);
@@ -289,9 +320,10 @@ static INLINE mask box(const struct shape *s, vec *x)
     return magnitude(*x) <= s->bound;
 }
 
-/* From the nearer end: first + length*ratio or last - length*rest, where ratio + rest = 1.  So the ends
- * are exact and the result stays in the bin.  NaN where ratio is NaN.  */
-static INLINE vec between(const struct shape *s, place first, place last, vec length, vec ratio, vec rest)
+/* From the nearer end: first + length*ratio or last - length*rest, where ratio + rest = 1.  So the
+ * ends are exact and the result stays in the bin.  NaN where ratio is NaN.  */
+static INLINE vec between(const struct shape *s, place first, place last, vec length, vec ratio,
+                          vec rest)
 {
     mask up = ratio > rest;
     place off = to_place(length * pick(up, rest, ratio));
@@ -327,20 +359,21 @@ static INLINE struct point at_y(const struct shape *s, const struct bin *b, plac
 static INLINE vec log_slope_by_xi(const struct bin *b, const struct point *p, vec rm)
 {
     vec skew = p->om - p->xi;
-    return (dfo_real)2 * ((b->d1 * p->xi + b->s * skew - b->d0 * p->om) * rm
-                          - (b->d0 + b->d1 - (dfo_real)2 * b->s) * skew * p->rdn);
+    return (dfo_real)2 * ((b->d1 * p->xi + b->s * skew - b->d0 * p->om) * rm -
+                          (b->d0 + b->d1 - (dfo_real)2 * b->s) * skew * p->rdn);
 }
 
 /* Writes the gradient of yb*y + lb*log(dy/dx) with respect to the raw parameters.  */
-static INLINE void parameters(const struct shape *s, const struct shares *share, const struct bin *b,
-                              const struct point *p, vec rm, vec yb, vec lb, size_t n, dfo_real *gpar)
+static INLINE void parameters(const struct shape *s, const struct shares *share,
+                              const struct bin *b, const struct point *p, vec rm, vec yb, vec lb,
+                              size_t n, dfo_real *gpar)
 {
     const size_t bins = s->bins, m = s->m;
-    vec hr = b->h * s->from_grid * p->rdn * p->rdn * yb;            /* yb h / Dn^2 */
+    vec hr = b->h * s->from_grid * p->rdn * p->rdn * yb; /* yb h / Dn^2 */
     vec by_xi = hr * b->s * p->m + lb * log_slope_by_xi(b, p, rm);
     vec sum = b->d0 + b->d1;
-    vec by_log_s = hr * b->s * p->a * (b->d1 * p->xx - b->d0 * p->oo)
-                   + lb * (dfo_real)2 * p->a * (sum * p->rdn + b->s * rm);
+    vec by_log_s = hr * b->s * p->a * (b->d1 * p->xx - b->d0 * p->oo) +
+                   lb * (dfo_real)2 * p->a * (sum * p->rdn + b->s * rm);
     vec both = lb * (dfo_real)-2 * p->a * p->rdn;
     vec by_d0 = (hr * p->a * p->rest + lb * p->oo * rm + both) * b->sigmoid0;
     vec by_d1 = (lb * p->xx * rm - hr * p->a * p->n + both) * b->sigmoid1;
@@ -364,19 +397,22 @@ static INLINE void parameters(const struct shape *s, const struct shares *share,
     for (size_t k = 0; k < bins; k++) {
         mask early = b->index > (dfo_real)k, this = b->index == (dfo_real)k;
         store(gpar + k * m, n, share->w[k] * pick(early, early_w, pick(this, this_w, mean_w)));
-        store(gpar + (bins + k) * m, n, share->h[k] * pick(early, early_h, pick(this, this_h, mean_h)));
+        store(gpar + (bins + k) * m, n,
+              share->h[k] * pick(early, early_h, pick(this, this_h, mean_h)));
     }
 
     dfo_real *g = gpar + 2 * bins * m;
-    vec end = b->index + (dfo_real)1, zero = {0};                   /* the knot where d1 is taken */
+    vec end = b->index + (dfo_real)1, zero = {0}; /* the knot where d1 is taken */
     if (s->circular)
         end = pick(end == (dfo_real)bins, zero, end);
     for (size_t knot = s->circular ? 0 : 1; knot < bins; knot++, g += m)
-        store(g, n, pick(b->index == (dfo_real)knot, by_d0, zero) + pick(end == (dfo_real)knot, by_d1, zero));
+        store(g, n,
+              pick(b->index == (dfo_real)knot, by_d0, zero) +
+                  pick(end == (dfo_real)knot, by_d1, zero));
 }
 
-static INLINE void forward_some(const struct shape *s, size_t n, const dfo_real *par, dfo_real *x, dfo_real *ld,
-                                int on_y)
+static INLINE void forward_some(const struct shape *s, size_t n, const dfo_real *par, dfo_real *x,
+                                dfo_real *ld, int on_y)
 {
     struct shares share;
     vec from = load(x, n), to;
@@ -389,10 +425,10 @@ static INLINE void forward_some(const struct shape *s, size_t n, const dfo_real 
     store(ld, n, on_y ? load(ld, n) - l : load(ld, n) + l);
 }
 
-/* `from_y`: given z, dL/dz and dL/dlogdet, to x and dL/dx.  Else given x, dL/dx and dL/d(-logdet), to z
- * and dL/dz: the inverse's differential is (dz - f_theta dtheta) / f'.  */
-static INLINE void backward_some(const struct shape *s, size_t n, const dfo_real *par, dfo_real *x, dfo_real *gx,
-                                 const dfo_real *gld, dfo_real *gpar, int from_y)
+/* `from_y`: given z, dL/dz and dL/dlogdet, to x and dL/dx.  Else given x, dL/dx and dL/d(-logdet),
+ * to z and dL/dz: the inverse's differential is (dz - f_theta dtheta) / f'.  */
+static INLINE void backward_some(const struct shape *s, size_t n, const dfo_real *par, dfo_real *x,
+                                 dfo_real *gx, const dfo_real *gld, dfo_real *gpar, int from_y)
 {
     struct shares share;
     vec from = load(x, n), to, zero = {0};
@@ -416,43 +452,50 @@ static INLINE void backward_some(const struct shape *s, size_t n, const dfo_real
 }
 
 /* Runs over nb features of m values, the last few lanes of a feature apart.  */
-#define OVER_ALL(full, rest)                                                                    \
-    struct shape s = shape_of(how, m);                                                          \
-    for (size_t f = 0; f < nb; f++) {                                                           \
-        const size_t at = f * m, p = f * s.params * m;                                          \
-        size_t i = 0;                                                                           \
-        for (; i + LANES <= m; i += LANES)                                                      \
-            full;                                                                               \
-        if (i < m)                                                                              \
-            rest;                                                                               \
+#define OVER_ALL(full, rest)                                                                       \
+    struct shape s = shape_of(how, m);                                                             \
+    for (size_t f = 0; f < nb; f++) {                                                              \
+        const size_t at = f * m, p = f * s.params * m;                                             \
+        size_t i = 0;                                                                              \
+        for (; i + LANES <= m; i += LANES)                                                         \
+            full;                                                                                  \
+        if (i < m)                                                                                 \
+            rest;                                                                                  \
     }
 
-static void forward(const dfoi_spline *how, size_t nb, size_t m, const dfo_real *par, dfo_real *x, dfo_real *ld)
+static void forward(const dfoi_spline *how, size_t nb, size_t m, const dfo_real *par, dfo_real *x,
+                    dfo_real *ld)
 {
     OVER_ALL(forward_some(&s, LANES, par + p + i, x + at + i, ld + i, 0),
              forward_some(&s, m - i, par + p + i, x + at + i, ld + i, 0))
 }
 
-static void inverse(const dfoi_spline *how, size_t nb, size_t m, const dfo_real *par, dfo_real *z, dfo_real *ld)
+static void inverse(const dfoi_spline *how, size_t nb, size_t m, const dfo_real *par, dfo_real *z,
+                    dfo_real *ld)
 {
     OVER_ALL(forward_some(&s, LANES, par + p + i, z + at + i, ld + i, 1),
              forward_some(&s, m - i, par + p + i, z + at + i, ld + i, 1))
 }
 
-static void backward(const dfoi_spline *how, size_t nb, size_t m, const dfo_real *par, dfo_real *z, dfo_real *gz,
-                     const dfo_real *gld, dfo_real *gpar)
+static void backward(const dfoi_spline *how, size_t nb, size_t m, const dfo_real *par, dfo_real *z,
+                     dfo_real *gz, const dfo_real *gld, dfo_real *gpar)
 {
-    OVER_ALL(backward_some(&s, LANES, par + p + i, z + at + i, gz + at + i, gld + i, gpar + p + i, 1),
-             backward_some(&s, m - i, par + p + i, z + at + i, gz + at + i, gld + i, gpar + p + i, 1))
+    OVER_ALL(
+        backward_some(&s, LANES, par + p + i, z + at + i, gz + at + i, gld + i, gpar + p + i, 1),
+        backward_some(&s, m - i, par + p + i, z + at + i, gz + at + i, gld + i, gpar + p + i, 1))
 }
 
-static void inverse_backward(const dfoi_spline *how, size_t nb, size_t m, const dfo_real *par, dfo_real *x,
-                             dfo_real *gx, const dfo_real *gld, dfo_real *gpar)
+static void inverse_backward(const dfoi_spline *how, size_t nb, size_t m, const dfo_real *par,
+                             dfo_real *x, dfo_real *gx, const dfo_real *gld, dfo_real *gpar)
 {
-    OVER_ALL(backward_some(&s, LANES, par + p + i, x + at + i, gx + at + i, gld + i, gpar + p + i, 0),
-             backward_some(&s, m - i, par + p + i, x + at + i, gx + at + i, gld + i, gpar + p + i, 0))
+    OVER_ALL(
+        backward_some(&s, LANES, par + p + i, x + at + i, gx + at + i, gld + i, gpar + p + i, 0),
+        backward_some(&s, m - i, par + p + i, x + at + i, gx + at + i, gld + i, gpar + p + i, 0))
 }
 
 const struct dfoi_spline_kernels DFOI_TABLE(dfoi_spline_kernels) = {
-    .forward = forward, .inverse = inverse, .backward = backward, .inverse_backward = inverse_backward,
+    .forward = forward,
+    .inverse = inverse,
+    .backward = backward,
+    .inverse_backward = inverse_backward,
 };

@@ -1,6 +1,7 @@
 /* Speed of the spline kernels: a JSON line for each instruction set, direction and number of bins.
- * A block of 21 features and 64 rows (a coupling layer's half), over and over on one core; processor time, the best of
- * several rounds.  Backward passes are timed with the forward pass that they follow.  */
+ * A block of 21 features and 64 rows (a coupling layer's half), over and over on one core;
+ * processor time, the best of several rounds.  Backward passes are timed with the forward pass that
+ * they follow.  */
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
@@ -27,9 +28,11 @@ static dfo_real uniform(void)
 static dfo_real par[3 * MOST_BINS * VALUES], gpar[3 * MOST_BINS * VALUES];
 static dfo_real x0[VALUES], x[VALUES], g[VALUES], ld[ROWS];
 
-static void run(const struct dfoi_spline_kernels *k, const dfoi_spline *how, const char *isa, int op)
+static void run(const struct dfoi_spline_kernels *k, const dfoi_spline *how, const char *isa,
+                int op)
 {
-    static const char *const name[] = {"forward", "inverse", "forward+backward", "inverse+backward"};
+    static const char *const name[] = {"forward", "inverse", "forward+backward",
+                                       "inverse+backward"};
     double best = 1e30;
     for (int round = 0; round < 100; round++) {
         int times = 0;
@@ -53,8 +56,10 @@ static void run(const struct dfoi_spline_kernels *k, const dfoi_spline *how, con
         if (spent / times < best)
             best = spent / times;
     }
-    printf("{\"bench\": \"spline\", \"op\": \"%s\", \"precision\": \"%s\", \"isa\": \"%s\", \"bins\": %zu, "
-           "\"msplines_per_s\": %.1f}\n", name[op], DFO_REAL_NAME, isa, how->bins, VALUES / best * 1e-6);
+    printf("{\"bench\": \"spline\", \"op\": \"%s\", \"precision\": \"%s\", \"isa\": \"%s\", "
+           "\"bins\": %zu, "
+           "\"msplines_per_s\": %.1f}\n",
+           name[op], DFO_REAL_NAME, isa, how->bins, VALUES / best * 1e-6);
 }
 
 int main(void)
@@ -66,8 +71,12 @@ int main(void)
     for (size_t i = 0; i < VALUES; i++)
         x0[i] = (dfo_real)2.9 * uniform();
     for (size_t b = 0; b < sizeof bins / sizeof *bins; b++) {
-        dfoi_spline how = {.bins = bins[b], .bound = 3, .scale = 1, .min_width = (dfo_real)1e-3,
-                           .min_height = (dfo_real)1e-3, .min_derivative = (dfo_real)1e-3};
+        dfoi_spline how = {.bins = bins[b],
+                           .bound = 3,
+                           .scale = 1,
+                           .min_width = (dfo_real)1e-3,
+                           .min_height = (dfo_real)1e-3,
+                           .min_derivative = (dfo_real)1e-3};
         for (int level = 0; level <= (int)dfoi_cpu_level(); level++)
             for (int op = 0; op < 4; op++)
                 if (bins[b] == 8 || level == (int)dfoi_cpu_level())
