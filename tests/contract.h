@@ -17,7 +17,10 @@ enum {
     BOUNDED_X    = 4,        /* data live in an open set: rows are made by inverse */
     BOUNDED_Z    = 8,        /* latents do: rows are made by forward */
     COMPOSITE    = 16,       /* made of other layers of the table */
-    EVEN_CHANNELS = 32       /* refuses an odd number of channels */
+    EVEN_CHANNELS = 32,      /* refuses an odd number of channels */
+    POSITIVE_X   = 64,       /* data are positive and drawn as such */
+    STEEP        = 128,      /* grows too fast to be repeated in composites */
+    CIRCLE       = 256       /* values are angles: set by layer_from from the configuration */
 };
 
 /* What a layer is built for.  */
@@ -32,7 +35,7 @@ struct setting {
 struct row {
     const char *type;
     unsigned    flags;
-    json_t   *(*make)(test_rng *rng, const struct setting *s);
+    json_t   *(*make)(test_rng *rng, const struct setting *s, const char *type);
     /* Members that replace the configuration's, and what the message must name.  */
     struct { const char *json, *key; } bad[10];
 };
@@ -50,6 +53,9 @@ struct layer {
     json_t       *config;
     dfo_bijector *bij;
     uint64_t      seed;
+    unsigned      flags;     /* the row's, and CIRCLE */
+    double        start, period, bound;     /* of a circle: data, and latents in [-bound, bound] */
+    int           calm;      /* bounded rows keep away from their bounds */
     size_t        layers;    /* that are not composites */
     char          text[1500];
 };

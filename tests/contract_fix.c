@@ -81,6 +81,15 @@ void layer_from(struct layer *l, const struct row *row, const struct setting *se
     l->config = json_incref(config);
     l->layers = count_layers(config);
     l->seed = seed;
+    l->flags = row->flags;
+    const char *tails = json_string_value(json_object_get(config, "tails"));
+    if (tails && !strcmp(tails, "circular")) {
+        const json_t *period = json_object_get(config, "period"), *start = json_object_get(config, "start");
+        l->flags |= CIRCLE;
+        l->bound = json_number_value(json_object_get(config, "tail_bound"));
+        l->period = period ? json_number_value(period) : 2 * l->bound;
+        l->start = start ? json_number_value(start) : -l->period / 2;
+    }
     size_t used = (size_t)snprintf(l->text, sizeof l->text, "%s: seed %llu, shape %zux%zux%zu, %zu conditions, ",
                                    row->type, (unsigned long long)test_seed(), set->shape.c, set->shape.h,
                                    set->shape.w, set->conds);
@@ -97,7 +106,7 @@ void layer_from(struct layer *l, const struct row *row, const struct setting *se
 
 void layer_new(struct layer *l, const struct row *row, const struct setting *set, test_rng *rng)
 {
-    json_t *config = row->make(rng, set);
+    json_t *config = row->make(rng, set, row->type);
     ck_assert_msg(config != NULL, "%s: no configuration", row->type);
     layer_from(l, row, set, config, test_rng_next(rng) >> 32);
     json_decref(config);
@@ -234,21 +243,38 @@ const dfo_cond *cond_or_null(const dfo_cond *cond)
     return cond->n ? cond : NULL;
 }
 
+static void rows_between(dfo_batch x, test_rng *rng, double low, double high)
+{
+    for (size_t i = 0; i < x.n; i++)
+        for (size_t j = 0; j < x.d; j++)
+            dfo_row(x, i)[j] = (dfo_real)test_rng_real(rng, low, high);
+}
+
 dfo_batch data_new(struct layer *l, testrun *t, size_t n, size_t pad, const dfo_cond *cond, test_rng *rng)
 {
     dfo_batch x = rows_new(n, l->bij->d, pad);
-    rows_draw(x, rng, 1.3);
-    if (l->row->flags & BOUNDED_X)
+    rows_draw(x, rng, l->calm && l->flags & (BOUNDED_X | BOUNDED_Z) ? 0.5 : 1.3);
+    for (size_t k = 0; l->flags & POSITIVE_X && k < n * x.d; k++)
+        dfo_row(x, k / x.d)[k % x.d] = (dfo_real)exp(0.5 * (double)dfo_row(x, k / x.d)[k % x.d]);
+    if (l->flags & CIRCLE)
+        rows_between(x, rng, l->start, l->start + l->period);
+    else if (l->flags & BOUNDED_X && !(l->flags & POSITIVE_X))
         inverse(l, t, x, cond, NULL);
     return x;
 }
 
 dfo_batch latents_new(struct layer *l, testrun *t, size_t n, size_t pad, const dfo_cond *cond, test_rng *rng)
 {
-    dfo_batch z = rows_new(n, l->bij->d, pad);
-    rows_draw(z, rng, 1.3);
-    if (l->row->flags & BOUNDED_Z)
+    dfo_batch z;
+    if (l->flags & BOUNDED_Z) {
+        z = data_new(l, t, n, pad, cond, rng);
         forward(l, t, z, cond, NULL);
+        return z;
+    }
+    z = rows_new(n, l->bij->d, pad);
+    rows_draw(z, rng, 1.3);
+    if (l->flags & CIRCLE)
+        rows_between(z, rng, -l->bound, l->bound);
     return z;
 }
 

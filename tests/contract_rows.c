@@ -33,20 +33,15 @@ static json_t *mask(test_rng *rng, size_t d)
     return list;
 }
 
-static json_t *coupling(test_rng *rng, const struct setting *s, const char *type)
+static json_t *make_coupling(test_rng *rng, const struct setting *s, const char *type)
 {
     return json_pack("{s:s, s:o, s:o, s:b}", "type", type, "mask", mask(rng, dfo_shape_size(s->shape)), "net",
                      net(rng, s), "zero_init", (int)between(rng, 0, 1));
 }
 
-static json_t *make_additive(test_rng *rng, const struct setting *s)
+static json_t *make_affine_coupling(test_rng *rng, const struct setting *s, const char *type)
 {
-    return coupling(rng, s, "additive-coupling");
-}
-
-static json_t *make_affine(test_rng *rng, const struct setting *s)
-{
-    json_t *c = coupling(rng, s, "affine-coupling");
+    json_t *c = make_coupling(rng, s, type);
     if (between(rng, 0, 1))
         json_object_set_new(c, "scale", json_string("sigmoid"));
     if (between(rng, 0, 1))
@@ -54,9 +49,9 @@ static json_t *make_affine(test_rng *rng, const struct setting *s)
     return c;
 }
 
-static json_t *make_spline(test_rng *rng, const struct setting *s)
+static json_t *make_spline_coupling(test_rng *rng, const struct setting *s, const char *type)
 {
-    json_t *c = coupling(rng, s, "spline-coupling");
+    json_t *c = make_coupling(rng, s, type);
     size_t bins = between(rng, 2, 10);
     json_object_set_new(c, "bins", json_integer((json_int_t)bins));
     json_object_set_new(c, "tail_bound", json_real(test_rng_real(rng, 1, 4)));
@@ -71,23 +66,88 @@ static json_t *make_spline(test_rng *rng, const struct setting *s)
     return c;
 }
 
-static json_t *make_plain(const char *type)
+/* Types without settings.  */
+static json_t *make_plain(test_rng *rng, const struct setting *s, const char *type)
 {
+    (void)rng;
+    (void)s;
     return json_pack("{s:s}", "type", type);
 }
 
-static json_t *make_actnorm(test_rng *rng, const struct setting *s)
+/* A learned scale and shift, or a net's.  */
+static json_t *make_affine(test_rng *rng, const struct setting *s, const char *type)
 {
-    (void)rng;
-    (void)s;
-    return make_plain("actnorm");
+    json_t *a = make_plain(rng, s, type);
+    if (between(rng, 0, 1)) {
+        json_object_set_new(a, "net", net(rng, s));
+        json_object_set_new(a, "zero_init", json_boolean(between(rng, 0, 1)));
+        json_object_set_new(a, "scale", json_string(between(rng, 0, 1) ? "tanh" : "sigmoid"));
+    }
+    return a;
 }
 
-static json_t *make_standardise(test_rng *rng, const struct setting *s)
+static json_t *make_spline(test_rng *rng, const struct setting *s, const char *type)
 {
-    (void)rng;
+    json_t *p = json_pack("{s:s, s:i, s:f}", "type", type, "bins", (int)between(rng, 2, 9), "tail_bound",
+                          test_rng_real(rng, 1, 4));
+    size_t how = between(rng, 0, 3);
+    if (how == 0 && s->depth == 0) {
+        json_object_set_new(p, "tails", json_string("circular"));
+        if (between(rng, 0, 1))
+            json_object_set_new(p, "period", json_real(test_rng_real(rng, 1, 360)));
+        if (between(rng, 0, 1))
+            json_object_set_new(p, "start", json_real(test_rng_real(rng, -2, 2)));
+    } else if (how == 1) {
+        json_object_set_new(p, "box", json_string("learned"));
+    }
+    return p;
+}
+
+static json_t *make_bounds(test_rng *rng, const struct setting *s, const char *type)
+{
+    json_t *lower = json_array(), *upper = json_array();
+    for (size_t j = 0; j < dfo_shape_size(s->shape); j++) {
+        double low = test_rng_real(rng, -2, 2);
+        json_array_append_new(lower, between(rng, 0, 2) ? json_real(low) : json_null());
+        json_array_append_new(upper, between(rng, 0, 2) ? json_real(low + test_rng_real(rng, 0.5, 9)) : json_null());
+    }
+    return json_pack("{s:s, s:o, s:o}", "type", type, "lower", lower, "upper", upper);
+}
+
+static json_t *make_logit(test_rng *rng, const struct setting *s, const char *type)
+{
+    json_t *l = make_plain(rng, s, type);
+    if (between(rng, 0, 1))
+        json_object_set_new(l, "alpha", json_real(test_rng_real(rng, 0, 0.1)));
+    if (between(rng, 0, 1)) {
+        json_object_set_new(l, "low", json_real(test_rng_real(rng, -3, 0)));
+        json_object_set_new(l, "high", json_real(test_rng_real(rng, 0.5, 256)));
+    }
+    return l;
+}
+
+static json_t *make_leaky(test_rng *rng, const struct setting *s, const char *type)
+{
     (void)s;
-    return make_plain("standardise");
+    return json_pack("{s:s, s:f}", "type", type, "slope", test_rng_real(rng, 0.05, 2));
+}
+
+static json_t *make_box_cox(test_rng *rng, const struct setting *s, const char *type)
+{
+    (void)s;
+    return json_pack("{s:s, s:f}", "type", type, "lambda", between(rng, 0, 3) ? test_rng_real(rng, -1, 2) : 0.0);
+}
+
+static json_t *make_householder(test_rng *rng, const struct setting *s, const char *type)
+{
+    return json_pack("{s:s, s:i}", "type", type, "reflections", (int)between(rng, 1, s->shape.c));
+}
+
+static json_t *make_dense(test_rng *rng, const struct setting *s, const char *type)
+{
+    (void)s;
+    return json_pack("{s:s, s:b, s:s}", "type", type, "bias", (int)between(rng, 0, 1), "init",
+                     between(rng, 0, 1) ? "identity" : "orthogonal");
 }
 
 /* A list of 0..c-1 in random order.  */
@@ -99,9 +159,9 @@ static json_t *order(test_rng *rng, size_t c)
     return list;
 }
 
-static json_t *make_permute(test_rng *rng, const struct setting *s)
+static json_t *make_permute(test_rng *rng, const struct setting *s, const char *type)
 {
-    json_t *p = make_plain("permute");
+    json_t *p = make_plain(rng, s, type);
     size_t how = between(rng, 0, 3);
     if (how)
         json_object_set_new(p, "order", how == 1 ? json_string("random") : how == 2 ? json_string("reverse")
@@ -109,9 +169,9 @@ static json_t *make_permute(test_rng *rng, const struct setting *s)
     return p;
 }
 
-static json_t *make_linear(test_rng *rng, const struct setting *s)
+static json_t *make_linear(test_rng *rng, const struct setting *s, const char *type)
 {
-    json_t *l = json_pack("{s:s, s:b}", "type", "linear", "bias", (int)between(rng, 0, 1));
+    json_t *l = json_pack("{s:s, s:b}", "type", type, "bias", (int)between(rng, 0, 1));
     if (between(rng, 0, 1)) {
         json_object_set_new(l, "init", json_string("orthogonal"));
         return l;
@@ -132,25 +192,25 @@ static json_t *child(test_rng *rng, const struct setting *s, int exact)
     for (;;) {
         const struct row *row = &contract_rows[between(rng, 0, contract_rows_count - 1)];
         unsigned caps = dfo_bijector_ops_named(row->type)->caps;
-        if (row->flags & (BOUNDED_X | BOUNDED_Z) || (row->flags & COMPOSITE && inner.depth > 2))
+        if (row->flags & (BOUNDED_X | BOUNDED_Z | STEEP) || (row->flags & COMPOSITE && inner.depth > 2))
             continue;
         if (row->flags & EVEN_CHANNELS && s->shape.c % 2)
             continue;
         if (exact && (!(caps & DFO_CLOSED_INVERSE) || caps & DFO_NEEDS_INPUT))
             continue;
-        return row->make(rng, &inner);
+        return row->make(rng, &inner, row->type);
     }
 }
 
-static json_t *make_chain(test_rng *rng, const struct setting *s)
+static json_t *make_chain(test_rng *rng, const struct setting *s, const char *type)
 {
     json_t *list = json_array();
     for (size_t n = between(rng, s->depth ? 0 : 2, s->depth ? 3 : 5); n > 0; n--)
         json_array_append_new(list, child(rng, s, s->depth > 0));
-    return json_pack("{s:s, s:o}", "type", "chain", "layers", list);
+    return json_pack("{s:s, s:o}", "type", type, "layers", list);
 }
 
-static json_t *make_part(test_rng *rng, const struct setting *s)
+static json_t *make_part(test_rng *rng, const struct setting *s, const char *type)
 {
     struct setting inner = *s;
     size_t first = between(rng, 0, s->shape.c - 1), count = between(rng, 1, s->shape.c - first);
@@ -166,13 +226,13 @@ static json_t *make_part(test_rng *rng, const struct setting *s)
         for (size_t p = 0; p < s->conds; p++)
             inner.cond[inner.conds++] = s->cond[p];
     }
-    return json_pack("{s:s, s:i, s:i, s:b, s:o}", "type", "part", "first", (int)first, "count", (int)count, "rest",
+    return json_pack("{s:s, s:i, s:i, s:b, s:o}", "type", type, "first", (int)first, "count", (int)count, "rest",
                      rest, "layer", child(rng, &inner, s->depth > 0));
 }
 
-static json_t *make_invert(test_rng *rng, const struct setting *s)
+static json_t *make_invert(test_rng *rng, const struct setting *s, const char *type)
 {
-    return json_pack("{s:s, s:o}", "type", "invert", "layer", child(rng, s, 1));
+    return json_pack("{s:s, s:o}", "type", type, "layer", child(rng, s, 1));
 }
 
 #define COUPLING_BAD                                                                                   \
@@ -188,16 +248,38 @@ const struct row contract_rows[] = {
      {{"{\"count\":0}", "count"}, {"{\"first\":1000}", "first"}, {"{\"rest\":1}", "rest"}, {"{\"layer\":[]}", "layer"},
       {"{\"layer\":{}}", "test.layer: type"}}},
     {"invert", TAKES_CONDS | TAKES_IMAGES | COMPOSITE, make_invert, {{"{\"layer\":null}", "layer"}}},
-    {"actnorm", TAKES_IMAGES, make_actnorm, {{NULL, NULL}}},
-    {"standardise", TAKES_IMAGES, make_standardise, {{NULL, NULL}}},
+    {"actnorm", TAKES_IMAGES, make_plain, {{NULL, NULL}}},
+    {"standardise", TAKES_IMAGES, make_plain, {{NULL, NULL}}},
     {"permute", TAKES_IMAGES, make_permute,
      {{"{\"order\":\"backwards\"}", "order"}, {"{\"order\":[0,0,0,0,0,0,0]}", "order"}, {"{\"order\":[]}", "order"}}},
     {"linear", TAKES_IMAGES, make_linear,
      {{"{\"init\":\"zero\"}", "init"}, {"{\"perm\":[7,7]}", "perm"}, {"{\"sign\":2}", "sign"}}},
-    {"additive-coupling", TAKES_CONDS | TAKES_IMAGES, make_additive, {COUPLING_BAD}},
-    {"affine-coupling", TAKES_CONDS | TAKES_IMAGES, make_affine,
+    {"bounds", BOUNDED_X | TAKES_IMAGES, make_bounds,
+     {{"{\"lower\":[]}", "lower"}, {"{\"upper\":\"no\"}", "upper"}, {"{\"lower\":1,\"upper\":1}", "column 0"}}},
+    {"affine", TAKES_CONDS | TAKES_IMAGES, make_affine,
+     {{"{\"net\":{\"type\":\"no-net\"}}", "no-net"}, {"{\"net\":{\"type\":\"mlp\"},\"scale_max\":-1}", "scale_max"}}},
+    {"spline", TAKES_IMAGES, make_spline,
+     {{"{\"bins\":1}", "bins"}, {"{\"box\":\"open\"}", "box"}, {"{\"tails\":\"none\"}", "tails"},
+      {"{\"tails\":\"circular\",\"box\":\"learned\"}", "box"}, {"{\"tails\":\"circular\",\"period\":0}", "period"}}},
+    {"linear-dense", TAKES_IMAGES, make_dense, {{"{\"init\":\"zero\"}", "init"}, {"{\"bias\":3}", "bias"}}},
+    {"householder", TAKES_IMAGES, make_householder, {{"{\"reflections\":0}", "reflections"}}},
+    {"sigmoid", BOUNDED_Z | TAKES_IMAGES, make_plain, {{NULL, NULL}}},
+    {"logit", BOUNDED_X | TAKES_IMAGES, make_logit,
+     {{"{\"alpha\":0.5}", "alpha"}, {"{\"low\":2,\"high\":1}", "high"}}},
+    {"tanh", BOUNDED_Z | TAKES_IMAGES, make_plain, {{NULL, NULL}}},
+    {"atanh", BOUNDED_X | TAKES_IMAGES, make_plain, {{NULL, NULL}}},
+    {"softplus", BOUNDED_Z | TAKES_IMAGES, make_plain, {{NULL, NULL}}},
+    {"softplus-inverse", BOUNDED_X | TAKES_IMAGES, make_plain, {{NULL, NULL}}},
+    {"exp", BOUNDED_Z | TAKES_IMAGES, make_plain, {{NULL, NULL}}},
+    {"log", BOUNDED_X | TAKES_IMAGES, make_plain, {{NULL, NULL}}},
+    {"sinh", STEEP | TAKES_IMAGES, make_plain, {{NULL, NULL}}},
+    {"asinh", STEEP | TAKES_IMAGES, make_plain, {{NULL, NULL}}},
+    {"leaky-relu", TAKES_IMAGES, make_leaky, {{"{\"slope\":0}", "slope"}}},
+    {"box-cox", BOUNDED_X | BOUNDED_Z | POSITIVE_X | TAKES_IMAGES, make_box_cox, {{"{\"lambda\":11}", "lambda"}}},
+    {"additive-coupling", TAKES_CONDS | TAKES_IMAGES, make_coupling, {COUPLING_BAD}},
+    {"affine-coupling", TAKES_CONDS | TAKES_IMAGES, make_affine_coupling,
      {COUPLING_BAD, {"{\"scale\":\"exp\"}", "scale"}, {"{\"scale_max\":0}", "scale_max"}}},
-    {"spline-coupling", TAKES_CONDS | TAKES_IMAGES, make_spline,
+    {"spline-coupling", TAKES_CONDS | TAKES_IMAGES, make_spline_coupling,
      {COUPLING_BAD, {"{\"bins\":1}", "bins"}, {"{\"bins\":65}", "bins"}, {"{\"tail_bound\":0}", "tail_bound"},
       {"{\"min_width\":0.5}", "min_width"}, {"{\"tails\":\"none\"}", "tails"}}},
 };
