@@ -167,6 +167,8 @@ static int report(struct job *j, double seconds)
                                 (json_int_t)dfo_ctx_peak_bytes(o->common.ctx));
         if (out && o->input.info.discrete)
             json_object_set_new(out, "bits_per_dim", json_real(-j->logp[0].mean / d / log(2)));
+        if (out && o->input.info.has_entropy)
+            json_object_set_new(out, "entropy_nats", json_real(o->input.info.entropy));
         if (out && j->model[1]) {
             json_object_set_new(out, "other_mean_nats", real_or_null(j->logp[1].mean));
             json_object_set_new(out, "difference_nats", real_or_null(j->difference.mean));
@@ -178,6 +180,8 @@ static int report(struct job *j, double seconds)
     if (o->input.info.discrete)
         printf(" (%.4f bits per dimension)", -j->logp[0].mean / d / log(2));
     printf(", %.0f rows/s\n", rows / seconds);
+    if (o->input.info.has_entropy)
+        printf("%s: its own density gives %.6g nats\n", o->input.data, -o->input.info.entropy);
     if (j->model[1])
         printf("%s: %.6g nats; difference %.6g +- %.2g (paired)\n", o->model[1], j->logp[1].mean, j->difference.mean,
                stderr_of(&j->difference));

@@ -11,7 +11,8 @@ APPS_REAL = \
     apps/cmd_encode.c \
     apps/cmd_decode.c \
     apps/cmd_check.c \
-    apps/cmd_info.c
+    apps/cmd_info.c \
+    apps/cmd_plot.c
 noinst_LTLIBRARIES += libapps_f.la libapps_d.la
 libapps_f_la_SOURCES = $(APPS_REAL)
 libapps_f_la_CPPFLAGS = $(APPS_CPPFLAGS)
@@ -22,3 +23,4 @@ bin_PROGRAMS += diffeo
 diffeo_SOURCES = apps/main.c
 diffeo_CPPFLAGS = $(APPS_CPPFLAGS)
 diffeo_LDADD = libapps_f.la libapps_d.la libdiffeo.la $(JANSSON_LIBS) -lm
+EXTRA_DIST += apps/demo.sh

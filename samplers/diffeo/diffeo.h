@@ -16,6 +16,7 @@
 #include <diffeo/plan.h>
 #include <diffeo/source.h>
 #include <diffeo/fit.h>
+#include <diffeo/plot.h>
 #include <diffeo/bijector.h>
 #include <diffeo/flow.h>
 #include <diffeo/check.h>
