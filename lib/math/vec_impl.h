@@ -4,7 +4,6 @@
 #define DFOI_VEC_IMPL_H
 
 #include <stddef.h>
-#include <stdint.h>
 #include "base/real_impl.h"
 
 #define DFOI_INLINE static inline __attribute__((always_inline))
@@ -43,36 +42,30 @@ DFOI_INLINE void dfoi_storeu(dfo_real *p, dfoi_vec v)
 #define DFOI_TL (DFOI_TBYTES / sizeof(dfo_real))
 typedef dfo_real dfoi_tvec __attribute__((vector_size(DFOI_TBYTES), may_alias));
 typedef dfo_real dfoi_utvec __attribute__((vector_size(DFOI_TBYTES), may_alias, aligned(sizeof(dfo_real))));
-#ifdef DFO_DOUBLE
-typedef int64_t dfoi_lanes __attribute__((vector_size(DFOI_TBYTES)));
-#else
-typedef int32_t dfoi_lanes __attribute__((vector_size(DFOI_TBYTES)));
-#endif
 #if DFOI_TBYTES == 64 && !defined DFO_DOUBLE
-#define DFOI_LOW_LANES {0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23}
-#define DFOI_HIGH_LANES {8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31}
+#define DFOI_LOW_LANES 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23
+#define DFOI_HIGH_LANES 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31
 #define DFOI_ROUNDS 4
 #elif DFOI_TBYTES == 64
-#define DFOI_LOW_LANES {0, 8, 1, 9, 2, 10, 3, 11}
-#define DFOI_HIGH_LANES {4, 12, 5, 13, 6, 14, 7, 15}
+#define DFOI_LOW_LANES 0, 8, 1, 9, 2, 10, 3, 11
+#define DFOI_HIGH_LANES 4, 12, 5, 13, 6, 14, 7, 15
 #define DFOI_ROUNDS 3
 #elif !defined DFO_DOUBLE
-#define DFOI_LOW_LANES {0, 4, 1, 5}
-#define DFOI_HIGH_LANES {2, 6, 3, 7}
+#define DFOI_LOW_LANES 0, 4, 1, 5
+#define DFOI_HIGH_LANES 2, 6, 3, 7
 #define DFOI_ROUNDS 2
 #else
-#define DFOI_LOW_LANES {0, 2}
-#define DFOI_HIGH_LANES {1, 3}
+#define DFOI_LOW_LANES 0, 2
+#define DFOI_HIGH_LANES 1, 3
 #define DFOI_ROUNDS 1
 #endif
 
 DFOI_INLINE void dfoi_transpose_round(const dfoi_tvec *in, dfoi_tvec *out)
 {
-    const dfoi_lanes low = DFOI_LOW_LANES, high = DFOI_HIGH_LANES;
 #pragma GCC unroll 16
     for (size_t i = 0; i < DFOI_TL / 2; i++) {
-        out[2 * i] = __builtin_shuffle(in[i], in[i + DFOI_TL / 2], low);
-        out[2 * i + 1] = __builtin_shuffle(in[i], in[i + DFOI_TL / 2], high);
+        out[2 * i] = __builtin_shufflevector(in[i], in[i + DFOI_TL / 2], DFOI_LOW_LANES);
+        out[2 * i + 1] = __builtin_shufflevector(in[i], in[i + DFOI_TL / 2], DFOI_HIGH_LANES);
     }
 }
 
