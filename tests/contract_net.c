@@ -235,6 +235,27 @@ START_TEST(rows_do_not_know_each_other)
 }
 END_TEST
 
+/* Packing by several threads packs the same.  */
+static void prepared(netcase *c)
+{
+    dfo_run *run = &c->t->run;
+    size_t size = c->t->size[2];
+    dfo_real *once;
+    OK(c, dfoi_alloc(c->ctx, size, sizeof *once, &once));
+    memcpy(once, run->derived, size * sizeof *once);
+    run->threads = 3;
+    netcase_prepare(c);
+    ck_assert_msg(!memcmp(once, run->derived, size * sizeof *once), "%s: prepare with 3 threads",
+                  netcase_text(c));
+    dfoi_free(c->ctx, once);
+}
+
+START_TEST(threads_prepare_the_same)
+{
+    over_cases(prepared, 10);
+}
+END_TEST
+
 /* What is written with n rows: no row beyond in gin (another block follows at once), parts that are
  * not wanted (x = NULL) are left, tangents that are absent are zero.  */
 static void absent_parts(netcase *c)
@@ -480,6 +501,7 @@ int main(void)
     tcase_add_test(laws, vjp_is_the_adjoint_of_jvp);
     tcase_add_test(laws, passes_agree_and_repeat);
     tcase_add_test(laws, rows_do_not_know_each_other);
+    tcase_add_test(laws, threads_prepare_the_same);
     tcase_add_test(laws, parts_may_be_absent);
     tcase_add_test(laws, passes_ask_for_no_memory);
 #ifdef DFO_DOUBLE

@@ -65,9 +65,11 @@ struct dfo_net {
     size_t   first, count;     /* its weights in the store */
 };
 
-/* Makes a net from its configuration: {"type":"mlp","hidden":[128,128],"activation":"relu",…}.
- * in: shapes of the input parts (copied).  out: shape of the output.  zero_last != 0: the last layer
- * starts at zero.  build->path names the weights.  Errors name the key.  */
+/* Makes a net from its configuration: {"type":"mlp","hidden":[128,128],"activation":"relu",...}; without a
+ * type, or config == NULL: an mlp.  in: shapes of the input parts (copied).  out: shape of the output.
+ * zero_last != 0: the last layer starts at zero (or within the configured last_init).  build->path
+ * names the weights.  Without any input feature it is a learned constant, whatever the type; the
+ * settings are checked all the same.  Errors name the net and the key: DFO_EARG, DFO_ESHAPE, DFO_EMEM.  */
 dfo_status dfo_net_new(dfo_build *build, struct json_t *config, size_t parts, const dfo_shape *in,
                        dfo_shape out, int zero_last, dfo_net **net);
 void dfo_net_free(dfo_net *net);
