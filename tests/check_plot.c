@@ -1,5 +1,6 @@
-/* Pictures: valid PNG files of the size that was asked for, with the expected colours at some places; bad input and
- * failing writes are reported; every failing allocation is survived.  Without cairo: that this is said.  */
+/* Pictures: valid PNG files of the size that was asked for, with the expected colours at some
+ * places; bad input and failing writes are reported; every failing allocation is survived.  Without
+ * cairo: that this is said.  */
 #include <math.h>
 #include <png.h>
 #include <stdio.h>
@@ -45,7 +46,8 @@ static struct picture picture_read(const char *path)
     p.image.format = PNG_FORMAT_RGB;
     p.pixel = malloc(PNG_IMAGE_SIZE(p.image));
     ck_assert_ptr_nonnull(p.pixel);
-    ck_assert_msg(png_image_finish_read(&p.image, NULL, p.pixel, 0, NULL), "%s: %s", path, p.image.message);
+    ck_assert_msg(png_image_finish_read(&p.image, NULL, p.pixel, 0, NULL), "%s: %s", path,
+                  p.image.message);
     return p;
 }
 
@@ -60,7 +62,8 @@ static double share_of(const struct picture *p, unsigned colour)
 {
     size_t n = (size_t)p->image.width * p->image.height, hits = 0;
     for (size_t i = 0; i < n; i++)
-        hits += ((unsigned)p->pixel[3 * i] << 16 | (unsigned)p->pixel[3 * i + 1] << 8 | p->pixel[3 * i + 2]) == colour;
+        hits += ((unsigned)p->pixel[3 * i] << 16 | (unsigned)p->pixel[3 * i + 1] << 8 |
+                 p->pixel[3 * i + 2]) == colour;
     return (double)hits / (double)n;
 }
 
@@ -107,14 +110,23 @@ static struct stuff *stuff_new(void)
 static dfo_plot_map map_of(const struct stuff *s)
 {
     static const double masses[] = {0.5, 0.9};
-    return (dfo_plot_map){.look = {.title = "map", .x_label = "x", .y_label = "y"}, .x_low = -1, .x_high = 2,
-                          .y_low = 10, .y_high = 30, .nx = 24, .ny = 20, .value = s->map, .bar_label = "density",
-                          .masses = masses, .contours = 2};
+    return (dfo_plot_map){.look = {.title = "map", .x_label = "x", .y_label = "y"},
+                          .x_low = -1,
+                          .x_high = 2,
+                          .y_low = 10,
+                          .y_high = 30,
+                          .nx = 24,
+                          .ny = 20,
+                          .value = s->map,
+                          .bar_label = "density",
+                          .masses = masses,
+                          .contours = 2};
 }
 
 static dfo_plot_corner corner_of(const struct stuff *s)
 {
-    return (dfo_plot_corner){.look = {.title = "corner"}, .data = {"data", s->rows, N, 3, 3},
+    return (dfo_plot_corner){.look = {.title = "corner"},
+                             .data = {"data", s->rows, N, 3, 3},
                              .other = {"samples", s->other, N, 3, 3}};
 }
 
@@ -130,7 +142,8 @@ static dfo_plot_histogram histogram_of(const struct stuff *s)
 
 static dfo_plot_images images_of(const struct stuff *s)
 {
-    return (dfo_plot_images){.pixel = s->pixel, .n = 7, .c = 3, .h = 5, .w = 4, .gap = 2, .zoom = 3};
+    return (dfo_plot_images){
+        .pixel = s->pixel, .n = 7, .c = 3, .h = 5, .w = 4, .gap = 2, .zoom = 3};
 }
 
 static dfo_ctx *ctx_new(void)
@@ -149,7 +162,8 @@ static void fine(dfo_ctx *ctx, dfo_status status)
 static void refused(dfo_ctx *ctx, dfo_status status, const char *names)
 {
     ck_assert_msg(status == DFO_EARG, "status %d, wanted an error that names '%s'", status, names);
-    ck_assert_msg(strstr(dfo_ctx_error(ctx), names) != NULL, "'%s' says nothing of '%s'", dfo_ctx_error(ctx), names);
+    ck_assert_msg(strstr(dfo_ctx_error(ctx), names) != NULL, "'%s' says nothing of '%s'",
+                  dfo_ctx_error(ctx), names);
     ck_assert_uint_eq(dfo_ctx_bytes(ctx), 0);
 }
 
@@ -211,7 +225,8 @@ START_TEST(map_colours)
         struct picture p = picture_read(out());
         /* the frame takes about 0.07 .. 0.85 of the width and 0.05 .. 0.91 of the height */
         ck_assert_uint_eq(colour_at(&p, 0.07 + 0.78 * 6.5 / 24, 0.05 + 0.86 * 4.5 / 20), 0xfde725);
-        ck_assert_uint_eq(colour_at(&p, 0.07 + 0.78 * 20.5 / 24, 0.05 + 0.86 * 18.5 / 20), 0x440154);
+        ck_assert_uint_eq(colour_at(&p, 0.07 + 0.78 * 20.5 / 24, 0.05 + 0.86 * 18.5 / 20),
+                          0x440154);
         free(p.pixel);
         double one_nan[4] = {1, NAN, 1, 1};
         map.nx = map.ny = 2;
@@ -230,17 +245,19 @@ START_TEST(image_pixels)
 {
     dfo_ctx *ctx = ctx_new();
     struct stuff *s = stuff_new();
-    dfo_plot_images im = images_of(s);                      /* 3 x 3 images of 12 x 15 and gaps of 2 */
+    dfo_plot_images im = images_of(s); /* 3 x 3 images of 12 x 15 and gaps of 2 */
     fine(ctx, dfo_plot_images_png(ctx, &im, out()));
     struct picture p = picture_read(out());
     ck_assert_uint_eq(p.image.width, 40);
     ck_assert_uint_eq(p.image.height, 49);
     for (size_t y = 0; y < 49; y++)
         for (size_t x = 0; x < 40; x++) {
-            size_t column = x / 14, row = y / 17, u = x % 14 / 3, v = y % 17 / 3, i = 3 * row + column;
+            size_t column = x / 14, row = y / 17, u = x % 14 / 3, v = y % 17 / 3,
+                   i = 3 * row + column;
             int image = x % 14 < 12 && y % 17 < 15 && i < 7;
             for (size_t c = 0; c < 3; c++)
-                ck_assert_uint_eq(p.pixel[3 * (40 * y + x) + c], image ? s->pixel[((i * 3 + c) * 5 + v) * 4 + u] : 255);
+                ck_assert_uint_eq(p.pixel[3 * (40 * y + x) + c],
+                                  image ? s->pixel[((i * 3 + c) * 5 + v) * 4 + u] : 255);
         }
     free(p.pixel);
     im = (dfo_plot_images){.pixel = s->pixel, .n = 20, .c = 1, .h = 3, .w = 4, .columns = 20};
@@ -332,13 +349,15 @@ START_TEST(bad_input)
 }
 END_TEST
 
-/* Odd but drawable: constant columns, one row, single points, texts that are no UTF-8, a hundred pixels.  */
+/* Odd but drawable: constant columns, one row, single points, texts that are no UTF-8, a hundred
+ * pixels.  */
 START_TEST(odd_input)
 {
     dfo_ctx *ctx = ctx_new();
     struct stuff *s = stuff_new();
     if (!without_cairo(ctx)) {
-        const char *const labels[] = {"\xff\xfe", "\xe2\x88", "a name that is far too long for the room there is"};
+        const char *const labels[] = {"\xff\xfe", "\xe2\x88",
+                                      "a name that is far too long for the room there is"};
         for (size_t i = 0; i < N; i++)
             s->rows[3 * i] = 1e9;
         s->rows[5] = NAN;
@@ -356,7 +375,8 @@ START_TEST(odd_input)
         map.look.width = map.look.height = 100;
         fine(ctx, dfo_plot_map_png(ctx, &map, out()));
         const double far[3] = {1e300, -1e300, 0}, one = 3;
-        const dfo_plot_series single[2] = {{"one", NULL, &one, 1, DFO_PLOT_LINE}, {"far", NULL, far, 3, DFO_PLOT_DASHED}};
+        const dfo_plot_series single[2] = {{"one", NULL, &one, 1, DFO_PLOT_LINE},
+                                           {"far", NULL, far, 3, DFO_PLOT_DASHED}};
         dfo_plot_curves curves = {.series = single, .n = 1};
         fine(ctx, dfo_plot_curves_png(ctx, &curves, out()));
         curves.x_scale = curves.y_scale = DFO_PLOT_LOG;
@@ -371,7 +391,8 @@ START_TEST(odd_input)
 }
 END_TEST
 
-/* Ticks lie within the range, rise, are neither none nor too many, and their texts say what they are.  */
+/* Ticks lie within the range, rise, are neither none nor too many, and their texts say what they
+ * are.  */
 START_TEST(ticks)
 {
     test_rng rng = test_rng_new(test_seed());
@@ -379,16 +400,20 @@ START_TEST(ticks)
         struct dfoi_axis a;
         int log = k % 2 == 0;
         size_t target = test_rng_between(&rng, 2, 12);
-        double low = pow(10, test_rng_real(&rng, -12, 12)), high = low * pow(10, test_rng_real(&rng, 0.01, 8));
+        double low = pow(10, test_rng_real(&rng, -12, 12)),
+               high = low * pow(10, test_rng_real(&rng, 0.01, 8));
         if (!log && k % 4 == 1)
             low = -low;
         dfoi_axis_set(&a, low, high, log, target);
-        ck_assert_msg(a.n >= 2 && a.n <= 2 * target + 6, "%g to %g: %zu ticks, wanted about %zu", low, high, a.n, target);
+        ck_assert_msg(a.n >= 2 && a.n <= 2 * target + 6, "%g to %g: %zu ticks, wanted about %zu",
+                      low, high, a.n, target);
         for (size_t i = 0; i < a.n; i++) {
             double place = dfoi_axis_place(&a, a.tick[i]);
-            ck_assert_msg(place > -1e-6 && place < 1 + 1e-6, "%g to %g: tick %g outside", low, high, a.tick[i]);
+            ck_assert_msg(place > -1e-6 && place < 1 + 1e-6, "%g to %g: tick %g outside", low, high,
+                          a.tick[i]);
             ck_assert(!i || a.tick[i] > a.tick[i - 1]);
-            ck_assert_msg(!i || strcmp(a.text[i], a.text[i - 1]), "%g to %g: two ticks say %s", low, high, a.text[i]);
+            ck_assert_msg(!i || strcmp(a.text[i], a.text[i - 1]), "%g to %g: two ticks say %s", low,
+                          high, a.text[i]);
         }
     }
 }
@@ -405,8 +430,8 @@ static dfo_status draw_all(dfo_ctx *ctx, const struct stuff *s, const char *path
     DFO_TRY(dfo_plot_images_png(ctx, &images, path));
     if (!dfo_plot_available())
         return DFO_OK;
-    map.look.width = map.look.height = corner.look.width = corner.look.height = curves.look.width = curves.look.height =
-        histogram.look.width = histogram.look.height = 120;
+    map.look.width = map.look.height = corner.look.width = corner.look.height = curves.look.width =
+        curves.look.height = histogram.look.width = histogram.look.height = 120;
     DFO_TRY(dfo_plot_map_png(ctx, &map, path));
     DFO_TRY(dfo_plot_corner_png(ctx, &corner, path));
     DFO_TRY(dfo_plot_curves_png(ctx, &curves, path));
@@ -452,7 +477,8 @@ static dfo_status one_picture(dfo_ctx *ctx, void *data)
     const struct stuff *s = data;
     dfo_plot_curves curves = curves_of(s);
     dfo_plot_images images = images_of(s);
-    return dfo_plot_available() ? dfo_plot_curves_png(ctx, &curves, out()) : dfo_plot_images_png(ctx, &images, out());
+    return dfo_plot_available() ? dfo_plot_curves_png(ctx, &curves, out())
+                                : dfo_plot_images_png(ctx, &images, out());
 }
 
 static void old_picture(void *data)
@@ -476,7 +502,11 @@ static int whole_picture(void *data, int killed)
 START_TEST(file_faults)
 {
     struct stuff *s = stuff_new();
-    faults f = {.what = "a picture", .work = one_picture, .reset = old_picture, .whole = whole_picture, .data = s,
+    faults f = {.what = "a picture",
+                .work = one_picture,
+                .reset = old_picture,
+                .whole = whole_picture,
+                .data = s,
                 .folder = test_tmp()};
     old_picture(s);
     ck_assert_uint_gt(faults_check(&f), 2);

@@ -39,24 +39,24 @@ struct dfo_dist {
     size_t     first, count;
 };
 
-/* Makes a density from {"type":"normal", …} (lib/dist/README.md lists the types and their settings) over
- * rows of build->shape.  config stays the caller's.  Weights are added to build->store, which must outlive the
- * density; it may be NULL for one that learns nothing.  DFO_EARG naming path, type and key; *out is NULL then.  */
+/* Makes a density from {"type":"normal", …} (lib/dist/README.md lists the types and their
+ * settings) over rows of build->shape.  config stays the caller's.  Weights are added to
+ * build->store, which must outlive the density; it may be NULL for one that learns nothing.
+ * DFO_EARG naming path, type and key; *out is NULL then.  */
 dfo_status dfo_dist_new(dfo_build *build, struct json_t *config, dfo_dist **out);
 
 /* Frees a density; NULL is fine.  */
 void dfo_dist_free(dfo_dist *dist);
 
 /* The number of registered types and their names (NULL beyond).  */
-
-/* The registered types: i < dfo_dist_types().  */
 size_t dfo_dist_types(void);
 const char *dfo_dist_type(size_t i);
 
-/* The dispatchers: as in the table.  Shapes are checked (DFO_ESHAPE, nothing written), the arena mark is put back,
- * an absent ability is DFO_EUNSUP naming the density.  n = 0 rows is fine.  x (n,d); out, glogp (n); cond has the
- * parts that the density was made for and is ignored by one without a condition; gcond may be NULL.
- * Weight gradients are added: dfo_run_grads_begin and _done over first .. +count are the caller's.  */
+/* The dispatchers: as in the table.  Shapes are checked (DFO_ESHAPE, nothing written), the arena
+ * mark is put back, an absent ability is DFO_EUNSUP naming the density.  n = 0 rows is fine.  x
+ * (n,d); out, glogp (n); cond has the parts that the density was made for and is ignored by one
+ * without a condition; gcond may be NULL. Weight gradients are added: dfo_run_grads_begin and
+ * _done over first .. +count are the caller's.  */
 size_t dfo_dist_scratch(const dfo_dist *dist, size_t rows);
 size_t dfo_dist_derived(const dfo_dist *dist);
 dfo_status dfo_dist_prepare(const dfo_dist *dist, dfo_run *run, dfo_real *derived);

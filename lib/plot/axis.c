@@ -10,7 +10,8 @@
 /* The round step of which about `target` fit into the range.  */
 static double round_step(double range, size_t target)
 {
-    double raw = range / (double)(target ? target : 1), unit = pow(10, floor(log10(raw))), f = raw / unit;
+    double raw = range / (double)(target ? target : 1), unit = pow(10, floor(log10(raw))),
+           f = raw / unit;
     return (f < 1.5 ? 1 : f < 3 ? 2 : f < 7 ? 5 : 10) * unit;
 }
 
@@ -38,7 +39,7 @@ static void exponent_text(double v, int digits, char *text, size_t size)
 static void linear_ticks(struct dfoi_axis *axis, size_t target)
 {
     double step, first, last, most = fmax(fabs(axis->low), fabs(axis->high));
-    for (size_t wanted = target;; wanted++) {             /* two at least, so that they tell the scale */
+    for (size_t wanted = target;; wanted++) { /* two at least, so that they tell the scale */
         step = round_step(axis->high - axis->low, wanted);
         first = ceil(axis->low / step - 1e-9);
         last = floor(axis->high / step + 1e-9);
@@ -62,21 +63,22 @@ static void linear_ticks(struct dfoi_axis *axis, size_t target)
 /* "10" with the exponent raised, or the number itself where it is short.  */
 static void power_text(int exponent, int plain, char *text, size_t size)
 {
-    static const char *const raised[] = {"\xe2\x81\xb0", "\xc2\xb9",     "\xc2\xb2",     "\xc2\xb3",
-                                         "\xe2\x81\xb4", "\xe2\x81\xb5", "\xe2\x81\xb6", "\xe2\x81\xb7",
-                                         "\xe2\x81\xb8", "\xe2\x81\xb9"};
+    static const char *const raised[] = {
+        "\xe2\x81\xb0", "\xc2\xb9",     "\xc2\xb2",     "\xc2\xb3",     "\xe2\x81\xb4",
+        "\xe2\x81\xb5", "\xe2\x81\xb6", "\xe2\x81\xb7", "\xe2\x81\xb8", "\xe2\x81\xb9"};
     int e = exponent < 0 ? -exponent : exponent;
     if (plain)
         snprintf(text, size, "%g", pow(10, exponent));
     else
-        snprintf(text, size, "10%s%s%s%s", exponent < 0 ? "\xe2\x81\xbb" : "", e >= 100 ? raised[e / 100 % 10] : "",
-                 e >= 10 ? raised[e / 10 % 10] : "", raised[e % 10]);
+        snprintf(text, size, "10%s%s%s%s", exponent < 0 ? "\xe2\x81\xbb" : "",
+                 e >= 100 ? raised[e / 100 % 10] : "", e >= 10 ? raised[e / 10 % 10] : "",
+                 raised[e % 10]);
 }
 
 static void log_ticks(struct dfoi_axis *axis, size_t target)
 {
     int first = (int)ceil(log10(axis->low) - 1e-9), last = (int)floor(log10(axis->high) + 1e-9);
-    if (last - first < 1) {                              /* less than a whole decade: round numbers within it */
+    if (last - first < 1) { /* less than a whole decade: round numbers within it */
         linear_ticks(axis, target);
         return;
     }
@@ -90,8 +92,10 @@ static void log_ticks(struct dfoi_axis *axis, size_t target)
     for (int e = first - 1; e <= last; e++)
         for (int m = 1; m < 10; m++) {
             double v = m * pow(10, e);
-            int wanted = every == 1 ? m > 1 : m == 1;    /* between decades, or the decades without a text */
-            if (wanted && last - first < 12 && v > axis->low && v < axis->high && axis->minors < DFOI_MINORS)
+            int wanted =
+                every == 1 ? m > 1 : m == 1; /* between decades, or the decades without a text */
+            if (wanted && last - first < 12 && v > axis->low && v < axis->high &&
+                axis->minors < DFOI_MINORS)
                 axis->minor[axis->minors++] = v;
         }
 }

@@ -17,12 +17,13 @@ static dfo_status cairo_failed(dfo_ctx *ctx, cairo_status_t status)
     return dfoi_fail(ctx, DFO_EUNSUP, "picture: %s", cairo_status_to_string(status));
 }
 
-static dfo_status size_of(dfo_ctx *ctx, const char *what, size_t asked, size_t otherwise, size_t *out)
+static dfo_status size_of(dfo_ctx *ctx, const char *what, size_t asked, size_t otherwise,
+                          size_t *out)
 {
     *out = asked ? asked : otherwise;
     if (*out < LEAST_SIZE || *out > LARGEST_SIZE)
-        return dfoi_fail(ctx, DFO_EARG, "%s of the picture must be from %d to %d, got %zu", what, LEAST_SIZE,
-                         LARGEST_SIZE, *out);
+        return dfoi_fail(ctx, DFO_EARG, "%s of the picture must be from %d to %d, got %zu", what,
+                         LEAST_SIZE, LARGEST_SIZE, *out);
     return DFO_OK;
 }
 
@@ -82,7 +83,7 @@ dfo_status dfoi_canvas_save(struct dfoi_canvas *c, const char *path)
         return cairo_failed(c->ctx, drawn);
     DFO_GO(dfoi_file_create(c->ctx, path, &s.file));
     drawn = cairo_surface_write_to_png_stream(c->surface, write_stream, &s);
-    DFO_GO(s.status);                                       /* the file's own message */
+    DFO_GO(s.status); /* the file's own message */
     if (drawn != CAIRO_STATUS_SUCCESS)
         DFO_GO(cairo_failed(c->ctx, drawn));
     DFO_GO(dfoi_file_commit(s.file));
@@ -93,19 +94,24 @@ fail:
 
 void dfoi_colour(struct dfoi_canvas *c, uint32_t rgb, double alpha)
 {
-    cairo_set_source_rgba(c->cr, (rgb >> 16 & 255) / 255.0, (rgb >> 8 & 255) / 255.0, (rgb & 255) / 255.0, alpha);
+    cairo_set_source_rgba(c->cr, (rgb >> 16 & 255) / 255.0, (rgb >> 8 & 255) / 255.0,
+                          (rgb & 255) / 255.0, alpha);
 }
 
 /* The length of the UTF-8 character at s, 0 if it is none.  */
 static size_t character(const unsigned char *s)
 {
-    size_t n = s[0] < 0x80 ? 1 : s[0] >= 0xc2 && s[0] < 0xe0 ? 2 : (s[0] & 0xf0) == 0xe0 ? 3 : (s[0] & 0xf8) == 0xf0 ? 4 : 0;
+    size_t n = s[0] < 0x80                   ? 1
+               : s[0] >= 0xc2 && s[0] < 0xe0 ? 2
+               : (s[0] & 0xf0) == 0xe0       ? 3
+               : (s[0] & 0xf8) == 0xf0       ? 4
+                                             : 0;
     for (size_t i = 1; i < n; i++)
         if ((s[i] & 0xc0) != 0x80)
             return 0;
     if ((n == 3 && ((s[0] == 0xe0 && s[1] < 0xa0) || (s[0] == 0xed && s[1] > 0x9f))) ||
         (n == 4 && ((s[0] == 0xf0 && s[1] < 0x90) || s[0] > 0xf4 || (s[0] == 0xf4 && s[1] > 0x8f))))
-        return 0;                                           /* too long for its value, or no character */
+        return 0; /* too long for its value, or no character */
     return n;
 }
 
@@ -163,8 +169,8 @@ static void cut(struct dfoi_canvas *c, double room, char text[TEXT_BYTES])
     }
 }
 
-void dfoi_text(struct dfoi_canvas *c, double x, double y, double h, double v, double size, int up, double room,
-               const char *text)
+void dfoi_text(struct dfoi_canvas *c, double x, double y, double h, double v, double size, int up,
+               double room, const char *text)
 {
     char own[TEXT_BYTES];
     cairo_font_extents_t f;
@@ -176,8 +182,10 @@ void dfoi_text(struct dfoi_canvas *c, double x, double y, double h, double v, do
     cairo_translate(c->cr, x, y);
     if (up)
         cairo_rotate(c->cr, -M_PI / 2);
-    /* capitals are about 0.73 of the size high: v measures from their top to the line they stand on */
-    cairo_move_to(c->cr, -h * advance(c, own), 0.73 * size * (1 - v) - 0.25 * f.descent * (v > 0.9));
+    /* capitals are about 0.73 of the size high: v measures from their top to the line they stand on
+     */
+    cairo_move_to(c->cr, -h * advance(c, own),
+                  0.73 * size * (1 - v) - 0.25 * f.descent * (v > 0.9));
     cairo_show_text(c->cr, own);
     cairo_restore(c->cr);
 }

@@ -11,7 +11,7 @@ uint32_t dfoi_viridis(double t);
 /* White to a colour.  */
 uint32_t dfoi_tint(double t, uint32_t full);
 
-/* The i-th of seven colours that colour-blind people tell apart (Okabe and Ito 2008), repeating.  */
+/* The i-th of seven colours that colour-blind people tell apart (Okabe and Ito 2008), repeating. */
 uint32_t dfoi_series_colour(size_t i);
 
 #endif

@@ -1,5 +1,5 @@
-/* A corner plot: every column's histogram on the diagonal, every pair of columns below it.  The first set is shaded,
- * the second drawn over it as lines.  */
+/* A corner plot: every column's histogram on the diagonal, every pair of columns below it.  The
+ * first set is shaded, the second drawn over it as lines.  */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -8,16 +8,16 @@
 #include "plot/canvas_impl.h"
 #include "plot/colour_impl.h"
 
-#define SAMPLE 20000                  /* rows that the ranges are taken from */
+#define SAMPLE 20000 /* rows that the ranges are taken from */
 #define MOST_BINS 64
-#define FEW 400                       /* so many points are drawn one by one */
+#define FEW 400 /* so many points are drawn one by one */
 
 struct corner {
     const dfo_plot_corner *p;
     struct dfoi_range range[DFO_PLOT_MAX_COLUMNS];
-    double *memory;                   /* (SAMPLE) quantiles; (2, MOST_BINS^2) histograms */
-    double x, y, cell, gap;           /* pixels: corner of panel (0, 0), side of a panel */
-    double text;                      /* size of tick texts */
+    double *memory;         /* (SAMPLE) quantiles; (2, MOST_BINS^2) histograms */
+    double x, y, cell, gap; /* pixels: corner of panel (0, 0), side of a panel */
+    double text;            /* size of tick texts */
 };
 
 static int rising(const void *a, const void *b)
@@ -27,7 +27,8 @@ static int rising(const void *a, const void *b)
 }
 
 /* Widens *low .. *high by the bulk of a set's column; 0 if no value is finite.  */
-static int column_range(const dfo_plot_points *s, size_t j, double *memory, int any, double *low, double *high)
+static int column_range(const dfo_plot_points *s, size_t j, double *memory, int any, double *low,
+                        double *high)
 {
     size_t every = 1 + (s->n - 1) / SAMPLE, n = 0;
     for (size_t i = 0; i < s->n; i += every)
@@ -37,7 +38,7 @@ static int column_range(const dfo_plot_points *s, size_t j, double *memory, int 
         return dfoi_range_of(s->n, s->x + j, s->ld, 0, low, high);
     qsort(memory, n, sizeof *memory, rising);
     double a = memory[0], b = memory[n - 1], q5 = memory[n / 20], q95 = memory[n - 1 - n / 20];
-    if (q5 < q95) {                                          /* far values are left outside */
+    if (q5 < q95) { /* far values are left outside */
         a = fmax(a, q5 - 1.5 * (q95 - q5));
         b = fmin(b, q95 + 1.5 * (q95 - q5));
     }
@@ -74,7 +75,8 @@ static struct dfoi_frame panel(const struct corner *k, size_t row, size_t column
 }
 
 /* Heights (bins) of a set's column as a density.  */
-static void count_column(const struct corner *k, const dfo_plot_points *s, size_t j, size_t bins, double *out)
+static void count_column(const struct corner *k, const dfo_plot_points *s, size_t j, size_t bins,
+                         double *out)
 {
     double low = k->range[j].low, width = k->range[j].high - low;
     size_t used = 0;
@@ -90,7 +92,8 @@ static void count_column(const struct corner *k, const dfo_plot_points *s, size_
         out[b] /= (double)(used ? used : 1) * width / (double)bins;
 }
 
-static void steps(struct dfoi_canvas *c, const struct dfoi_frame *f, size_t bins, const double *height, double scale)
+static void steps(struct dfoi_canvas *c, const struct dfoi_frame *f, size_t bins,
+                  const double *height, double scale)
 {
     double w = f->w / (double)bins, foot = f->y + f->h;
     cairo_move_to(c->cr, f->x, foot);
@@ -133,15 +136,16 @@ static void draw_diagonal(struct dfoi_canvas *c, const struct corner *k, size_t 
 }
 
 /* value (bins, bins): rows are column `row` of the set.  */
-static void count_pair(const struct corner *k, const dfo_plot_points *s, size_t row, size_t column, size_t bins,
-                       double *value)
+static void count_pair(const struct corner *k, const dfo_plot_points *s, size_t row, size_t column,
+                       size_t bins, double *value)
 {
     const struct dfoi_range *rx = &k->range[column], *ry = &k->range[row];
     double nx = (double)bins / (rx->high - rx->low), ny = (double)bins / (ry->high - ry->low);
     for (size_t b = 0; b < bins * bins; b++)
         value[b] = 0;
     for (size_t i = 0; i < s->n; i++) {
-        double x = (s->x[i * s->ld + column] - rx->low) * nx, y = (s->x[i * s->ld + row] - ry->low) * ny;
+        double x = (s->x[i * s->ld + column] - rx->low) * nx,
+               y = (s->x[i * s->ld + row] - ry->low) * ny;
         if (x >= 0 && y >= 0 && x < (double)bins && y < (double)bins)
             value[(size_t)y * bins + (size_t)x]++;
     }
@@ -164,8 +168,8 @@ static void smooth(size_t bins, double *value, double *work)
     }
 }
 
-static dfo_status shade_pair(struct dfoi_canvas *c, const struct corner *k, const struct dfoi_frame *f, size_t row,
-                             size_t column)
+static dfo_status shade_pair(struct dfoi_canvas *c, const struct corner *k,
+                             const struct dfoi_frame *f, size_t row, size_t column)
 {
     size_t bins = bins_for(k->p->data.n, 2);
     double *value = k->memory, most = 0;
@@ -181,8 +185,8 @@ static dfo_status shade_pair(struct dfoi_canvas *c, const struct corner *k, cons
 }
 
 /* Contours around 50 and 90 % of the second set.  */
-static dfo_status outline_pair(struct dfoi_canvas *c, const struct corner *k, const struct dfoi_frame *f, size_t row,
-                               size_t column)
+static dfo_status outline_pair(struct dfoi_canvas *c, const struct corner *k,
+                               const struct dfoi_frame *f, size_t row, size_t column)
 {
     static const double share[] = {0.9, 0.5};
     size_t bins = bins_for(k->p->other.n, 2);
@@ -202,8 +206,8 @@ static dfo_status outline_pair(struct dfoi_canvas *c, const struct corner *k, co
     return DFO_OK;
 }
 
-static void dot_pair(struct dfoi_canvas *c, const struct corner *k, struct dfoi_frame *f, const dfo_plot_points *s,
-                     size_t row, size_t column, uint32_t colour)
+static void dot_pair(struct dfoi_canvas *c, const struct corner *k, struct dfoi_frame *f,
+                     const dfo_plot_points *s, size_t row, size_t column, uint32_t colour)
 {
     f->ax = (struct dfoi_axis){.low = k->range[column].low, .high = k->range[column].high};
     f->ay = (struct dfoi_axis){.low = k->range[row].low, .high = k->range[row].high};
@@ -211,7 +215,8 @@ static void dot_pair(struct dfoi_canvas *c, const struct corner *k, struct dfoi_
     dfoi_dots(c, f, s, column, row, fmax(1, 1.5 * c->unit));
 }
 
-static dfo_status draw_pair(struct dfoi_canvas *c, const struct corner *k, size_t row, size_t column)
+static dfo_status draw_pair(struct dfoi_canvas *c, const struct corner *k, size_t row,
+                            size_t column)
 {
     struct dfoi_frame f = panel(k, row, column);
     dfo_status status = DFO_OK;
@@ -252,23 +257,29 @@ static void draw_axes(struct dfoi_canvas *c, const struct corner *k)
                     double x = dfoi_frame_px(&f, f.ax.tick[i]);
                     cairo_move_to(c->cr, floor(x) + 0.5, f.y + f.h);
                     cairo_line_to(c->cr, floor(x) + 0.5, f.y + f.h + length);
-                    double half = 0.5 * dfoi_text_width(c, k->text, f.ax.text[i]), edge = 0.3 * k->gap;
-                    if (x - half >= f.x - edge && x + half <= f.x + f.w + edge)      /* else into the next panel's */
-                        dfoi_text(c, x, f.y + f.h + 0.6 * k->text, 0.5, 0, k->text, 0, 0, f.ax.text[i]);
+                    double half = 0.5 * dfoi_text_width(c, k->text, f.ax.text[i]),
+                           edge = 0.3 * k->gap;
+                    if (x - half >= f.x - edge &&
+                        x + half <= f.x + f.w + edge) /* else into the next panel's */
+                        dfoi_text(c, x, f.y + f.h + 0.6 * k->text, 0.5, 0, k->text, 0, 0,
+                                  f.ax.text[i]);
                 }
                 dfoi_text(c, f.x + 0.5 * f.w, f.y + f.h + 2.1 * k->text, 0.5, 0, c->font, 0, f.w,
                           label_of(k, column, text));
             }
             if (column == 0 && row > 0) {
-                dfoi_axis_set(&f.ay, k->range[row].low, k->range[row].high, 0, (size_t)fmax(2, f.h / (3 * k->text)));
+                dfoi_axis_set(&f.ay, k->range[row].low, k->range[row].high, 0,
+                              (size_t)fmax(2, f.h / (3 * k->text)));
                 for (size_t i = 0; i < f.ay.n; i++) {
                     double y = dfoi_frame_py(&f, f.ay.tick[i]);
                     cairo_move_to(c->cr, f.x, floor(y) + 0.5);
                     cairo_line_to(c->cr, f.x - length, floor(y) + 0.5);
-                    if (y - 0.5 * k->text >= f.y - k->gap && y + 0.5 * k->text <= f.y + f.h + k->gap)
+                    if (y - 0.5 * k->text >= f.y - k->gap &&
+                        y + 0.5 * k->text <= f.y + f.h + k->gap)
                         dfoi_text(c, f.x - 0.5 * k->text, y, 1, 0.5, k->text, 0, 0, f.ay.text[i]);
                 }
-                dfoi_text(c, 0.5 * c->font, f.y + 0.5 * f.h, 0.5, 0, c->font, 1, f.h, label_of(k, row, text));
+                dfoi_text(c, 0.5 * c->font, f.y + 0.5 * f.h, 0.5, 0, c->font, 1, f.h,
+                          label_of(k, row, text));
             }
             cairo_stroke(c->cr);
         }
@@ -332,11 +343,12 @@ static dfo_status draw(struct dfoi_canvas *c, struct corner *k)
     }
     draw_axes(c, k);
     if (p->look.title)
-        dfoi_text(c, 0.5 * c->width, 0.9 * c->font, 0.5, 0, 1.12 * c->font, 0, c->width - 2 * c->font, p->look.title);
+        dfoi_text(c, 0.5 * c->width, 0.9 * c->font, 0.5, 0, 1.12 * c->font, 0,
+                  c->width - 2 * c->font, p->look.title);
     entry_text(&p->data, "data", text[0], sizeof text[0]);
     entry_text(&p->other, "other", text[1], sizeof text[1]);
     struct dfoi_frame last = panel(k, 0, d - 1);
-    if (d > 1)                               /* above the diagonal there is room */
+    if (d > 1) /* above the diagonal there is room */
         dfoi_legend(c, entries, entry, last.x + last.w, k->y, 1);
     else if (entries > 1)
         dfoi_legend(c, entries, entry, last.x + last.w - 0.6 * c->font, last.y + 0.6 * c->font, 1);
@@ -353,10 +365,11 @@ static dfo_status check(dfo_ctx *ctx, const dfo_plot_corner *p)
                          DFO_PLOT_MAX_COLUMNS, p->data.d);
     for (int s = 0; s < 2; s++) {
         if (sets[s]->n && sets[s]->d != p->data.d)
-            return dfoi_fail(ctx, DFO_EARG, "corner plot: sets of %zu and of %zu columns", p->data.d, sets[s]->d);
+            return dfoi_fail(ctx, DFO_EARG, "corner plot: sets of %zu and of %zu columns",
+                             p->data.d, sets[s]->d);
         if (sets[s]->n && (!sets[s]->x || sets[s]->ld < sets[s]->d))
-            return dfoi_fail(ctx, DFO_EARG, "corner plot: rows of %zu columns lie %zu apart", sets[s]->d,
-                             sets[s]->ld);
+            return dfoi_fail(ctx, DFO_EARG, "corner plot: rows of %zu columns lie %zu apart",
+                             sets[s]->d, sets[s]->ld);
     }
     return DFO_OK;
 }
@@ -372,7 +385,8 @@ dfo_status dfo_plot_corner_png(dfo_ctx *ctx, const dfo_plot_corner *corner, cons
         DFO_GO(set_range(ctx, &k, j));
     size_t side = 200 + (corner->data.d < 6 ? 200 : 150) * corner->data.d;
     DFO_GO(dfoi_canvas_new(ctx, &corner->look, side, side, &c));
-    c.unit = fmax(0.7, fmin(c.width, c.height) / (double)side);      /* many panels do not need larger texts */
+    c.unit = fmax(0.7, fmin(c.width, c.height) /
+                           (double)side); /* many panels do not need larger texts */
     c.font = fmax(11, 15 * c.unit);
     DFO_GO(draw(&c, &k));
     DFO_GO(dfoi_canvas_save(&c, path));

@@ -19,8 +19,8 @@ static double near_frame(double p, double low, double size)
     return fmin(fmax(p, low - 20 * size), low + 21 * size);
 }
 
-/* Points of one pixel column are drawn as first, lowest, highest, last, so that a million of them cost no more
- * than the picture has columns.  */
+/* Points of one pixel column are drawn as first, lowest, highest, last, so that a million of them
+ * cost no more than the picture has columns.  */
 static void draw_line(struct dfoi_canvas *c, const struct dfoi_frame *f, const dfo_plot_series *s)
 {
     int pen = 0;
@@ -32,7 +32,8 @@ static void draw_line(struct dfoi_canvas *c, const struct dfoi_frame *f, const d
             column = NAN;
             continue;
         }
-        double px = near_frame(dfoi_frame_px(f, x), f->x, f->w), py = near_frame(dfoi_frame_py(f, y), f->y, f->h);
+        double px = near_frame(dfoi_frame_px(f, x), f->x, f->w),
+               py = near_frame(dfoi_frame_py(f, y), f->y, f->h);
         if (pen && floor(px) == column && s->n > 4 * (size_t)f->w) {
             low = fmin(low, py);
             high = fmax(high, py);
@@ -47,7 +48,7 @@ static void draw_line(struct dfoi_canvas *c, const struct dfoi_frame *f, const d
         }
         (pen ? cairo_line_to : cairo_move_to)(c->cr, px, py);
         if (!pen)
-            cairo_line_to(c->cr, px, py);                   /* a lone point is a dot */
+            cairo_line_to(c->cr, px, py); /* a lone point is a dot */
         pen = 1;
         column = floor(px);
         low = high = last = py;
@@ -60,10 +61,12 @@ static void draw_line(struct dfoi_canvas *c, const struct dfoi_frame *f, const d
     }
 }
 
-void dfoi_series_draw(struct dfoi_canvas *c, const struct dfoi_frame *f, const dfo_plot_series *s, uint32_t colour)
+void dfoi_series_draw(struct dfoi_canvas *c, const struct dfoi_frame *f, const dfo_plot_series *s,
+                      uint32_t colour)
 {
     const double dash[] = {5 * c->unit, 3.5 * c->unit};
-    int dense = s->n > (size_t)f->w && s->style == DFO_PLOT_LINE;                  /* a noisy band: thin, so that others show through */
+    int dense = s->n > (size_t)f->w &&
+                s->style == DFO_PLOT_LINE; /* a noisy band: thin, so that others show through */
     dfoi_frame_clip(c, f);
     dfoi_colour(c, colour, dense ? 0.6 : 1);
     if (s->style == DFO_PLOT_DOTS) {
@@ -71,14 +74,15 @@ void dfoi_series_draw(struct dfoi_canvas *c, const struct dfoi_frame *f, const d
             double x = dfoi_series_x(s, i), y = s->y[i];
             if (!drawable(f, x, y))
                 continue;
-            cairo_arc(c->cr, near_frame(dfoi_frame_px(f, x), f->x, f->w), near_frame(dfoi_frame_py(f, y), f->y, f->h),
-                      2.6 * c->unit, 0, 2 * M_PI);
+            cairo_arc(c->cr, near_frame(dfoi_frame_px(f, x), f->x, f->w),
+                      near_frame(dfoi_frame_py(f, y), f->y, f->h), 2.6 * c->unit, 0, 2 * M_PI);
             cairo_fill(c->cr);
         }
     } else {
         if (s->style == DFO_PLOT_DASHED)
             cairo_set_dash(c->cr, dash, 2, 0);
-        cairo_set_line_cap(c->cr, s->style == DFO_PLOT_LINE ? CAIRO_LINE_CAP_ROUND : CAIRO_LINE_CAP_BUTT);
+        cairo_set_line_cap(c->cr,
+                           s->style == DFO_PLOT_LINE ? CAIRO_LINE_CAP_ROUND : CAIRO_LINE_CAP_BUTT);
         cairo_set_line_width(c->cr, (dense ? 1 : 1.8) * c->unit);
         draw_line(c, f, s);
         cairo_stroke(c->cr);
@@ -98,8 +102,9 @@ void dfoi_series_x_range(const dfo_plot_series *s, int log, double *low, double 
     }
 }
 
-dfo_status dfoi_series_legend(struct dfoi_canvas *c, const struct dfoi_frame *f, const dfo_plot_series *s, size_t n,
-                              size_t entries, const struct dfoi_entry *entry)
+dfo_status dfoi_series_legend(struct dfoi_canvas *c, const struct dfoi_frame *f,
+                              const dfo_plot_series *s, size_t n, size_t entries,
+                              const struct dfoi_entry *entry)
 {
     double w, h, inset = 0.7 * c->font;
     size_t hits[4] = {0}, best = 1;
@@ -134,8 +139,8 @@ static int rising(const void *a, const void *b)
 
 #define SAMPLE 4000
 
-/* The range of y: of all values, but where a few of them lie far from the bulk (the first steps of a training) they are
- * left outside.  */
+/* The range of y: of all values, but where a few of them lie far from the bulk (the first steps of
+ * a training) they are left outside.  */
 static int value_range(const dfo_plot_curves *p, double *memory, struct dfoi_range *r)
 {
     int any = 0;
@@ -165,7 +170,8 @@ static int value_range(const dfo_plot_curves *p, double *memory, struct dfoi_ran
     return any;
 }
 
-static dfo_status ranges(dfo_ctx *ctx, const dfo_plot_curves *p, struct dfoi_range *x, struct dfoi_range *y)
+static dfo_status ranges(dfo_ctx *ctx, const dfo_plot_curves *p, struct dfoi_range *x,
+                         struct dfoi_range *y)
 {
     int any = 0;
     double *memory;
@@ -186,14 +192,15 @@ static dfo_status ranges(dfo_ctx *ctx, const dfo_plot_curves *p, struct dfoi_ran
         y->high = p->y_high;
     }
     if (!isfinite(x->high - x->low) || !isfinite(y->high - y->low) || (y->log && !(y->low > 0)))
-        return dfoi_fail(ctx, DFO_EARG, "curves: the range %g to %g by %g to %g cannot be drawn", x->low, x->high,
-                         y->low, y->high);
+        return dfoi_fail(ctx, DFO_EARG, "curves: the range %g to %g by %g to %g cannot be drawn",
+                         x->low, x->high, y->low, y->high);
     return DFO_OK;
 }
 
 #define MOST_ENTRIES 16
 
-static dfo_status draw(struct dfoi_canvas *c, const dfo_plot_curves *p, struct dfoi_range x, struct dfoi_range y)
+static dfo_status draw(struct dfoi_canvas *c, const dfo_plot_curves *p, struct dfoi_range x,
+                       struct dfoi_range y)
 {
     struct dfoi_frame f = {0};
     struct dfoi_entry entry[MOST_ENTRIES];
@@ -204,7 +211,8 @@ static dfo_status draw(struct dfoi_canvas *c, const dfo_plot_curves *p, struct d
         uint32_t colour = dfoi_series_colour(k);
         dfoi_series_draw(c, &f, &p->series[k], colour);
         if (p->series[k].name && entries < MOST_ENTRIES)
-            entry[entries++] = (struct dfoi_entry){p->series[k].name, colour, p->series[k].style, 0};
+            entry[entries++] =
+                (struct dfoi_entry){p->series[k].name, colour, p->series[k].style, 0};
     }
     dfoi_frame_axes(c, &f, &p->look);
     return entries ? dfoi_series_legend(c, &f, p->series, p->n, entries, entry) : DFO_OK;
@@ -217,8 +225,8 @@ dfo_status dfo_plot_curves_png(dfo_ctx *ctx, const dfo_plot_curves *curves, cons
     if (!curves->n || !curves->series)
         return dfoi_fail(ctx, DFO_EARG, "curves: there are none");
     if (curves->y_low > curves->y_high || isnan(curves->y_low + curves->y_high))
-        return dfoi_fail(ctx, DFO_EARG, "curves: y_low must be below y_high, got %g and %g", curves->y_low,
-                         curves->y_high);
+        return dfoi_fail(ctx, DFO_EARG, "curves: y_low must be below y_high, got %g and %g",
+                         curves->y_low, curves->y_high);
     DFO_TRY(ranges(ctx, curves, &x, &y));
     DFO_TRY(dfoi_canvas_new(ctx, &curves->look, 900, 600, &c));
     dfo_status status = draw(&c, curves, x, y);

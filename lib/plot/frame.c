@@ -4,9 +4,10 @@
 #include "plot/canvas_impl.h"
 
 #define INK 0x222222
-#define SMALL 0.87                    /* tick texts, of the font's size */
+#define SMALL 0.87 /* tick texts, of the font's size */
 
-void dfoi_frame_x_ticks(struct dfoi_canvas *c, struct dfoi_range x, double w, double size, struct dfoi_axis *axis)
+void dfoi_frame_x_ticks(struct dfoi_canvas *c, struct dfoi_range x, double w, double size,
+                        struct dfoi_axis *axis)
 {
     for (size_t target = (size_t)fmax(2, fmin(9, w / (4 * size)));; target--) {
         double widest = 0;
@@ -26,8 +27,8 @@ static double widest_text(struct dfoi_canvas *c, const struct dfoi_axis *axis, d
     return widest;
 }
 
-void dfoi_frame_place(struct dfoi_canvas *c, const dfo_plot_look *look, struct dfoi_range x, struct dfoi_range y,
-                      double right, struct dfoi_frame *f)
+void dfoi_frame_place(struct dfoi_canvas *c, const dfo_plot_look *look, struct dfoi_range x,
+                      struct dfoi_range y, double right, struct dfoi_frame *f)
 {
     double font = c->font, small = SMALL * font;
     f->y = look->title ? 2.6 * font : 1.2 * font;
@@ -112,20 +113,24 @@ void dfoi_frame_axes(struct dfoi_canvas *c, const struct dfoi_frame *f, const df
     dfoi_frame_box(c, f);
     tick_marks(c, f);
     for (size_t i = 0; i < f->ax.n; i++)
-        dfoi_text(c, dfoi_frame_px(f, f->ax.tick[i]), foot + 0.65 * font, 0.5, 0, small, 0, 0, f->ax.text[i]);
+        dfoi_text(c, dfoi_frame_px(f, f->ax.tick[i]), foot + 0.65 * font, 0.5, 0, small, 0, 0,
+                  f->ax.text[i]);
     for (size_t i = 0; i < f->ay.n; i++)
-        dfoi_text(c, f->x - 0.6 * font, dfoi_frame_py(f, f->ay.tick[i]), 1, 0.5, small, 0, 0, f->ay.text[i]);
+        dfoi_text(c, f->x - 0.6 * font, dfoi_frame_py(f, f->ay.tick[i]), 1, 0.5, small, 0, 0,
+                  f->ay.text[i]);
     if (look->x_label)
-        dfoi_text(c, f->x + 0.5 * f->w, c->height - 0.75 * font, 0.5, 1, font, 0, f->w, look->x_label);
+        dfoi_text(c, f->x + 0.5 * f->w, c->height - 0.75 * font, 0.5, 1, font, 0, f->w,
+                  look->x_label);
     if (look->y_label)
         dfoi_text(c, 0.6 * font, f->y + 0.5 * f->h, 0.5, 0, font, 1, f->h, look->y_label);
     double middle = f->x + 0.5 * f->w;
     if (look->title)
-        dfoi_text(c, middle, 0.85 * font, 0.5, 0, 1.12 * font, 0, 2 * fmin(middle, c->width - middle) - font,
-                  look->title);
+        dfoi_text(c, middle, 0.85 * font, 0.5, 0, 1.12 * font, 0,
+                  2 * fmin(middle, c->width - middle) - font, look->title);
 }
 
-void dfoi_legend_size(struct dfoi_canvas *c, size_t n, const struct dfoi_entry *entry, double *w, double *h)
+void dfoi_legend_size(struct dfoi_canvas *c, size_t n, const struct dfoi_entry *entry, double *w,
+                      double *h)
 {
     double font = SMALL * c->font;
     *w = 0;
@@ -135,7 +140,8 @@ void dfoi_legend_size(struct dfoi_canvas *c, size_t n, const struct dfoi_entry *
     *h = (1.45 * (double)n + 0.5) * font;
 }
 
-static void legend_mark(struct dfoi_canvas *c, const struct dfoi_entry *e, double x, double y, double font)
+static void legend_mark(struct dfoi_canvas *c, const struct dfoi_entry *e, double x, double y,
+                        double font)
 {
     const double dash[] = {5 * c->unit, 3.5 * c->unit};
     cairo_set_line_width(c->cr, 2 * c->unit);
@@ -159,7 +165,8 @@ static void legend_mark(struct dfoi_canvas *c, const struct dfoi_entry *e, doubl
     cairo_set_dash(c->cr, NULL, 0, 0);
 }
 
-void dfoi_legend(struct dfoi_canvas *c, size_t n, const struct dfoi_entry *entry, double x, double y, int corner)
+void dfoi_legend(struct dfoi_canvas *c, size_t n, const struct dfoi_entry *entry, double x,
+                 double y, int corner)
 {
     double w, h, font = SMALL * c->font;
     if (!n)

@@ -10,8 +10,8 @@
 #define MOST_ENTRIES 8
 
 struct bars {
-    size_t bins, used;               /* used: finite values, in or outside */
-    double *height;                  /* (bins) */
+    size_t bins, used; /* used: finite values, in or outside */
+    double *height;    /* (bins) */
 };
 
 static dfo_status x_range(dfo_ctx *ctx, const dfo_plot_histogram *p, struct dfoi_range *x)
@@ -34,11 +34,13 @@ static dfo_status x_range(dfo_ctx *ctx, const dfo_plot_histogram *p, struct dfoi
     if (!(x->low < x->high))
         dfoi_range_pad(&x->low, &x->high, 0, 0.05);
     if (!isfinite(x->high - x->low))
-        return dfoi_fail(ctx, DFO_EARG, "histogram: the range %g to %g cannot be drawn", x->low, x->high);
+        return dfoi_fail(ctx, DFO_EARG, "histogram: the range %g to %g cannot be drawn", x->low,
+                         x->high);
     return DFO_OK;
 }
 
-static dfo_status count(dfo_ctx *ctx, const dfo_plot_histogram *p, const struct dfoi_range *x, struct bars *b)
+static dfo_status count(dfo_ctx *ctx, const dfo_plot_histogram *p, const struct dfoi_range *x,
+                        struct bars *b)
 {
     const dfo_plot_points *d = &p->data;
     b->bins = p->bins ? p->bins : (size_t)fmin(120, fmax(8, 2 * cbrt((double)d->n)));
@@ -59,7 +61,8 @@ static double highest(const dfo_plot_histogram *p, const struct bars *b, const s
     double most = 0;
     for (size_t i = 0; i < b->bins; i++)
         most = fmax(most, b->height[i]);
-    double limit = most > 0 ? 3 * most : INFINITY;             /* a spike of a curve does not flatten the bars */
+    double limit =
+        most > 0 ? 3 * most : INFINITY; /* a spike of a curve does not flatten the bars */
     for (size_t k = 0; k < p->n; k++)
         for (size_t i = 0; i < p->curves[k].n; i++) {
             double at = dfoi_series_x(&p->curves[k], i), y = p->curves[k].y[i];
@@ -69,7 +72,8 @@ static double highest(const dfo_plot_histogram *p, const struct bars *b, const s
     return most > 0 ? most : 1;
 }
 
-static void draw_bars(struct dfoi_canvas *c, const struct dfoi_frame *f, const struct bars *b, uint32_t colour)
+static void draw_bars(struct dfoi_canvas *c, const struct dfoi_frame *f, const struct bars *b,
+                      uint32_t colour)
 {
     double foot = dfoi_frame_py(f, 0), w = f->w / (double)b->bins;
     dfoi_frame_clip(c, f);
@@ -89,7 +93,8 @@ static void draw_bars(struct dfoi_canvas *c, const struct dfoi_frame *f, const s
     cairo_restore(c->cr);
 }
 
-static dfo_status draw(struct dfoi_canvas *c, const dfo_plot_histogram *p, const struct bars *b, struct dfoi_range x)
+static dfo_status draw(struct dfoi_canvas *c, const dfo_plot_histogram *p, const struct bars *b,
+                       struct dfoi_range x)
 {
     struct dfoi_frame f = {0};
     struct dfoi_range y = {0, 1.08 * highest(p, b, &x), 0};
@@ -100,19 +105,21 @@ static dfo_status draw(struct dfoi_canvas *c, const dfo_plot_histogram *p, const
     if (b->bins) {
         draw_bars(c, &f, b, dfoi_series_colour(0));
         if (p->data.name)
-            entry[entries++] = (struct dfoi_entry){p->data.name, dfoi_series_colour(0), DFO_PLOT_LINE, 1};
+            entry[entries++] =
+                (struct dfoi_entry){p->data.name, dfoi_series_colour(0), DFO_PLOT_LINE, 1};
     }
     for (size_t k = 0; k < p->n; k++) {
         dfoi_series_draw(c, &f, &p->curves[k], dfoi_series_colour(k + 1));
         if (p->curves[k].name && entries < MOST_ENTRIES)
-            entry[entries++] =
-                (struct dfoi_entry){p->curves[k].name, dfoi_series_colour(k + 1), p->curves[k].style, 0};
+            entry[entries++] = (struct dfoi_entry){p->curves[k].name, dfoi_series_colour(k + 1),
+                                                   p->curves[k].style, 0};
     }
     dfoi_frame_axes(c, &f, &p->look);
     return entries ? dfoi_series_legend(c, &f, p->curves, p->n, entries, entry) : DFO_OK;
 }
 
-dfo_status dfo_plot_histogram_png(dfo_ctx *ctx, const dfo_plot_histogram *histogram, const char *path)
+dfo_status dfo_plot_histogram_png(dfo_ctx *ctx, const dfo_plot_histogram *histogram,
+                                  const char *path)
 {
     const dfo_plot_histogram *p = histogram;
     struct dfoi_canvas c = {0};
@@ -122,9 +129,11 @@ dfo_status dfo_plot_histogram_png(dfo_ctx *ctx, const dfo_plot_histogram *histog
     if (p->data.n && (p->data.d != 1 || !p->data.x || !p->data.ld))
         return dfoi_fail(ctx, DFO_EARG, "histogram: expected 1 column, got %zu", p->data.d);
     if (p->bins > MOST_BINS)
-        return dfoi_fail(ctx, DFO_EARG, "histogram: bins must be at most %d, got %zu", MOST_BINS, p->bins);
+        return dfoi_fail(ctx, DFO_EARG, "histogram: bins must be at most %d, got %zu", MOST_BINS,
+                         p->bins);
     if (p->x_low > p->x_high || isnan(p->x_low + p->x_high))
-        return dfoi_fail(ctx, DFO_EARG, "histogram: x_low must be below x_high, got %g and %g", p->x_low, p->x_high);
+        return dfoi_fail(ctx, DFO_EARG, "histogram: x_low must be below x_high, got %g and %g",
+                         p->x_low, p->x_high);
     DFO_TRY(x_range(ctx, p, &x));
     if (p->data.n)
         DFO_GO(count(ctx, p, &x, &b));

@@ -1,5 +1,5 @@
-/* A grid of gray or RGB images as one PNG, written by libpng row by row.  libpng reports errors by longjmp:
- * that is fenced here.  */
+/* A grid of gray or RGB images as one PNG, written by libpng row by row.  libpng reports errors by
+ * longjmp: that is fenced here.  */
 #include <png.h>
 #include <setjmp.h>
 #include <string.h>
@@ -31,7 +31,7 @@ static void write_bytes(png_structp png, png_bytep bytes, png_size_t n)
 
 static void flush_bytes(png_structp png)
 {
-    (void)png;                                       /* dfoi_file_commit does */
+    (void)png; /* dfoi_file_commit does */
 }
 
 static void failed(png_structp png, png_const_charp text)
@@ -53,7 +53,8 @@ static void warned(png_structp png, png_const_charp text)
 static void fill_row(const struct grid *g, size_t y, unsigned char *row)
 {
     const dfo_plot_images *im = g->images;
-    size_t cell_h = im->h * g->zoom + im->gap, cell_w = im->w * g->zoom + im->gap, plane = im->h * im->w;
+    size_t cell_h = im->h * g->zoom + im->gap, cell_w = im->w * g->zoom + im->gap,
+           plane = im->h * im->w;
     memset(row, 255, g->width * im->c);
     size_t i = y / cell_h, v = y % cell_h / g->zoom;
     if (y % cell_h >= im->h * g->zoom)
@@ -99,13 +100,14 @@ static dfo_status write_file(dfo_ctx *ctx, const struct grid *g, unsigned char *
 }
 
 /* n images of side a with gaps between them.  */
-static dfo_status extent(dfo_ctx *ctx, size_t n, size_t a, size_t zoom, size_t gap, const char *what, size_t *out)
+static dfo_status extent(dfo_ctx *ctx, size_t n, size_t a, size_t zoom, size_t gap,
+                         const char *what, size_t *out)
 {
     size_t cell;
     if (__builtin_mul_overflow(a, zoom, &cell) || __builtin_add_overflow(cell, gap, &cell) ||
         __builtin_mul_overflow(cell, n, out) || *out - gap > MOST_PIXELS)
-        return dfoi_fail(ctx, DFO_EARG, "image grid: %zu images of %s %zu are more than %d pixels", n, what, a,
-                         MOST_PIXELS);
+        return dfoi_fail(ctx, DFO_EARG, "image grid: %zu images of %s %zu are more than %d pixels",
+                         n, what, a, MOST_PIXELS);
     *out -= gap;
     return DFO_OK;
 }
@@ -118,10 +120,11 @@ dfo_status dfo_plot_images_png(dfo_ctx *ctx, const dfo_plot_images *images, cons
     size_t n = images->n, square = 1;
     dfo_status status;
     if (!n || !images->h || !images->w || !images->pixel)
-        return dfoi_fail(ctx, DFO_EARG, "image grid: nothing to draw (%zu images of %zu x %zu)", n, images->h,
-                         images->w);
+        return dfoi_fail(ctx, DFO_EARG, "image grid: nothing to draw (%zu images of %zu x %zu)", n,
+                         images->h, images->w);
     if (images->c != 1 && images->c != 3)
-        return dfoi_fail(ctx, DFO_EARG, "image grid: images have 1 or 3 channels, got %zu", images->c);
+        return dfoi_fail(ctx, DFO_EARG, "image grid: images have 1 or 3 channels, got %zu",
+                         images->c);
     while (square < MOST_PIXELS && square * square < n)
         square++;
     g.columns = images->columns ? images->columns : square;

@@ -5,12 +5,14 @@
 #include "plot/canvas_impl.h"
 #include "plot/colour_impl.h"
 
-#define DECADES 5                     /* of a log scale whose lower end is not given */
+#define DECADES 5 /* of a log scale whose lower end is not given */
 
 static dfo_status range_check(dfo_ctx *ctx, const char *what, double low, double high)
 {
     if (!(low < high) || !isfinite(low) || !isfinite(high) || !isfinite(high - low))
-        return dfoi_fail(ctx, DFO_EARG, "density map: %s must be a finite, rising range, got %g to %g", what, low, high);
+        return dfoi_fail(ctx, DFO_EARG,
+                         "density map: %s must be a finite, rising range, got %g to %g", what, low,
+                         high);
     return DFO_OK;
 }
 
@@ -22,17 +24,19 @@ static dfo_status colour_range(dfo_ctx *ctx, const dfo_plot_map *map, struct dfo
     if (map->low < map->high || map->low > map->high || isnan(map->low + map->high)) {
         DFO_TRY(range_check(ctx, "low and high", map->low, map->high));
         if (r->log && !(map->low > 0))
-            return dfoi_fail(ctx, DFO_EARG, "density map: a log scale begins above 0, got low = %g", map->low);
+            return dfoi_fail(ctx, DFO_EARG, "density map: a log scale begins above 0, got low = %g",
+                             map->low);
         r->low = map->low;
         r->high = map->high;
         return DFO_OK;
     }
     if (!dfoi_range_of(map->nx * map->ny, map->value, 1, r->log, &low, &high))
-        return dfoi_fail(ctx, DFO_EARG, "density map: no value is %s", r->log ? "positive and finite" : "finite");
+        return dfoi_fail(ctx, DFO_EARG, "density map: no value is %s",
+                         r->log ? "positive and finite" : "finite");
     if (r->log)
         low = fmax(low, high * pow(10, -DECADES));
     else if (low >= 0)
-        low = 0;                                        /* a density begins at 0 */
+        low = 0; /* a density begins at 0 */
     if (!(low < high))
         dfoi_range_pad(&low, &high, r->log, 0);
     r->low = low;
@@ -47,8 +51,8 @@ static double colour_place(const struct dfoi_range *r, double v)
     return isnan(v) ? v : v <= r->low ? 0 : log(v / r->low) / log(r->high / r->low);
 }
 
-static dfo_status paint_values(struct dfoi_canvas *c, const struct dfoi_frame *f, const dfo_plot_map *map,
-                               const struct dfoi_range *r)
+static dfo_status paint_values(struct dfoi_canvas *c, const struct dfoi_frame *f,
+                               const dfo_plot_map *map, const struct dfoi_range *r)
 {
     uint32_t *rgb;
     size_t nx = map->nx, ny = map->ny;
@@ -62,7 +66,8 @@ static dfo_status paint_values(struct dfoi_canvas *c, const struct dfoi_frame *f
 }
 
 /* White with a dark edge: seen on violet and on yellow.  */
-static dfo_status draw_contours(struct dfoi_canvas *c, const struct dfoi_frame *f, const dfo_plot_map *map)
+static dfo_status draw_contours(struct dfoi_canvas *c, const struct dfoi_frame *f,
+                                const dfo_plot_map *map)
 {
     for (size_t k = 0; k < map->contours; k++) {
         double level;
@@ -93,8 +98,8 @@ static void draw_points(struct dfoi_canvas *c, const struct dfoi_frame *f, const
 }
 
 /* The bar is a frame of its own, with its ticks on the right.  */
-static void place_bar(struct dfoi_canvas *c, const struct dfoi_range *r, struct dfoi_frame *bar, double *room,
-                      const char *label)
+static void place_bar(struct dfoi_canvas *c, const struct dfoi_range *r, struct dfoi_frame *bar,
+                      double *room, const char *label)
 {
     double font = c->font, widest = 0;
     dfoi_axis_set(&bar->ay, r->low, r->high, r->log, 6);
@@ -104,8 +109,8 @@ static void place_bar(struct dfoi_canvas *c, const struct dfoi_range *r, struct 
     *room = bar->w + widest + (label ? 3.4 : 1.4) * font;
 }
 
-static dfo_status draw_bar(struct dfoi_canvas *c, const struct dfoi_frame *f, struct dfoi_frame *bar,
-                           const char *label)
+static dfo_status draw_bar(struct dfoi_canvas *c, const struct dfoi_frame *f,
+                           struct dfoi_frame *bar, const char *label)
 {
     double font = c->font;
     uint32_t rgb[256];
@@ -127,8 +132,8 @@ static dfo_status draw_bar(struct dfoi_canvas *c, const struct dfoi_frame *f, st
     }
     cairo_stroke(c->cr);
     for (size_t i = 0; i < bar->ay.n; i++)
-        dfoi_text(c, right + 0.55 * font, dfoi_frame_py(bar, bar->ay.tick[i]), 0, 0.5, 0.87 * font, 0, 0,
-                  bar->ay.text[i]);
+        dfoi_text(c, right + 0.55 * font, dfoi_frame_py(bar, bar->ay.tick[i]), 0, 0.5, 0.87 * font,
+                  0, 0, bar->ay.text[i]);
     if (label)
         dfoi_text(c, c->width - 0.8 * font, bar->y + 0.5 * bar->h, 0.5, 1, font, 1, bar->h, label);
     return DFO_OK;
@@ -141,17 +146,21 @@ static dfo_status check(dfo_ctx *ctx, const dfo_plot_map *map)
     DFO_TRY(range_check(ctx, "y_low and y_high", map->y_low, map->y_high));
     DFO_TRY(dfoi_mul(ctx, map->nx, map->ny, "density map", &cells));
     if (!cells || !map->value)
-        return dfoi_fail(ctx, DFO_EARG, "density map: no values to draw (%zu x %zu)", map->nx, map->ny);
+        return dfoi_fail(ctx, DFO_EARG, "density map: no values to draw (%zu x %zu)", map->nx,
+                         map->ny);
     if (map->points.n && (map->points.d != 2 || map->points.ld < 2 || !map->points.x))
-        return dfoi_fail(ctx, DFO_EARG, "density map: points over it have 2 columns, got %zu", map->points.d);
+        return dfoi_fail(ctx, DFO_EARG, "density map: points over it have 2 columns, got %zu",
+                         map->points.d);
     for (size_t k = 0; k < map->contours; k++)
         if (!(map->masses[k] > 0 && map->masses[k] < 1))
-            return dfoi_fail(ctx, DFO_EARG, "density map: a contour encloses a share between 0 and 1, got %g",
+            return dfoi_fail(ctx, DFO_EARG,
+                             "density map: a contour encloses a share between 0 and 1, got %g",
                              map->masses[k]);
     return DFO_OK;
 }
 
-static dfo_status draw(struct dfoi_canvas *c, const dfo_plot_map *map, const struct dfoi_range *colours)
+static dfo_status draw(struct dfoi_canvas *c, const dfo_plot_map *map,
+                       const struct dfoi_range *colours)
 {
     struct dfoi_frame f = {0}, bar = {0};
     struct dfoi_range x = {map->x_low, map->x_high, 0}, y = {map->y_low, map->y_high, 0};

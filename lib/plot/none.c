@@ -4,7 +4,8 @@
 
 static dfo_status none(dfo_ctx *ctx)
 {
-    return dfoi_fail(ctx, DFO_EUNSUP, "this library draws no pictures: it was configured with --without-cairo");
+    return dfoi_fail(ctx, DFO_EUNSUP,
+                     "this library draws no pictures: it was configured with --without-cairo");
 }
 
 int dfo_plot_available(void)
@@ -33,7 +34,8 @@ dfo_status dfo_plot_curves_png(dfo_ctx *ctx, const dfo_plot_curves *curves, cons
     return none(ctx);
 }
 
-dfo_status dfo_plot_histogram_png(dfo_ctx *ctx, const dfo_plot_histogram *histogram, const char *path)
+dfo_status dfo_plot_histogram_png(dfo_ctx *ctx, const dfo_plot_histogram *histogram,
+                                  const char *path)
 {
     (void)histogram;
     (void)path;
