@@ -157,7 +157,7 @@ if [ -n "${top_builddir:-}" ] && [ -f "$top_builddir/Makefile" ]; then
     for kind in public private; do
         case $kind in public) made=lib/diffeo/names_double.h ;; *) made=lib/names_double_impl.h ;; esac
         # shellcheck disable=SC2046
-        sh autotools/names.sh $kind $(grep '\.h$' "$found.all") | cmp -s - "$top_builddir/$made" ||
+        sh autotools/names.sh $kind $(grep '\.h$' "$found.library") | cmp -s - "$top_builddir/$made" ||
             echo "$made:1: not what autotools/names.sh makes of the headers" >>"$found"
     done
 fi

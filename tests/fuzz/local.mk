@@ -46,3 +46,9 @@ tests_fuzz_safetensors_SOURCES = tests/fuzz/safetensors.c $(FUZZ_MAIN)
 tests_fuzz_safetensors_CPPFLAGS = $(FUZZ_CPPFLAGS)
 tests_fuzz_safetensors_LDFLAGS = $(FUZZ_LD)
 tests_fuzz_safetensors_LDADD = $(FUZZ_LIBS)
+
+FUZZ_TARGETS += tests/fuzz/model
+tests_fuzz_model_SOURCES = tests/fuzz/model.c $(FUZZ_MAIN)
+tests_fuzz_model_CPPFLAGS = $(FUZZ_CPPFLAGS)
+tests_fuzz_model_LDFLAGS = $(FUZZ_LD)
+tests_fuzz_model_LDADD = $(FUZZ_LIBS)
