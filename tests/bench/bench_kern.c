@@ -11,7 +11,7 @@
 #define N 4096                             /* elements: in the first caches */
 #define COLUMNS (N / DFO_PANEL)
 
-static dfo_real a[N], b[2 * N], c[2 * N], d[N], e[N];
+static dfo_real a[N], b[2 * N] __attribute__((aligned(64))), c[2 * N], d[N], e[N];     /* b: panels */
 static volatile double sink;
 static int level;
 static const dfo_key key = {1, 2, DFO_FOR_TEST, 3};
