@@ -1,10 +1,7 @@
-/* Files: reading (plain, gzip, memory, pipes), writing beside and renaming, faults.  */
+/* Files: reading (plain, gzip, memory, pipes), what is refused, faults.  Writing: check_write.c.  */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
 #endif
-#include <errno.h>
-#include <fcntl.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <stdlib.h>
@@ -255,61 +252,6 @@ START_TEST(refusals)
 }
 END_TEST
 
-static void content(const char *path, const char *want)
-{
-    size_t n;
-    char *got = test_read(path, &n);
-    ck_assert_msg(n == strlen(want) && !memcmp(got, want, n), "%s: expected '%s', found '%.*s'", path, want, (int)n, got);
-    free(got);
-}
-
-static dfo_status put(dfo_ctx *c, const char *path, const char *text, int commit)
-{
-    dfo_file *file;
-    DFO_TRY(dfoi_file_create(c, path, &file));
-    dfo_status status = dfoi_file_write(file, text, strlen(text));
-    if (status == DFO_OK && commit)
-        status = dfoi_file_commit(file);
-    dfoi_file_free(file);
-    return status;
-}
-
-START_TEST(writing)
-{
-    const char *path = test_tmp_file("out"), *link = test_tmp_file("link"), *dangling = test_tmp_file("dangling");
-    struct stat st;
-    mode_t old = umask(027);
-    OK(put(ctx, path, "first", 1));
-    umask(old);
-    content(path, "first");
-    ck_assert(!stat(path, &st) && (st.st_mode & 0777) == 0640);
-    OK(put(ctx, path, "second", 0));
-    content(path, "first");
-    OK(put(ctx, path, "third", 1));
-    content(path, "third");
-    ck_assert_int_eq(symlink("out", link), 0);
-    OK(put(ctx, link, "through", 1));
-    ck_assert(!lstat(link, &st) && S_ISLNK(st.st_mode));
-    content(path, "through");
-    ck_assert_int_eq(symlink("later", dangling), 0);
-    OK(put(ctx, dangling, "dangled", 1));
-    content(test_tmp_file("later"), "dangled");
-    ck_assert_int_eq(symlink("loop", test_tmp_file("loop")), 0);
-    ck_assert_int_eq(put(ctx, test_tmp_file("loop"), "x", 1), DFO_EIO);
-    SAYS("symbolic links");
-    char cwd[1000], name[300];
-    ck_assert_ptr_nonnull(getcwd(cwd, sizeof cwd));
-    ck_assert_int_eq(chdir(test_tmp()), 0);
-    OK(put(ctx, "plainname", "here", 1));
-    content("plainname", "here");
-    memset(name, 'n', 255);
-    name[255] = 0;
-    OK(put(ctx, name, "longest name", 1));
-    content(name, "longest name");
-    ck_assert_int_eq(chdir(cwd), 0);
-}
-END_TEST
-
 START_TEST(pipes)
 {
     const char *path = test_tmp_file("fifo");
@@ -330,129 +272,7 @@ START_TEST(pipes)
 }
 END_TEST
 
-static int count_beside(const char *prefix)
-{
-    char command[700];
-    snprintf(command, sizeof command, "exit $(ls -a %s | grep -c '^%s\\.tmp-')", test_tmp(), prefix);
-    int status = system(command);
-    return WEXITSTATUS(status);
-}
-
-static int die_at_rename(const char *operation)
-{
-    if (!strcmp(operation, "rename"))
-        raise(SIGKILL);
-    return 0;
-}
-
-/* A killed writer's file goes, a living writer's stays, and names that only look alike.  */
-START_TEST(sweeping)
-{
-    const char *path = test_tmp_file("model");
-    dfo_file *file;
-    OK(put(ctx, path, "old", 1));
-    pid_t child = fork();
-    ck_assert(child >= 0);
-    if (!child) {
-        dfoi_file_set_fault(die_at_rename);
-        (void)put(ctx, path, "new", 1);
-        _exit(0);
-    }
-    int status;
-    ck_assert(waitpid(child, &status, 0) == child && WIFSIGNALED(status));
-    content(path, "old");
-    ck_assert_int_eq(count_beside("model"), 1);
-    test_write(test_tmp_file("model.tmp-12"), "x", 1);
-    test_write(test_tmp_file("model.tmp-1-2x"), "x", 1);
-    test_write(test_tmp_file("other.tmp-1-2"), "x", 1);
-    OK(dfoi_file_create(ctx, path, &file));              /* sweeps, and is alive */
-    ck_assert_int_eq(count_beside("model"), 3);
-    dfoi_file_sweep(path);
-    ck_assert_int_eq(count_beside("model"), 3);
-    OK(dfoi_file_commit(file));
-    dfoi_file_free(file);
-    ck_assert_int_eq(count_beside("model"), 2);
-    ck_assert_int_eq(count_beside("other"), 1);
-}
-END_TEST
-
-/* Every system call is interrupted once, or moves one byte.  */
-static int toggle, shorten;
-
-static int interrupt(const char *operation)
-{
-    int transfer = !strcmp(operation, "read") || !strcmp(operation, "write");
-    if (shorten)
-        return transfer ? -1 : 0;
-    if (!transfer && strcmp(operation, "open") && strcmp(operation, "sync") && strcmp(operation, "sync-folder"))
-        return 0;
-    return (toggle ^= 1) ? EINTR : 0;
-}
-
-START_TEST(interruptions)
-{
-    char text[3000], *got;
-    size_t n;
-    memset(text, 'q', sizeof text);
-    text[sizeof text - 1] = 0;
-    for (shorten = 0; shorten < 2; shorten++) {
-        dfoi_file_set_fault(interrupt);
-        OK(put(ctx, test_tmp_file("slow"), text, 1));
-        OK(dfoi_file_slurp(ctx, test_tmp_file("slow"), SIZE_MAX, &got, &n));
-        dfoi_file_set_fault(NULL);
-        ck_assert_str_eq(got, text);
-        dfoi_free(ctx, got);
-    }
-}
-END_TEST
-
-static int close_fails(const char *operation)
-{
-    return !strcmp(operation, "close") ? EIO : 0;
-}
-
-START_TEST(close_is_heard)
-{
-    OK(put(ctx, test_tmp_file("c"), "old", 1));
-    dfoi_file_set_fault(close_fails);
-    ck_assert_int_eq(put(ctx, test_tmp_file("c"), "new", 1), DFO_EIO);
-    SAYS("c: cannot close");
-    dfoi_file_set_fault(NULL);
-    content(test_tmp_file("c"), "old");
-    ck_assert_int_eq(count_beside("c"), 0);
-}
-END_TEST
-
 /* ---- each operation, each allocation ---- */
-
-static dfo_status write_work(dfo_ctx *c, void *data)
-{
-    char block[1000] = "new";
-    dfo_file *file;
-    DFO_TRY(dfoi_file_create(c, data, &file));
-    dfo_status status = DFO_OK;
-    for (int i = 0; i < 100 && status == DFO_OK; i++)
-        status = dfoi_file_write(file, block, sizeof block);
-    if (status == DFO_OK)
-        status = dfoi_file_commit(file);
-    dfoi_file_free(file);
-    return status;
-}
-
-static void write_reset(void *data)
-{
-    test_write(data, "old", 3);
-}
-
-static int write_whole(void *data, int killed)
-{
-    size_t n;
-    char *got = test_read(data, &n);
-    (void)killed;
-    int fine = (n == 3 && !memcmp(got, "old", 3)) || (n == 100000 && !memcmp(got, "new", 3));
-    free(got);
-    return fine;
-}
 
 static dfo_status read_work(dfo_ctx *c, void *data)
 {
@@ -486,21 +306,17 @@ START_TEST(each_fault)
 {
     size_t n = 100000, m;
     unsigned char *b = pattern(n), *z = squeeze(b, n, &m);
-    char folder[600], out[600], plain[600], packed[600];
+    char folder[600], plain[600], packed[600];
     snprintf(folder, sizeof folder, "%s", test_tmp());
-    snprintf(out, sizeof out, "%s", test_tmp_file("out"));
     snprintf(plain, sizeof plain, "%s", test_tmp_file("plain"));
     snprintf(packed, sizeof packed, "%s", test_tmp_file("packed.gz"));
     test_write(plain, b, n);
     test_write(packed, z, m);
     free(b);
     free(z);
-    faults_check(&(faults){.what = "writing", .work = write_work, .reset = write_reset, .whole = write_whole, .data = out,
-                           .folder = folder});
     faults_check(&(faults){.what = "reading", .work = read_work, .data = plain, .folder = folder});
     faults_check(&(faults){.what = "unpacking", .work = read_work, .data = packed, .folder = folder});
     faults_check(&(faults){.what = "seeking", .work = seek_work, .data = plain, .folder = folder});
-    oom_check("writing", OOM_ALL, write_work, out);
     oom_check("reading", OOM_ALL, read_work, plain);
     oom_check("unpacking", OOM_ALL, read_work, packed);
 }
@@ -564,11 +380,7 @@ int main(void)
     tcase_add_test(tc, seeking);
     tcase_add_test(tc, whole);
     tcase_add_test(tc, refusals);
-    tcase_add_test(tc, writing);
     tcase_add_test(tc, pipes);
-    tcase_add_test(tc, sweeping);
-    tcase_add_test(tc, interruptions);
-    tcase_add_test(tc, close_is_heard);
     tcase_add_test(tc, each_fault);
     tcase_add_test(tc, wrapping);
     tcase_add_test(tc, hashing);

@@ -56,50 +56,100 @@ START_TEST(toy_entropy)
 }
 END_TEST
 
-/* In one and two columns the density integrates to 1, and -p log p to the entropy.  */
-START_TEST(toy_integral)
+/* In one and two columns: the density integrates to 1, -p log p to the entropy, and draws fall into 32 cells
+ * (32 by 32) as often as it says (chi-square).  */
+#define CELLS 32
+
+struct grid {
+    const char *name;
+    double      half;           /* from -half to half */
+    size_t      points;         /* a cell and axis */
+};
+
+static const struct grid *grid_of(const char *name)
 {
-    const char *name = dfo_toy((size_t)_i);
-    static const struct { const char *name; double step, half; } grid[] = {
-        {"gaussians25", 0.01, 2}, {"rings", 0.03, 4}, {"spirals", 0.07, 4}, {"pinwheel", 0.04, 6}, {"checkerboard", 0.05, 6},
-        {"two-moons", 0.05, 4}, {"ring-mixture", 0.05, 4}, {"bimodal", 0.02, 6},
-    };
-    double step = 0.1, half = 6;
+    static const struct grid grid[] = {
+        {"gaussians25", 2, 12}, {"rings", 4, 8},     {"spirals", 4, 4},      {"pinwheel", 6, 10},
+        {"checkerboard", 8, 2}, {"two-moons", 4, 8}, {"ring-mixture", 4, 8}, {"bimodal", 6, 20},
+    }, other = {"", 6, 4};
     for (size_t i = 0; i < sizeof grid / sizeof *grid; i++)
-        if (!strcmp(name, grid[i].name)) {
-            step = grid[i].step;
-            half = grid[i].half;
+        if (!strcmp(name, grid[i].name))
+            return &grid[i];
+    return &other;
+}
+
+/* Adds one row of points to its cells; all share the second coordinate.  */
+static void integrate(const dfo_source *source, const struct grid *g, size_t d, size_t i, double *cell, double *entropy)
+{
+    static dfo_real row[2 * CELLS * 64];
+    double lp[CELLS * 64], step = 2 * g->half / (double)(CELLS * g->points), area = d == 1 ? step : step * step;
+    size_t n = CELLS * g->points;
+    for (size_t k = 0; k < n; k++) {
+        row[k * d] = (dfo_real)(-g->half + step * ((double)k + 0.5));
+        if (d == 2)
+            row[k * d + 1] = (dfo_real)(-g->half + step * ((double)i + 0.5));
+    }
+    OK(dfo_source_true_log_prob(source, ctx, dfo_batch_of(row, n, d), lp));
+    for (size_t k = 0; k < n; k++) {
+        double p = exp(lp[k]);
+        cell[i / g->points * CELLS + k / g->points] += p * area;
+        *entropy -= p > 0 ? p * lp[k] * area : 0;
+    }
+}
+
+static void check_draws(const dfo_source *source, const struct grid *g, size_t d, const double *cell)
+{
+    static double count[CELLS * CELLS];
+    size_t n = (size_t)data_rows(source), e, cells = 0;
+    dfo_real *x = data_read(source, &e, NULL);
+    double chi = 0, rest = 0, rest_count = 0;
+    memset(count, 0, sizeof count);
+    for (size_t i = 0; i < n; i++) {
+        double a = floor(((double)x[i * d] + g->half) / (2 * g->half) * CELLS), b = 0;
+        if (d == 2)
+            b = floor(((double)x[i * d + 1] + g->half) / (2 * g->half) * CELLS);
+        if (a >= 0 && a < CELLS && b >= 0 && b < CELLS)
+            count[(size_t)b * CELLS + (size_t)a]++;
+    }
+    free(x);
+    for (size_t k = 0; k < CELLS * CELLS; k++) {
+        double want = cell[k] * (double)n;
+        if (want < 5) {
+            rest += want;
+            rest_count += count[k];
+            continue;
         }
+        chi += (count[k] - want) * (count[k] - want) / want;
+        cells++;
+    }
+    double free_cells = (double)cells - 1;
+    ck_assert_msg(chi < free_cells + 5 * sqrt(2 * free_cells) + 10, "%s: chi-square %.1f over %zu cells",
+                  dfo_source_name(source), chi, cells);
+    ck_assert_msg(fabs(rest_count - rest) < 7 * sqrt(rest + 1) + 3, "%s: %g draws in rare cells, expected %g",
+                  dfo_source_name(source), rest_count, rest);
+}
+
+START_TEST(toy_density)
+{
+    static double cell[CELLS * CELLS];
+    const char *name = dfo_toy((size_t)_i);
+    const struct grid *g = grid_of(name);
     char spec[80];
-    snprintf(spec, sizeof spec, "toy:%s", name);
+    snprintf(spec, sizeof spec, "toy:%s:%zu:%llu", name, test_times(20000), (unsigned long long)test_seed());
     dfo_source *source = open_spec(spec);
     dfo_source_info info;
     dfo_source_describe(source, &info);
-    size_t d = info.shape.c, side = (size_t)(2 * half / step);
     double sum = 0, entropy = 0;
-    dfo_real row[1000];
-    double lp[500];
-    for (size_t i = 0; i < (d == 1 ? 1 : side); i++)
-        for (size_t j = 0; j < side; j += 500) {
-            size_t n = side - j < 500 ? side - j : 500;
-            for (size_t k = 0; k < n; k++) {
-                row[k * d] = (dfo_real)(-half + step * ((double)(j + k) + 0.37));
-                if (d == 2)
-                    row[k * d + 1] = (dfo_real)(-half + step * ((double)i + 0.61));
-            }
-            OK(dfo_source_true_log_prob(source, ctx, dfo_batch_of(row, n, d), lp));
-            for (size_t k = 0; k < n; k++) {
-                double p = exp(lp[k]);
-                sum += p * (d == 1 ? step : step * step);
-                entropy -= p > 0 ? p * lp[k] * (d == 1 ? step : step * step) : 0;
-            }
-        }
-    /* the float grid is not even; the checkerboard has edges */
+    memset(cell, 0, sizeof cell);
+    for (size_t i = 0; i < (info.shape.c == 1 ? 1 : CELLS * g->points); i++)
+        integrate(source, g, info.shape.c, i, cell, &entropy);
+    for (size_t k = 0; k < CELLS * CELLS; k++)
+        sum += cell[k];
+    /* points in float are not evenly spaced */
     double bound = sizeof(dfo_real) == sizeof(float) ? 2e-5 : 1e-6;
-    if (!strcmp(name, "checkerboard"))
-        bound = 0.02;
     ck_assert_msg(fabs(sum - 1) < bound && fabs(entropy - info.entropy) < 4 * bound,
                   "%s: integral %.8f, entropy %.8f, stated %.8f", name, sum, entropy, info.entropy);
+    check_draws(source, g, info.shape.c, cell);
     dfo_source_free(source);
 }
 END_TEST
@@ -299,6 +349,12 @@ START_TEST(orders)
         ck_assert(moved > n / 2 && changed > n / 2);
     if (n == 200001)
         ck_assert_msg(_i & 1 ? used <= 16 : used == 17, "the first window reads from %zu blocks", used);
+    if (n == 200001 && source->blockwise) {               /* windows are not shuffled alike */
+        size_t alike = 0;
+        for (size_t i = 0; i < 1000; i++)
+            alike += dfo_source_shuffle(source, key, 3, i) % 4096 == dfo_source_shuffle(source, key, 3, 65536 + i) % 4096;
+        ck_assert_msg(alike < 100, "%zu of 1000 places are the same in two windows", alike);
+    }
     free(seen);
     dfo_source_free(source);
 }
@@ -467,7 +523,7 @@ int main(void)
     tcase_set_timeout(tc, 120);
     tcase_add_checked_fixture(tc, data_begin, data_end);
     tcase_add_loop_test(tc, toy_entropy, 0, toys);
-    tcase_add_loop_test(tc, toy_integral, 0, toys);
+    tcase_add_loop_test(tc, toy_density, 0, toys);
     tcase_add_loop_test(tc, toy_rows, 0, toys);
     tcase_add_test(tc, toy_gaussian);
     tcase_add_test(tc, toy_refused);

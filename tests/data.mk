@@ -1,12 +1,15 @@
 # Files, numbers, data sets, safetensors.
-check_PROGRAMS += tests/check_parse tests/check_file
-TESTS += tests/check_parse tests/check_file
+check_PROGRAMS += tests/check_parse tests/check_file tests/check_write
+TESTS += tests/check_parse tests/check_file tests/check_write
 tests_check_parse_SOURCES = tests/check_parse.c
 tests_check_parse_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_check_parse_LDADD = $(TEST_LIBS)
 tests_check_file_SOURCES = tests/check_file.c
 tests_check_file_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_check_file_LDADD = $(OOM_LIBS) $(TEST_LIBS)
+tests_check_write_SOURCES = tests/check_write.c
+tests_check_write_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_check_write_LDADD = $(OOM_LIBS) $(TEST_LIBS)
 
 noinst_HEADERS += tests/datafix.h
 check_PROGRAMS += tests/check_csv tests/check_csv_d
