@@ -25,3 +25,4 @@ LIB_KERN += \
     lib/math/spline_kern.c
 LIB_GEMM += \
     lib/math/gemm_kern.c
+EXTRA_DIST += lib/math/README.md
