@@ -248,7 +248,8 @@ static dfo_status backward(const dfo_bijector *bij, dfo_run *run, dfo_batch z, d
         size_t gn = dfo_bijector_gderived(layer);
         if (p.saved)
             saved_at -= dfo_arena_size(dfo_bijector_saved(layer, z.n, &inner));
-        dfo_run_grads_begin(run, layer->first, layer->count, p.gderived ? p.gderived + c->gderived[i] : NULL, gn);
+        dfo_run_grads_begin(run, layer->first, layer->count, c->gderived[i], gn);
+        p.gderived = run->gderived;
         enter(c, run, &p, i, saved_at);
         status = dfo_bijector_backward(layer, run, z, gz, cond, gcond, glogdet);
         if (status != DFO_OK)
@@ -256,7 +257,7 @@ static dfo_status backward(const dfo_bijector *bij, dfo_run *run, dfo_batch z, d
         else
             status = check_rows(c, run, gz, i);
         leave(run, &p);
-        dfo_run_grads_done(run, layer->first, layer->count, p.gderived ? p.gderived + c->gderived[i] : NULL, gn);
+        dfo_run_grads_done(run, layer->first, layer->count, c->gderived[i], gn);
         if (k > 0 && anchor_at(c, k - 1, count) == i) {
             double drift = replace(z, p.saved + --k * size);
             run->drift = drift > run->drift ? drift : run->drift;
@@ -274,7 +275,8 @@ static dfo_status inverse_backward(const dfo_bijector *bij, dfo_run *run, dfo_ba
     for (size_t i = 0; i < c->n && status == DFO_OK; i++) {
         const dfo_bijector *layer = c->layer[i];
         size_t gn = dfo_bijector_gderived(layer);
-        dfo_run_grads_begin(run, layer->first, layer->count, p.gderived ? p.gderived + c->gderived[i] : NULL, gn);
+        dfo_run_grads_begin(run, layer->first, layer->count, c->gderived[i], gn);
+        p.gderived = run->gderived;
         enter(c, run, &p, i, 0);
         status = dfo_bijector_inverse_backward(layer, run, x, gx, cond, gcond, glogdet);
         if (status != DFO_OK)
@@ -282,7 +284,7 @@ static dfo_status inverse_backward(const dfo_bijector *bij, dfo_run *run, dfo_ba
         else
             status = check_rows(c, run, gx, i);
         leave(run, &p);
-        dfo_run_grads_done(run, layer->first, layer->count, p.gderived ? p.gderived + c->gderived[i] : NULL, gn);
+        dfo_run_grads_done(run, layer->first, layer->count, c->gderived[i], gn);
     }
     return status;
 }

@@ -111,6 +111,15 @@ dfo_need dfoi_flow_need(const dfo_flow *flow, size_t rows, const dfo_run *how, i
     need.gderived = gradients ? dfo_bijector_gderived(flow->bij) : 0;
     need.saved = gradients ? dfo_bijector_saved(flow->bij, rows, how) : 0;
     need.aux = dfo_bijector_aux(flow->bij);
+    /* Ranges in which gradients are summed: a chain's layers, or all of another bijector; the base.  */
+    need.range = flow->base->count;
+    for (size_t i = 0; gradients && i < dfoi_chain_count(flow->bij); i++) {
+        size_t at;
+        const dfo_bijector *layer = dfoi_chain_layer(flow->bij, i, &at);
+        size_t g = dfo_bijector_gderived(layer);
+        need.range = layer->count > need.range ? layer->count : need.range;
+        need.grange = g > need.grange ? g : need.grange;
+    }
     return need;
 }
 
@@ -174,10 +183,10 @@ dfo_status dfoi_flow_log_prob_grad(const dfo_flow *flow, dfo_run *run, dfo_batch
         memset(dfo_row(gx, i), 0, gx.d * sizeof(dfo_real));
     dfo_real *derived = run->derived;
     run->derived = derived ? derived + base_at(flow) : NULL;
-    dfo_run_grads_begin(run, flow->base->first, flow->base->count, NULL, 0);
+    dfo_run_grads_begin(run, flow->base->first, flow->base->count, 0, 0);
     dfo_status status = dfo_dist_log_prob_grad(flow->base, run, x, flow->base->conds ? cond : NULL, weight, gx,
                                                flow->base->conds ? gcond : NULL);
-    dfo_run_grads_done(run, flow->base->first, flow->base->count, NULL, 0);
+    dfo_run_grads_done(run, flow->base->first, flow->base->count, 0, 0);
     run->derived = derived;
     DFO_TRY(status);
     /* A chain sums its layers' gradients one by one; any other bijector is one range.  */
@@ -186,12 +195,12 @@ dfo_status dfoi_flow_log_prob_grad(const dfo_flow *flow, dfo_run *run, dfo_batch
     int chain = is_chain(flow);
     size_t gn = dfo_bijector_gderived(bij);
     if (!chain) {
-        dfo_run_grads_begin(run, bij->first, bij->count, run->gderived, gn);
+        dfo_run_grads_begin(run, bij->first, bij->count, 0, gn);
         run->reduction = NULL;
     }
     status = dfo_bijector_backward(bij, run, x, gx, cond, gcond, weight);
     run->reduction = reduction;
     if (!chain)
-        dfo_run_grads_done(run, bij->first, bij->count, run->gderived, gn);
+        dfo_run_grads_done(run, bij->first, bij->count, 0, gn);
     return status;
 }

@@ -43,6 +43,7 @@ dfo_status dfoi_model_create(dfo_ctx *ctx, const char *kind, json_t *config, jso
     dfo_build build = {.ctx = ctx, .store = model->store, .seed = seed, .blank = limit > 0, .path = kind,
                        .shape = shape, .conds = context > 0, .cond = {dfo_shape_vector(context)}};
     DFO_GO(ops->create(model, &build, architecture));
+    DFO_GO(dfo_store_trim(model->store));
     *out = model;
     return DFO_OK;
 fail:

@@ -96,7 +96,7 @@ dfo_status dfoi_alloc(dfo_ctx *ctx, size_t n, size_t size, void *out)
 
 dfo_status dfoi_alloc_big(dfo_ctx *ctx, size_t n, size_t size, void *out)
 {
-    int big = size && n >= HUGE_PAGE / size;
+    int big = size && n >= 4 * HUGE_PAGE / size;       /* else aligning would cost too much */
     return allocate(ctx, n, size, big ? HUGE_PAGE : DFOI_ALIGN, out);
 }
 

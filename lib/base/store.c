@@ -96,6 +96,18 @@ void dfo_store_limit(dfo_store *store, size_t reals)
     store->limit = reals;
 }
 
+dfo_status dfo_store_trim(dfo_store *store)
+{
+    for (int b = 0; b < 2; b++) {
+        struct block *block = &store->block[b];
+        if (block->room == block->used)
+            continue;
+        DFO_TRY(dfoi_grow(store->ctx, block->used, block->used, sizeof(dfo_real), &block->data));
+        block->room = block->used;
+    }
+    return DFO_OK;
+}
+
 size_t dfo_store_weights_size(const dfo_store *store)
 {
     return store->block[0].used;

@@ -21,6 +21,8 @@ typedef struct dfo_plan_options {
     unsigned anchors;
     uint64_t seed;
     dfo_mode mode;
+    dfo_plan *share;               /* use this plan's derived data (it outlives the new one and needs as much), or
+                                      NULL; the two then take turns: whoever prepares makes the other stale */
 } dfo_plan_options;
 
 /* Allocates a worker's memory for `need` (of need.rows rows) per thread, derived data once, and in

@@ -43,6 +43,7 @@ typedef struct dfo_run {
     int             threads;      /* prepare() and pullback() may use this many; elsewhere 1 */
     double          drift;        /* largest |rebuilt - anchor| met on the way back */
     dfo_reduction  *reduction;    /* NULL outside a gradient step */
+    dfo_real       *block, *gblock;   /* this worker's gradients of one range of weights, of derived data */
     size_t          shard;
 
     dfo_status      status;       /* this worker's error: the first one stays */
@@ -54,6 +55,7 @@ typedef struct dfo_run {
 typedef struct dfo_need {
     size_t rows;
     size_t scratch, saved, derived, gderived, aux;
+    size_t range, grange;         /* the longest ranges of dfo_run_grads_begin */
 } dfo_need;
 
 /* Weights at an offset that dfo_store_add gave.  */
@@ -91,13 +93,15 @@ dfo_status dfo_run_fail(dfo_run *run, dfo_status status, size_t row, const char 
 /* Puts text in front of the run's error ("layer 4 (spline-coupling): ").  Returns its status.  */
 dfo_status dfo_run_wrap(dfo_run *run, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-/* Says that this worker will add nothing more to grads[first .. first+n-1] (and gderived likewise,
- * gn reals at gfirst from the start of the whole gradient-of-derived block): they are added to the
- * sum, in shard order.  A no-op outside a gradient step.  */
-void dfo_run_grads_done(dfo_run *run, size_t first, size_t n, const dfo_real *gderived, size_t gn);
+/* Says that this worker will add nothing more to grads[first .. first+n-1] and gderived[gfirst ..
+ * gfirst+gn-1] (gfirst: from the start of the whole block): they are added to the sum, in shard order.  A no-op
+ * outside a gradient step.  */
+void dfo_run_grads_done(dfo_run *run, size_t first, size_t n, size_t gfirst, size_t gn);
 
-/* Makes grads[first .. first+n-1] zero before a layer's backward adds to them.  */
-void dfo_run_grads_begin(dfo_run *run, size_t first, size_t n, dfo_real *gderived, size_t gn);
+/* Before a layer's backward adds to them: grads[first .. first+n-1] and gderived[gfirst .. gfirst+gn-1] are zero
+ * afterwards, and nothing outside these ranges may be touched until _done: a worker has memory for the largest
+ * range alone (need.range, need.grange), and run->grads and run->gderived are moved so that the indices fit.  */
+void dfo_run_grads_begin(dfo_run *run, size_t first, size_t n, size_t gfirst, size_t gn);
 
 #ifdef __cplusplus
 }

@@ -37,6 +37,9 @@ dfo_status dfo_store_add_buffer(dfo_store *store, const char *name, size_t ndim,
  * descriptions from files, which must not ask for more than the file holds.  */
 void dfo_store_limit(dfo_store *store, size_t reals);
 
+/* Gives back the room that growing left over: once everything was added.  DFO_EMEM: as before.  */
+dfo_status dfo_store_trim(dfo_store *store);
+
 /* Sizes in reals: the blocks with their padding; the number of weights without.  */
 size_t dfo_store_weights_size(const dfo_store *store);
 size_t dfo_store_buffers_size(const dfo_store *store);

@@ -111,6 +111,7 @@ static dfo_status prepare(struct fit *f, dfo_plan *plan)
         return dfoi_plan_error(plan, run);
     plan->version = version;
     plan->stale = 0;
+    (plan == f->plan ? f->eval_plan : f->plan)->stale = 1;        /* they share the memory */
     return DFO_OK;
 }
 
@@ -474,7 +475,8 @@ static dfo_status make_plans(struct fit *f)
     size_t shards = plan.shards < f->batch ? plan.shards : f->batch;
     dfo_need need = f->loss->ops->need(f->loss, (f->batch + shards - 1) / shards, &how, 1);
     DFO_TRY(dfo_plan_new(f->ctx, f->loss->store, &need, &plan, &f->plan));
-    dfo_plan_options eval = {.threads = o->threads, .block = 128, .seed = o->seed, .mode = DFO_EVALUATE};
+    dfo_plan_options eval = {.threads = o->threads, .block = 128, .seed = o->seed, .mode = DFO_EVALUATE,
+                             .share = f->plan};
     dfo_run plain = {.memory = DFO_MEMORY_INVERT};
     need = f->loss->ops->need(f->loss, eval.block, &plain, 0);
     return dfo_plan_new(f->ctx, f->loss->store, &need, &eval, &f->eval_plan);

@@ -1,6 +1,7 @@
 /* The plan: workers' memory, and the two ways of spreading rows over workers: blocks (evaluation)
  * and shards (a gradient step, with gradient blocks summed in shard order).  */
 #include <stdatomic.h>
+#include <stdint.h>
 #include <string.h>
 
 #include "base/ctx_impl.h"
@@ -10,7 +11,7 @@
 #define MAX_SHARDS 16
 
 struct dfo_reduction {
-    dfo_real    *total;                      /* (size) */
+    dfo_real    *total, *gtotal;             /* of weights, of derived data */
     atomic_size_t done[MAX_SHARDS];          /* ranges that shard s has added */
 };
 
@@ -27,7 +28,12 @@ static size_t worker_size(const dfo_need *need)
            dfo_arena_size(need->aux * need->rows);
 }
 
-static size_t grads_size(const dfo_store *store, const dfo_need *need)
+static size_t block_size(const dfo_need *need)
+{
+    return dfo_arena_size(need->range) + dfo_arena_size(need->grange);
+}
+
+static size_t total_size(const dfo_store *store, const dfo_need *need)
 {
     return dfo_store_weights_size(store) + dfo_arena_size(need->gderived);
 }
@@ -40,16 +46,16 @@ static int workers(const dfo_plan_options *options, int threads)
 size_t dfo_plan_bytes(const dfo_store *store, const dfo_need *need, const dfo_plan_options *options, int threads)
 {
     size_t n = (size_t)workers(options, threads);
-    size_t reals = n * worker_size(need) + dfo_arena_size(need->derived);
+    size_t reals = n * worker_size(need) + (options->share ? 0 : dfo_arena_size(need->derived));
     if (options->shards)
-        reals += (n + 1) * grads_size(store, need);
+        reals += n * block_size(need) + total_size(store, need);
     return reals * sizeof(dfo_real) + sizeof(dfo_plan) + n * sizeof(dfo_run);
 }
 
 static void hand_out(dfo_plan *plan)
 {
     const dfo_need *need = &plan->need;
-    size_t size = worker_size(need), grads = grads_size(plan->store, need);
+    size_t size = worker_size(need), grads = block_size(need);
     for (int w = 0; w < plan->threads; w++) {
         dfo_run *run = &plan->run[w];
         dfo_real *at = plan->memory + (size_t)w * size;
@@ -65,8 +71,10 @@ static void hand_out(dfo_plan *plan)
         run->aux = dfo_batch_of(need->aux ? at : NULL, need->rows, need->aux);
         run->derived = plan->derived;
         if (plan->grads) {
-            run->grads = plan->grads + (size_t)w * grads;
-            run->gderived = run->grads + dfo_store_weights_size(plan->store);
+            run->block = plan->grads + (size_t)w * grads;
+            run->gblock = run->block + dfo_arena_size(need->range);
+            run->grads = run->block;
+            run->gderived = run->gblock;
         }
     }
 }
@@ -94,13 +102,16 @@ dfo_status dfo_plan_new(dfo_ctx *ctx, dfo_store *store, const dfo_need *need, co
     size_t n = (size_t)plan->threads;
     DFO_GO(dfoi_alloc(ctx, n, sizeof *plan->run, &plan->run));
     DFO_GO(dfoi_alloc_big(ctx, n * worker_size(need), sizeof(dfo_real), &plan->memory));
-    DFO_GO(dfoi_alloc_big(ctx, dfo_arena_size(need->derived), sizeof(dfo_real), &plan->derived));
+    if (options->share)
+        plan->derived = options->share->derived;
+    else
+        DFO_GO(dfoi_alloc_big(ctx, dfo_arena_size(need->derived), sizeof(dfo_real), &plan->derived));
     if (options->shards) {
-        size_t grads = grads_size(store, need);
-        DFO_GO(dfoi_alloc_big(ctx, n * grads, sizeof(dfo_real), &plan->grads));
-        DFO_GO(dfoi_alloc_big(ctx, grads, sizeof(dfo_real), &plan->total));
+        DFO_GO(dfoi_alloc_big(ctx, n * block_size(need), sizeof(dfo_real), &plan->grads));
+        DFO_GO(dfoi_alloc_big(ctx, total_size(store, need), sizeof(dfo_real), &plan->total));
         DFO_GO(dfoi_alloc(ctx, 1, sizeof *plan->reduction, &plan->reduction));
         plan->reduction->total = plan->total;
+        plan->reduction->gtotal = plan->total + dfo_store_weights_size(store);
     }
     hand_out(plan);
     *out = plan;
@@ -117,7 +128,8 @@ void dfo_plan_free(dfo_plan *plan)
     dfoi_free(plan->ctx, plan->reduction);
     dfoi_free(plan->ctx, plan->total);
     dfoi_free(plan->ctx, plan->grads);
-    dfoi_free(plan->ctx, plan->derived);
+    if (!plan->options.share)
+        dfoi_free(plan->ctx, plan->derived);
     dfoi_free(plan->ctx, plan->memory);
     dfoi_free(plan->ctx, plan->run);
     dfoi_free(plan->ctx, plan);
@@ -246,13 +258,21 @@ dfo_status dfoi_plan_shards(dfo_plan *plan, dfo_key key, size_t rows, dfoi_shard
     return finish(&s);
 }
 
-void dfo_run_grads_begin(dfo_run *run, size_t first, size_t n, dfo_real *gderived, size_t gn)
+/* An address such that [first] is `block`: the arithmetic is on integers, since the address itself may lie outside
+ * of any array.  */
+static dfo_real *moved(dfo_real *block, size_t first)
+{
+    return (dfo_real *)((uintptr_t)block - first * sizeof *block);
+}
+
+void dfo_run_grads_begin(dfo_run *run, size_t first, size_t n, size_t gfirst, size_t gn)
 {
     if (!run->reduction)
         return;
-    memset(run->grads + first, 0, n * sizeof(dfo_real));
-    if (gn)
-        memset(gderived, 0, gn * sizeof(dfo_real));
+    memset(run->block, 0, n * sizeof(dfo_real));
+    memset(run->gblock, 0, gn * sizeof(dfo_real));
+    run->grads = moved(run->block, first);
+    run->gderived = moved(run->gblock, gfirst);
 }
 
 static void add(dfo_real *restrict total, const dfo_real *restrict from, size_t n, int copy)
@@ -266,7 +286,7 @@ static void add(dfo_real *restrict total, const dfo_real *restrict from, size_t 
 
 /* Shard s adds its k-th range when shard s-1 has added its own: all go through the ranges in the same
  * order, and shards are handed out in rising order, so nobody waits for one that has not started.  */
-void dfo_run_grads_done(dfo_run *run, size_t first, size_t n, const dfo_real *gderived, size_t gn)
+void dfo_run_grads_done(dfo_run *run, size_t first, size_t n, size_t gfirst, size_t gn)
 {
     dfo_reduction *r = run->reduction;
     if (!r)
@@ -276,8 +296,7 @@ void dfo_run_grads_done(dfo_run *run, size_t first, size_t n, const dfo_real *gd
         for (unsigned spin = 0; atomic_load_explicit(&r->done[run->shard - 1], memory_order_acquire) <= k; spin++)
             if (spin > 1000)
                 dfoi_yield();
-    add(r->total + first, run->grads + first, n, run->shard == 0);
-    if (gn)
-        add(r->total + (gderived - run->grads), gderived, gn, run->shard == 0);
+    add(r->total + first, run->block, n, run->shard == 0);
+    add(r->gtotal + gfirst, run->gblock, gn, run->shard == 0);
     atomic_store_explicit(&r->done[run->shard], k + 1, memory_order_release);
 }

@@ -14,7 +14,7 @@ struct dfo_plan {
     dfo_run   *run;                /* (threads) */
     dfo_real  *memory;             /* all workers' arena, saved, aux */
     dfo_real  *derived;            /* (need.derived) */
-    dfo_real  *grads;              /* (threads, weights + gderived): workers' blocks */
+    dfo_real  *grads;              /* (threads, range + grange): workers' blocks */
     dfo_real  *total;              /* (weights + gderived): their sum */
     dfo_reduction *reduction;
     uint64_t   version;            /* of the weights that derived belongs to */
