@@ -1,10 +1,11 @@
 /* A product of reflections on rows, or on the channels of pixels: z = Q x, Q = H_1 ... H_m (H_m acts first),
  * H_i = I - 2 v_i v_i^T / |v_i|^2; log-det 0 (Tomczak & Welling 2016).  In compact form (Joffrain et al.
- * 2006): with V (m, c) the vectors by rows,
- *   Q = I - V^T S^-1 V,  S upper triangular, S_ij = v_i.v_j above the diagonal, S_ii = |v_i|^2 / 2,
+ * 2006): with V (m, c) the vectors by rows, made unit vectors,
+ *   Q = I - V^T S^-1 V,  S upper triangular, S_ij = v_i.v_j above the diagonal, S_ii = 1/2,
  * so with A = S^-1 V and B = -V^T:  z = x + B A x,  and Q^T = I + B A', A' = S^-T V.  Two small products for
  * each 64 columns.  Gradients with respect to A and B are summed over shards and pulled back:
- *   gV = -gB^T + T,  T = S^-T gA,  gS = -T A^T on and above the diagonal, gv_i += gS_ij v_j, gv_j += gS_ij v_i.  */
+ *   gV = -gB^T + T,  T = S^-T gA,  gS = -T A^T above the diagonal, gv_i += gS_ij v_j, gv_j += gS_ij v_i;
+ * of a vector w, v = w / |w|:  gw = (gv - (gv.v) v) / |w|.  */
 #include <math.h>
 #include <string.h>
 
@@ -22,7 +23,7 @@ struct place {
     size_t b;                          /* where B begins, after A */
     size_t gsize;
     size_t a, at, bp, bt, back;        /* packed: A, A^T, B, B^T, A' */
-    size_t s, work;                    /* doubles: S (m, m), A or A' (m, c) */
+    size_t s, unit, work;              /* doubles: S (m, m), unit vectors (m, c), A or A' (m, c) */
     size_t end;
 };
 
@@ -40,7 +41,8 @@ static struct place places(const dfo_bijector *bij)
     p.bt = p.bp + tall;
     p.back = p.bt + wide;
     p.s = p.back + wide;
-    p.work = p.s + dfoi_doubles_size(m * m);
+    p.unit = p.s + dfoi_doubles_size(m * m);
+    p.work = p.unit + dfoi_doubles_size(m * c);
     p.end = p.work + dfoi_doubles_size(m * c);
     return p;
 }
@@ -61,7 +63,7 @@ static size_t scratch(const dfo_bijector *bij, size_t rows)
     size_t m = h->m, c = bij->shape.c;
     size_t a = dfoi_gemm_grad_scratch(m, c), b = dfoi_gemm_grad_scratch(c, m);
     size_t pass = (4 * c + 2 * m) * DFO_PANEL + dfo_arena_size(a > b ? a : b);
-    size_t back = dfoi_doubles_size(m * m) + 2 * dfoi_doubles_size(m * c);
+    size_t back = dfoi_doubles_size(m * m) + 4 * dfoi_doubles_size(m * c);
     (void)rows;
     return pass > back ? pass : back;
 }
@@ -73,11 +75,28 @@ static void add_row(size_t n, double a, const double *restrict u, double *restri
         v[k] += a * u[k];
 }
 
-static void make_s(size_t m, size_t c, const dfo_real *v, double *s)
+static double dot(size_t n, const double *u, const double *v)
 {
+    double sum = 0;
+    for (size_t k = 0; k < n; k++)
+        sum += u[k] * v[k];
+    return sum;
+}
+
+/* Unit vectors and S.  Returns the first vector that has no direction, m if all have one.  */
+static size_t make_s(size_t m, size_t c, const dfo_real *w, double *v, double *s)
+{
+    size_t bad = m;
+    for (size_t i = m; i-- > 0;) {
+        double length = sqrt(dfoi_sum_squares(c, w + i * c));
+        for (size_t l = 0; l < c; l++)
+            v[i * c + l] = (double)w[i * c + l] / length;
+        bad = length > 0 && isfinite(length) ? bad : i;
+    }
     for (size_t i = 0; i < m; i++)
         for (size_t j = i; j < m; j++)
-            s[i * m + j] = dfoi_dot(c, v + i * c, v + j * c) * (i == j ? 0.5 : 1);
+            s[i * m + j] = i == j ? 0.5 : dot(c, v + i * c, v + j * c);
+    return bad;
 }
 
 /* y = S^-1 y, or S^-T y, for y (m, c).  */
@@ -92,12 +111,6 @@ static void solve(size_t m, size_t c, const double *s, int transposed, double *y
     }
 }
 
-static void copy_in(size_t n, const dfo_real *from, double *to)
-{
-    for (size_t i = 0; i < n; i++)
-        to[i] = (double)from[i];
-}
-
 static void copy_out(size_t n, const double *from, dfo_real *to)
 {
     for (size_t i = 0; i < n; i++)
@@ -107,26 +120,24 @@ static void copy_out(size_t n, const double *from, dfo_real *to)
 static dfo_status prepare(const dfo_bijector *bij, dfo_run *run, dfo_real *to)
 {
     const struct householder *h = bij->state;
-    const dfo_real *v = dfo_run_weights(run, h->v);
     size_t m = h->m, c = bij->shape.c;
     struct place p = places(bij);
-    double *s = (double *)(void *)(to + p.s), *work = (double *)(void *)(to + p.work);
-    make_s(m, c, v, s);
-    for (size_t i = 0; i < m; i++)
-        if (!(s[i * m + i] > 0) || isinf(s[i * m + i]))
-            return dfo_run_fail(run, DFO_ENUM, (size_t)-1, "householder: vector %zu has no direction", i);
-    copy_in(m * c, v, work);
-    solve(m, c, s, 1, work);
-    copy_out(m * c, work, to);
+    double *s = (double *)(void *)(to + p.s), *v = (double *)(void *)(to + p.unit), *a = (double *)(void *)(to + p.work);
+    size_t bad = make_s(m, c, dfo_run_weights(run, h->v), v, s);
+    if (bad < m)
+        return dfo_run_fail(run, DFO_ENUM, (size_t)-1, "householder: vector %zu has no direction", bad);
+    memcpy(a, v, m * c * sizeof *a);
+    solve(m, c, s, 1, a);
+    copy_out(m * c, a, to);
     dfoi_gemm_pack(m, c, to, c, 0, to + p.back);
-    copy_in(m * c, v, work);
-    solve(m, c, s, 0, work);
-    copy_out(m * c, work, to);
+    memcpy(a, v, m * c * sizeof *a);
+    solve(m, c, s, 0, a);
+    copy_out(m * c, a, to);
     dfoi_gemm_pack(m, c, to, c, 0, to + p.a);
     dfoi_gemm_pack(c, m, to, c, 1, to + p.at);
     for (size_t i = 0; i < m; i++)
         for (size_t l = 0; l < c; l++)
-            to[p.b + l * m + i] = -v[i * c + l];
+            to[p.b + l * m + i] = (dfo_real)-v[i * c + l];
     dfoi_gemm_pack(c, m, to + p.b, m, 0, to + p.bp);
     dfoi_gemm_pack(m, c, to + p.b, m, 1, to + p.bt);
     return DFO_OK;
@@ -240,31 +251,36 @@ static dfo_status inverse_backward(const dfo_bijector *bij, dfo_run *run, dfo_ba
 static dfo_status pullback(const dfo_bijector *bij, dfo_run *run, const dfo_real *from, const dfo_real *gfrom)
 {
     const struct householder *h = bij->state;
-    const dfo_real *v = dfo_run_weights(run, h->v);
+    const dfo_real *w = dfo_run_weights(run, h->v);
     dfo_real *g = dfo_run_grads(run, h->v);
     size_t m = h->m, c = bij->shape.c;
     struct place p = places(bij);
     (void)from;
     if (!g)
         return DFO_OK;
-    double *s = dfoi_take_doubles(run, m * m), *a = dfoi_take_doubles(run, m * c), *t = dfoi_take_doubles(run, m * c);
-    make_s(m, c, v, s);
-    copy_in(m * c, v, a);
+    double *s = dfoi_take_doubles(run, m * m), *v = dfoi_take_doubles(run, m * c), *gv = dfoi_take_doubles(run, m * c);
+    double *a = dfoi_take_doubles(run, m * c), *t = dfoi_take_doubles(run, m * c);
+    (void)make_s(m, c, w, v, s);
+    memcpy(a, v, m * c * sizeof *a);
     solve(m, c, s, 0, a);
-    copy_in(m * c, gfrom, t);
+    for (size_t i = 0; i < m * c; i++)
+        t[i] = (double)gfrom[i];
     solve(m, c, s, 1, t);
     for (size_t i = 0; i < m; i++)
         for (size_t l = 0; l < c; l++)
-            g[i * c + l] += (dfo_real)(t[i * c + l] - (double)gfrom[p.b + l * m + i]);
+            gv[i * c + l] = t[i * c + l] - (double)gfrom[p.b + l * m + i];
     for (size_t i = 0; i < m; i++)
-        for (size_t j = i; j < m; j++) {
-            double gs = 0;
-            for (size_t l = 0; l < c; l++)
-                gs -= t[i * c + l] * a[j * c + l];
-            dfoi_axpy(c, (dfo_real)gs, v + j * c, g + i * c);
-            if (j > i)
-                dfoi_axpy(c, (dfo_real)gs, v + i * c, g + j * c);
+        for (size_t j = i + 1; j < m; j++) {
+            double gs = -dot(c, t + i * c, a + j * c);
+            add_row(c, gs, v + j * c, gv + i * c);
+            add_row(c, gs, v + i * c, gv + j * c);
         }
+    for (size_t i = 0; i < m; i++) {
+        double length = sqrt(dfoi_sum_squares(c, w + i * c));
+        add_row(c, -dot(c, gv + i * c, v + i * c), v + i * c, gv + i * c);
+        for (size_t l = 0; l < c; l++)
+            g[i * c + l] += (dfo_real)(gv[i * c + l] / length);
+    }
     return DFO_OK;
 }
 
