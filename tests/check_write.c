@@ -3,6 +3,7 @@
 #define _GNU_SOURCE
 #endif
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -86,6 +87,35 @@ START_TEST(writing)
     OK(put(ctx, name, "longest name", 1));
     content(name, "longest name");
     ck_assert_int_eq(chdir(cwd), 0);
+}
+END_TEST
+
+/* Plain files below /dev are written like others; names of descriptors are not replaced.  */
+START_TEST(below_dev)
+{
+    char path[100], name[100];
+    snprintf(path, sizeof path, "/dev/shm/diffeo-test-%ld", (long)getpid());
+    if (access("/dev/shm", W_OK)) {
+        printf("no /dev/shm here: skipped\n");
+    } else {
+        OK(put(ctx, path, "abandoned", 0));
+        ck_assert(access(path, F_OK) != 0);
+        OK(put(ctx, path, "shared", 1));
+        content(path, "shared");
+        ck_assert_int_eq(unlink(path), 0);
+    }
+    int descriptor = open(test_tmp_file("behind"), O_WRONLY | O_CREAT, 0600);
+    ck_assert(descriptor >= 0);
+    snprintf(name, sizeof name, "/dev/fd/%d", descriptor);
+    OK(put(ctx, name, "through", 1));
+    content(test_tmp_file("behind"), "through");
+    close(descriptor);
+    fflush(stdout);
+    descriptor = open(test_tmp_file("stdout"), O_WRONLY | O_CREAT | O_APPEND, 0600);
+    ck_assert(descriptor >= 0 && dup2(descriptor, 1) == 1);
+    OK(put(ctx, "-", "one ", 1));
+    OK(put(ctx, "/dev/stdout", "two", 1));
+    content(test_tmp_file("stdout"), "one two");
 }
 END_TEST
 
@@ -269,6 +299,7 @@ int main(void)
     tcase_set_timeout(tc, 120);
     tcase_add_checked_fixture(tc, begin, end);
     tcase_add_test(tc, writing);
+    tcase_add_test(tc, below_dev);
     tcase_add_test(tc, sweeping);
     tcase_add_test(tc, two_writers);
     tcase_add_test(tc, order_of_writing);

@@ -102,6 +102,14 @@ static dfo_status open_direct(dfo_ctx *ctx, const char *path, void **state)
     return error ? dfoi_file_failed(ctx, path, "open for writing", error) : status;
 }
 
+/* Names of open descriptors: written as they stand, also where a plain file is behind them.  (/dev/shm is
+ * a folder like any other.)  */
+static int is_descriptor(const char *path)
+{
+    return !strcmp(path, "-") || !strcmp(path, "/dev/stdout") || !strcmp(path, "/dev/stderr") ||
+           !strncmp(path, "/dev/fd/", 8) || !strncmp(path, "/proc/", 6);
+}
+
 dfo_status dfoi_file_create(dfo_ctx *ctx, const char *path, dfo_file **out)
 {
     struct stat st;
@@ -117,7 +125,7 @@ dfo_status dfoi_file_create(dfo_ctx *ctx, const char *path, dfo_file **out)
         status = dfoi_fail(ctx, DFO_EIO, "%s: is a directory, expected the name of a file", path);
         goto fail;
     }
-    if (standard || (there && !S_ISREG(st.st_mode)) || !strncmp(path, "/dev/", 5) || !strncmp(path, "/proc/", 6))
+    if (is_descriptor(path) || (there && !S_ISREG(st.st_mode)))
         DFO_GO(open_direct(ctx, path, &file->state));
     else
         DFO_GO(dfoi_target_open(ctx, path, &file->target, &file->state));

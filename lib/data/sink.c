@@ -73,7 +73,8 @@ static dfo_status choose(dfo_ctx *ctx, const char *path, const char *format, int
     *npy = format ? !strcmp(format, "npy") : ends(path, ".npy");
     if (format && !*npy && strcmp(format, "csv"))
         return dfoi_fail(ctx, DFO_EARG, "%s: format '%.40s' cannot be written; known: csv, npy", path, format);
-    if (!format && !*npy && !ends(path, ".csv") && strcmp(path, "-") && strncmp(path, "/dev/", 5))
+    if (!format && !*npy && !ends(path, ".csv") && strcmp(path, "-") &&
+        (strncmp(path, "/dev/", 5) || !strncmp(path, "/dev/shm/", 9)))
         return dfoi_fail(ctx, DFO_EARG, "%s: expected the name of an output to end in .npy or .csv", path);
     return DFO_OK;
 }
