@@ -120,14 +120,15 @@ static dfo_status read_settings(dfo_ctx *ctx, const json_t *config, struct setti
 /* A net as big as asked, but no bigger than rows of a single column want.  */
 static json_t *net(const struct settings *s)
 {
-    json_t *hidden = json_array();
-    if (!strcmp(s->flow, "nsf")) {
-        json_decref(hidden);
+    if (!strcmp(s->flow, "nsf"))
         return json_pack("{s:s, s:I, s:I, s:s, s:f}", "type", "residual-mlp", "hidden", (json_int_t)s->hidden,
                          "blocks", (json_int_t)s->blocks, "activation", s->activation, "dropout", s->dropout);
-    }
+    json_t *hidden = json_array();
     for (size_t i = 0; i < s->depth; i++)
-        json_array_append_new(hidden, json_integer((json_int_t)s->hidden));
+        if (json_array_append_new(hidden, json_integer((json_int_t)s->hidden))) {
+            json_decref(hidden);
+            return NULL;
+        }
     return json_pack("{s:s, s:o, s:s}", "type", "mlp", "hidden", hidden, "activation", s->activation);
 }
 

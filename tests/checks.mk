@@ -96,3 +96,9 @@ coverage:
 	cd check-coverage && top_srcdir=$(abs_srcdir) $(SHELL) $(abs_srcdir)/tests/coverage.sh
 
 .PHONY: lint check-asan check-tsan check-valgrind check-oom check-faults check-fuzz fuzz-targets coverage
+
+check_PROGRAMS += tests/check_model_faults
+TESTS += tests/check_model_faults
+tests_check_model_faults_SOURCES = tests/check_model_faults.c
+tests_check_model_faults_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_check_model_faults_LDADD = $(OOM_LIBS) $(TEST_LIBS)

@@ -5,6 +5,7 @@
 #include <check.h>
 #include <dlfcn.h>
 #include <errno.h>
+#include <execinfo.h>
 #include <jansson.h>
 #include <stdatomic.h>
 #include <stdint.h>
@@ -23,6 +24,7 @@
 static atomic_int    armed;            /* counting: 1 ours, 2 everybody's */
 static atomic_size_t counted;          /* allocations since arming */
 static size_t        refuse;           /* the one to refuse, from 1; 0: none */
+static size_t        traced;           /* DIFFEO_OOM_TRACE=K: says where allocation K is asked for */
 static atomic_int    refused;          /* whose that was: enum owner */
 static atomic_long   json_live;        /* jansson's blocks */
 
@@ -37,6 +39,12 @@ static int asked(enum owner owner)
     if (atomic_fetch_add(&counted, 1) + 1 != refuse)
         return 0;
     atomic_store(&refused, (int)owner);
+    if (refuse == traced) {
+        void *at[40];
+        atomic_store(&armed, 0);
+        backtrace_symbols_fd(at, backtrace(at, 40), 2);
+        atomic_store(&armed, mode);
+    }
     errno = ENOMEM;
     return 1;
 }
@@ -182,6 +190,8 @@ size_t oom_check(const char *what, int flags, oom_work work, void *data)
     size_t all = r.counted, most = test_times(400);
     ck_assert_msg(all > 0, "%s: makes no allocation", what);
 
+    const char *trace = getenv("DIFFEO_OOM_TRACE");
+    traced = trace ? strtoull(trace, NULL, 10) : 0;
     size_t tries = all < most ? all : most;
     for (size_t t = 0; t < tries; t++) {
         size_t k = 1 + (tries == all ? t : (size_t)((double)t * (double)(all - 1) / (double)(tries - 1)));

@@ -25,6 +25,7 @@ enum {
  *  - either way no byte of the context and none of jansson's remains;
  *  - afterwards the same work succeeds.
  * Fails the running test (libcheck) with `what`, the number of the allocation and what was seen.
+ * DIFFEO_OOM_TRACE=K in the environment prints where allocation K is asked for (addresses for addr2line).
  * Returns how many allocations the work makes.  */
 size_t oom_check(const char *what, int flags, oom_work work, void *data);
 

@@ -199,6 +199,8 @@ dfo_status dfoi_json_keys(dfo_ctx *ctx, const json_t *object, const char *const 
 
 dfo_status dfoi_json_set(dfo_ctx *ctx, json_t *object, const char *key, json_t *value)
 {
+    if (!object)
+        json_decref(value);
     if (!object || !value || json_object_set_new(object, key, value))
         return dfoi_fail(ctx, DFO_EMEM, "out of memory: %s", key);
     return DFO_OK;
