@@ -169,8 +169,9 @@ static dfo_status create_net(dfo_build *build, json_t *config, struct affine *a)
 {
     static const char *const keys[] = {"type", "net", "zero_init", "scale", "scale_max", NULL};
     DFO_TRY(dfoi_json_keys(build->ctx, config, keys));
-    json_t *coupling = json_copy(config);
-    dfo_status status = coupling ? DFO_OK : dfoi_fail(build->ctx, DFO_EMEM, "out of memory: net");
+    json_t *coupling = json_copy(config);          /* which drops members without a word */
+    int whole = json_object_size(coupling) == json_object_size(config);
+    dfo_status status = whole ? DFO_OK : dfoi_fail(build->ctx, DFO_EMEM, "out of memory: net");
     if (status == DFO_OK)
         status = dfoi_json_set(build->ctx, coupling, "type", json_string("affine-coupling"));
     if (status == DFO_OK)

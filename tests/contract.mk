@@ -1,6 +1,6 @@
 # The contract of a layer, over the whole registry.
 CONTRACT_BIJECTOR = tests/contract_bijector.c tests/contract_rows.c tests/contract_fix.c tests/contract_maps.c \
-    tests/contract_grads.c $(TESTRUN)
+    tests/contract_grads.c tests/contract_plans.c tests/contract_making.c $(TESTRUN)
 noinst_HEADERS += tests/contract.h tests/contract_twin.h
 check_LTLIBRARIES += tests/libtwin.la
 tests_libtwin_la_SOURCES = tests/contract_twin.c

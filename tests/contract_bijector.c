@@ -24,5 +24,7 @@ int main(void)
     suite_add_tcase(suite, table);
     contract_maps(suite);
     contract_grads(suite);
+    contract_plans(suite);
+    contract_making(suite);
     return test_run(suite);
 }
