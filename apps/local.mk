@@ -24,3 +24,12 @@ diffeo_SOURCES = apps/main.c
 diffeo_CPPFLAGS = $(APPS_CPPFLAGS)
 diffeo_LDADD = libapps_f.la libapps_d.la libdiffeo.la $(JANSSON_LIBS) -lm
 EXTRA_DIST += apps/demo.sh
+
+# bash loads a command's completion from a file of the command's name.
+completionsdir = $(datadir)/bash-completion/completions
+EXTRA_DIST += apps/diffeo.bash-completion
+install-data-local:
+	$(MKDIR_P) '$(DESTDIR)$(completionsdir)'
+	$(INSTALL_DATA) '$(srcdir)/apps/diffeo.bash-completion' '$(DESTDIR)$(completionsdir)/diffeo'
+uninstall-local:
+	rm -f '$(DESTDIR)$(completionsdir)/diffeo'

@@ -1,0 +1,46 @@
+#!/bin/sh
+# What apps/diffeo.bash-completion offers.
+# shellcheck source=tests/sh.sh
+. "${top_srcdir:?run by make check}/tests/sh.sh"
+
+if ! bash -c 'mapfile -t x </dev/null' 2>/dev/null; then
+    echo 'left out: no bash'
+    exit 77
+fi
+completion=$top_srcdir/apps/diffeo.bash-completion
+title 'the file is bash'
+run bash -n "$completion"
+ok
+
+cat >ask.sh <<'EOF'
+. "$1"
+shift
+COMP_WORDS=("$@")
+COMP_CWORD=$(($# - 1))
+_diffeo
+printf '%s\n' "${COMPREPLY[@]}"
+EOF
+offers() {
+    expected=$1
+    shift
+    title "offered after: $*"
+    run bash ask.sh "$completion" "$@"
+    ok
+    out "^$expected\$"
+}
+echo >some.json
+offers train diffeo tr
+offers plot diffeo ''
+offers --steps= diffeo train --st
+offers --verify diffeo encode --v
+offers --gradient-out= diffeo loglik --gr
+offers nsf diffeo train --flow ns
+offers some.json diffeo train --flow ''
+offers double diffeo check --precision = d
+offers cosine diffeo train --schedule =
+offers some.json diffeo train --data so
+title 'every command of the program is offered'
+for command in $(diffeo --help | grep -oE '(^|   )  ?[a-z]+   ' | tr -d ' '); do
+    offers "$command" diffeo "$command"
+done
+finish
