@@ -33,3 +33,15 @@ install-data-local:
 	$(INSTALL_DATA) '$(srcdir)/apps/diffeo.bash-completion' '$(DESTDIR)$(completionsdir)/diffeo'
 uninstall-local:
 	rm -f '$(DESTDIR)$(completionsdir)/diffeo'
+
+dist_man_MANS += \
+    apps/man/diffeo.1 \
+    apps/man/diffeo-train.1 \
+    apps/man/diffeo-loglik.1 \
+    apps/man/diffeo-sample.1 \
+    apps/man/diffeo-encode.1 \
+    apps/man/diffeo-decode.1 \
+    apps/man/diffeo-check.1 \
+    apps/man/diffeo-info.1 \
+    apps/man/diffeo-plot.1 \
+    apps/man/diffeo-layers.5
