@@ -1,7 +1,7 @@
-/* z_c = e^{s_c} x_c + b_c with learned s and b per feature, or per channel of an image, beginning at the
- * identity; log-det = h w sum s.  With "net" the scale and shift of every feature come from a net of the
- * condition instead (of nothing: learned constants), scales bounded as in affine couplings: an affine
- * coupling in which no feature passes.  */
+/* z_c = e^{s_c} x_c + b_c with learned s and b per feature, or per channel of an image, beginning
+ * at the identity; log-det = h w sum s.  With "net" the scale and shift of every feature come from
+ * a net of the condition instead (of nothing: learned constants), scales bounded as in affine
+ * couplings: an affine coupling in which no feature passes.  */
 #include <math.h>
 
 #include "channels_impl.h"
@@ -45,7 +45,8 @@ static dfo_real *channel(const dfo_bijector *bij, dfo_batch x, size_t i, size_t 
 
 static void scale_and_shift(const dfo_bijector *bij, dfo_run *run, dfo_batch x, double *logdet)
 {
-    const dfo_real *s = dfo_run_weights(run, state(bij)->log_scale), *b = dfo_run_weights(run, state(bij)->shift);
+    const dfo_real *s = dfo_run_weights(run, state(bij)->log_scale),
+                   *b = dfo_run_weights(run, state(bij)->shift);
     size_t plane = dfoi_plane(bij);
     for (size_t c = 0; c < bij->shape.c; c++) {
         dfo_real factor = (dfo_real)exp((double)s[c]);
@@ -60,7 +61,8 @@ static void scale_and_shift(const dfo_bijector *bij, dfo_run *run, dfo_batch x, 
 
 static void unshift_and_unscale(const dfo_bijector *bij, dfo_run *run, dfo_batch z, double *logdet)
 {
-    const dfo_real *s = dfo_run_weights(run, state(bij)->log_scale), *b = dfo_run_weights(run, state(bij)->shift);
+    const dfo_real *s = dfo_run_weights(run, state(bij)->log_scale),
+                   *b = dfo_run_weights(run, state(bij)->shift);
     size_t plane = dfoi_plane(bij);
     for (size_t c = 0; c < bij->shape.c; c++) {
         dfo_real factor = (dfo_real)exp(-(double)s[c]);
@@ -73,7 +75,8 @@ static void unshift_and_unscale(const dfo_bijector *bij, dfo_run *run, dfo_batch
     }
 }
 
-static dfo_status forward(const dfo_bijector *bij, dfo_run *run, dfo_batch x, const dfo_cond *cond, double *logdet)
+static dfo_status forward(const dfo_bijector *bij, dfo_run *run, dfo_batch x, const dfo_cond *cond,
+                          double *logdet)
 {
     if (state(bij)->net)
         return dfo_bijector_forward(state(bij)->net, run, x, cond, logdet);
@@ -81,7 +84,8 @@ static dfo_status forward(const dfo_bijector *bij, dfo_run *run, dfo_batch x, co
     return DFO_OK;
 }
 
-static dfo_status inverse(const dfo_bijector *bij, dfo_run *run, dfo_batch z, const dfo_cond *cond, double *logdet)
+static dfo_status inverse(const dfo_bijector *bij, dfo_run *run, dfo_batch z, const dfo_cond *cond,
+                          double *logdet)
 {
     if (state(bij)->net)
         return dfo_bijector_inverse(state(bij)->net, run, z, cond, logdet);
@@ -89,13 +93,14 @@ static dfo_status inverse(const dfo_bijector *bij, dfo_run *run, dfo_batch z, co
     return DFO_OK;
 }
 
-/* x is the data, g the gradient with respect to latents: gs = sum e^s g x + h w sum glogdet, gb = sum g, both
- * times `sign`; then g becomes factor g.  */
-static void weight_grads(const dfo_bijector *bij, dfo_run *run, dfo_batch x, dfo_batch g, const double *glogdet,
-                         double sign)
+/* x is the data, g the gradient with respect to latents: gs = sum e^s g x + h w sum glogdet, gb =
+ * sum g, both times `sign`; then g becomes factor g.  */
+static void weight_grads(const dfo_bijector *bij, dfo_run *run, dfo_batch x, dfo_batch g,
+                         const double *glogdet, double sign)
 {
     const dfo_real *s = dfo_run_weights(run, state(bij)->log_scale);
-    dfo_real *gs = dfo_run_grads(run, state(bij)->log_scale), *gb = dfo_run_grads(run, state(bij)->shift);
+    dfo_real *gs = dfo_run_grads(run, state(bij)->log_scale),
+             *gb = dfo_run_grads(run, state(bij)->shift);
     size_t plane = dfoi_plane(bij);
     for (size_t c = 0; gs && c < bij->shape.c; c++) {
         double scale = 0, shift = 0, logdet = 0;
@@ -124,8 +129,8 @@ static void scale_gradient(const dfo_bijector *bij, dfo_run *run, dfo_batch g, d
     }
 }
 
-static dfo_status backward(const dfo_bijector *bij, dfo_run *run, dfo_batch z, dfo_batch gz, const dfo_cond *cond,
-                           dfo_cond *gcond, const double *glogdet)
+static dfo_status backward(const dfo_bijector *bij, dfo_run *run, dfo_batch z, dfo_batch gz,
+                           const dfo_cond *cond, dfo_cond *gcond, const double *glogdet)
 {
     if (state(bij)->net)
         return dfo_bijector_backward(state(bij)->net, run, z, gz, cond, gcond, glogdet);

@@ -1,11 +1,11 @@
-/* Exact maps of columns with declared bounds to the whole line: {"lower":[0,null,…],"upper":[1,null,…]}, a
- * single number for all columns.  All are increasing:
+/* Exact maps of columns with declared bounds to the whole line:
+ * {"lower":[0,null,…],"upper":[1,null,…]}, a single number for all columns.  All are increasing:
  *   a < x < b:  z = logit((x-a)/(b-a)),  log dz/dx = -log(b-a) - log sigma(z) sigma(-z)
  *   a < x:      z = log(x-a),            log dz/dx = -z
  *   x < b:      z = -log(b-x),           log dz/dx = z
- * and the identity where nothing is declared.  In double inside.  A value on or outside a bound is an error
- * naming row and column; what inverse gives lies strictly inside, even where rounding would meet the bound,
- * so that samples can be scored.  */
+ * and the identity where nothing is declared.  In double inside.  A value on or outside a bound is
+ * an error naming row and column; what inverse gives lies strictly inside, even where rounding
+ * would meet the bound, so that samples can be scored.  */
 #include <math.h>
 
 #include "layers.h"
@@ -19,7 +19,9 @@ enum kind { FREE, ABOVE, BELOW, BETWEEN };
 
 static enum kind kind_of(const struct bounds *b, size_t j)
 {
-    return isfinite(b->lower[j]) ? isfinite(b->upper[j]) ? BETWEEN : ABOVE : isfinite(b->upper[j]) ? BELOW : FREE;
+    return isfinite(b->lower[j])   ? isfinite(b->upper[j]) ? BETWEEN : ABOVE
+           : isfinite(b->upper[j]) ? BELOW
+                                   : FREE;
 }
 
 static double value(const struct bounds *b, size_t j, double x)
@@ -30,9 +32,10 @@ static double value(const struct bounds *b, size_t j, double x)
         return log(x - low);
     case BELOW:
         return -log(high - x);
-    case BETWEEN:                      /* near the middle the ratio's distance from 1 keeps its digits */
+    case BETWEEN: /* near the middle the ratio's distance from 1 keeps its digits */
         difference = (x - low) - (high - x);
-        return fabs(difference) < 0.5 * (high - low) ? log1p(difference / (high - x)) : log(x - low) - log(high - x);
+        return fabs(difference) < 0.5 * (high - low) ? log1p(difference / (high - x))
+                                                     : log(x - low) - log(high - x);
     case FREE:
         break;
     }
@@ -42,7 +45,8 @@ static double value(const struct bounds *b, size_t j, double x)
 /* x of z, not yet rounded.  */
 static double unvalue(const struct bounds *b, size_t j, double z)
 {
-    double low = b->lower[j], high = b->upper[j], e = exp(-fabs(z)), part = (high - low) * e / (1 + e);
+    double low = b->lower[j], high = b->upper[j], e = exp(-fabs(z)),
+           part = (high - low) * e / (1 + e);
     switch (kind_of(b, j)) {
     case ABOVE:
         return low + exp(z);
@@ -107,7 +111,8 @@ static double change(const struct bounds *b, size_t j, double z)
     return 0;
 }
 
-static dfo_status forward(const dfo_bijector *bij, dfo_run *run, dfo_batch x, const dfo_cond *cond, double *logdet)
+static dfo_status forward(const dfo_bijector *bij, dfo_run *run, dfo_batch x, const dfo_cond *cond,
+                          double *logdet)
 {
     const struct bounds *b = bij->state;
     (void)cond;
@@ -117,8 +122,9 @@ static dfo_status forward(const dfo_bijector *bij, dfo_run *run, dfo_batch x, co
         for (size_t j = 0; j < x.d; j++) {
             double in = (double)row[j];
             if (!(in > b->lower[j] && in < b->upper[j]))
-                return dfo_run_fail(run, DFO_ENUM, i, "bounds: row %llu, column %zu: %.9g is not inside (%g, %g)",
-                                    (unsigned long long)(run->key.row + i), j, in, b->lower[j], b->upper[j]);
+                return dfo_run_fail(
+                    run, DFO_ENUM, i, "bounds: row %llu, column %zu: %.9g is not inside (%g, %g)",
+                    (unsigned long long)(run->key.row + i), j, in, b->lower[j], b->upper[j]);
             double out = value(b, j, in);
             sum += log_slope(b, j, out);
             row[j] = (dfo_real)out;
@@ -129,7 +135,8 @@ static dfo_status forward(const dfo_bijector *bij, dfo_run *run, dfo_batch x, co
     return DFO_OK;
 }
 
-static dfo_status inverse(const dfo_bijector *bij, dfo_run *run, dfo_batch z, const dfo_cond *cond, double *logdet)
+static dfo_status inverse(const dfo_bijector *bij, dfo_run *run, dfo_batch z, const dfo_cond *cond,
+                          double *logdet)
 {
     const struct bounds *b = bij->state;
     (void)cond;
@@ -151,8 +158,8 @@ static dfo_status inverse(const dfo_bijector *bij, dfo_run *run, dfo_batch z, co
 }
 
 /* gx = dz/dx (gz + glogdet d log(dz/dx)/dz), all from z.  */
-static dfo_status backward(const dfo_bijector *bij, dfo_run *run, dfo_batch z, dfo_batch gz, const dfo_cond *cond,
-                           dfo_cond *gcond, const double *glogdet)
+static dfo_status backward(const dfo_bijector *bij, dfo_run *run, dfo_batch z, dfo_batch gz,
+                           const dfo_cond *cond, dfo_cond *gcond, const double *glogdet)
 {
     const struct bounds *b = bij->state;
     (void)run;
@@ -162,7 +169,8 @@ static dfo_status backward(const dfo_bijector *bij, dfo_run *run, dfo_batch z, d
         dfo_real *row = dfo_row(z, i), *g = dfo_row(gz, i);
         for (size_t j = 0; j < z.d; j++) {
             double out = (double)row[j];
-            g[j] = (dfo_real)(((double)g[j] + glogdet[i] * change(b, j, out)) * exp(log_slope(b, j, out)));
+            g[j] = (dfo_real)(((double)g[j] + glogdet[i] * change(b, j, out)) *
+                              exp(log_slope(b, j, out)));
             row[j] = inside(b, j, unvalue(b, j, out));
         }
     }
@@ -181,7 +189,8 @@ static dfo_status inverse_backward(const dfo_bijector *bij, dfo_run *run, dfo_ba
         dfo_real *row = dfo_row(x, i), *g = dfo_row(gx, i);
         for (size_t j = 0; j < x.d; j++) {
             double out = value(b, j, (double)row[j]);
-            g[j] = (dfo_real)((double)g[j] * exp(-log_slope(b, j, out)) - glogdet[i] * change(b, j, out));
+            g[j] = (dfo_real)((double)g[j] * exp(-log_slope(b, j, out)) -
+                              glogdet[i] * change(b, j, out));
             row[j] = (dfo_real)out;
         }
     }
@@ -189,7 +198,8 @@ static dfo_status inverse_backward(const dfo_bijector *bij, dfo_run *run, dfo_ba
 }
 
 /* Number, null for none; `none` is the infinity that stands for it.  */
-static dfo_status one_bound(dfo_ctx *ctx, const char *key, size_t j, const json_t *v, double none, double *out)
+static dfo_status one_bound(dfo_ctx *ctx, const char *key, size_t j, const json_t *v, double none,
+                            double *out)
 {
     *out = none;
     if (!v || json_is_null(v))
@@ -200,12 +210,14 @@ static dfo_status one_bound(dfo_ctx *ctx, const char *key, size_t j, const json_
     return DFO_OK;
 }
 
-static dfo_status read_bounds(dfo_ctx *ctx, const json_t *config, const char *key, size_t d, double none, double *out)
+static dfo_status read_bounds(dfo_ctx *ctx, const json_t *config, const char *key, size_t d,
+                              double none, double *out)
 {
     const json_t *given = json_object_get(config, key);
     int list = json_is_array(given);
     if (list && json_array_size(given) != d)
-        return dfoi_fail(ctx, DFO_EARG, "%s: expected %zu entries, got %zu", key, d, json_array_size(given));
+        return dfoi_fail(ctx, DFO_EARG, "%s: expected %zu entries, got %zu", key, d,
+                         json_array_size(given));
     for (size_t j = 0; j < d; j++)
         DFO_TRY(one_bound(ctx, key, j, list ? json_array_get(given, j) : given, none, &out[j]));
     return DFO_OK;
@@ -253,12 +265,17 @@ dfo_status dfoi_bounds_create(dfo_build *build, json_t *config, dfo_bijector *bi
     DFO_TRY(read_bounds(ctx, config, "upper", bij->d, INFINITY, b->upper));
     for (size_t j = 0; j < bij->d; j++) {
         double low = b->lower[j], high = b->upper[j];
-        double some = kind_of(b, j) == BETWEEN ? low / 2 + high / 2 : isfinite(low) ? low : isfinite(high) ? high : 0;
+        double some = kind_of(b, j) == BETWEEN ? low / 2 + high / 2
+                      : isfinite(low)          ? low
+                      : isfinite(high)         ? high
+                                               : 0;
         int real = isfinite((dfo_real)some) && low < high;
         if (real)
             some = (double)inside(b, j, some);
         if (!real || !(some > low && some < high))
-            return dfoi_fail(ctx, DFO_EARG, "column %zu: nothing lies between lower %.17g and upper %.17g", j, low, high);
+            return dfoi_fail(ctx, DFO_EARG,
+                             "column %zu: nothing lies between lower %.17g and upper %.17g", j, low,
+                             high);
     }
     return DFO_OK;
 }

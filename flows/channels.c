@@ -1,5 +1,5 @@
-/* Vectors and images to panels of 64 columns and back (see channels_impl.h).  A row of a vector is one
- * column; a row of an image is h w of them, and a panel may reach over several images.  */
+/* Vectors and images to panels of 64 columns and back (see channels_impl.h).  A row of a vector is
+ * one column; a row of an image is h w of them, and a panel may reach over several images.  */
 #include <string.h>
 
 #include "channels_impl.h"
@@ -22,8 +22,8 @@ static int next_piece(size_t plane, size_t first, size_t n, struct piece *p)
     return 1;
 }
 
-void dfoi_columns_to_panel(const dfo_bijector *bij, dfo_batch x, size_t first, size_t n, int zero_tail,
-                           dfo_real *panel)
+void dfoi_columns_to_panel(const dfo_bijector *bij, dfo_batch x, size_t first, size_t n,
+                           int zero_tail, dfo_real *panel)
 {
     size_t c = bij->shape.c, plane = dfoi_plane(bij);
     if (plane == 1) {
@@ -33,7 +33,8 @@ void dfoi_columns_to_panel(const dfo_bijector *bij, dfo_batch x, size_t first, s
     struct piece p = {0};
     while (next_piece(plane, first, n, &p))
         for (size_t j = 0; j < c; j++)
-            memcpy(panel + j * DFO_PANEL + p.at, dfo_row(x, p.row) + j * plane + p.pixel, p.n * sizeof *panel);
+            memcpy(panel + j * DFO_PANEL + p.at, dfo_row(x, p.row) + j * plane + p.pixel,
+                   p.n * sizeof *panel);
     for (size_t j = 0; j < c && n < DFO_PANEL; j++) {
         dfo_real *row = panel + j * DFO_PANEL, fill = zero_tail ? 0 : row[n - 1];
         for (size_t i = n; i < DFO_PANEL; i++)
@@ -41,7 +42,8 @@ void dfoi_columns_to_panel(const dfo_bijector *bij, dfo_batch x, size_t first, s
     }
 }
 
-void dfoi_columns_from_panel(const dfo_bijector *bij, const dfo_real *panel, size_t first, size_t n, dfo_batch x)
+void dfoi_columns_from_panel(const dfo_bijector *bij, const dfo_real *panel, size_t first, size_t n,
+                             dfo_batch x)
 {
     size_t c = bij->shape.c, plane = dfoi_plane(bij);
     if (plane == 1) {
@@ -51,17 +53,20 @@ void dfoi_columns_from_panel(const dfo_bijector *bij, const dfo_real *panel, siz
     struct piece p = {0};
     while (next_piece(plane, first, n, &p))
         for (size_t j = 0; j < c; j++)
-            memcpy(dfo_row(x, p.row) + j * plane + p.pixel, panel + j * DFO_PANEL + p.at, p.n * sizeof *panel);
+            memcpy(dfo_row(x, p.row) + j * plane + p.pixel, panel + j * DFO_PANEL + p.at,
+                   p.n * sizeof *panel);
 }
 
-void dfoi_columns_add(const dfo_bijector *bij, const dfo_real *value, size_t first, size_t n, double *logdet)
+void dfoi_columns_add(const dfo_bijector *bij, const dfo_real *value, size_t first, size_t n,
+                      double *logdet)
 {
     size_t plane = dfoi_plane(bij);
     for (size_t i = 0; logdet && i < n; i++)
         logdet[(first + i) / plane] += (double)value[i];
 }
 
-void dfoi_columns_glogdet(const dfo_bijector *bij, const double *glogdet, size_t first, size_t n, dfo_real *value)
+void dfoi_columns_glogdet(const dfo_bijector *bij, const double *glogdet, size_t first, size_t n,
+                          dfo_real *value)
 {
     size_t plane = dfoi_plane(bij);
     for (size_t i = 0; i < DFO_PANEL; i++)

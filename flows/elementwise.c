@@ -1,8 +1,9 @@
-/* Elementwise layers: z_j = f(x_j) with a fixed increasing f (scalar.c), log-det = sum log f'.  They are
- * computed in double in both precisions.  Layers whose output is squeezed into a range keep their input
- * for backward: it cannot be found again from a saturated output.  Box-Cox has a learned exponent per
- * feature (channel, for images), logit its margin and scale: z = logit(alpha + (1-2 alpha) (x-low)/(high-low)).
- * A value outside f's domain is an error that names row and column.  */
+/* Elementwise layers: z_j = f(x_j) with a fixed increasing f (scalar.c), log-det = sum log f'.
+ * They are computed in double in both precisions.  Layers whose output is squeezed into a range
+ * keep their input for backward: it cannot be found again from a saturated output.  Box-Cox has a
+ * learned exponent per feature (channel, for images), logit its margin and scale: z = logit(alpha +
+ * (1-2 alpha) (x-low)/(high-low)). A value outside f's domain is an error that names row and
+ * column.  */
 #include <math.h>
 #include <string.h>
 
@@ -20,21 +21,24 @@ struct elementwise {
 };
 
 /* Settings for feature j.  */
-static void settings(const dfo_bijector *bij, const dfo_run *run, size_t j, struct dfoi_scalar_set *set)
+static void settings(const dfo_bijector *bij, const dfo_run *run, size_t j,
+                     struct dfoi_scalar_set *set)
 {
     const struct elementwise *e = bij->state;
     if (e->box_cox)
         set->lambda = (double)dfo_run_weights(run, e->lambda)[j / dfoi_plane(bij)];
 }
 
-static dfo_status outside(const dfo_bijector *bij, dfo_run *run, size_t i, size_t j, double value, double low,
-                          double high)
+static dfo_status outside(const dfo_bijector *bij, dfo_run *run, size_t i, size_t j, double value,
+                          double low, double high)
 {
-    return dfo_run_fail(run, DFO_ENUM, i, "%s: row %llu, column %zu: %.9g is outside (%g, %g)", bij->ops->type,
-                        (unsigned long long)(run->key.row + i), j, value, low, high);
+    return dfo_run_fail(run, DFO_ENUM, i, "%s: row %llu, column %zu: %.9g is outside (%g, %g)",
+                        bij->ops->type, (unsigned long long)(run->key.row + i), j, value, low,
+                        high);
 }
 
-static dfo_status forward(const dfo_bijector *bij, dfo_run *run, dfo_batch x, const dfo_cond *cond, double *logdet)
+static dfo_status forward(const dfo_bijector *bij, dfo_run *run, dfo_batch x, const dfo_cond *cond,
+                          double *logdet)
 {
     const struct elementwise *e = bij->state;
     struct dfoi_scalar_set set = e->set;
@@ -57,7 +61,8 @@ static dfo_status forward(const dfo_bijector *bij, dfo_run *run, dfo_batch x, co
     return DFO_OK;
 }
 
-static dfo_status inverse(const dfo_bijector *bij, dfo_run *run, dfo_batch z, const dfo_cond *cond, double *logdet)
+static dfo_status inverse(const dfo_bijector *bij, dfo_run *run, dfo_batch z, const dfo_cond *cond,
+                          double *logdet)
 {
     const struct elementwise *e = bij->state;
     struct dfoi_scalar_set set = e->set;
@@ -99,8 +104,8 @@ static void add_lambda_grads(const dfo_bijector *bij, dfo_run *run, const double
 }
 
 /* gx = f' gz + (log f')' glogdet.  */
-static dfo_status backward(const dfo_bijector *bij, dfo_run *run, dfo_batch z, dfo_batch gz, const dfo_cond *cond,
-                           dfo_cond *gcond, const double *glogdet)
+static dfo_status backward(const dfo_bijector *bij, dfo_run *run, dfo_batch z, dfo_batch gz,
+                           const dfo_cond *cond, dfo_cond *gcond, const double *glogdet)
 {
     const struct elementwise *e = bij->state;
     const dfo_real *kept = bij->caps & DFO_NEEDS_INPUT ? run->saved : NULL;
@@ -112,12 +117,14 @@ static dfo_status backward(const dfo_bijector *bij, dfo_run *run, dfo_batch z, d
         dfo_real *row = dfo_row(z, i), *g = dfo_row(gz, i);
         for (size_t j = 0; j < z.d; j++) {
             settings(bij, run, j, &set);
-            double out = (double)row[j], in = kept ? (double)kept[i * z.d + j] : e->f->inverse(&set, out);
+            double out = (double)row[j],
+                   in = kept ? (double)kept[i * z.d + j] : e->f->inverse(&set, out);
             double u = e->f->from_z ? out : in;
             if (gl)
-                gl[j / dfoi_plane(bij)] += (double)g[j] * dfoi_box_cox_lambda_slope(set.lambda, in) +
-                                           glogdet[i] * log(in);
-            g[j] = (dfo_real)(e->f->slope(&set, u) * (double)g[j] + e->f->change(&set, u) * glogdet[i]);
+                gl[j / dfoi_plane(bij)] +=
+                    (double)g[j] * dfoi_box_cox_lambda_slope(set.lambda, in) + glogdet[i] * log(in);
+            g[j] = (dfo_real)(e->f->slope(&set, u) * (double)g[j] +
+                              e->f->change(&set, u) * glogdet[i]);
             row[j] = (dfo_real)in;
         }
     }
@@ -139,9 +146,11 @@ static dfo_status inverse_backward(const dfo_bijector *bij, dfo_run *run, dfo_ba
         for (size_t j = 0; j < x.d; j++) {
             settings(bij, run, j, &set);
             double in = (double)row[j], out = e->f->value(&set, in), u = e->f->from_z ? out : in;
-            double down = ((double)g[j] - e->f->change(&set, u) * glogdet[i]) / e->f->slope(&set, u);
+            double down =
+                ((double)g[j] - e->f->change(&set, u) * glogdet[i]) / e->f->slope(&set, u);
             if (gl)
-                gl[j / dfoi_plane(bij)] -= down * dfoi_box_cox_lambda_slope(set.lambda, in) + glogdet[i] * log(in);
+                gl[j / dfoi_plane(bij)] -=
+                    down * dfoi_box_cox_lambda_slope(set.lambda, in) + glogdet[i] * log(in);
             g[j] = (dfo_real)down;
             row[j] = (dfo_real)out;
         }
@@ -185,7 +194,8 @@ static dfo_status create_logit(dfo_ctx *ctx, const json_t *config, struct elemen
     DFO_TRY(dfoi_json_real(ctx, config, "low", 0, -1e30, 1e30, &s->low));
     DFO_TRY(dfoi_json_real(ctx, config, "high", 1, -1e30, 1e30, &s->high));
     if (!(s->high > s->low))
-        return dfoi_fail(ctx, DFO_EARG, "high must be more than low, got %g and %g", s->high, s->low);
+        return dfoi_fail(ctx, DFO_EARG, "high must be more than low, got %g and %g", s->high,
+                         s->low);
     double margin = (s->high - s->low) * s->alpha / (1 - 2 * s->alpha);
     e->low = s->low - margin;
     e->high = s->high + margin;
@@ -238,7 +248,8 @@ dfo_status dfoi_elementwise_create(dfo_build *build, json_t *config, dfo_bijecto
     }
 
 #define EXACT DFO_CLOSED_INVERSE
-#define SQUEEZE (DFO_CLOSED_INVERSE | DFO_NEEDS_INPUT)     /* the output may be rounded beyond recognition */
+#define SQUEEZE                                                                                    \
+    (DFO_CLOSED_INVERSE | DFO_NEEDS_INPUT) /* the output may be rounded beyond recognition */
 
 ELEMENTWISE(dfoi_sigmoid_ops, "sigmoid", SQUEEZE);
 ELEMENTWISE(dfoi_logit_ops, "logit", EXACT);

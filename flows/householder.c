@@ -1,10 +1,11 @@
-/* A product of reflections on rows, or on the channels of pixels: z = Q x, Q = H_1 ... H_m (H_m acts first),
- * H_i = I - 2 v_i v_i^T / |v_i|^2; log-det 0 (Tomczak & Welling 2016).  In compact form (Joffrain et al.
- * 2006): with V (m, c) the vectors by rows, made unit vectors,
+/* A product of reflections on rows, or on the channels of pixels: z = Q x, Q = H_1 ... H_m (H_m
+ * acts first), H_i = I - 2 v_i v_i^T / |v_i|^2; log-det 0 (Tomczak & Welling 2016).  In compact
+ * form (Joffrain et al. 2006): with V (m, c) the vectors by rows, made unit vectors,
  *   Q = I - V^T S^-1 V,  S upper triangular, S_ij = v_i.v_j above the diagonal, S_ii = 1/2,
- * so with A = S^-1 V and B = -V^T:  z = x + B A x,  and Q^T = I + B A', A' = S^-T V.  Two small products for
- * each 64 columns.  Gradients with respect to A and B are summed over shards and pulled back:
- *   gV = -gB^T + T,  T = S^-T gA,  gS = -T A^T above the diagonal, gv_i += gS_ij v_j, gv_j += gS_ij v_i;
+ * so with A = S^-1 V and B = -V^T:  z = x + B A x,  and Q^T = I + B A', A' = S^-T V.  Two small
+ * products for each 64 columns.  Gradients with respect to A and B are summed over shards, then
+ *   gV = -gB^T + T,  T = S^-T gA,  gS = -T A^T above the diagonal,
+ *   gv_i += gS_ij v_j,  gv_j += gS_ij v_i;
  * of a vector w, v = w / |w|:  gw = (gv - (gv.v) v) / |w|.  */
 #include <math.h>
 #include <string.h>
@@ -31,7 +32,8 @@ static struct place places(const dfo_bijector *bij)
 {
     const struct householder *h = bij->state;
     size_t m = h->m, c = bij->shape.c;
-    size_t wide = dfo_arena_size(dfoi_gemm_packed_size(m, c)), tall = dfo_arena_size(dfoi_gemm_packed_size(c, m));
+    size_t wide = dfo_arena_size(dfoi_gemm_packed_size(m, c)),
+           tall = dfo_arena_size(dfoi_gemm_packed_size(c, m));
     struct place p;
     p.b = dfo_arena_size(m * c);
     p.gsize = 2 * p.b;
@@ -122,10 +124,12 @@ static dfo_status prepare(const dfo_bijector *bij, dfo_run *run, dfo_real *to)
     const struct householder *h = bij->state;
     size_t m = h->m, c = bij->shape.c;
     struct place p = places(bij);
-    double *s = (double *)(void *)(to + p.s), *v = (double *)(void *)(to + p.unit), *a = (double *)(void *)(to + p.work);
+    double *s = (double *)(void *)(to + p.s), *v = (double *)(void *)(to + p.unit),
+           *a = (double *)(void *)(to + p.work);
     size_t bad = make_s(m, c, dfo_run_weights(run, h->v), v, s);
     if (bad < m)
-        return dfo_run_fail(run, DFO_ENUM, (size_t)-1, "householder: vector %zu has no direction", bad);
+        return dfo_run_fail(run, DFO_ENUM, (size_t)-1, "householder: vector %zu has no direction",
+                            bad);
     memcpy(a, v, m * c * sizeof *a);
     solve(m, c, s, 1, a);
     copy_out(m * c, a, to);
@@ -144,7 +148,8 @@ static dfo_status prepare(const dfo_bijector *bij, dfo_run *run, dfo_real *to)
 }
 
 /* y = x + B (first x), first = packed A or A'; h (m, 64) is A x.  */
-static void reflect(const dfo_bijector *bij, const dfo_run *run, size_t first, const dfo_real *x, dfo_real *h, dfo_real *y)
+static void reflect(const dfo_bijector *bij, const dfo_run *run, size_t first, const dfo_real *x,
+                    dfo_real *h, dfo_real *y)
 {
     const struct householder *hh = bij->state;
     size_t m = hh->m, c = bij->shape.c;
@@ -167,14 +172,16 @@ static dfo_status map(const dfo_bijector *bij, dfo_run *run, dfo_batch x, size_t
     return DFO_OK;
 }
 
-static dfo_status forward(const dfo_bijector *bij, dfo_run *run, dfo_batch x, const dfo_cond *cond, double *logdet)
+static dfo_status forward(const dfo_bijector *bij, dfo_run *run, dfo_batch x, const dfo_cond *cond,
+                          double *logdet)
 {
     (void)cond;
     (void)logdet;
     return map(bij, run, x, places(bij).a);
 }
 
-static dfo_status inverse(const dfo_bijector *bij, dfo_run *run, dfo_batch z, const dfo_cond *cond, double *logdet)
+static dfo_status inverse(const dfo_bijector *bij, dfo_run *run, dfo_batch z, const dfo_cond *cond,
+                          double *logdet)
 {
     (void)cond;
     (void)logdet;
@@ -182,8 +189,8 @@ static dfo_status inverse(const dfo_bijector *bij, dfo_run *run, dfo_batch z, co
 }
 
 /* gB += g (A x)^T, gA += (B^T g) x^T; k (m, 64) is B^T g.  */
-static void matrix_grads(const dfo_bijector *bij, dfo_run *run, const dfo_real *x, const dfo_real *g, const dfo_real *k,
-                         dfo_real *h, dfo_real *tmp)
+static void matrix_grads(const dfo_bijector *bij, dfo_run *run, const dfo_real *x,
+                         const dfo_real *g, const dfo_real *k, dfo_real *h, dfo_real *tmp)
 {
     const struct householder *hh = bij->state;
     size_t m = hh->m, c = bij->shape.c;
@@ -194,7 +201,8 @@ static void matrix_grads(const dfo_bijector *bij, dfo_run *run, const dfo_real *
 }
 
 /* Both directions: y (output, then input), gy.  */
-static dfo_status map_back(const dfo_bijector *bij, dfo_run *run, dfo_batch y, dfo_batch gy, int inverse_pass)
+static dfo_status map_back(const dfo_bijector *bij, dfo_run *run, dfo_batch y, dfo_batch gy,
+                           int inverse_pass)
 {
     const struct householder *hh = bij->state;
     size_t m = hh->m, c = bij->shape.c, all = y.n * dfoi_plane(bij);
@@ -210,7 +218,7 @@ static dfo_status map_back(const dfo_bijector *bij, dfo_run *run, dfo_batch y, d
         dfoi_columns_to_panel(bij, y, first, n, 0, out);
         dfoi_columns_to_panel(bij, gy, first, n, 1, gout);
         reflect(bij, run, inverse_pass ? p.a : p.back, out, h, in);
-        if (inverse_pass) {            /* gz = Q gx, and dx = Q^T (dz - dQ x): the matrices see -gz */
+        if (inverse_pass) { /* gz = Q gx, and dx = Q^T (dz - dQ x): the matrices see -gz */
             reflect(bij, run, p.a, gout, h, gin);
             dfoi_columns_from_panel(bij, gin, first, n, gy);
             if (wanted) {
@@ -218,7 +226,7 @@ static dfo_status map_back(const dfo_bijector *bij, dfo_run *run, dfo_batch y, d
                 dfoi_gemm(m, c, run->derived + p.bt, gin, NULL, DFOI_ACT_NONE, NULL, k);
                 matrix_grads(bij, run, out, gin, k, h, tmp);
             }
-        } else {                       /* gx = gz + A^T (B^T gz) */
+        } else { /* gx = gz + A^T (B^T gz) */
             dfoi_gemm(m, c, run->derived + p.bt, gout, NULL, DFOI_ACT_NONE, NULL, k);
             dfoi_gemm(c, m, run->derived + p.at, k, NULL, DFOI_ACT_NONE, gout, gin);
             dfoi_columns_from_panel(bij, gin, first, n, gy);
@@ -230,8 +238,8 @@ static dfo_status map_back(const dfo_bijector *bij, dfo_run *run, dfo_batch y, d
     return DFO_OK;
 }
 
-static dfo_status backward(const dfo_bijector *bij, dfo_run *run, dfo_batch z, dfo_batch gz, const dfo_cond *cond,
-                           dfo_cond *gcond, const double *glogdet)
+static dfo_status backward(const dfo_bijector *bij, dfo_run *run, dfo_batch z, dfo_batch gz,
+                           const dfo_cond *cond, dfo_cond *gcond, const double *glogdet)
 {
     (void)cond;
     (void)gcond;
@@ -248,7 +256,8 @@ static dfo_status inverse_backward(const dfo_bijector *bij, dfo_run *run, dfo_ba
     return map_back(bij, run, x, gx, 1);
 }
 
-static dfo_status pullback(const dfo_bijector *bij, dfo_run *run, const dfo_real *from, const dfo_real *gfrom)
+static dfo_status pullback(const dfo_bijector *bij, dfo_run *run, const dfo_real *from,
+                           const dfo_real *gfrom)
 {
     const struct householder *h = bij->state;
     const dfo_real *w = dfo_run_weights(run, h->v);
@@ -258,7 +267,8 @@ static dfo_status pullback(const dfo_bijector *bij, dfo_run *run, const dfo_real
     (void)from;
     if (!g)
         return DFO_OK;
-    double *s = dfoi_take_doubles(run, m * m), *v = dfoi_take_doubles(run, m * c), *gv = dfoi_take_doubles(run, m * c);
+    double *s = dfoi_take_doubles(run, m * m), *v = dfoi_take_doubles(run, m * c),
+           *gv = dfoi_take_doubles(run, m * c);
     double *a = dfoi_take_doubles(run, m * c), *t = dfoi_take_doubles(run, m * c);
     (void)make_s(m, c, w, v, s);
     memcpy(a, v, m * c * sizeof *a);

@@ -1,8 +1,9 @@
-/* Linear layer, or 1x1 convolution over channels, in PLU form (Kingma & Dhariwal 2018; Oliva et al. 2018):
+/* Linear layer, or 1x1 convolution over channels, in PLU form (Kingma & Dhariwal 2018; Oliva et al.
+ * 2018):
  *   W = P L (U + diag(sign e^{s})),  log|det W| = sum s,
- * L unit lower, U strictly upper triangular, P and the signs fixed when the layer is made.  One array "lu"
- * (c, c) in the store holds them as LAPACK would: L below the diagonal, s on it, U above.  Row i of W is
- * row perm[i] of M = L V, V = U + diag(sign e^s).
+ * L unit lower, U strictly upper triangular, P and the signs fixed when the layer is made.  One
+ * array "lu" (c, c) in the store holds them as LAPACK would: L below the diagonal, s on it, U
+ * above.  Row i of W is row perm[i] of M = L V, V = U + diag(sign e^s).
  * Gradients from G = dL/dM (rows of dL/dW put back):  gL = strictly lower part of G V^T, H = L^T G,
  * gU = strictly upper part of H, gs = diag(H) sign e^s + dL/dlogdet.  */
 #include <math.h>
@@ -21,7 +22,8 @@ struct linear {
 
 static size_t scratch(const dfo_bijector *bij, size_t rows)
 {
-    size_t c = bij->shape.c, pass = dfoi_mix_scratch(bij, rows), back = 3 * dfoi_doubles_size(c * c);
+    size_t c = bij->shape.c, pass = dfoi_mix_scratch(bij, rows),
+           back = 3 * dfoi_doubles_size(c * c);
     return pass > back ? pass : back;
 }
 
@@ -96,7 +98,8 @@ static dfo_status prepare(const dfo_bijector *bij, dfo_run *run, dfo_real *deriv
     return dfoi_mix_pack(bij, run, derived, logdet);
 }
 
-static dfo_status pullback(const dfo_bijector *bij, dfo_run *run, const dfo_real *derived, const dfo_real *gderived)
+static dfo_status pullback(const dfo_bijector *bij, dfo_run *run, const dfo_real *derived,
+                           const dfo_real *gderived)
 {
     const struct linear *l = bij->state;
     const dfo_real *lu = dfo_run_weights(run, l->lu);
@@ -122,8 +125,9 @@ static dfo_status pullback(const dfo_bijector *bij, dfo_run *run, const dfo_real
     }
     for (size_t i = 0; i < c; i++)
         for (size_t k = 0; k < c; k++)
-            g[i * c + k] += (dfo_real)(i == k ? h[i * c + k] * diagonal(l, lu, i) + (double)gderived[c * c]
-                                              : h[i * c + k]);
+            g[i * c + k] +=
+                (dfo_real)(i == k ? h[i * c + k] * diagonal(l, lu, i) + (double)gderived[c * c]
+                                  : h[i * c + k]);
     return DFO_OK;
 }
 
@@ -131,7 +135,8 @@ static json_t *list_of(size_t c, const size_t *index, const double *sign)
 {
     json_t *list = json_array();
     for (size_t i = 0; list && i < c; i++)
-        if (json_array_append_new(list, json_integer(index ? (json_int_t)index[i] : (json_int_t)sign[i]))) {
+        if (json_array_append_new(
+                list, json_integer(index ? (json_int_t)index[i] : (json_int_t)sign[i]))) {
             json_decref(list);
             return NULL;
         }
@@ -163,7 +168,7 @@ static dfo_status start_orthogonal(dfo_build *build, struct linear *l)
     double *q;
     DFO_TRY(dfoi_alloc(build->ctx, c * c, sizeof *q, &q));
     dfoi_random_orthogonal(build, c, q);
-    size_t *row;                       /* row i of P q is row row[i] of q: W's row row[i] is M's row i */
+    size_t *row; /* row i of P q is row row[i] of q: W's row row[i] is M's row i */
     dfo_status status = dfoi_alloc(build->ctx, c, sizeof *row, &row);
     if (status == DFO_OK && !dfoi_lu(c, q, row))
         status = dfoi_fail(build->ctx, DFO_ENUM, "the random rotation is singular");

@@ -1,6 +1,6 @@
-/* Linear layer, or 1x1 convolution over channels, with a free matrix: z = W x + b, log-det h w log|det W|, by
- * LU with partial pivoting once per version of the weights.  d log|det W| / dW = W^-T.  Training can make W
- * singular, which is an error then; `linear` cannot.  */
+/* Linear layer, or 1x1 convolution over channels, with a free matrix: z = W x + b, log-det h w
+ * log|det W|, by LU with partial pivoting once per version of the weights.  d log|det W| / dW =
+ * W^-T.  Training can make W singular, which is an error then; `linear` cannot.  */
 #include <math.h>
 #include <string.h>
 
@@ -16,7 +16,8 @@ struct dense {
 static size_t derived(const dfo_bijector *bij)
 {
     size_t c = bij->shape.c;
-    return dfoi_mix_derived(bij) + dfoi_doubles_size(c * c) + dfo_arena_size(c * sizeof(size_t) / sizeof(dfo_real) + 1);
+    return dfoi_mix_derived(bij) + dfoi_doubles_size(c * c) +
+           dfo_arena_size(c * sizeof(size_t) / sizeof(dfo_real) + 1);
 }
 
 static dfo_status prepare(const dfo_bijector *bij, dfo_run *run, dfo_real *to)
@@ -24,7 +25,8 @@ static dfo_status prepare(const dfo_bijector *bij, dfo_run *run, dfo_real *to)
     const struct dense *l = bij->state;
     const dfo_real *w = dfo_run_weights(run, l->w);
     size_t c = l->mix.c;
-    double *matrix = dfoi_mix_matrix(bij, to), *inverse = dfoi_mix_inverse_matrix(bij, to), logdet = 0;
+    double *matrix = dfoi_mix_matrix(bij, to), *inverse = dfoi_mix_inverse_matrix(bij, to),
+           logdet = 0;
     double *lu = (double *)(void *)(to + dfoi_mix_derived(bij));
     size_t *perm = (size_t *)(void *)(lu + c * c);
     for (size_t i = 0; i < c * c; i++)
@@ -32,7 +34,7 @@ static dfo_status prepare(const dfo_bijector *bij, dfo_run *run, dfo_real *to)
     if (!dfoi_lu(c, lu, perm))
         return dfo_run_fail(run, DFO_ENUM, (size_t)-1, "linear-dense: the matrix is singular");
     dfoi_lu_inverse(c, lu, matrix);
-    for (size_t i = 0; i < c; i++) {                   /* W^-1 = (L U)^-1 P: column i to column perm[i] */
+    for (size_t i = 0; i < c; i++) { /* W^-1 = (L U)^-1 P: column i to column perm[i] */
         logdet += log(fabs(lu[i * c + i]));
         for (size_t r = 0; r < c; r++)
             inverse[r * c + perm[i]] = matrix[r * c + i];
@@ -42,7 +44,8 @@ static dfo_status prepare(const dfo_bijector *bij, dfo_run *run, dfo_real *to)
     return dfoi_mix_pack(bij, run, to, logdet);
 }
 
-static dfo_status pullback(const dfo_bijector *bij, dfo_run *run, const dfo_real *from, const dfo_real *gfrom)
+static dfo_status pullback(const dfo_bijector *bij, dfo_run *run, const dfo_real *from,
+                           const dfo_real *gfrom)
 {
     const struct dense *l = bij->state;
     size_t c = l->mix.c;
@@ -50,7 +53,8 @@ static dfo_status pullback(const dfo_bijector *bij, dfo_run *run, const dfo_real
     dfo_real *g = dfo_run_grads(run, l->w);
     for (size_t i = 0; g && i < c; i++)
         for (size_t j = 0; j < c; j++)
-            g[i * c + j] += (dfo_real)((double)gfrom[i * c + j] + (double)gfrom[c * c] * inverse[j * c + i]);
+            g[i * c + j] +=
+                (dfo_real)((double)gfrom[i * c + j] + (double)gfrom[c * c] * inverse[j * c + i]);
     return DFO_OK;
 }
 

@@ -1,5 +1,6 @@
-/* Small square matrices in double, by rows: LU with partial pivoting, its inverse, random rotations.  For
- * the channels of a layer: a few hundred at most.  Golub & Van Loan, Matrix Computations, 3.4.  */
+/* Small square matrices in double, by rows: LU with partial pivoting, its inverse, random
+ * rotations.  For the channels of a layer: a few hundred at most.  Golub & Van Loan, Matrix
+ * Computations, 3.4.  */
 #include <math.h>
 #include <string.h>
 
@@ -69,8 +70,8 @@ void dfoi_lu_inverse(size_t c, const double *lu, double *inverse)
     }
 }
 
-/* Rows of independent normal numbers, made orthonormal one after the other (twice: Gram and Schmidt alone
- * lose digits).  */
+/* Rows of independent normal numbers, made orthonormal one after the other (twice: Gram and Schmidt
+ * alone lose digits).  */
 void dfoi_random_orthogonal(const dfo_build *build, size_t c, double *q)
 {
     dfo_key key = dfoi_layer_key(build);

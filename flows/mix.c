@@ -22,7 +22,8 @@ struct place {
 static struct place places(const dfo_bijector *bij)
 {
     const struct dfoi_mix *m = bij->state;
-    size_t square = dfoi_doubles_size(m->c * m->c), packed = dfo_arena_size(dfoi_gemm_packed_size(m->c, m->c));
+    size_t square = dfoi_doubles_size(m->c * m->c),
+           packed = dfo_arena_size(dfoi_gemm_packed_size(m->c, m->c));
     struct place p;
     p.matrix = dfo_arena_size(m->c * m->c + 1);
     p.inverse = p.matrix + square;
@@ -69,8 +70,10 @@ size_t dfoi_mix_scratch(const dfo_bijector *bij, size_t rows)
     return 4 * m->c * DFO_PANEL + dfo_arena_size(dfoi_gemm_grad_scratch(m->c, m->c));
 }
 
-/* Packs a matrix of doubles and its transpose; `plain` (c, c) is overwritten with it in dfo_real.  */
-static void pack(size_t c, const double *from, dfo_real *plain, dfo_real *packed, dfo_real *packed_t)
+/* Packs a matrix of doubles and its transpose; `plain` (c, c) is overwritten with it in dfo_real.
+ * */
+static void pack(size_t c, const double *from, dfo_real *plain, dfo_real *packed,
+                 dfo_real *packed_t)
 {
     for (size_t i = 0; i < c * c; i++)
         plain[i] = (dfo_real)from[i];
@@ -98,7 +101,8 @@ dfo_status dfoi_mix_pack(const dfo_bijector *bij, dfo_run *run, dfo_real *derive
     derived[m->c * m->c] = 0;
     *doubles(derived, p.logdet) = (double)dfoi_plane(bij) * logdet;
     if (!isfinite(size))
-        return dfo_run_fail(run, DFO_ENUM, (size_t)-1, "%s: the matrix is singular", bij->ops->type);
+        return dfo_run_fail(run, DFO_ENUM, (size_t)-1, "%s: the matrix is singular",
+                            bij->ops->type);
     return DFO_OK;
 }
 
@@ -107,7 +111,8 @@ static size_t columns_at(size_t all, size_t first)
     return all - first < DFO_PANEL ? all - first : DFO_PANEL;
 }
 
-static void apply(const dfo_bijector *bij, dfo_run *run, dfo_batch x, const dfo_real *packed, const dfo_real *shift)
+static void apply(const dfo_bijector *bij, dfo_run *run, dfo_batch x, const dfo_real *packed,
+                  const dfo_real *shift)
 {
     size_t c = bij->shape.c, all = x.n * dfoi_plane(bij);
     dfo_real *in = dfo_arena_take(run, c * DFO_PANEL), *out = dfo_arena_take(run, c * DFO_PANEL);
@@ -126,16 +131,19 @@ static void add_logdet(const dfo_bijector *bij, dfo_run *run, size_t n, double s
         logdet[i] += each;
 }
 
-dfo_status dfoi_mix_forward(const dfo_bijector *bij, dfo_run *run, dfo_batch x, const dfo_cond *cond, double *logdet)
+dfo_status dfoi_mix_forward(const dfo_bijector *bij, dfo_run *run, dfo_batch x,
+                            const dfo_cond *cond, double *logdet)
 {
     const struct dfoi_mix *m = bij->state;
     (void)cond;
-    apply(bij, run, x, run->derived + places(bij).w, m->bias ? dfo_run_weights(run, m->bias_at) : NULL);
+    apply(bij, run, x, run->derived + places(bij).w,
+          m->bias ? dfo_run_weights(run, m->bias_at) : NULL);
     add_logdet(bij, run, x.n, 1, logdet);
     return DFO_OK;
 }
 
-dfo_status dfoi_mix_inverse(const dfo_bijector *bij, dfo_run *run, dfo_batch z, const dfo_cond *cond, double *logdet)
+dfo_status dfoi_mix_inverse(const dfo_bijector *bij, dfo_run *run, dfo_batch z,
+                            const dfo_cond *cond, double *logdet)
 {
     const struct dfoi_mix *m = bij->state;
     struct place p = places(bij);
@@ -145,13 +153,15 @@ dfo_status dfoi_mix_inverse(const dfo_bijector *bij, dfo_run *run, dfo_batch z, 
     return DFO_OK;
 }
 
-/* Where the gradient of W and the sum of glogdet go; nowhere if weights' gradients are not wanted.  */
+/* Where the gradient of W and the sum of glogdet go; nowhere if weights' gradients are not wanted.
+ * */
 static dfo_real *matrix_grad(dfo_run *run)
 {
     return run->grads ? run->gderived : NULL;
 }
 
-static void add_glogdet(const dfo_bijector *bij, dfo_run *run, size_t n, double sign, const double *glogdet)
+static void add_glogdet(const dfo_bijector *bij, dfo_run *run, size_t n, double sign,
+                        const double *glogdet)
 {
     const struct dfoi_mix *m = bij->state;
     double sum = 0;
@@ -164,8 +174,8 @@ static void add_glogdet(const dfo_bijector *bij, dfo_run *run, size_t n, double 
 
 /* Both directions: y (output, then input), gy.  `back` maps values back to the input, `pull` maps
  * gradients.  */
-static void map_back(const dfo_bijector *bij, dfo_run *run, dfo_batch y, dfo_batch gy, const dfo_real *back,
-                     const dfo_real *shift, const dfo_real *pull, int inverse)
+static void map_back(const dfo_bijector *bij, dfo_run *run, dfo_batch y, dfo_batch gy,
+                     const dfo_real *back, const dfo_real *shift, const dfo_real *pull, int inverse)
 {
     const struct dfoi_mix *m = bij->state;
     size_t c = m->c, all = y.n * dfoi_plane(bij), panel = c * DFO_PANEL;
@@ -192,8 +202,8 @@ static void map_back(const dfo_bijector *bij, dfo_run *run, dfo_batch y, dfo_bat
     }
 }
 
-dfo_status dfoi_mix_backward(const dfo_bijector *bij, dfo_run *run, dfo_batch z, dfo_batch gz, const dfo_cond *cond,
-                             dfo_cond *gcond, const double *glogdet)
+dfo_status dfoi_mix_backward(const dfo_bijector *bij, dfo_run *run, dfo_batch z, dfo_batch gz,
+                             const dfo_cond *cond, dfo_cond *gcond, const double *glogdet)
 {
     const struct dfoi_mix *m = bij->state;
     struct place p = places(bij);
@@ -205,15 +215,17 @@ dfo_status dfoi_mix_backward(const dfo_bijector *bij, dfo_run *run, dfo_batch z,
     return DFO_OK;
 }
 
-dfo_status dfoi_mix_inverse_backward(const dfo_bijector *bij, dfo_run *run, dfo_batch x, dfo_batch gx,
-                                     const dfo_cond *cond, dfo_cond *gcond, const double *glogdet)
+dfo_status dfoi_mix_inverse_backward(const dfo_bijector *bij, dfo_run *run, dfo_batch x,
+                                     dfo_batch gx, const dfo_cond *cond, dfo_cond *gcond,
+                                     const double *glogdet)
 {
     const struct dfoi_mix *m = bij->state;
     struct place p = places(bij);
     const dfo_real *d = run->derived;
     (void)cond;
     (void)gcond;
-    map_back(bij, run, x, gx, d + p.w, m->bias ? dfo_run_weights(run, m->bias_at) : NULL, d + p.vt, 1);
+    map_back(bij, run, x, gx, d + p.w, m->bias ? dfo_run_weights(run, m->bias_at) : NULL, d + p.vt,
+             1);
     add_glogdet(bij, run, x.n, -1, glogdet);
     return DFO_OK;
 }

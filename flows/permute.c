@@ -31,7 +31,8 @@ static void apply(const dfo_bijector *bij, dfo_run *run, dfo_batch x, const size
     }
 }
 
-static dfo_status forward(const dfo_bijector *bij, dfo_run *run, dfo_batch x, const dfo_cond *cond, double *logdet)
+static dfo_status forward(const dfo_bijector *bij, dfo_run *run, dfo_batch x, const dfo_cond *cond,
+                          double *logdet)
 {
     const struct permute *p = bij->state;
     (void)cond;
@@ -40,7 +41,8 @@ static dfo_status forward(const dfo_bijector *bij, dfo_run *run, dfo_batch x, co
     return DFO_OK;
 }
 
-static dfo_status inverse(const dfo_bijector *bij, dfo_run *run, dfo_batch z, const dfo_cond *cond, double *logdet)
+static dfo_status inverse(const dfo_bijector *bij, dfo_run *run, dfo_batch z, const dfo_cond *cond,
+                          double *logdet)
 {
     const struct permute *p = bij->state;
     (void)cond;
@@ -49,8 +51,8 @@ static dfo_status inverse(const dfo_bijector *bij, dfo_run *run, dfo_batch z, co
     return DFO_OK;
 }
 
-static dfo_status backward(const dfo_bijector *bij, dfo_run *run, dfo_batch z, dfo_batch gz, const dfo_cond *cond,
-                           dfo_cond *gcond, const double *glogdet)
+static dfo_status backward(const dfo_bijector *bij, dfo_run *run, dfo_batch z, dfo_batch gz,
+                           const dfo_cond *cond, dfo_cond *gcond, const double *glogdet)
 {
     const struct permute *p = bij->state;
     size_t mark = run->arena_used;
@@ -109,7 +111,8 @@ static dfo_status read_order(dfo_build *build, json_t *config, struct permute *p
     }
     DFO_TRY(dfoi_json_string(build->ctx, config, "order", "random", &name));
     if (strcmp(name, "random") && strcmp(name, "reverse"))
-        return dfoi_fail(build->ctx, DFO_EARG, "order: expected random, reverse or a list, got %s", name);
+        return dfoi_fail(build->ctx, DFO_EARG, "order: expected random, reverse or a list, got %s",
+                         name);
     for (size_t j = 0; j < c; j++)
         p->order[j] = !strcmp(name, "reverse") ? c - 1 - j : (size_t)dfo_permute_index(key, c, j);
     return DFO_OK;

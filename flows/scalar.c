@@ -1,6 +1,7 @@
 /* The functions of the elementwise layers in forms that keep their digits in the tails:
  *   log sigma'(x) = -|x| - 2 log1p(e^-|x|),  log tanh'(x) = 2 (log 2 - |x| - log1p(e^-2|x|)),
- *   softplus(x) = max(x, 0) + log1p(e^-|x|), its inverse log(e^x - 1), log cosh x = |x| + log1p(e^-2|x|) - log 2,
+ *   softplus(x) = max(x, 0) + log1p(e^-|x|), its inverse log(e^x - 1),
+ *   log cosh x = |x| + log1p(e^-2|x|) - log 2,
  *   logit: v = alpha + (1 - 2 alpha)(x - low)/(high - low), and 1 - v the same from the other end,
  *   Box-Cox: (x^l - 1)/l = expm1(l log x)/l (Box & Cox 1964).  */
 #include <math.h>
@@ -75,7 +76,8 @@ static double logit_value(SET, double x)
 static double logit_inverse(SET, double z)
 {
     double range = s->high - s->low, keep = 1 - 2 * s->alpha;
-    return z < 0 ? s->low + range * (sigmoid(z) - s->alpha) / keep : s->high - range * (sigmoid(-z) - s->alpha) / keep;
+    return z < 0 ? s->low + range * (sigmoid(z) - s->alpha) / keep
+                 : s->high - range * (sigmoid(-z) - s->alpha) / keep;
 }
 
 static double logit_log_slope(SET, double z)
@@ -368,21 +370,23 @@ double dfoi_box_cox_lambda_slope(double lambda, double x)
 #define REST -INFINITY, INFINITY
 
 static const struct dfoi_scalar scalars[] = {
-    {"sigmoid", 0, sigmoid_value, sigmoid_inverse, sigmoid_log_slope, sigmoid_slope, sigmoid_change, REST, 0, 1},
-    {"logit", 1, logit_value, logit_inverse, logit_log_slope, logit_slope, logit_change, 0, 1, REST},
+    {"sigmoid", 0, sigmoid_value, sigmoid_inverse, sigmoid_log_slope, sigmoid_slope, sigmoid_change,
+     REST, 0, 1},
+    {"logit", 1, logit_value, logit_inverse, logit_log_slope, logit_slope, logit_change, 0, 1,
+     REST},
     {"tanh", 0, tanh_value, atanh_value, tanh_log_slope, tanh_slope, tanh_change, REST, -1, 1},
     {"atanh", 1, atanh_value, tanh_value, atanh_log_slope, atanh_slope, atanh_change, -1, 1, REST},
-    {"softplus", 0, softplus_value, unsoftplus_value, softplus_log_slope, softplus_slope, softplus_change, REST,
-     0, INFINITY},
-    {"softplus-inverse", 1, unsoftplus_value, softplus_value, unsoftplus_log_slope, unsoftplus_slope,
-     unsoftplus_change, 0, INFINITY, REST},
+    {"softplus", 0, softplus_value, unsoftplus_value, softplus_log_slope, softplus_slope,
+     softplus_change, REST, 0, INFINITY},
+    {"softplus-inverse", 1, unsoftplus_value, softplus_value, unsoftplus_log_slope,
+     unsoftplus_slope, unsoftplus_change, 0, INFINITY, REST},
     {"exp", 0, exp_value, log_value, same, exp_value, one, REST, 0, INFINITY},
     {"log", 1, log_value, exp_value, minus, exp_minus, minus_exp_minus, 0, INFINITY, REST},
     {"sinh", 0, sinh_value, asinh_value, sinh_log_slope, sinh_slope, sinh_change, REST, REST},
     {"asinh", 1, asinh_value, sinh_value, asinh_log_slope, asinh_slope, asinh_change, REST, REST},
     {"leaky-relu", 1, leaky_value, leaky_inverse, leaky_log_slope, leaky_slope, zero, REST, REST},
-    {"box-cox", 0, box_cox_value, box_cox_inverse, box_cox_log_slope, box_cox_slope, box_cox_change, 0, INFINITY,
-     REST},
+    {"box-cox", 0, box_cox_value, box_cox_inverse, box_cox_log_slope, box_cox_slope, box_cox_change,
+     0, INFINITY, REST},
 };
 
 const struct dfoi_scalar *dfoi_scalar_named(const char *type)

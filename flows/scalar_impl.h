@@ -1,5 +1,5 @@
-/* Increasing functions of one variable with their slopes, in double, for the elementwise layers.  Private
- * to flows.  */
+/* Increasing functions of one variable with their slopes, in double, for the elementwise layers.
+ * Private to flows.  */
 #ifndef DFOI_SCALAR_IMPL_H
 #define DFOI_SCALAR_IMPL_H
 
@@ -12,9 +12,9 @@ struct dfoi_scalar_set {
     double alpha, low, high;           /* logit */
 };
 
-/* z = value(x), x = inverse(z).  log_slope = log dz/dx, slope = dz/dx and change = d log_slope / dx are
- * functions of u: of z where from_z is set (functions that stretch: z tells more than x), else of x.
- * x must lie between low and high, z between z_low and z_high, ends excluded.  */
+/* z = value(x), x = inverse(z).  log_slope = log dz/dx, slope = dz/dx and change = d log_slope / dx
+ * are functions of u: of z where from_z is set (functions that stretch: z tells more than x), else
+ * of x. x must lie between low and high, z between z_low and z_high, ends excluded.  */
 struct dfoi_scalar {
     const char *type;
     int         from_z;

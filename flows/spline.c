@@ -1,12 +1,12 @@
-/* Elementwise rational-quadratic splines (Durkan et al. 2019) whose parameters are weights: one spline for
- * each feature, or channel of an image, beginning at the identity.
+/* Elementwise rational-quadratic splines (Durkan et al. 2019) whose parameters are weights: one
+ * spline for each feature, or channel of an image, beginning at the identity.
  *   "tails": "linear"   identity outside the box [-B, B].  With "box": "learned" the box is
- *                       [m - B e^s, m + B e^s], m and s learned, begun at the data's mean and log std:
+ *                       [m - B e^s, m + B e^s], both learned, begun at the data's mean, log std:
  *                       u = (x - m) e^-s,  v = S(u),  z = v e^s + m;  log dz/dx = log S'(u).
  *   "tails": "circular" for angles (Rezende et al. 2020): a learned phase p turns the circle first,
  *                       u = wrap((x - start) 2B/period - B + p),  z = S(u) in [-B, B],
- *                       log dz/dx = log S'(u) + log 2B/period.  Without "period": start = -B, period = 2B;
- *                       "start" is -period/2 unless given.  A value outside is taken modulo the period.
+ *                       log dz/dx = log S'(u) + log 2B/period.  "period" is 2B and "start"
+ *                       -period/2 unless given.  Values outside are taken modulo the period.
  * The kernels want parameters for every value: they are spread over panels of 64.  */
 #include <math.h>
 #include <string.h>
@@ -72,11 +72,12 @@ static void spread(const struct spline *s, const dfo_run *run, size_t c, dfo_rea
 static void add_grads(const struct spline *s, dfo_run *run, size_t c, const dfo_real *gpar)
 {
     for (size_t p = 0; run->grads && p < s->params; p++)
-        *dfo_run_grads(run, weight_at(s, c, p)) += (dfo_real)dfoi_sum(DFO_PANEL, gpar + p * DFO_PANEL);
+        *dfo_run_grads(run, weight_at(s, c, p)) +=
+            (dfo_real)dfoi_sum(DFO_PANEL, gpar + p * DFO_PANEL);
 }
 
-/* y = factor x + offset: what stands between the rows and the spline's own axis, before (u of x) and after
- * (z of v).  */
+/* y = factor x + offset: what stands between the rows and the spline's own axis, before (u of x)
+ * and after (z of v).  */
 struct line {
     double factor, offset;
 };
@@ -125,15 +126,18 @@ static void go(const struct spline *s, struct line l, dfo_real *x)
 }
 
 /* Back: on a circle first off the phase, into [-B, B], then to the user's period.  */
-static void go_back(const struct spline *s, const dfo_run *run, size_t c, struct line l, dfo_real *x)
+static void go_back(const struct spline *s, const dfo_run *run, size_t c, struct line l,
+                    dfo_real *x)
 {
-    double phase = s->how.circular ? (double)*dfo_run_weights(run, s->phase + c) : 0, bound = (double)s->how.bound;
+    double phase = s->how.circular ? (double)*dfo_run_weights(run, s->phase + c) : 0,
+           bound = (double)s->how.bound;
     if (nothing(l))
         return;
     for (size_t i = 0; i < DFO_PANEL; i++)
-        x[i] = s->how.circular
-                   ? (dfo_real)(s->start[c] + (wrap((double)x[i] - phase, bound) + bound) / l.factor)
-                   : (dfo_real)(((double)x[i] - l.offset) / l.factor);
+        x[i] =
+            s->how.circular
+                ? (dfo_real)(s->start[c] + (wrap((double)x[i] - phase, bound) + bound) / l.factor)
+                : (dfo_real)(((double)x[i] - l.offset) / l.factor);
 }
 
 /* log of all the lines' slopes, of one row.  */
@@ -146,7 +150,8 @@ static double line_logdet(const dfo_bijector *bij)
     return (double)dfoi_plane(bij) * sum;
 }
 
-static dfo_status map(const dfo_bijector *bij, dfo_run *run, dfo_batch x, double *logdet, int inverse)
+static dfo_status map(const dfo_bijector *bij, dfo_run *run, dfo_batch x, double *logdet,
+                      int inverse)
 {
     const struct spline *s = bij->state;
     struct work w = take(bij, run);
@@ -181,13 +186,15 @@ static dfo_status map(const dfo_bijector *bij, dfo_run *run, dfo_batch x, double
     return DFO_OK;
 }
 
-static dfo_status forward(const dfo_bijector *bij, dfo_run *run, dfo_batch x, const dfo_cond *cond, double *logdet)
+static dfo_status forward(const dfo_bijector *bij, dfo_run *run, dfo_batch x, const dfo_cond *cond,
+                          double *logdet)
 {
     (void)cond;
     return map(bij, run, x, logdet, 0);
 }
 
-static dfo_status inverse(const dfo_bijector *bij, dfo_run *run, dfo_batch z, const dfo_cond *cond, double *logdet)
+static dfo_status inverse(const dfo_bijector *bij, dfo_run *run, dfo_batch z, const dfo_cond *cond,
+                          double *logdet)
 {
     (void)cond;
     return map(bij, run, z, logdet, 1);
@@ -214,11 +221,12 @@ static void add_weight(dfo_run *run, size_t at, double g)
         *dfo_run_grads(run, at) += (dfo_real)g;
 }
 
-/* The learned box, all in coordinates of the box, sign = 1.  Before the step through the spline g belongs
- * to what leaves it, v: z = v e^s + m, so gs += sum gz e^s v, gm += sum gz.  After it g belongs to u:
- * u = (x - m) e^-s, so gs -= sum gu u, gm -= sum gu e^-s.  The other direction is the same with x and z
- * changed over.  */
-static void box_grads(const struct spline *s, dfo_run *run, size_t c, const dfo_real *x, const dfo_real *g, double sign)
+/* The learned box, all in coordinates of the box, sign = 1.  Before the step through the spline g
+ * belongs to what leaves it, v: z = v e^s + m, so gs += sum gz e^s v, gm += sum gz.  After it g
+ * belongs to u: u = (x - m) e^-s, so gs -= sum gu u, gm -= sum gu e^-s.  The other direction is the
+ * same with x and z changed over.  */
+static void box_grads(const struct spline *s, dfo_run *run, size_t c, const dfo_real *x,
+                      const dfo_real *g, double sign)
 {
     struct sums t = sums_of(x, g);
     double inverse = exp(-(double)*dfo_run_weights(run, s->log_scale + c));
@@ -233,7 +241,8 @@ static void scale_panel(double factor, dfo_real *g)
 }
 
 /* One channel of a panel backward: x (output, then input), g.  */
-static void channel_back(const struct spline *s, dfo_run *run, size_t c, const struct work *w, dfo_real *x, dfo_real *g)
+static void channel_back(const struct spline *s, dfo_run *run, size_t c, const struct work *w,
+                         dfo_real *x, dfo_real *g)
 {
     struct line in = before(s, run, c), out = after(s, run, c);
     for (size_t i = 0; !nothing(out) && i < DFO_PANEL; i++)
@@ -250,8 +259,8 @@ static void channel_back(const struct spline *s, dfo_run *run, size_t c, const s
     scale_panel(in.factor, g);
 }
 
-static void channel_inverse_back(const struct spline *s, dfo_run *run, size_t c, const struct work *w, dfo_real *x,
-                                 dfo_real *g)
+static void channel_inverse_back(const struct spline *s, dfo_run *run, size_t c,
+                                 const struct work *w, dfo_real *x, dfo_real *g)
 {
     struct line in = before(s, run, c), out = after(s, run, c);
     go(s, in, x);
@@ -268,8 +277,8 @@ static void channel_inverse_back(const struct spline *s, dfo_run *run, size_t c,
     scale_panel(1 / out.factor, g);
 }
 
-static dfo_status map_back(const dfo_bijector *bij, dfo_run *run, dfo_batch x, dfo_batch gx, const double *glogdet,
-                           int inverse)
+static dfo_status map_back(const dfo_bijector *bij, dfo_run *run, dfo_batch x, dfo_batch gx,
+                           const double *glogdet, int inverse)
 {
     const struct spline *s = bij->state;
     struct work w = take(bij, run);
@@ -281,7 +290,8 @@ static dfo_status map_back(const dfo_bijector *bij, dfo_run *run, dfo_batch x, d
         dfoi_columns_glogdet(bij, glogdet, first, n, w.ld);
         for (size_t c = 0; c < bij->shape.c; c++) {
             spread(s, run, c, w.par);
-            (inverse ? channel_inverse_back : channel_back)(s, run, c, &w, w.x + c * DFO_PANEL, w.g + c * DFO_PANEL);
+            (inverse ? channel_inverse_back : channel_back)(s, run, c, &w, w.x + c * DFO_PANEL,
+                                                            w.g + c * DFO_PANEL);
             add_grads(s, run, c, w.gpar);
         }
         dfoi_columns_from_panel(bij, w.x, first, n, x);
@@ -290,8 +300,8 @@ static dfo_status map_back(const dfo_bijector *bij, dfo_run *run, dfo_batch x, d
     return DFO_OK;
 }
 
-static dfo_status backward(const dfo_bijector *bij, dfo_run *run, dfo_batch z, dfo_batch gz, const dfo_cond *cond,
-                           dfo_cond *gcond, const double *glogdet)
+static dfo_status backward(const dfo_bijector *bij, dfo_run *run, dfo_batch z, dfo_batch gz,
+                           const dfo_cond *cond, dfo_cond *gcond, const double *glogdet)
 {
     (void)cond;
     (void)gcond;
@@ -367,9 +377,11 @@ static dfo_status create_circle(dfo_build *build, json_t *config, struct spline 
     DFO_TRY(dfoi_json_reals(ctx, config, "start", c, 0, s->start));
     for (size_t j = 0; j < c; j++) {
         if (!(s->period[j] >= 1e-30 && s->period[j] <= 1e30))
-            return dfoi_fail(ctx, DFO_EARG, "period must be from 1e-30 to 1e30, got %g", s->period[j]);
+            return dfoi_fail(ctx, DFO_EARG, "period must be from 1e-30 to 1e30, got %g",
+                             s->period[j]);
         if (!(fabs(s->start[j]) <= 1e30))
-            return dfoi_fail(ctx, DFO_EARG, "start must be from -1e30 to 1e30, got %g", s->start[j]);
+            return dfoi_fail(ctx, DFO_EARG, "start must be from -1e30 to 1e30, got %g",
+                             s->start[j]);
         if (!json_object_get(config, "start"))
             s->start[j] = -s->period[j] / 2;
     }
@@ -378,8 +390,10 @@ static dfo_status create_circle(dfo_build *build, json_t *config, struct spline 
 
 dfo_status dfoi_spline_create(dfo_build *build, json_t *config, dfo_bijector *bij)
 {
-    static const char *const keys[] = {"type", "bins", "tail_bound", "tails", "min_width", "min_height", "min_derivative",
-                                       "parameter_scale", "box", "period", "start", NULL};
+    static const char *const keys[] = {
+        "type",      "bins",       "tail_bound",     "tails",
+        "min_width", "min_height", "min_derivative", "parameter_scale",
+        "box",       "period",     "start",          NULL};
     static const char *const names[] = {"widths", "heights", "slopes"};
     dfo_ctx *ctx = build->ctx;
     const char *box;

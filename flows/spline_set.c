@@ -4,7 +4,8 @@
 #include "base/ctx_impl.h"
 #include "spline_set_impl.h"
 
-dfo_status dfoi_spline_read(dfo_ctx *ctx, const json_t *config, dfoi_spline *spline, double given[5])
+dfo_status dfoi_spline_read(dfo_ctx *ctx, const json_t *config, dfoi_spline *spline,
+                            double given[5])
 {
     const char *tails;
     DFO_TRY(dfoi_json_size(ctx, config, "bins", 8, 2, 64, &spline->bins));
@@ -26,7 +27,8 @@ dfo_status dfoi_spline_read(dfo_ctx *ctx, const json_t *config, dfoi_spline *spl
     return DFO_OK;
 }
 
-dfo_status dfoi_spline_describe(dfo_ctx *ctx, json_t *to, const dfoi_spline *spline, const double given[5])
+dfo_status dfoi_spline_describe(dfo_ctx *ctx, json_t *to, const dfoi_spline *spline,
+                                const double given[5])
 {
     DFO_TRY(dfoi_json_set(ctx, to, "bins", json_integer((json_int_t)spline->bins)));
     DFO_TRY(dfoi_json_set(ctx, to, "tail_bound", json_real(given[0])));

@@ -1,7 +1,7 @@
-/* z_c = (x_c - mean_c) / std_c per feature, or per channel of an image; log-det = -h w sum log std.  Mean
- * and standard deviation are buffers in the store: taken from data once (init, or dfoi_standardise_set),
- * kept with the model, never trained.  A column that does not vary is only centred: its std counts as 1
- * (as scikit-learn's StandardScaler does).  */
+/* z_c = (x_c - mean_c) / std_c per feature, or per channel of an image; log-det = -h w sum log std.
+ * Mean and standard deviation are buffers in the store: taken from data once (init, or
+ * dfoi_standardise_set), kept with the model, never trained.  A column that does not vary is only
+ * centred: its std counts as 1 (as scikit-learn's StandardScaler does).  */
 #include <math.h>
 
 #include "channels_impl.h"
@@ -22,7 +22,8 @@ static double log_scale(const dfo_bijector *bij, const dfo_real *std)
     return (double)dfoi_plane(bij) * sum;
 }
 
-static void to_latent(const dfo_bijector *bij, const dfo_real *mean, const dfo_real *std, dfo_real *row)
+static void to_latent(const dfo_bijector *bij, const dfo_real *mean, const dfo_real *std,
+                      dfo_real *row)
 {
     size_t plane = dfoi_plane(bij);
     for (size_t c = 0; c < bij->shape.c; c++)
@@ -30,7 +31,8 @@ static void to_latent(const dfo_bijector *bij, const dfo_real *mean, const dfo_r
             row[p] = (row[p] - mean[c]) / std[c];
 }
 
-static void to_data(const dfo_bijector *bij, const dfo_real *mean, const dfo_real *std, dfo_real *row)
+static void to_data(const dfo_bijector *bij, const dfo_real *mean, const dfo_real *std,
+                    dfo_real *row)
 {
     size_t plane = dfoi_plane(bij);
     for (size_t c = 0; c < bij->shape.c; c++)
@@ -38,7 +40,8 @@ static void to_data(const dfo_bijector *bij, const dfo_real *mean, const dfo_rea
             row[p] = row[p] * std[c] + mean[c];
 }
 
-static dfo_status forward(const dfo_bijector *bij, dfo_run *run, dfo_batch x, const dfo_cond *cond, double *logdet)
+static dfo_status forward(const dfo_bijector *bij, dfo_run *run, dfo_batch x, const dfo_cond *cond,
+                          double *logdet)
 {
     const struct standardise *s = bij->state;
     const dfo_real *mean = dfo_run_buffers(run, s->mean), *std = dfo_run_buffers(run, s->std);
@@ -52,7 +55,8 @@ static dfo_status forward(const dfo_bijector *bij, dfo_run *run, dfo_batch x, co
     return DFO_OK;
 }
 
-static dfo_status inverse(const dfo_bijector *bij, dfo_run *run, dfo_batch z, const dfo_cond *cond, double *logdet)
+static dfo_status inverse(const dfo_bijector *bij, dfo_run *run, dfo_batch z, const dfo_cond *cond,
+                          double *logdet)
 {
     const struct standardise *s = bij->state;
     const dfo_real *mean = dfo_run_buffers(run, s->mean), *std = dfo_run_buffers(run, s->std);
@@ -66,8 +70,8 @@ static dfo_status inverse(const dfo_bijector *bij, dfo_run *run, dfo_batch z, co
     return DFO_OK;
 }
 
-static dfo_status backward(const dfo_bijector *bij, dfo_run *run, dfo_batch z, dfo_batch gz, const dfo_cond *cond,
-                           dfo_cond *gcond, const double *glogdet)
+static dfo_status backward(const dfo_bijector *bij, dfo_run *run, dfo_batch z, dfo_batch gz,
+                           const dfo_cond *cond, dfo_cond *gcond, const double *glogdet)
 {
     const struct standardise *s = bij->state;
     const dfo_real *mean = dfo_run_buffers(run, s->mean), *std = dfo_run_buffers(run, s->std);
@@ -119,7 +123,8 @@ static dfo_status init(dfo_bijector *bij, dfo_run *run, dfo_batch x, const dfo_c
         double mean, std;
         dfoi_column_moments(x, c * plane, plane, &mean, &std);
         if (!isfinite(mean) || !isfinite((dfo_real)std))
-            return dfo_run_fail(run, DFO_ENUM, (size_t)-1, "standardise: column %zu is not finite", c);
+            return dfo_run_fail(run, DFO_ENUM, (size_t)-1, "standardise: column %zu is not finite",
+                                c);
         to[s->mean + c] = (dfo_real)mean;
         to[s->std + c] = divisor(mean, std);
     }
@@ -131,12 +136,14 @@ dfo_status dfoi_standardise_set(dfo_bijector *bij, const double *mean, const dou
 {
     struct standardise *s = bij->state;
     if (bij->ops != &dfoi_standardise_ops)
-        return dfoi_fail(bij->ctx, DFO_EARG, "%s: it has no mean and standard deviation", bij->ops->type);
+        return dfoi_fail(bij->ctx, DFO_EARG, "%s: it has no mean and standard deviation",
+                         bij->ops->type);
     dfo_real *to = dfo_store_buffers(bij->store);
     for (size_t c = 0; c < bij->shape.c; c++)
         if (!isfinite((dfo_real)mean[c]) || !isfinite((dfo_real)std[c]) || std[c] < 0)
-            return dfoi_fail(bij->ctx, DFO_ENUM, "standardise: column %zu: mean %g, standard deviation %g", c,
-                             mean[c], std[c]);
+            return dfoi_fail(bij->ctx, DFO_ENUM,
+                             "standardise: column %zu: mean %g, standard deviation %g", c, mean[c],
+                             std[c]);
     for (size_t c = 0; c < bij->shape.c; c++) {
         to[s->mean + c] = (dfo_real)mean[c];
         to[s->std + c] = divisor(mean[c], std[c]);

@@ -5,9 +5,10 @@
 #include "base/real_impl.h"
 #include <diffeo/bijector.h>
 
-/* Sets mean and standard deviation (shape.c each: features, or channels of images) of a layer of type
- * "standardise" exactly, from all rows; data init then leaves it alone.  Constant columns as in init.
- * DFO_EARG for other types, DFO_ENUM for values that are not finite: nothing was changed then.  */
+/* Sets mean and standard deviation (shape.c each: features, or channels of images) of a layer of
+ * type "standardise" exactly, from all rows; data init then leaves it alone.  Constant columns as
+ * in init. DFO_EARG for other types, DFO_ENUM for values that are not finite: nothing was changed
+ * then.  */
 dfo_status dfoi_standardise_set(dfo_bijector *bij, const double *mean, const double *std);
 
 #endif

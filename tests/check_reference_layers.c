@@ -15,7 +15,8 @@
 #define IS_DOUBLE 0
 #endif
 
-/* Which array of the file is which of the layer's; entries first, first+step, … of the layer's array.  */
+/* Which array of the file is which of the layer's; entries first, first+step, … of the layer's
+ * array.  */
 struct name {
     const char *file, *layer;
 };
@@ -25,10 +26,12 @@ static double tolerance(ref_case c, const char *key)
     return IS_DOUBLE ? ref_tolerance(c, key) : !strcmp(key, "grad") ? 1e-3 : 1e-4;
 }
 
-static void compare(ref_case c, const char *what, size_t n, const double *got, const double *want, double allowed)
+static void compare(ref_case c, const char *what, size_t n, const double *got, const double *want,
+                    double allowed)
 {
     double worst = ref_worst(n, got, want);
-    ck_assert_msg(worst <= allowed, "%s: %s: off by %.3g, allowed %.3g", c.name, what, worst, allowed);
+    ck_assert_msg(worst <= allowed, "%s: %s: off by %.3g, allowed %.3g", c.name, what, worst,
+                  allowed);
 }
 
 static void set(layerfix *f, const char *name, ref_array from)
@@ -61,10 +64,12 @@ static void compare_grad(layerfix *f, ref_case c, const char *name, const char *
 /* Everything but the weights' gradients, which stand in the run afterwards.  */
 static void check(layerfix *f, ref_case c)
 {
-    ref_array x = ref_need(c, "x"), z = ref_need(c, "z"), logdet = ref_need(c, "logdet"), cond = ref_get(c, "context");
+    ref_array x = ref_need(c, "x"), z = ref_need(c, "z"), logdet = ref_need(c, "logdet"),
+              cond = ref_get(c, "context");
     ref_array gx = ref_get(c, "grad.x"), gcond = ref_get(c, "grad.context");
     size_t n = x.shape[0];
-    double *rows = malloc(x.n * sizeof *rows), *ld = malloc(n * sizeof *ld), *grows = malloc(x.n * sizeof *grows);
+    double *rows = malloc(x.n * sizeof *rows), *ld = malloc(n * sizeof *ld),
+           *grows = malloc(x.n * sizeof *grows);
     double *gc = malloc((cond.n + 1) * sizeof *gc);
     dfo_status status = layerfix_prepare(f);
     ck_assert_msg(status == DFO_OK, "%s: %s", c.name, f->t->run.text);
@@ -76,11 +81,13 @@ static void check(layerfix *f, ref_case c)
         compare(c, "inverse", x.n, rows, x.data, tolerance(c, "inverse"));
         for (size_t i = 0; i < n; i++)
             ld[i] = -ld[i];
-        compare(c, "logdet of the inverse", n, ld, logdet.data, fmax(tolerance(c, "logdet"), tolerance(c, "inverse")));
+        compare(c, "logdet of the inverse", n, ld, logdet.data,
+                fmax(tolerance(c, "logdet"), tolerance(c, "inverse")));
     }
     if (gx.data) {
         ref_array seed = ref_need(c, "grad.seed_z"), seed_logdet = ref_need(c, "grad.seed_logdet");
-        ck_assert_int_eq(layerfix_grads(f, 0, n, x.data, cond.data, seed.data, seed_logdet.data, grows, gc, rows),
+        ck_assert_int_eq(layerfix_grads(f, 0, n, x.data, cond.data, seed.data, seed_logdet.data,
+                                        grows, gc, rows),
                          DFO_OK);
         compare(c, "gradient of x", x.n, grows, gx.data, tolerance(c, "grad"));
         if (gcond.data)
@@ -96,7 +103,8 @@ static void check(layerfix *f, ref_case c)
 static dfo_shape shape_of(ref_case c)
 {
     ref_array x = ref_need(c, "x");
-    return x.dims == 4 ? (dfo_shape){x.shape[1], x.shape[2], x.shape[3]} : dfo_shape_vector(x.shape[1]);
+    return x.dims == 4 ? (dfo_shape){x.shape[1], x.shape[2], x.shape[3]}
+                       : dfo_shape_vector(x.shape[1]);
 }
 
 static size_t rows_of(ref_case c)
@@ -150,8 +158,9 @@ static int plu_case(ref_case c)
     dfo_shape shape = shape_of(c);
     size_t d = shape.c, n;
     int bias = ref_get(c, "params.b").data != NULL;
-    json_t *config = json_pack("{s:s, s:O, s:O, s:b}", "type", "linear", "perm", json_object_get(c.settings, "perm"),
-                               "sign", json_object_get(c.settings, "sign"), "bias", bias);
+    json_t *config = json_pack("{s:s, s:O, s:O, s:b}", "type", "linear", "perm",
+                               json_object_get(c.settings, "perm"), "sign",
+                               json_object_get(c.settings, "sign"), "bias", bias);
     layerfix f = layerfix_new(config, shape, 0, rows_of(c));
     dfo_real *lu = layerfix_array(&f, "lu", &n);
     ck_assert_uint_eq(n, d * d);
@@ -183,13 +192,15 @@ END_TEST
 static json_t *coupling_config(ref_case c, size_t hidden)
 {
     const char *transform = ref_text(c, "settings.transform", "");
-    json_t *config = json_pack("{s:O, s:{s:s, s:[I, I], s:s}}", "mask", json_object_get(c.settings, "mask"), "net",
-                               "type", "mlp", "hidden", (json_int_t)hidden, (json_int_t)hidden, "activation", "tanh");
+    json_t *config = json_pack("{s:O, s:{s:s, s:[I, I], s:s}}", "mask",
+                               json_object_get(c.settings, "mask"), "net", "type", "mlp", "hidden",
+                               (json_int_t)hidden, (json_int_t)hidden, "activation", "tanh");
     ck_assert_ptr_nonnull(config);
     if (!strcmp(transform, "additive")) {
         json_object_set_new(config, "type", json_string("additive-coupling"));
     } else if (!strcmp(transform, "spline")) {
-        static const char *const keys[] = {"bins", "min_width", "min_height", "min_derivative", "tails"};
+        static const char *const keys[] = {"bins", "min_width", "min_height", "min_derivative",
+                                           "tails"};
         json_object_set_new(config, "type", json_string("spline-coupling"));
         json_object_set(config, "tail_bound", json_object_get(c.settings, "bound"));
         for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
@@ -209,7 +220,8 @@ static int coupling_case(ref_case c)
     static const struct name names[] = {{"W1", "net.w0"}, {"b1", "net.b0"}, {"W2", "net.w1"},
                                         {"b2", "net.b1"}, {"W3", "net.w2"}, {"b3", "net.b2"}};
     ref_array cond = ref_get(c, "context"), w2 = ref_need(c, "params.W2");
-    layerfix f = layerfix_new(coupling_config(c, w2.shape[0]), shape_of(c), cond.data ? cond.shape[1] : 0, rows_of(c));
+    layerfix f = layerfix_new(coupling_config(c, w2.shape[0]), shape_of(c),
+                              cond.data ? cond.shape[1] : 0, rows_of(c));
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         char path[64];
         snprintf(path, sizeof path, "params.%s", names[i].file);
@@ -232,7 +244,8 @@ END_TEST
 
 static int dense_case(ref_case c)
 {
-    layerfix f = layerfix_new(json_pack("{s:s}", "type", "linear-dense"), shape_of(c), 0, rows_of(c));
+    layerfix f =
+        layerfix_new(json_pack("{s:s}", "type", "linear-dense"), shape_of(c), 0, rows_of(c));
     set(&f, "w", ref_need(c, "params.W"));
     check(&f, c);
     compare_grad(&f, c, "w", "W");
@@ -249,7 +262,8 @@ END_TEST
 static int householder_case(ref_case c)
 {
     ref_array v = ref_need(c, "params.V");
-    json_t *config = json_pack("{s:s, s:I}", "type", "householder", "reflections", (json_int_t)v.shape[0]);
+    json_t *config =
+        json_pack("{s:s, s:I}", "type", "householder", "reflections", (json_int_t)v.shape[0]);
     layerfix f = layerfix_new(config, shape_of(c), 0, rows_of(c));
     set(&f, "v", v);
     check(&f, c);
@@ -290,7 +304,8 @@ static size_t usable(ref_case c, double *keep[4])
     size_t n = rows_of(c), used = 0;
     for (size_t i = 0; i < n; i++) {
         double x = ref_need(c, "x").data[i], here = (double)(dfo_real)x;
-        int good = IS_DOUBLE || here == x || fabs(here - x) <= 1e-6 * fmin(fabs(x), fabs(1 - fabs(x)));
+        int good =
+            IS_DOUBLE || here == x || fabs(here - x) <= 1e-6 * fmin(fabs(x), fabs(1 - fabs(x)));
         for (size_t a = 0; a < 4 && !IS_DOUBLE; a++) {
             double v = fabs(ref_need(c, path[a]).data[i]);
             good = good && (v == 0 || (v > 1e-30 && v < 1e30));
@@ -302,15 +317,18 @@ static size_t usable(ref_case c, double *keep[4])
     return used;
 }
 
-static void elementwise_rows(ref_case c, layerfix *f, size_t n, double *const a[4], const double *seed, const double *sl)
+static void elementwise_rows(ref_case c, layerfix *f, size_t n, double *const a[4],
+                             const double *seed, const double *sl)
 {
     double out[32], ld[32], g[32], back[32];
     ck_assert_uint_le(n, 32);
-    ck_assert_msg(layerfix_forward(f, n, a[0], NULL, out, ld) == DFO_OK, "%s: %s", c.name, f->t->run.text);
+    ck_assert_msg(layerfix_forward(f, n, a[0], NULL, out, ld) == DFO_OK, "%s: %s", c.name,
+                  f->t->run.text);
     for (size_t i = 0; i < n; i++) {
-        double error = fabs(out[i] - a[1][i]), allowed = IS_DOUBLE ? ref_tolerance(c, "z_relative") : 1e-5;
-        ck_assert_msg(error <= allowed * fabs(a[1][i]), "%s: x %.17g: z %.17g, not %.17g", c.name, a[0][i], out[i],
-                      a[1][i]);
+        double error = fabs(out[i] - a[1][i]),
+               allowed = IS_DOUBLE ? ref_tolerance(c, "z_relative") : 1e-5;
+        ck_assert_msg(error <= allowed * fabs(a[1][i]), "%s: x %.17g: z %.17g, not %.17g", c.name,
+                      a[0][i], out[i], a[1][i]);
     }
     compare(c, "logdet", n, ld, a[2], tolerance(c, "logdet"));
     ck_assert_int_eq(layerfix_grads(f, 0, n, a[0], NULL, seed, sl, g, NULL, back), DFO_OK);
@@ -318,7 +336,8 @@ static void elementwise_rows(ref_case c, layerfix *f, size_t n, double *const a[
     compare(c, "rebuilt x", n, back, a[0], tolerance(c, "inverse"));
     if (ref_number(c, "settings.invertible", 1) <= 0)
         return;
-    ck_assert_msg(layerfix_inverse(f, n, a[1], NULL, out, ld) == DFO_OK, "%s: %s", c.name, f->t->run.text);
+    ck_assert_msg(layerfix_inverse(f, n, a[1], NULL, out, ld) == DFO_OK, "%s: %s", c.name,
+                  f->t->run.text);
     compare(c, "inverse", n, out, a[0], tolerance(c, "inverse"));
 }
 
@@ -334,7 +353,8 @@ static int elementwise_case(ref_case c)
         }
     elementwise_rows(c, &f, n, keep, seed, sl);
     if (n == all && ref_get(c, "grad.lambda").data) {
-        ck_assert_int_eq(layerfix_grads(&f, 0, n, keep[0], NULL, seed, sl, memory[1], NULL, memory[2]), DFO_OK);
+        ck_assert_int_eq(
+            layerfix_grads(&f, 0, n, keep[0], NULL, seed, sl, memory[1], NULL, memory[2]), DFO_OK);
         compare_grad(&f, c, "lambda", "lambda");
     }
     layerfix_free(&f);
@@ -355,11 +375,12 @@ static int logit_case(ref_case c)
     double bins = ref_number(c, "settings.bins", 0);
     if (strncmp(kind, "logit", 5))
         return 0;
-    if (!IS_DOUBLE && ref_number(c, "settings.alpha", 0) < 1e-3)       /* 0 .. 65536 has no room for 1e-6 there */
+    if (!IS_DOUBLE &&
+        ref_number(c, "settings.alpha", 0) < 1e-3) /* 0 .. 65536 has no room for 1e-6 there */
         return 0;
     ref_array x = ref_need(c, "x"), z = ref_need(c, "z"), want = ref_need(c, "logdet");
-    json_t *config = json_pack("{s:s, s:O, s:f, s:f}", "type", "logit", "alpha", json_object_get(c.settings, "alpha"),
-                               "low", 0.0, "high", bins);
+    json_t *config = json_pack("{s:s, s:O, s:f, s:f}", "type", "logit", "alpha",
+                               json_object_get(c.settings, "alpha"), "low", 0.0, "high", bins);
     layerfix f = layerfix_new(config, dfo_shape_vector(x.shape[1]), 0, x.shape[0]);
     double out[64], ld[8], bpd[8];
     ck_assert_int_eq(layerfix_prepare(&f), DFO_OK);
@@ -369,11 +390,12 @@ static int logit_case(ref_case c)
         compare(c, "logdet", x.shape[0], ld, want.data, tolerance(c, "logdet"));
         for (size_t i = 0; i < x.shape[0]; i++)
             bpd[i] = -(ref_need(c, "nats").data[i] + ld[i]) / ((double)x.shape[1] * log(2));
-        compare(c, "bits per dimension", x.shape[0], bpd, ref_need(c, "bpd").data, IS_DOUBLE ? 1e-10 : 1e-4);
+        compare(c, "bits per dimension", x.shape[0], bpd, ref_need(c, "bpd").data,
+                IS_DOUBLE ? 1e-10 : 1e-4);
     }
     ck_assert_int_eq(layerfix_inverse(&f, x.shape[0], z.data, NULL, out, ld), DFO_OK);
     double back[64];
-    for (size_t i = 0; i < x.n; i++) {                 /* in parts of the range: z has only so many digits */
+    for (size_t i = 0; i < x.n; i++) { /* in parts of the range: z has only so many digits */
         out[i] /= IS_DOUBLE ? 1 : bins;
         back[i] = x.data[i] / (IS_DOUBLE ? 1 : bins);
     }
@@ -392,11 +414,13 @@ END_TEST
 
 static void spline_row(ref_case c, size_t i)
 {
-    static const char *const keys[] = {"bins", "min_width", "min_height", "min_derivative", "tails"};
+    static const char *const keys[] = {"bins", "min_width", "min_height", "min_derivative",
+                                       "tails"};
     static const char *const names[] = {"widths", "heights", "slopes"};
     ref_array x = ref_need(c, "x"), z = ref_need(c, "z");
     size_t d = x.shape[1], n;
-    json_t *config = json_pack("{s:s, s:O}", "type", "spline", "tail_bound", json_object_get(c.settings, "bound"));
+    json_t *config = json_pack("{s:s, s:O}", "type", "spline", "tail_bound",
+                               json_object_get(c.settings, "bound"));
     double out[8], ld, g[8], back[8], want[64], got[64];
     for (size_t k = 0; k < sizeof keys / sizeof *keys; k++)
         json_object_set(config, keys[k], json_object_get(c.settings, keys[k]));
@@ -415,8 +439,10 @@ static void spline_row(ref_case c, size_t i)
     ck_assert_int_eq(layerfix_inverse(&f, 1, z.data + i * d, NULL, out, &ld), DFO_OK);
     compare(c, "inverse", d, out, x.data + i * d, IS_DOUBLE ? ref_tolerance(c, "inverse") : 1e-3);
     if (ref_get(c, "grad.x").data) {
-        ck_assert_int_eq(layerfix_grads(&f, 0, 1, x.data + i * d, NULL, ref_need(c, "grad.seed_z").data + i * d,
-                                        ref_need(c, "grad.seed_logdet").data + i, g, NULL, back), DFO_OK);
+        ck_assert_int_eq(layerfix_grads(&f, 0, 1, x.data + i * d, NULL,
+                                        ref_need(c, "grad.seed_z").data + i * d,
+                                        ref_need(c, "grad.seed_logdet").data + i, g, NULL, back),
+                         DFO_OK);
         compare(c, "gradient of x", d, g, ref_need(c, "grad.x").data + i * d, tolerance(c, "grad"));
         for (size_t k = 0; k < 3; k++) {
             char path[64];

@@ -29,8 +29,10 @@ layerfix layerfix_new(json_t *config, dfo_shape shape, size_t cond, size_t rows)
     ck_assert_msg(status == DFO_OK, "%s", dfo_ctx_error(f.ctx));
     json_decref(config);
     dfo_run how = {.memory = DFO_MEMORY_INVERT};
-    dfo_need need = {.rows = rows, .scratch = dfo_bijector_scratch(f.bij, rows),
-                     .saved = dfo_bijector_saved(f.bij, rows, &how), .derived = dfo_bijector_derived(f.bij),
+    dfo_need need = {.rows = rows,
+                     .scratch = dfo_bijector_scratch(f.bij, rows),
+                     .saved = dfo_bijector_saved(f.bij, rows, &how),
+                     .derived = dfo_bijector_derived(f.bij),
                      .gderived = dfo_bijector_gderived(f.bij)};
     ck_assert_int_eq(testrun_new(f.ctx, f.store, &need, &f.t), DFO_OK);
     return f;
@@ -108,8 +110,8 @@ static dfo_cond condition(const layerfix *f, size_t n, dfo_real *rows)
     return c;
 }
 
-static dfo_status pass(layerfix *f, int inverse, size_t n, const double *in, const double *cond, double *out,
-                       double *logdet)
+static dfo_status pass(layerfix *f, int inverse, size_t n, const double *in, const double *cond,
+                       double *out, double *logdet)
 {
     dfo_real *x = reals(n * f->bij->d, in), *rows = reals(n * f->bij->cond_d, cond);
     dfo_cond c = condition(f, n, rows);
@@ -125,18 +127,20 @@ static dfo_status pass(layerfix *f, int inverse, size_t n, const double *in, con
     return status;
 }
 
-dfo_status layerfix_forward(layerfix *f, size_t n, const double *x, const double *cond, double *z, double *logdet)
+dfo_status layerfix_forward(layerfix *f, size_t n, const double *x, const double *cond, double *z,
+                            double *logdet)
 {
     return pass(f, 0, n, x, cond, z, logdet);
 }
 
-dfo_status layerfix_inverse(layerfix *f, size_t n, const double *z, const double *cond, double *x, double *logdet)
+dfo_status layerfix_inverse(layerfix *f, size_t n, const double *z, const double *cond, double *x,
+                            double *logdet)
 {
     return pass(f, 1, n, z, cond, x, logdet);
 }
 
-static dfo_status there_and_back(layerfix *f, int inverse, dfo_batch x, dfo_batch g, const dfo_cond *cond,
-                                 dfo_cond *gcond, const double *seed_logdet)
+static dfo_status there_and_back(layerfix *f, int inverse, dfo_batch x, dfo_batch g,
+                                 const dfo_cond *cond, dfo_cond *gcond, const double *seed_logdet)
 {
     dfo_run *run = &f->t->run;
     testrun_reset(f->t);
@@ -150,16 +154,17 @@ static dfo_status there_and_back(layerfix *f, int inverse, dfo_batch x, dfo_batc
     return dfo_bijector_pullback(f->bij, run, run->derived, run->gderived);
 }
 
-dfo_status layerfix_grads(layerfix *f, int inverse, size_t n, const double *x, const double *cond, const double *seed,
-                          const double *seed_logdet, double *gx, double *gcond, double *back)
+dfo_status layerfix_grads(layerfix *f, int inverse, size_t n, const double *x, const double *cond,
+                          const double *seed, const double *seed_logdet, double *gx, double *gcond,
+                          double *back)
 {
     size_t d = f->bij->d, cd = f->bij->cond_d;
     dfo_real *rows = reals(n * d, x), *grows = reals(n * d, seed), *crows = reals(n * cd, cond);
     dfo_real *gcrows = reals(n * cd, NULL);
     dfo_cond c = condition(f, n, crows), gc = condition(f, n, gcrows);
     ck_assert_uint_le(n, f->rows);
-    dfo_status status = there_and_back(f, inverse, dfo_batch_of(rows, n, d), dfo_batch_of(grows, n, d), &c, &gc,
-                                       seed_logdet);
+    dfo_status status = there_and_back(f, inverse, dfo_batch_of(rows, n, d),
+                                       dfo_batch_of(grows, n, d), &c, &gc, seed_logdet);
     testrun_check(f->t, f->bij->ops->type);
     free(crows);
     doubles(n * d, rows, back);

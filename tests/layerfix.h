@@ -1,4 +1,5 @@
-/* One layer with a store and a run, for tests of layers: made from JSON, weights by name, the passes.  */
+/* One layer with a store and a run, for tests of layers: made from JSON, weights by name, the
+ * passes.  */
 #ifndef DIFFEO_TESTS_LAYERFIX_H
 #define DIFFEO_TESTS_LAYERFIX_H
 
@@ -15,8 +16,8 @@ typedef struct layerfix {
     size_t        rows;
 } layerfix;
 
-/* Makes the layer (config is consumed) for batches of up to `rows` rows; cond 0: no condition.  Weights are
- * named "b.…".  Fails the test if that is impossible.  */
+/* Makes the layer (config is consumed) for batches of up to `rows` rows; cond 0: no condition.
+ * Weights are named "b.…".  Fails the test if that is impossible.  */
 layerfix layerfix_new(json_t *config, dfo_shape shape, size_t cond, size_t rows);
 void layerfix_free(layerfix *f);
 
@@ -31,13 +32,16 @@ const dfo_real *layerfix_grad(layerfix *f, const char *name);
 dfo_status layerfix_prepare(layerfix *f);
 
 /* Rows (n, d) as doubles: into out, the other way z or x, log-dets added to zero.  */
-dfo_status layerfix_forward(layerfix *f, size_t n, const double *x, const double *cond, double *z, double *logdet);
-dfo_status layerfix_inverse(layerfix *f, size_t n, const double *z, const double *cond, double *x, double *logdet);
+dfo_status layerfix_forward(layerfix *f, size_t n, const double *x, const double *cond, double *z,
+                            double *logdet);
+dfo_status layerfix_inverse(layerfix *f, size_t n, const double *z, const double *cond, double *x,
+                            double *logdet);
 
-/* forward at x and backward (inverse != 0: inverse at x and inverse_backward), then pullback: gradients of
- * sum seed . out + sum seed_logdet . logdet with respect to x and cond (may be NULL) and, in the
- * run, weights.  back: the rows that backward rebuilt; may be NULL.  */
-dfo_status layerfix_grads(layerfix *f, int inverse, size_t n, const double *x, const double *cond, const double *seed,
-                          const double *seed_logdet, double *gx, double *gcond, double *back);
+/* forward at x and backward (inverse != 0: inverse at x and inverse_backward), then pullback:
+ * gradients of sum seed . out + sum seed_logdet . logdet with respect to x and cond (may be NULL)
+ * and, in the run, weights.  back: the rows that backward rebuilt; may be NULL.  */
+dfo_status layerfix_grads(layerfix *f, int inverse, size_t n, const double *x, const double *cond,
+                          const double *seed, const double *seed_logdet, double *gx, double *gcond,
+                          double *back);
 
 #endif
