@@ -13,3 +13,12 @@ tests_contract_bijector_LDADD = tests/libtwin.la $(OOM_LIBS) $(TEST_LIBS)
 tests_contract_bijector_d_SOURCES = $(CONTRACT_BIJECTOR)
 tests_contract_bijector_d_CPPFLAGS = $(TEST_CPPFLAGS) -DDFO_DOUBLE
 tests_contract_bijector_d_LDADD = $(OOM_LIBS) $(TEST_LIBS)
+
+check_PROGRAMS += tests/check_flow tests/check_flow_d
+TESTS += tests/check_flow tests/check_flow_d
+tests_check_flow_SOURCES = tests/check_flow.c
+tests_check_flow_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_check_flow_LDADD = $(TEST_LIBS)
+tests_check_flow_d_SOURCES = $(tests_check_flow_SOURCES)
+tests_check_flow_d_CPPFLAGS = $(TEST_CPPFLAGS) -DDFO_DOUBLE
+tests_check_flow_d_LDADD = $(TEST_LIBS)
