@@ -34,7 +34,8 @@ export PKG_CONFIG_PATH LD_LIBRARY_PATH
 pc() { pkg-config --define-variable=prefix="$root" "$@" diffeo; }
 
 # ---- the files
-for f in lib/pkgconfig/diffeo.pc include/diffeo/real.h include/diffeo/names_double.h share/diffeo/faithful.csv; do
+for f in lib/pkgconfig/diffeo.pc include/diffeo/real.h include/diffeo/names_double.h share/diffeo/faithful.csv \
+    share/man/man1/diffeo.1 share/man/man5/diffeo-layers.5 share/bash-completion/completions/diffeo; do
     try "installs $f" test -s "$root/$f"
 done
 private=$(find "$root/include" -name '*_impl.h' -o -name '*_state.h')

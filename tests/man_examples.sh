@@ -3,6 +3,7 @@
 # empty folder a page, with the built program in PATH and the geyser's data as faithful.csv.  An example that
 # fails fails the test, with its page and line.  A line that ends in a backslash goes on.
 # A line between them that begins with "# status N" says that the next command ends with status N.
+# Then the options: what a command's --help lists must stand in its page.
 # shellcheck source=tests/sh.sh
 . "${top_srcdir:?run by make check}/tests/sh.sh"
 
@@ -32,7 +33,22 @@ for page in $pages; do
     while IFS="$(printf '\t')" read -r line status command; do
         title "$name, line $line: $command"
         run sh -c "$command"
+        if grep -q 'configured with --without-cairo' err; then
+            echo "left out (no cairo): $command"
+            continue
+        fi
         code "$status"
     done <examples
+    command=${name#diffeo-}
+    command=${command%.1}
+    [ "$name" = diffeo.1 ] && continue
+    title "$name names the options of diffeo $command --help"
+    run diffeo "$command" --help
+    grep -oE -- '^ .{0,6}--[a-z][a-z-]*' out | sed 's/^[^-]*\(-[A-Za-z?], *\)\{0,1\}--/--/' >options
+    sed 's/\\f[BIR]//g; s/\\//g' "$page" >plain
+    while read -r option; do
+        run grep -qE -e "$option([^a-z-]|\$)" plain
+        ok
+    done <options
 done
 finish
