@@ -31,3 +31,4 @@ include tests/nn.mk
 include tests/data.mk
 include tests/plot.mk
 include tests/bench.mk
+include tests/results.mk

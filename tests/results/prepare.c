@@ -1,0 +1,143 @@
+/* Recipes of data sets that need more than a file: `prepare bsds SEED IN.npy OUT.npy` makes the 63 columns of the
+ * BSDS300 benchmark from 8x8 patches of bytes: x = (patch + U[0,1)) / 256, minus the patch's mean, without the
+ * last column.  `prepare fold K FOLDS IN.npy TRAIN.npy TEST.npy` takes row i into the test part if a fixed random
+ * order of the rows puts it into fold K, and standardises both parts with the training part's moments.  */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define DFO_DOUBLE
+#include <diffeo/diffeo.h>
+
+#define CHUNK 4096
+
+static int fail(dfo_ctx *ctx)
+{
+    fprintf(stderr, "prepare: %s\n", dfo_ctx_error(ctx));
+    return 1;
+}
+
+static void patch_to_row(uint64_t seed, uint64_t row, const double *patch, double *out)
+{
+    double noise[64], x[64], mean = 0;
+    dfo_key key = {.seed = seed, .row = row, .purpose = DFO_FOR_DEQUANTISE};
+    dfo_draw_uniform(key, 0, 64, noise);
+    for (int j = 0; j < 64; j++) {
+        x[j] = (patch[j] + noise[j]) / 256;
+        mean += x[j] / 64;
+    }
+    for (int j = 0; j < 63; j++)
+        out[j] = x[j] - mean;
+}
+
+static int bsds(dfo_ctx *ctx, uint64_t seed, const char *in, const char *out)
+{
+    dfo_source *source;
+    dfo_source_info info;
+    dfo_sink *sink;
+    static double x[CHUNK * 64], y[CHUNK * 63];
+    if (dfo_source_open(ctx, in, NULL, &source))
+        return fail(ctx);
+    dfo_source_describe(source, &info);
+    if (dfo_shape_size(info.shape) != 64)
+        return fprintf(stderr, "prepare: %s: expected 64 columns\n", in), 1;
+    if (dfo_sink_open(ctx, out, NULL, info.rows, 63, NULL, &sink))
+        return fail(ctx);
+    for (uint64_t first = 0; first < info.rows; first += CHUNK) {
+        size_t n = info.rows - first < CHUNK ? (size_t)(info.rows - first) : CHUNK;
+        if (dfo_source_read(source, ctx, first, dfo_batch_of(x, n, 64), NULL))
+            return fail(ctx);
+        for (size_t i = 0; i < n; i++)
+            patch_to_row(seed, first + i, x + i * 64, y + i * 63);
+        if (dfo_sink_write(sink, dfo_batch_of(y, n, 63)))
+            return fail(ctx);
+    }
+    int bad = dfo_sink_finish(sink) != DFO_OK;
+    if (bad)
+        fail(ctx);
+    dfo_sink_free(sink);
+    dfo_source_free(source);
+    return bad;
+}
+
+/* Mean and standard deviation of every column over the rows outside of low .. high-1 of the order.  */
+static dfo_status moments(dfo_ctx *ctx, const dfo_source *source, const uint64_t *order, uint64_t low, uint64_t high,
+                          uint64_t rows, size_t d, double *row, double *mean, double *std)
+{
+    for (int pass = 0; pass < 2; pass++)
+        for (uint64_t i = 0; i < rows; i++) {
+            if (i >= low && i < high)
+                continue;
+            dfo_status status = dfo_source_read(source, ctx, order[i], dfo_batch_of(row, 1, d), NULL);
+            if (status)
+                return status;
+            for (size_t j = 0; j < d; j++) {
+                double e = row[j] - mean[j];
+                if (pass)
+                    std[j] += e * e / (double)(rows - (high - low));
+                else
+                    mean[j] += row[j] / (double)(rows - (high - low));
+            }
+        }
+    for (size_t j = 0; j < d; j++)
+        std[j] = sqrt(std[j]);
+    return DFO_OK;
+}
+
+static int fold(dfo_ctx *ctx, uint64_t k, uint64_t folds, const char *in, const char *train, const char *test)
+{
+    dfo_source *source;
+    dfo_source_info info;
+    dfo_sink *sink[2];
+    if (dfo_source_open(ctx, in, NULL, &source))
+        return fail(ctx);
+    dfo_source_describe(source, &info);
+    size_t d = dfo_shape_size(info.shape);
+    uint64_t low = info.rows * k / folds, high = info.rows * (k + 1) / folds;
+    double *row = calloc(3 * d, sizeof *row), *mean = row + d, *std = row + 2 * d;
+    uint64_t *order = malloc(info.rows * sizeof *order);
+    if (!row || !order)
+        return fprintf(stderr, "prepare: out of memory\n"), 1;
+    dfo_key key = {.purpose = DFO_FOR_SPLIT};
+    for (uint64_t i = 0; i < info.rows; i++)
+        order[i] = dfo_permute_index(key, info.rows, i);
+    if (moments(ctx, source, order, low, high, info.rows, d, row, mean, std) ||
+        dfo_sink_open(ctx, train, NULL, info.rows - (high - low), d, NULL, &sink[0]) ||
+        dfo_sink_open(ctx, test, NULL, high - low, d, NULL, &sink[1]))
+        return fail(ctx);
+    for (uint64_t i = 0; i < info.rows; i++) {
+        dfo_batch one = dfo_batch_of(row, 1, d);
+        if (dfo_source_read(source, ctx, order[i], one, NULL))
+            return fail(ctx);
+        for (size_t j = 0; j < d; j++)
+            row[j] = (row[j] - mean[j]) / std[j];
+        if (dfo_sink_write(sink[i >= low && i < high], one))
+            return fail(ctx);
+    }
+    int bad = dfo_sink_finish(sink[0]) || dfo_sink_finish(sink[1]);
+    if (bad)
+        fail(ctx);
+    dfo_sink_free(sink[0]);
+    dfo_sink_free(sink[1]);
+    dfo_source_free(source);
+    free(order);
+    free(row);
+    return bad;
+}
+
+int main(int argc, char **argv)
+{
+    dfo_ctx *ctx;
+    int status = 2;
+    if (dfo_ctx_new(&ctx))
+        return 1;
+    if (argc == 5 && !strcmp(argv[1], "bsds"))
+        status = bsds(ctx, strtoull(argv[2], NULL, 10), argv[3], argv[4]);
+    else if (argc == 7 && !strcmp(argv[1], "fold") && strtoull(argv[3], NULL, 10) > 1)
+        status = fold(ctx, strtoull(argv[2], NULL, 10), strtoull(argv[3], NULL, 10), argv[4], argv[5], argv[6]);
+    else
+        fprintf(stderr, "usage: prepare bsds SEED IN OUT | prepare fold K FOLDS IN TRAIN TEST\n");
+    dfo_ctx_free(ctx);
+    return status;
+}

@@ -1,0 +1,77 @@
+#!/bin/sh
+# The figures that README quotes: trains, scores and checks on real data, and writes one file a job into
+# tests/results: command, seed, wall time, figures.  Long: power 5 min, bsds 20 min, wine 40 min.
+#     make results               all of them            make results JOBS='power wine'     some
+# Data: DIFFEO_SHARED/data, or ../shared/data beside the checkout.
+# shellcheck disable=SC2086
+set -eu
+: "${top_srcdir:?run by make results}"
+data=${DIFFEO_SHARED:-$top_srcdir/../shared}/data
+out=$top_srcdir/tests/results
+[ -d "$data" ] || { echo "results: no data in $data"; exit 77; }
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+jobs=${JOBS:-power bsds wine}
+
+# record FILE: what follows on stdin, with the machine and the program.
+record() {
+    {
+        printf 'date: %s\n' "$(date -u +%F)"
+        printf 'machine: %s, %s cores\n' "$(sed -n 's/^model name.*: //p' /proc/cpuinfo | head -n 1)" "$(nproc)"
+        diffeo --version | sed 's/^/program: /'
+        cat
+    } >"$out/$1.tmp"
+    mv "$out/$1.tmp" "$out/$1"
+    echo "wrote tests/results/$1"
+}
+
+run() {
+    printf '$ diffeo %s\n' "$(printf '%s' "$*" | sed "s#$data#../shared/data#g; s#$work/##g")"
+    diffeo "$@"
+}
+
+power() {
+    p=$data/uci_density/power37k
+    {
+        run train --data ${p}_train_6_f32.npy --valid ${p}_val_6_f32.npy --flow nsf --time-limit 300 --seed 0 \
+            -o "$work/m.safetensors" --json --quiet
+        run loglik "$work/m.safetensors" --data ${p}_test_6_f32.npy --json
+        run check "$work/m.safetensors" --data ${p}_test_6_f32.npy
+        run check "$work/m.safetensors" --data ${p}_test_6_f32.npy --precision double
+    } | record power37k.txt
+}
+
+bsds() {
+    b=$data/bsds300/patches8x8
+    "$top_builddir/tests/results/prepare" bsds 1 ${b}_train_u8.npy "$work/train.npy"
+    "$top_builddir/tests/results/prepare" bsds 2 ${b}_val_u8.npy "$work/val.npy"
+    "$top_builddir/tests/results/prepare" bsds 3 ${b}_test_u8.npy "$work/test.npy"
+    {
+        run train --data "$work/train.npy" --valid "$work/val.npy" --flow nsf --time-limit "${BSDS_SECONDS:-1200}" \
+            --seed 0 -o "$work/m.safetensors" --json --quiet
+        run loglik "$work/m.safetensors" --data "$work/test.npy" --json
+        run loglik "$work/m.safetensors" --data "$work/val.npy" --json
+    } | record bsds300.txt
+}
+
+wine() {
+    for colour in red white; do
+        {
+            total=0
+            for k in 0 1 2 3 4 5 6 7 8 9; do
+                "$top_builddir/tests/results/prepare" fold $k 10 "$data/uci_density/wine_${colour}_11.npy" \
+                    "$work/train.npy" "$work/test.npy"
+                diffeo train --data "$work/train.npy" --flow nsf --set layers=5 --set hidden=64 --set dropout=0.2 \
+                    --weight-decay 1e-4 --optimiser adamw --batch 256 --steps 3000 --patience 15 --seed $k \
+                    -o "$work/m.safetensors" --quiet >/dev/null
+                run loglik "$work/m.safetensors" --data "$work/test.npy" --json
+            done | tee "$work/folds"
+            total=$(sed -n 's/.*"mean_nats": \([-0-9.e]*\).*/\1/p' "$work/folds" | awk '{ s += $1; n++ } END { printf "%.4f over %d folds", s / n, n }')
+            printf 'mean test log-likelihood, columns standardised by the training part: %s\n' "$total"
+        } | record wine_$colour.txt
+    done
+}
+
+for job in $jobs; do
+    "$job"
+done
