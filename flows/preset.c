@@ -74,8 +74,11 @@ dfo_status dfo_preset_config(dfo_ctx *ctx, const char *name, json_t **out)
         return dfoi_fail(ctx, DFO_EARG, "unknown flow '%s'; known: nice, realnvp, nsf, or a .json file", name);
     *out = json_object();
     DFO_GO(dfoi_json_set(ctx, *out, "flow", json_string(p->name)));
-    for (const struct setting *s = p->settings; s->key; s++)
-        DFO_GO(dfoi_json_set(ctx, *out, s->key, json_loads(s->value, JSON_DECODE_ANY, NULL)));
+    for (const struct setting *s = p->settings; s->key; s++) {
+        json_t *value;
+        DFO_GO(dfoi_json_parse(ctx, s->value, strlen(s->value), s->key, &value));
+        DFO_GO(dfoi_json_set(ctx, *out, s->key, value));
+    }
     return DFO_OK;
 fail:
     json_decref(*out);

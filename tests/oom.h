@@ -20,7 +20,7 @@ enum {
 
 /* Checks, for every allocation (at most DIFFEO_TEST_MULTIPLIER * 400 of them, evenly spread):
  *  - the context's refused: the work fails, with DFO_EMEM and a text in the context;
- *  - jansson's refused: the work fails, with a text (jansson itself calls some of these bad syntax);
+ *  - jansson's refused (but for its reading of text, which would crash): the work fails, with a text (jansson itself calls some of these bad syntax);
  *  - another library's refused: the work fails with any status and a text, or does without;
  *  - either way no byte of the context and none of jansson's remains;
  *  - afterwards the same work succeeds.

@@ -39,6 +39,11 @@ dfo_status dfoi_json_parse(dfo_ctx *ctx, const char *text, size_t n, const char 
     *out = NULL;
     if (too_deep(text, n))
         return dfoi_fail(ctx, DFO_EFORMAT, "%s: JSON nested deeper than %d", name, MAX_DEPTH);
+    /* jansson 2.14 aborts or crashes when memory ends while it reads: make sure that there is as much as the
+     * worst text of this length takes.  */
+    void *room;
+    DFO_TRY(dfoi_alloc(ctx, n + 64, 80, &room));
+    dfoi_free(ctx, room);
     *out = json_loadb(text, n, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &error);
     if (!*out && (!error.text[0] || json_error_code(&error) == json_error_out_of_memory))
         return dfoi_fail(ctx, DFO_EMEM, "%s: out of memory", name);     /* jansson says nothing then */
