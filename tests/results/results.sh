@@ -5,7 +5,7 @@
 # Data: DIFFEO_SHARED/data, or ../shared/data beside the checkout.
 # shellcheck disable=SC2086
 set -eu
-: "${top_srcdir:?run by make results}"
+: "${top_srcdir:?run by make results}" "${top_builddir:?run by make results}"
 data=${DIFFEO_SHARED:-$top_srcdir/../shared}/data
 out=$top_srcdir/tests/results
 [ -d "$data" ] || { echo "results: no data in $data"; exit 77; }
