@@ -45,3 +45,9 @@ dist_man_MANS += \
     apps/man/diffeo-info.1 \
     apps/man/diffeo-plot.1 \
     apps/man/diffeo-layers.5
+
+# Examples for C users; tests/cli.sh runs them.
+check_PROGRAMS += apps/examples/threads
+apps_examples_threads_SOURCES = apps/examples/threads.c
+apps_examples_threads_CPPFLAGS = $(APPS_CPPFLAGS)
+apps_examples_threads_LDADD = libdiffeo.la

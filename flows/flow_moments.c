@@ -46,6 +46,20 @@ static dfo_status all_rows(dfo_ctx *ctx, const dfo_source *train, dfo_batch x, s
     return DFO_OK;
 }
 
+/* The likelihood of a column that never changes has no upper bound: the fit would chase a spike.  */
+static dfo_status refuse_constants(dfo_ctx *ctx, const dfo_source *train, const struct moments *m)
+{
+    for (size_t c = 0; c < m->c; c++) {
+        if (m->squares[c] > 0)
+            continue;
+        const char *name = dfo_source_column(train, c);
+        return dfoi_fail(ctx, DFO_EARG, "%s: column %zu%s%s%s is constant (%.9g): its density has no upper bound; leave "
+                         "it out", dfo_source_name(train), c + 1, name ? " (" : "", name ? name : "", name ? ")" : "",
+                         m->sum[c]);
+    }
+    return DFO_OK;
+}
+
 dfo_status dfo_flow_standardise(dfo_flow *flow, const dfo_source *train)
 {
     dfo_status status;
@@ -67,6 +81,7 @@ dfo_status dfo_flow_standardise(dfo_flow *flow, const dfo_source *train)
     DFO_GO(dfoi_alloc(flow->ctx, 3 * c, sizeof *room, &room));
     struct moments m = {c, first->shape.h * first->shape.w, room, room + c, room + 2 * c};
     DFO_GO(all_rows(flow->ctx, train, dfo_batch_of(x, CHUNK, width), &m));
+    DFO_GO(refuse_constants(flow->ctx, train, &m));
     status = dfoi_standardise_set(first, m.sum, m.squares);
 fail:
     dfoi_free(flow->ctx, room);

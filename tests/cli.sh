@@ -136,7 +136,25 @@ json roundtrip_max_abs '<' 1e-2
 run diffeo check m.safetensors --data "$data" --tolerance roundtrip_max_abs=1e-30 --json
 code 1
 
+title 'one model, many threads'
+run "$top_builddir/apps/examples/threads" m.safetensors 500
+ok
+out '^thread 3: mean log p -'
+cp out first
+run "$top_builddir/apps/examples/threads" m.safetensors 500
+same first out
+
 title 'bad data'
+printf 'a,b\n1,5\n2,5\n3,5\n' >constant.csv
+run diffeo train --data constant.csv --flow nsf --steps 2 --quiet -o no.safetensors
+error 1 'constant.csv: column 2 \(b\) is constant \(5\)'
+no_file no.safetensors
+printf '1,2\n' >row.csv
+run diffeo train --data row.csv --flow realnvp --steps 2 --quiet -o no.safetensors
+error 1 'row.csv: column 1 is constant'
+seq 1 40 >column.csv
+run diffeo train --data column.csv --flow nsf --set layers=1 --steps 5 --quiet -o column.safetensors
+ok
 : >empty.csv
 printf 'a,b\n1,2\n3,x\n' >text.csv
 printf '1,2\n3,nan\n' >nan.csv
