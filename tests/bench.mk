@@ -7,9 +7,9 @@ EXTRA_DIST += tests/bench/peers/README.md tests/bench/peers/common.py tests/benc
     tests/bench/peers/w2_spline_maf.py tests/bench/peers/run.py
 
 bench: tests/bench/bench$(EXEEXT)
-	$(srcdir)/tests/env.sh tests/bench/bench$(EXEEXT) --threads 1
-	$(srcdir)/tests/env.sh tests/bench/bench$(EXEEXT) --threads 2
-	$(srcdir)/tests/env.sh tests/bench/bench$(EXEEXT) --memory
+	. $(srcdir)/tests/env.sh; tests/bench/bench$(EXEEXT) --threads 1
+	. $(srcdir)/tests/env.sh; tests/bench/bench$(EXEEXT) --threads 2
+	. $(srcdir)/tests/env.sh; tests/bench/bench$(EXEEXT) --memory
 bench-peers: tests/bench/bench$(EXEEXT)
 	/usr/bin/python3 $(srcdir)/tests/bench/peers/run.py --ours tests/bench/bench$(EXEEXT)
 .PHONY: bench bench-peers

@@ -53,8 +53,8 @@ START_TEST(words)
         dfo_philox(key, j / 2, w);
         double first = ((double)(((uint64_t)w[0] << 32 | w[1]) >> 12) + 0.5) * 0x1p-52;
         double second = ((double)(((uint64_t)w[2] << 32 | w[3]) >> 12) + 0.5) * 0x1p-52;
-        double turn = 2 * 3.14159265358979323846 * second;
-        double normal = sqrt(-2 * log(first)) * (j % 2 ? sin(turn) : cos(turn));
+        long double turn = 2 * 3.14159265358979323846264338327950288L * (long double)second;
+        double normal = (double)(sqrtl(-2 * logl((long double)first)) * (j % 2 ? sinl(turn) : cosl(turn)));
         REQUIRE(fabs((double)u[j] - (j % 2 ? second : first)) <= DFO_REAL_EPS / 2, "uniform %u", j);
         REQUIRE(fabs((double)z[j] - normal) <= 8 * DFO_REAL_EPS * (1 + fabs(normal)), "normal %u: %.17g, want %.17g", j,
                 (double)z[j], normal);

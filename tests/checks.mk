@@ -25,7 +25,7 @@ tests_blascore_SOURCES = tests/blascore.c
 tests_blascore_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_blascore_LDADD = $(OPENBLAS_LIBS)
 AM_TESTS_ENVIRONMENT = . $(srcdir)/tests/env.sh;
-EXTRA_DIST += tests/env.sh
+EXTRA_DIST += tests/env.sh tests/lsan.supp
 
 # The shell tests' library, and JSON for it.
 check_PROGRAMS += tests/jsonget

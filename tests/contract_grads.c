@@ -75,7 +75,8 @@ static void solve(struct problem *p)
     for (size_t k = 0; k < p->gcond.n; k++)
         rows_guard(&p->l, p->gcond.part[k].rows, "backward: gradients of the context");
     p->gw = memory_new(p->weights * sizeof(dfo_real));
-    memcpy(p->gw, p->t->run.grads, p->weights * sizeof(dfo_real));
+    if (p->weights)
+        memcpy(p->gw, p->t->run.grads, p->weights * sizeof(dfo_real));
     same_place(&p->l, p->back, p->x, p->z, again, given(p));
 }
 
@@ -135,7 +136,8 @@ static int point(struct problem *p, struct direction *v, size_t which, int one, 
 static double loss_at(struct problem *p, const struct direction *v, double h)
 {
     double *w = dfo_store_weights(p->l.store), *old = doubles_new(p->weights), *logdet = doubles_new(p->n), sum = 0;
-    memcpy(old, w, p->weights * sizeof *w);
+    if (p->weights)
+        memcpy(old, w, p->weights * sizeof *w);
     for (size_t k = 0; k < p->weights; k++)
         w[k] += h * v->w[k];
     dfo_batch z = rows_copy(p->x);
@@ -154,7 +156,8 @@ static double loss_at(struct problem *p, const struct direction *v, double h)
         for (size_t j = 0; j < z.d; j++)
             sum += dfo_row(p->c, i)[j] * dfo_row(z, i)[j];
     }
-    memcpy(w, old, p->weights * sizeof *w);
+    if (p->weights)
+        memcpy(w, old, p->weights * sizeof *w);
     run_prepare(&p->l, p->t);
     return sum;
 }

@@ -10,7 +10,9 @@ export top_builddir top_srcdir
 PATH=$top_builddir:$PATH
 LC_ALL=C
 OPENBLAS_NUM_THREADS=1
-export PATH LC_ALL OPENBLAS_NUM_THREADS
+# fontconfig keeps memory until the process ends; the leak checker of sanitizer builds need not say so.
+LSAN_OPTIONS=suppressions=$top_srcdir/tests/lsan.supp:print_suppressions=0${LSAN_OPTIONS:+:$LSAN_OPTIONS}
+export PATH LC_ALL OPENBLAS_NUM_THREADS LSAN_OPTIONS
 # A refused 2^62 bytes is an answer, not an error of the program.
 ASAN_OPTIONS=${ASAN_OPTIONS:-allocator_may_return_null=1}
 UBSAN_OPTIONS=${UBSAN_OPTIONS:-print_stacktrace=1}
