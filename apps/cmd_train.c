@@ -25,13 +25,11 @@ struct options {
     json_t     *history;
 };
 
-static volatile sig_atomic_t interrupted;
 static volatile int stop_flag;
 
 static void on_interrupt(int signal_number)
 {
     (void)signal_number;
-    interrupted = 1;
     stop_flag = 1;
 }
 

@@ -66,11 +66,6 @@ const dfo_bijector *dfo_flow_bijector(const dfo_flow *flow)
     return flow->bij;
 }
 
-dfo_bijector *dfo_flow_bijector_mutable(dfo_flow *flow)
-{
-    return flow->bij;
-}
-
 const dfo_dist *dfo_flow_base(const dfo_flow *flow)
 {
     return flow->base;

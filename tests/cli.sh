@@ -144,6 +144,10 @@ cp out first
 run "$top_builddir/apps/examples/threads" m.safetensors 500
 same first out
 
+title 'no space left'
+run diffeo loglik m.safetensors --data "$data" -o /dev/full
+error 1 '/dev/full: .*No space left'
+
 title 'bad data'
 printf 'a,b\n1,5\n2,5\n3,5\n' >constant.csv
 run diffeo train --data constant.csv --flow nsf --steps 2 --quiet -o no.safetensors

@@ -25,7 +25,6 @@ size_t dfo_flow_context(const dfo_flow *flow);              /* features of the c
 
 /* The parts, owned by the flow (the store is the one it was built into).  */
 const dfo_bijector *dfo_flow_bijector(const dfo_flow *flow);
-dfo_bijector *dfo_flow_bijector_mutable(dfo_flow *flow);
 const dfo_dist *dfo_flow_base(const dfo_flow *flow);
 dfo_store *dfo_flow_store(const dfo_flow *flow);
 

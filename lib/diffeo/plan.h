@@ -16,7 +16,6 @@ typedef struct dfo_plan_options {
     int      threads;              /* 0: the context's */
     size_t   block;                /* rows a worker takes at a time (evaluation) */
     size_t   shards;               /* training: number of shards of a minibatch; 0: evaluation */
-    size_t   max_rows;             /* training: largest minibatch */
     dfo_memory_mode memory;
     unsigned anchors;
     uint64_t seed;

@@ -470,7 +470,7 @@ static dfo_status make_plans(struct fit *f)
     const dfo_fit_options *o = f->options;
     dfo_run how = {.memory = o->memory, .anchors = o->anchors, .mode = DFO_TRAIN};
     dfo_plan_options plan = {.threads = o->threads, .memory = o->memory, .anchors = o->anchors, .seed = o->seed,
-                             .mode = DFO_TRAIN, .max_rows = f->batch};
+                             .mode = DFO_TRAIN};
     plan.shards = o->shards ? o->shards : dfoi_shards_default(f->batch, 0);
     size_t shards = plan.shards < f->batch ? plan.shards : f->batch;
     dfo_need need = f->loss->ops->need(f->loss, (f->batch + shards - 1) / shards, &how, 1);
