@@ -139,7 +139,7 @@ static dfo_real *gradient(const struct layer *l, struct flow *f, dfo_batch x, co
                           size_t shards, int threads, double *loss, double *drift)
 {
     struct step step = {.all = {.x = rows_copy(x), .cond = *cond}};
-    dfo_plan_options options = {.threads = threads, .shards = shards, .max_rows = x.n, .memory = how->memory,
+    dfo_plan_options options = {.threads = threads, .shards = shards, .memory = how->memory,
                                 .anchors = how->anchors, .seed = 1, .mode = DFO_TRAIN};
     dfo_run run = {.memory = how->memory, .anchors = how->anchors};
     dfo_plan *plan;
