@@ -187,13 +187,23 @@ static dfo_status add_layer(dfo_build *build, const dfo_net *net, int zero_last,
     return add_unit(build, m, l);
 }
 
+/* 1 if the layers make the output's shape of a single pixel.  */
+static int one_pixel(const dfo_net *net, const dfoi_convnet_settings *s)
+{
+    size_t side = 1;
+    for (size_t l = 0; l < s->layers && side <= DFOI_CONV_SIDE; l++)
+        side = s->layer[l].transposed ? side * s->layer[l].stride
+                                      : (side + s->layer[l].stride - 1) / s->layer[l].stride;
+    return net->shape.h == side && net->shape.w == side;
+}
+
 static dfo_status create(dfo_build *build, const json_t *config, int zero_last, dfo_net *net)
 {
     dfoi_convnet *m;
     DFO_TRY(dfoi_alloc(build->ctx, 1, sizeof *m, &m));
     net->state = m;
     DFO_TRY(read_settings(build->ctx, config, &m->settings));
-    DFO_TRY(dfoi_conv_input_of(net, &m->input));
+    DFO_TRY(dfoi_conv_input_of(net, one_pixel(net, &m->settings), &m->input));
     m->layers = m->settings.layers;
     size_t h = m->input.h, w = m->input.w;
     for (size_t l = 0; l < m->layers; l++) {

@@ -6,10 +6,10 @@
 #include "base/ctx_impl.h"
 #include "nn/convnet_impl.h"
 
-dfo_status dfoi_conv_input_of(const dfo_net *net, dfoi_conv_input *input)
+dfo_status dfoi_conv_input_of(const dfo_net *net, int one_pixel, dfoi_conv_input *input)
 {
     size_t pixels = 1;
-    *input = (dfoi_conv_input){.h = net->shape.h, .w = net->shape.w};
+    *input = (dfoi_conv_input){.h = one_pixel ? 1 : net->shape.h, .w = one_pixel ? 1 : net->shape.w};
     for (size_t p = 0; p < net->parts && pixels == 1; p++) {
         pixels = net->part[p].h * net->part[p].w;
         if (pixels > 1) {

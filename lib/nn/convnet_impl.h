@@ -10,7 +10,7 @@
 
 /* The input parts of a net of images: those that are images, as channels, those that are vectors.  */
 typedef struct dfoi_conv_input {
-    size_t h, w;
+    size_t h, w;                  /* of the images */
     size_t channels, features;    /* over all image parts; over all vectors */
     int vector[DFO_COND_PARTS];   /* which parts are vectors */
 } dfoi_conv_input;
@@ -22,8 +22,10 @@ typedef struct dfoi_conv_vector {
     size_t packed;                /* as in dfoi_conv */
 } dfoi_conv_vector;
 
-/* Sorts a net's parts.  DFO_ESHAPE if images differ in size.  */
-dfo_status dfoi_conv_input_of(const dfo_net *net, dfoi_conv_input *input);
+/* Sorts a net's parts.  Parts of one pixel are vectors beside larger images; where there are none
+ * they are images if the net makes the output's shape of one pixel (one_pixel), else vectors of images
+ * of the output's size.  DFO_ESHAPE if images differ in size.  */
+dfo_status dfoi_conv_input_of(const dfo_net *net, int one_pixel, dfoi_conv_input *input);
 
 /* Image parts of `cond` to a map, and gradients back to those that are wanted.  */
 void dfoi_conv_read(const dfo_net *net, const dfoi_conv_input *input, const dfo_cond *cond,
