@@ -36,7 +36,17 @@ tests_bench_bench_net_LDADD = $(FLOOR_LIBS) $(DEP_LIBS)
 tests_bench_bench_net_d_SOURCES = tests/bench/bench_net.c
 tests_bench_bench_net_d_CPPFLAGS = $(TEST_CPPFLAGS) -DDFO_DOUBLE
 tests_bench_bench_net_d_LDADD = $(FLOOR_LIBS) $(DEP_LIBS)
+EXTRA_PROGRAMS += tests/bench/bench_conv tests/bench/bench_conv_d
+tests_bench_bench_conv_SOURCES = tests/bench/bench_conv.c
+tests_bench_bench_conv_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_bench_bench_conv_LDADD = $(FLOOR_LIBS) $(DEP_LIBS)
+tests_bench_bench_conv_d_SOURCES = tests/bench/bench_conv.c
+tests_bench_bench_conv_d_CPPFLAGS = $(TEST_CPPFLAGS) -DDFO_DOUBLE
+tests_bench_bench_conv_d_LDADD = $(FLOOR_LIBS) $(DEP_LIBS)
+bench-conv: tests/bench/bench_conv$(EXEEXT) tests/bench/bench_conv_d$(EXEEXT)
+	tests/bench/bench_conv$(EXEEXT)
+	tests/bench/bench_conv_d$(EXEEXT)
 bench-net: tests/bench/bench_net$(EXEEXT) tests/bench/bench_net_d$(EXEEXT)
 	tests/bench/bench_net$(EXEEXT)
 	tests/bench/bench_net_d$(EXEEXT)
-.PHONY: bench-net
+.PHONY: bench-net bench-conv
