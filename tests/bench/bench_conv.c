@@ -174,16 +174,14 @@ static double product_rate(double seconds)
     double best = 1e9;
     must(dfo_ctx_new(&b.ctx), &b);
     dfo_real *w = reals(&b, N * N), *x = reals(&b, N * DFO_PANEL), *y = reals(&b, N * DFO_PANEL);
-    dfo_real *packed = reals(&b, dfoi_gemm_packed_size(N, N));
-    dfoi_gemm_pack(N, N, w, N, 0, packed);
     for (double end = now() + seconds; now() < end;) {
         double t = now();
         for (int i = 0; i < 8; i++)
-            dfoi_gemm(N, N, packed, x, NULL, DFOI_ACT_RELU, NULL, y);
+            dfoi_gemm(N, N, w, N, x, NULL, DFOI_ACT_RELU, NULL, y);
         t = (now() - t) / 8;
         best = t < best ? t : best;
     }
-    dfo_real *all[] = {w, x, y, packed};
+    dfo_real *all[] = {w, x, y};
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
         dfoi_free(b.ctx, all[i]);
     dfo_ctx_free(b.ctx);
