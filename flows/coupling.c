@@ -38,7 +38,7 @@ static size_t block_acts(const struct coupling *c, size_t n)
 
 static size_t block_params(const struct coupling *c, size_t n)
 {
-    return c->params * DFO_PANEL * dfoi_panels(n);
+    return c->params * DFO_PANEL * dfoi_panels_of(n);
 }
 
 /* The net's inputs of a block, where it does not read the rows themselves.  */

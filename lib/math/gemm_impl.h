@@ -21,7 +21,7 @@ typedef enum dfoi_act {
 /* Several panels at a time, at most DFOI_PANELS: an operand is an array of pointers to them.  The weights
  * are read once for all, and gradients of weights are added to once.  */
 #define DFOI_PANELS 2
-static inline size_t dfoi_panels(size_t rows)
+static inline size_t dfoi_panels_of(size_t rows)
 {
     return (rows + DFO_PANEL - 1) / DFO_PANEL;
 }

@@ -54,7 +54,7 @@ static dfo_status forward(const dfo_net *net, dfo_run *run, const dfo_cond *in, 
     const dfo_real *c = dfo_run_weights(run, s->c);
     (void)in;
     (void)acts;
-    for (size_t p = 0; p < dfoi_panels(out.n); p++)
+    for (size_t p = 0; p < dfoi_panels_of(out.n); p++)
         for (size_t j = 0; j < net->out; j++)
             for (size_t i = 0; i < DFO_PANEL; i++)
                 out.x[(p * net->out + j) * DFO_PANEL + i] = c[j];

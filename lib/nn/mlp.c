@@ -130,14 +130,14 @@ static size_t panel(const struct mlp *m)
 static size_t scratch(const dfo_net *net, size_t rows)
 {
     const struct mlp *m = net->state;
-    size_t panels = 4 * dfoi_panels(rows);
+    size_t panels = 4 * dfoi_panels_of(rows);
     return dfo_arena_size((panels > 8 ? panels : 8) * panel(m) + m->scratch_grad);
 }
 
 static size_t acts(const dfo_net *net, size_t rows)
 {
     const struct mlp *m = net->state;
-    return dfoi_panels(rows) * m->keep;
+    return dfoi_panels_of(rows) * m->keep;
 }
 
 /* Takes `panels` panels and the scratch of gradients behind them.  */
@@ -159,7 +159,7 @@ static dfo_status forward(const dfo_net *net, dfo_run *run, const dfo_cond *in, 
                           dfo_real *keep)
 {
     const struct mlp *m = net->state;
-    size_t panels = dfoi_panels(out.n);
+    size_t panels = dfoi_panels_of(out.n);
     dfo_real *memory, *y[DFOI_PANELS];
     const dfo_real *h[DFOI_PANELS];
     DFO_TRY(take(m, run, 4 * panels, &memory));
@@ -192,7 +192,7 @@ static dfo_status backward(const dfo_net *net, dfo_run *run, const dfo_cond *in,
                            dfo_cond *gin, const dfo_real *keep)
 {
     const struct mlp *m = net->state;
-    size_t panels = dfoi_panels(gout.n);
+    size_t panels = dfoi_panels_of(gout.n);
     dfo_real *memory, *to[DFOI_PANELS];
     const dfo_real *g[DFOI_PANELS], *h[DFOI_PANELS], *gate[DFOI_PANELS];
     dfoi_unit_room room[DFOI_PANELS];

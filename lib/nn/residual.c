@@ -155,7 +155,7 @@ static void release(dfo_net *net)
 static size_t acts(const dfo_net *net, size_t rows)
 {
     const struct dfoi_residual *m = net->state;
-    return dfoi_panels(rows) * m->keep;
+    return dfoi_panels_of(rows) * m->keep;
 }
 
 static const struct dfo_net_ops ops = {

@@ -25,7 +25,7 @@ static size_t room_size(const struct dfoi_residual *m)
 size_t dfoi_residual_scratch(const dfo_net *net, size_t rows)
 {
     const struct dfoi_residual *m = net->state;
-    return dfo_arena_size(dfoi_panels(rows) * room_size(m) + m->scratch_grad);
+    return dfo_arena_size(dfoi_panels_of(rows) * room_size(m) + m->scratch_grad);
 }
 
 static dfo_status take(const struct dfoi_residual *m, dfo_run *run, size_t panels, struct room *room)
@@ -84,7 +84,7 @@ dfo_status dfoi_residual_forward(const dfo_net *net, dfo_run *run, const dfo_con
                                  dfo_block out, dfo_real *acts)
 {
     const struct dfoi_residual *m = net->state;
-    size_t panels = dfoi_panels(out.n), blocks = m->settings.blocks;
+    size_t panels = dfoi_panels_of(out.n), blocks = m->settings.blocks;
     struct room room[DFOI_PANELS];
     const dfo_real *x[DFOI_PANELS], *s[DFOI_PANELS];
     dfo_real *y[DFOI_PANELS], *next[DFOI_PANELS];
@@ -199,7 +199,7 @@ dfo_status dfoi_residual_backward(const dfo_net *net, dfo_run *run, const dfo_co
                                   dfo_block gout, dfo_cond *gin, const dfo_real *acts)
 {
     const struct dfoi_residual *m = net->state;
-    size_t panels = dfoi_panels(gout.n);
+    size_t panels = dfoi_panels_of(gout.n);
     int want_gx = dfoi_parts_wanted(net, gin);
     struct room room[DFOI_PANELS];
     struct back o;
