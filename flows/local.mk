@@ -12,6 +12,7 @@ noinst_HEADERS += \
     flows/check_impl.h \
     flows/scalar_impl.h \
     flows/spline_set_impl.h \
+    flows/coupling_impl.h \
     flows/flow_impl.h
 FLOWS_REAL = \
     flows/bijector.c \
@@ -23,6 +24,7 @@ FLOWS_REAL = \
     flows/actnorm.c \
     flows/standardise.c \
     flows/permute.c \
+    flows/squeeze.c \
     flows/channels.c \
     flows/matrix.c \
     flows/mix.c \
@@ -36,6 +38,9 @@ FLOWS_REAL = \
     flows/spline_set.c \
     flows/spline.c \
     flows/coupling.c \
+    flows/coupling_mask.c \
+    flows/coupling_rows.c \
+    flows/coupling_image.c \
     flows/flow.c \
     flows/flow_plan.c \
     flows/flow_moments.c \
