@@ -155,6 +155,14 @@ START_TEST(one_hot)
     ck_assert_int_eq(dfo_source_read(other, ctx, 3, dfo_batch_of(x, 2, 5), NULL), DFO_EFORMAT);
     SAYS("five.bin: row 4: expected a class from 0 to 4, found 5");
     dfo_source_free(other);
+    OK(dfo_source_class(ctx, 2, 4, 1000, &other));
+    OK(dfo_source_read(other, ctx, 400, dfo_batch_of(x, 600, 4), NULL));
+    for (size_t i = 0; i < 2400; i++)
+        ck_assert(x[i] == (dfo_real)(i % 4 == 2));
+    ck_assert(data_rows(other) == 1000);
+    dfo_source_free(other);
+    ck_assert_int_eq(dfo_source_class(ctx, 4, 4, 10, &other), DFO_EARG);
+    SAYS("expected a class from 0 to 3, got 4");
     ck_assert_int_eq(dfo_source_one_hot(ctx, labels, 0, &other), DFO_EARG);
     ck_assert_int_eq(dfo_source_one_hot(ctx, data, 5, &other), DFO_ESHAPE);
     dfo_source_free(part);

@@ -65,8 +65,8 @@ dfo_status dfo_source_labels(dfo_ctx *ctx, const char *spec, const dfo_source_op
 /* ---- one-hot ---- */
 
 struct one_hot {
-    const dfo_source *labels;
-    size_t classes;
+    const dfo_source *labels; /* or NULL: always `label` */
+    size_t classes, label;
 };
 
 static dfo_status fetch(const dfo_source *source, dfo_ctx *ctx, const uint64_t *rows,
@@ -74,10 +74,13 @@ static dfo_status fetch(const dfo_source *source, dfo_ctx *ctx, const uint64_t *
 {
     const struct one_hot *s = source->state;
     dfo_real label[CHUNK];
+    for (size_t i = 0; i < CHUNK && !s->labels; i++)
+        label[i] = (dfo_real)s->label;
     for (size_t at = 0; at < x.n; at += CHUNK) {
         size_t n = x.n - at < CHUNK ? x.n - at : CHUNK;
-        DFO_TRY(
-            read_labels(s->labels, ctx, rows ? rows + at : NULL, first + at, n, s->classes, label));
+        if (s->labels)
+            DFO_TRY(read_labels(s->labels, ctx, rows ? rows + at : NULL, first + at, n, s->classes,
+                                label));
         for (size_t i = 0; i < n; i++) {
             dfo_real *row = dfo_row(x, at + i);
             memset(row, 0, x.d * sizeof *row);
@@ -92,10 +95,11 @@ static dfo_status fetch(const dfo_source *source, dfo_ctx *ctx, const uint64_t *
 static uint64_t hash(const dfo_source *source)
 {
     const struct one_hot *s = source->state;
-    uint64_t classes = s->classes;
-    char text[17];
-    dfo_source_hash(s->labels, text);
-    return dfoi_hash(dfoi_hash(DFOI_HASH_START, text, 16), &classes, sizeof classes);
+    uint64_t number[2] = {s->classes, s->label};
+    char text[17] = "one class";
+    if (s->labels)
+        dfo_source_hash(s->labels, text);
+    return dfoi_hash(dfoi_hash(DFOI_HASH_START, text, 16), number, sizeof number);
 }
 
 static void release(dfo_source *source)
@@ -103,8 +107,8 @@ static void release(dfo_source *source)
     dfoi_free(source->ctx, source->state);
 }
 
-dfo_status dfo_source_one_hot(dfo_ctx *ctx, const dfo_source *labels, size_t classes,
-                              dfo_source **out)
+static dfo_status make(dfo_ctx *ctx, const char *name, const struct one_hot *how, uint64_t rows,
+                       dfo_source **out)
 {
     static const struct dfoi_source_ops ops = {
         .fetch = fetch,
@@ -115,24 +119,40 @@ dfo_status dfo_source_one_hot(dfo_ctx *ctx, const dfo_source *labels, size_t cla
     struct one_hot *state;
     dfo_status status;
     *out = NULL;
-    if (!classes || classes > MOST_CLASSES)
-        return dfoi_fail(ctx, DFO_EARG, "%s: expected 1 to %zu classes, got %zu", labels->name,
-                         MOST_CLASSES, classes);
-    if (labels->d != 1)
-        return dfoi_fail(ctx, DFO_ESHAPE, "%s: expected one column of labels, found %zu",
-                         labels->name, labels->d);
-    DFO_TRY(dfoi_source_new(ctx, labels->name, &source));
+    if (!how->classes || how->classes > MOST_CLASSES)
+        return dfoi_fail(ctx, DFO_EARG, "%s: expected 1 to %zu classes, got %zu", name,
+                         MOST_CLASSES, how->classes);
+    DFO_TRY(dfoi_source_new(ctx, name, &source));
     DFO_GO(dfoi_alloc(ctx, 1, sizeof *state, &state));
-    *state = (struct one_hot){labels, classes};
+    *state = *how;
     source->ops = &ops;
     source->state = state;
-    source->d = classes;
-    source->info.rows = labels->info.rows;
-    source->info.shape = dfo_shape_vector(classes);
-    source->blockwise = labels->blockwise;
+    source->d = how->classes;
+    source->info.rows = rows;
+    source->info.shape = dfo_shape_vector(how->classes);
     *out = source;
     return DFO_OK;
 fail:
     dfo_source_free(source);
     return status;
+}
+
+dfo_status dfo_source_one_hot(dfo_ctx *ctx, const dfo_source *labels, size_t classes,
+                              dfo_source **out)
+{
+    *out = NULL;
+    if (labels->d != 1)
+        return dfoi_fail(ctx, DFO_ESHAPE, "%s: expected one column of labels, found %zu",
+                         labels->name, labels->d);
+    return make(ctx, labels->name, &(struct one_hot){labels, classes, 0}, labels->info.rows, out);
+}
+
+dfo_status dfo_source_class(dfo_ctx *ctx, size_t label, size_t classes, uint64_t rows,
+                            dfo_source **out)
+{
+    *out = NULL;
+    if (label >= classes)
+        return dfoi_fail(ctx, DFO_EARG, "expected a class from 0 to %zu, got %zu", classes - 1,
+                         label);
+    return make(ctx, "one class", &(struct one_hot){NULL, classes, label}, rows, out);
 }

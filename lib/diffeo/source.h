@@ -78,6 +78,8 @@ dfo_status dfo_source_labels(dfo_ctx *ctx, const char *spec, const dfo_source_op
 /* The labels as rows of `classes` numbers, 1 in the label's place and 0 elsewhere: a condition, once it is
  * joined to the data.  The labels must outlive it; reading a label that is no class is DFO_EFORMAT.  */
 dfo_status dfo_source_one_hot(dfo_ctx *ctx, const dfo_source *labels, size_t classes, dfo_source **out);
+/* The same for `rows` rows of one class; DFO_EARG if there is no such class.  */
+dfo_status dfo_source_class(dfo_ctx *ctx, size_t label, size_t classes, uint64_t rows, dfo_source **out);
 void dfo_source_free(dfo_source *source);
 
 /* What a source holds, and the name it was opened by (owned by the source).  */
