@@ -112,6 +112,10 @@ uint32_t model_levels(dfo_model *model);
 int output_open(const struct common *c, dfo_model *model, const char *path, const char *format, uint64_t rows,
                 size_t columns_of_grid, dfo_sink **out);
 
+#define count_wrong_pixels CMD(count_wrong_pixels)
+/* Encodes and decodes all rows of in->source, images, and counts the pixels that come back as others.  Exit status.  */
+int count_wrong_pixels(const struct common *c, const struct input *in, const dfo_model *model, uint64_t *wrong);
+
 #define split_chunk CMD(split_chunk)
 /* x (n, d + context_d) as rows and condition.  */
 dfo_batch split_chunk(const struct input *in, dfo_real *x, size_t n, size_t d, dfo_cond *cond);
@@ -119,7 +123,7 @@ dfo_batch split_chunk(const struct input *in, dfo_real *x, size_t n, size_t d, d
 #define read_chunk CMD(read_chunk)
 dfo_status read_chunk(const struct common *c, const struct input *in, uint64_t first, size_t n, dfo_real *x);
 
-#define COMMANDS(X) X(train) X(loglik) X(sample) X(encode) X(decode) X(check) X(info) X(plot)
+#define COMMANDS(X) X(train) X(loglik) X(sample) X(encode) X(decode) X(check) X(info) X(plot) X(interpolate)
 
 #define X(name) int cmd_##name##_float(int argc, char **argv); int cmd_##name##_double(int argc, char **argv);
 COMMANDS(X)

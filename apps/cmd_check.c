@@ -29,16 +29,16 @@ struct figure {
     double      value;
 };
 
-enum { FIGURES = 9 };
+enum { FIGURES = 10 };
 
-static void list_figures(const dfo_check_report *r, struct figure f[FIGURES])
+static void list_figures(const dfo_check_report *r, double wrong, struct figure f[FIGURES])
 {
     const struct figure all[FIGURES] = {
         {"roundtrip_max_abs", r->roundtrip_max_abs}, {"roundtrip_p999_abs", r->roundtrip_p999_abs},
         {"roundtrip_max_rel", r->roundtrip_max_rel}, {"roundtrip_over_bound", r->roundtrip_over_bound},
         {"kappa", r->kappa}, {"logdet_sum_max_abs", r->logdet_sum_max_abs},
         {"logdet_jacobian_max_abs", r->logdet_jacobian_max_abs}, {"gradient_max_rel", r->gradient_max_rel},
-        {"normalisation", r->normalisation},
+        {"normalisation", r->normalisation}, {"pixels_wrong", wrong},
     };
     memcpy(f, all, sizeof all);
 }
@@ -48,7 +48,7 @@ static void add_limit(struct argp_state *state, struct options *o, char *arg)
     struct figure f[FIGURES];
     dfo_check_report none = {0};
     char *equals = strchr(arg, '=');
-    list_figures(&none, f);
+    list_figures(&none, 0, f);
     if (!equals)
         argp_error(state, "--tolerance: expected NAME=X, got '%s'", arg);
     *equals = 0;
@@ -87,6 +87,8 @@ struct job {
     dfo_model      *model;
     dfo_real       *x;
     dfo_check_report report;
+    int             pictures;          /* rows are images: pixels are counted */
+    double          wrong;             /* NAN: they are not */
 };
 
 /* Without data: 1,000 decoded base draws.  */
@@ -104,7 +106,10 @@ static int draw_rows(struct job *j, dfo_batch *x)
         return failed(c);
     dfo_status status = dfo_model_sample(plan, c->seed, 0, *x, NULL, 1);
     dfo_model_plan_free(plan);
-    return status ? failed(c) : 0;
+    for (size_t i = 0; i < n * d && model_levels(j->model); i++)       /* images are whole numbers in range */
+        j->x[i] = (dfo_real)fmin(fmax(floor((double)j->x[i] + 0.5), 0), model_levels(j->model) - 1);
+    j->pictures = model_levels(j->model) > 0;
+    return status || dfo_source_rows(c->ctx, *x, &j->o->input.source) ? failed(c) : 0;
 }
 
 static int run(struct job *j)
@@ -128,9 +133,13 @@ static int run(struct job *j)
         if (read_chunk(c, &o->input, 0, n, j->x))
             return failed(c);
         x = split_chunk(&o->input, j->x, n, width - o->input.context_d, &cond);
+        j->pictures = o->input.rows.discrete;
     }
     if (!status && dfo_model_check(c->ctx, j->model, c->seed, x, cond.n ? &cond : NULL, &j->report))
         status = failed(c);
+    uint64_t wrong;
+    if (!status && j->pictures && !(status = count_wrong_pixels(c, &o->input, j->model, &wrong)))
+        j->wrong = (double)wrong;
     return status;
 }
 
@@ -144,7 +153,7 @@ static int print_report(struct job *j)
     const dfo_check_report *r = &j->report;
     struct figure f[FIGURES];
     const char *worst = r->layers ? r->layer[r->worst_layer].type : "";
-    list_figures(r, f);
+    list_figures(r, j->wrong, f);
     if (j->o->common.json) {
         json_t *out = json_pack("{s:I, s:b, s:I, s:s}", "rows", (json_int_t)r->rows, "finite", r->finite,
                                 "worst_layer", (json_int_t)r->worst_layer, "worst_layer_type", worst);
@@ -176,7 +185,7 @@ static int limits(const struct job *j)
     const struct options *o = j->o;
     struct figure f[FIGURES];
     int bad = !j->report.finite;
-    list_figures(&j->report, f);
+    list_figures(&j->report, j->wrong, f);
     if (bad)
         fprintf(stderr, "diffeo check: rows are not finite\n");
     for (int i = 0; i < o->limits; i++)
@@ -198,7 +207,7 @@ int CMD(cmd_check)(int argc, char **argv)
                                      "Without --data it takes 1,000 draws.  The limit of 'normalisation' is on |integral - 1|.",
                                      children, NULL, NULL};
     struct options o = {.common = {.command = "check", .argc = argc, .argv = argv}};
-    struct job j = {.o = &o};
+    struct job j = {.o = &o, .wrong = NAN};
     if (argp_parse(&argp, argc, argv, 0, NULL, &o))
         return EXIT_USAGE;
     int status = common_start(&o.common);

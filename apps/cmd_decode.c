@@ -90,7 +90,8 @@ static int open_rows(struct job *j)
         return usage_error(c, "expected %zu context columns (%s), got %zu", dfo_model_context(j->model),
                            o->input.classes ? "--labels or --class" : "--context", o->input.context_d), EXIT_FAILED;
     if (o->input.source && o->input.info.rows != j->rows)
-        return usage_error(c, "%s: expected %llu rows, got %llu", dfo_source_name(o->input.source), (unsigned long long)j->rows,
+        return usage_error(c, "%s: expected %llu rows, got %llu", dfo_source_name(o->input.source),
+                           (unsigned long long)j->rows,
                            (unsigned long long)o->input.info.rows), EXIT_FAILED;
     return status;
 }
