@@ -81,8 +81,13 @@ void input_close(struct input *in);
 /* The rows fit the model?  Exit status.  */
 int input_fits(const struct common *c, const struct input *in, const dfo_model *model);
 
-/* Rows come in chunks of so many: a multiple of every block.  */
-#define CHUNK 8192
+#define batch_argp CMD(batch_argp)
+extern const struct argp batch_argp;       /* a child parser; its input is uint64_t: --batch, 0 if not given */
+
+#define open_rows_out CMD(open_rows_out)
+/* Opens an output of rows like the model's, with the names of its columns.  Exit status.  */
+int open_rows_out(const struct common *c, dfo_model *model, const char *path, const char *format, uint64_t rows,
+                  dfo_sink **out);
 
 #define split_chunk CMD(split_chunk)
 /* x (n, d + context_d) as rows and condition.  */

@@ -8,7 +8,7 @@ struct options {
     struct common common;
     struct input  context;             /* rows of context */
     const char *model, *output;
-    uint64_t n;
+    uint64_t n, batch;
     double   temperature;
 };
 
@@ -27,7 +27,10 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 {
     struct options *o = state->input;
     switch (key) {
-    case ARGP_KEY_INIT: state->child_inputs[0] = &o->common; return 0;
+    case ARGP_KEY_INIT:
+        state->child_inputs[0] = &o->common;
+        state->child_inputs[1] = &o->batch;
+        return 0;
     case 'n': o->n = to_u64(state, "-n", arg, 1); return 0;
     case 'o': o->output = arg; return 0;
     case 'F': o->context.format = arg; return 0;
@@ -49,7 +52,7 @@ struct job {
     dfo_model_plan *plan;
     dfo_sink       *sink;
     dfo_real       *x, *cond;
-    const char    **columns;
+    size_t          chunk;
 };
 
 static int set_up(struct job *j, uint64_t *rows)
@@ -57,8 +60,12 @@ static int set_up(struct job *j, uint64_t *rows)
     struct options *o = j->o;
     struct common *c = &o->common;
     *rows = o->n;
-    if (dfo_model_load(c->ctx, o->model, &j->model) || dfo_model_plan_new(c->ctx, j->model, 0, &j->plan))
+    if (dfo_model_load(c->ctx, o->model, &j->model))
         return failed(c);
+    size_t before = dfo_ctx_bytes(c->ctx);
+    if (dfo_model_plan_new(c->ctx, j->model, 0, &j->plan))
+        return failed(c);
+    dfo_chunk k = {.asked = o->batch, .block = dfo_model_block(j->model), .taken = dfo_ctx_bytes(c->ctx) - before};
     size_t d = dfo_model_features(j->model), context = dfo_model_context(j->model);
     if (context && !o->context.data)
         return usage_error(c, "%s is conditional: --context SPEC is missing (%zu columns)", o->model, context);
@@ -72,17 +79,15 @@ static int set_up(struct job *j, uint64_t *rows)
         if (__builtin_mul_overflow(*rows, o->context.info.rows, rows))
             return usage_error(c, "-n times the rows of context is too much"), EXIT_FAILED;
     }
-    j->x = malloc(CHUNK * d * sizeof *j->x);
-    j->cond = malloc(CHUNK * (context + 1) * sizeof *j->cond);
-    j->columns = calloc(d, sizeof *j->columns);
-    if (!j->x || !j->cond || !j->columns)
+    k.rows = *rows;
+    k.row_bytes = (d + context) * sizeof(dfo_real);
+    if (dfo_chunk_rows(c->ctx, &k, &j->chunk))
+        return failed(c);
+    j->x = malloc(j->chunk * d * sizeof *j->x);
+    j->cond = malloc(j->chunk * (context + 1) * sizeof *j->cond);
+    if (!j->x || !j->cond)
         return usage_error(c, "out of memory"), EXIT_FAILED;
-    json_t *names = json_object_get(dfo_model_notes(j->model), "columns");
-    int named = json_array_size(names) == d;
-    for (size_t i = 0; named && i < d; i++)
-        named = (j->columns[i] = json_string_value(json_array_get(names, i))) != NULL;
-    return dfo_sink_open(c->ctx, o->output, o->context.format, *rows, d, named ? j->columns : NULL, &j->sink)
-               ? failed(c) : 0;
+    return open_rows_out(c, j->model, o->output, o->context.format, *rows, &j->sink);
 }
 
 /* Row i of the output has context row i / n.  */
@@ -114,8 +119,8 @@ static int all_rows(struct job *j, uint64_t rows)
     struct options *o = j->o;
     struct common *c = &o->common;
     size_t d = dfo_model_features(j->model);
-    for (uint64_t first = 0; first < rows; first += CHUNK) {
-        size_t n = rows - first < CHUNK ? (size_t)(rows - first) : CHUNK;
+    for (uint64_t first = 0; first < rows; first += j->chunk) {
+        size_t n = rows - first < j->chunk ? (size_t)(rows - first) : j->chunk;
         dfo_batch x = dfo_batch_of(j->x, n, d);
         dfo_cond cond;
         if (fill_context(j, first, n, &cond) ||
@@ -127,7 +132,7 @@ static int all_rows(struct job *j, uint64_t rows)
 
 int CMD(cmd_sample)(int argc, char **argv)
 {
-    static const struct argp_child children[] = {{&common_argp, 0, NULL, 0}, {0}};
+    static const struct argp_child children[] = {{&common_argp, 0, NULL, 0}, {&batch_argp, 0, NULL, 0}, {0}};
     static const struct argp argp = {options_list, parse, "MODEL", "Draws rows from a model.", children, NULL, NULL};
     struct options o = {.common = {.command = "sample", .argc = argc, .argv = argv}, .temperature = 1};
     struct job j = {.o = &o};
@@ -156,6 +161,5 @@ int CMD(cmd_sample)(int argc, char **argv)
     input_close(&o.context);
     free(j.x);
     free(j.cond);
-    free(j.columns);
     return common_end(&o.common, status);
 }
