@@ -24,19 +24,26 @@ static dfo_status chunk(const struct common *c, const struct input *in, dfo_mode
     return status;
 }
 
-int count_wrong_pixels(const struct common *c, const struct input *in, const dfo_model *model, uint64_t *wrong)
+int count_wrong_pixels(const struct common *c, const struct input *in, const dfo_model *model, uint64_t batch,
+                       uint64_t *wrong)
 {
-    size_t d = dfo_model_features(model), width = d + in->context_d, most = chunk_rows(model, width);
+    size_t d = dfo_model_features(model), width = d + in->context_d, most, before = dfo_ctx_bytes(c->ctx);
     dfo_model_plan *plan = NULL;
     dfo_source_info info;
     dfo_source_describe(in->source, &info);
+    if (dfo_model_plan_new(c->ctx, model, 0, &plan))
+        return failed(c);
+    dfo_chunk k = {.asked = batch, .rows = info.rows, .block = dfo_model_block(model),
+                   .row_bytes = 2 * width * sizeof(dfo_real), .taken = dfo_ctx_bytes(c->ctx) - before};
+    if (dfo_chunk_rows(c->ctx, &k, &most)) {
+        dfo_model_plan_free(plan);
+        return failed(c);
+    }
     dfo_real *rows = calloc(most * width, sizeof *rows), *copy = calloc(most * width, sizeof *copy);
     int status = 0;
     *wrong = 0;
     if (!rows || !copy)
         status = (usage_error(c, "out of memory"), EXIT_FAILED);
-    else if (dfo_model_plan_new(c->ctx, model, 0, &plan))
-        status = failed(c);
     for (uint64_t first = 0; first < info.rows && !status; first += most) {
         size_t n = info.rows - first < most ? (size_t)(info.rows - first) : most;
         if (chunk(c, in, plan, first, n, d, rows, copy, wrong))

@@ -12,6 +12,7 @@ struct options {
     struct input  input;
     const char *model, *output;
     size_t      n;
+    uint64_t    batch;
     int         circle;
 };
 
@@ -32,6 +33,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     case ARGP_KEY_INIT:
         state->child_inputs[0] = &o->common;
         state->child_inputs[1] = &o->input;
+        state->child_inputs[2] = &o->batch;
         return 0;
     case 'n': o->n = to_u64(state, "-n", arg, 2); return 0;
     case 'o': o->output = arg; return 0;
@@ -73,20 +75,24 @@ static int set_up(struct job *j)
     j->all = (size_t)o->input.info.rows;
     j->d = dfo_model_features(j->model);
     j->width = j->d + o->input.context_d;
-    j->chunk = chunk_rows(j->model, j->width);
     if (j->all < 2)
         return usage_error(c, "%s: expected at least two rows to go between, got %zu", o->input.data, j->all),
                EXIT_FAILED;
     if (__builtin_mul_overflow((uint64_t)j->all - 1, (uint64_t)o->n, &rows) ||
         j->all > SIZE_MAX / j->width / sizeof *j->rows)
         return usage_error(c, "%s: %zu rows are too many", o->input.data, j->all), EXIT_FAILED;
+    size_t before = dfo_ctx_bytes(c->ctx);
+    if (dfo_model_plan_new(c->ctx, j->model, 0, &j->plan))
+        return failed(c);
+    dfo_chunk k = {.asked = o->batch, .rows = rows, .block = dfo_model_block(j->model),
+                   .row_bytes = j->width * sizeof *j->x, .taken = dfo_ctx_bytes(c->ctx) - before};
+    if (dfo_chunk_rows(c->ctx, &k, &j->chunk))
+        return failed(c);
     j->rows = malloc(j->all * j->width * sizeof *j->rows);
     j->x = malloc(j->chunk * j->width * sizeof *j->x);
     if (!j->rows || !j->x)
         return usage_error(c, "out of memory: %zu rows", j->all), EXIT_FAILED;
-    if (dfo_model_plan_new(c->ctx, j->model, 0, &j->plan))
-        return failed(c);
-    return output_open(c, j->model, o->output, o->input.format, rows, o->n, &j->sink);
+    return open_rows_out(c, j->model, o->output, o->input.format, rows, o->n, &j->sink);
 }
 
 static int encode(struct job *j)
@@ -162,7 +168,8 @@ static int decode(struct job *j)
 
 int CMD(cmd_interpolate)(int argc, char **argv)
 {
-    static const struct argp_child children[] = {{&common_argp, 0, NULL, 0}, {&input_argp, 0, NULL, 0}, {0}};
+    static const struct argp_child children[] = {{&common_argp, 0, NULL, 0}, {&input_argp, 0, NULL, 0},
+                                                 {&batch_argp, 0, NULL, 0}, {0}};
     static const struct argp argp = {options_list, parse, "MODEL",
                                      "Rows between those of the data: latents in between, decoded.", children, NULL,
                                      NULL};

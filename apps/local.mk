@@ -6,7 +6,7 @@ noinst_HEADERS += \
 APPS_REAL = \
     apps/common.c \
     apps/labels.c \
-    apps/output.c \
+    apps/rows.c \
     apps/train_config.c \
     apps/cmd_train.c \
     apps/cmd_loglik.c \

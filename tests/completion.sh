@@ -35,6 +35,8 @@ offers interpolate diffeo in
 offers --steps= diffeo train --st
 offers --verify diffeo encode --v
 offers --gradient-out= diffeo loglik --gr
+offers --batch= diffeo decode --ba
+offers logdet_over_bound= diffeo check --tolerance logdet_o
 offers nsf diffeo train --flow ns
 offers some.json diffeo train --flow ''
 offers circle diffeo interpolate --route =
