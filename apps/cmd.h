@@ -88,7 +88,7 @@ int input_open(const struct common *c, struct input *in);
 int context_open(const struct common *c, struct input *in, uint64_t rows);
 void input_close(struct input *in);
 /* The rows fit the model?  Exit status.  */
-int input_fits(const struct common *c, const struct input *in, const dfo_model *model);
+int input_fits(const struct common *c, const struct input *in, dfo_model *model);
 
 #define labels_for CMD(labels_for)
 #define labels_open CMD(labels_open)

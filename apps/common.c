@@ -276,8 +276,14 @@ static int same_size(const struct common *c, const struct input *in, dfo_shape w
     return EXIT_FAILED;
 }
 
-int input_fits(const struct common *c, const struct input *in, const dfo_model *model)
+int input_fits(const struct common *c, const struct input *in, dfo_model *model)
 {
+    uint32_t levels = model_levels(model);
+    if (levels && in->rows.discrete && in->rows.levels > levels) {
+        fprintf(stderr, "diffeo %s: %s: expected images of %u levels, got %u\n", c->command, in->data, levels,
+                in->rows.levels);
+        return EXIT_FAILED;
+    }
     if (in->context_d == dfo_model_context(model))
         return same_size(c, in, dfo_model_shape(model));
     fprintf(stderr, "diffeo %s: %s: expected %zu context columns (%s), got %zu\n", c->command, in->data,

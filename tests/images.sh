@@ -238,6 +238,19 @@ done
 cp "$corpus/gray8" other.png
 run diffeo encode m.safetensors --data other.png -o no.safetensors
 error 1 'other.png: expected images of 6x8x1 \(height, width, channels\), got 4x5x1'
+awk '{ print 300 "," $0 }' images.csv | cut -d, -f1-48 >wide.csv
+run diffeo loglik m.safetensors --data wide.csv --images 6x8
+error 1 'wide.csv: expected images of 256 levels, got 65536'
+train --data wide.csv --images 6x8 -o wide.safetensors
+ok
+run diffeo sample wide.safetensors -n 4 -o wide.png
+ok
+run diffeo encode wide.safetensors --data wide.csv --images 6x8 -o w.safetensors --verify --json
+json pixels_wrong == 0
+run diffeo decode wide.safetensors --data w.safetensors -o w/
+ok
+run diffeo loglik wide.safetensors --data w --json
+json rows == 60
 run diffeo loglik m.safetensors --data x.bin
 error 1 'x.bin: expected images of 6x8x1 .*, got 32x32x3'
 run diffeo loglik m.safetensors --data back.npy --images 6x8
