@@ -47,6 +47,7 @@ FLOWS_REAL = \
     flows/loss_nll.c \
     flows/check.c \
     flows/check_layers.c \
+    flows/check_rows.c \
     flows/preset.c
 noinst_LTLIBRARIES += libflows_f.la libflows_d.la
 libflows_f_la_SOURCES = $(FLOWS_REAL)
