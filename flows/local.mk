@@ -49,6 +49,7 @@ FLOWS_REAL = \
     flows/loss_nll.c \
     flows/check.c \
     flows/check_layers.c \
+    flows/check_rows.c \
     flows/preset.c \
     flows/preset_image.c
 noinst_LTLIBRARIES += libflows_f.la libflows_d.la
