@@ -13,6 +13,7 @@ noinst_HEADERS += \
     flows/scalar_impl.h \
     flows/spline_set_impl.h \
     flows/coupling_impl.h \
+    flows/preset_impl.h \
     flows/flow_impl.h
 FLOWS_REAL = \
     flows/bijector.c \
@@ -25,6 +26,7 @@ FLOWS_REAL = \
     flows/standardise.c \
     flows/permute.c \
     flows/squeeze.c \
+    flows/dequantise.c \
     flows/channels.c \
     flows/matrix.c \
     flows/mix.c \
@@ -48,7 +50,8 @@ FLOWS_REAL = \
     flows/check.c \
     flows/check_layers.c \
     flows/check_rows.c \
-    flows/preset.c
+    flows/preset.c \
+    flows/preset_image.c
 noinst_LTLIBRARIES += libflows_f.la libflows_d.la
 libflows_f_la_SOURCES = $(FLOWS_REAL)
 libflows_f_la_CPPFLAGS = $(FLOWS_CPPFLAGS)

@@ -157,6 +157,12 @@ static json_t *make_logit(test_rng *rng, const struct setting *s, const char *ty
     return l;
 }
 
+static json_t *make_rescale(test_rng *rng, const struct setting *s, const char *type)
+{
+    (void)s;
+    return json_pack("{s:s, s:f, s:f}", "type", type, "low", real(rng, -3, 0), "high", real(rng, 0.5, 256));
+}
+
 static json_t *make_leaky(test_rng *rng, const struct setting *s, const char *type)
 {
     (void)s;
@@ -297,6 +303,22 @@ static json_t *make_invert(test_rng *rng, const struct setting *s, const char *t
     }
 }
 
+/* Uniform, or with some exact layer over the logits of what is added, given the row.  */
+static json_t *make_dequantise(test_rng *rng, const struct setting *s, const char *type)
+{
+    struct setting inner = *s;
+    json_t *q = json_pack("{s:s, s:i}", "type", type, "bins", (int)between(rng, 2, 256));
+    if (between(rng, 0, 2) == 0)
+        return q;
+    inner.conds = 0;
+    inner.cond[inner.conds++] = s->shape;
+    for (size_t p = 0; p < s->conds; p++)
+        inner.cond[inner.conds++] = s->cond[p];
+    json_object_set_new(q, "kind", json_string("variational"));
+    json_object_set_new(q, "layer", child(rng, &inner, 1));
+    return q;
+}
+
 #define COUPLING_BAD                                                                                   \
     {"{\"mask\":\"third\"}", "mask"}, {"{\"mask\":[]}", "mask"},                                           \
     {"{\"mask\":\"half\",\"net\":{\"type\":\"conv\"}}", "mask: a conv net"},                                  \
@@ -319,6 +341,8 @@ const struct row contract_rows[] = {
     {"squeeze", EVEN_SIDES, make_squeeze,
      {{"{\"order\":\"band-slow\"}", "order"}, {"{\"block\":1}", "block"}, {"{\"block\":3}", "3x3"}}},
     {"haar", EVEN_SIDES, make_squeeze, {{"{\"order\":\"offset-slow\"}", "order"}, {"{\"block\":2}", "block"}}},
+    {"dequantise", BOUNDED_X | BOUNDED_Z | TAKES_CONDS | TAKES_IMAGES, make_dequantise,
+     {{"{\"bins\":1}", "bins"}, {"{\"kind\":\"normal\"}", "kind"}, {"{\"kind\":\"variational\",\"layer\":{}}", "layer"}}},
     {"linear", TAKES_IMAGES, make_linear,
      {{"{\"init\":\"zero\"}", "init"}, {"{\"perm\":[7,7]}", "perm"}, {"{\"sign\":2}", "sign"}}},
     {"bounds", BOUNDED_X | TAKES_IMAGES, make_bounds,
@@ -334,6 +358,7 @@ const struct row contract_rows[] = {
     {"sigmoid", BOUNDED_Z | TAKES_IMAGES, make_plain, {{NULL, NULL}}},
     {"logit", BOUNDED_X | TAKES_IMAGES, make_logit,
      {{"{\"alpha\":0.5}", "alpha"}, {"{\"low\":2,\"high\":1}", "high"}}},
+    {"rescale", TAKES_IMAGES, make_rescale, {{"{\"low\":2,\"high\":1}", "high"}}},
     {"tanh", BOUNDED_Z | TAKES_IMAGES, make_plain, {{NULL, NULL}}},
     {"atanh", BOUNDED_X | TAKES_IMAGES, make_plain, {{NULL, NULL}}},
     {"softplus", BOUNDED_Z | TAKES_IMAGES, make_plain, {{NULL, NULL}}},
