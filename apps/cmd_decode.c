@@ -8,13 +8,14 @@ struct options {
     struct common common;
     struct input  input;               /* latents in other formats, and context */
     const char *model, *output;
+    uint64_t batch;
     int force;
 };
 
 enum { FORCE = 256 };
 
 static const struct argp_option options_list[] = {
-    {"output", 'o', "FILE", 0, "Where the rows go (.npy, .csv, '-')", 2},
+    {"output", 'o', "FILE", 0, "Where the rows go (.npy, .csv, '-'; images: a grid .png, a folder/ of .png)", 2},
     {"force", FORCE, NULL, 0, "Decode latents of another model", 2},
     {0},
 };
@@ -26,6 +27,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     case ARGP_KEY_INIT:
         state->child_inputs[0] = &o->common;
         state->child_inputs[1] = &o->input;
+        state->child_inputs[2] = &o->batch;
         return 0;
     case 'o': o->output = arg; return 0;
     case FORCE: o->force = 1; return 0;
@@ -46,7 +48,7 @@ struct job {
     dfo_latents    *latents;
     dfo_sink       *sink;
     dfo_real       *x, *context;
-    const char    **columns;
+    size_t          chunk;
     uint64_t        rows;
 };
 
@@ -72,34 +74,26 @@ static int open_rows(struct job *j)
 {
     struct options *o = j->o;
     struct common *c = &o->common;
-    struct input latents = o->input;
+    int status;
     if (!o->input.data)
         return usage_error(c, "--data LATENTS is missing");
     if (dfo_latents_open(c->ctx, o->input.data, &j->latents))
         return failed(c);
     if (!j->latents) {
-        int status = input_open(c, &o->input);
+        status = input_open(c, &o->input);
         if (!status)
             status = input_fits(c, &o->input, j->model);
         j->rows = o->input.info.rows;
         return status;
     }
-    if (o->input.context) {
-        latents.data = o->input.context;
-        latents.context = NULL;
-        int status = input_open(c, &latents);
-        o->input.source = latents.source;
-        o->input.info = latents.info;
-        o->input.context_d = status ? 0 : dfo_shape_size(latents.info.shape);
-        if (status)
-            return status;
-    }
+    if ((status = check_latents(j)) || (status = context_open(c, &o->input, j->rows)))
+        return status;
     if (o->input.context_d != dfo_model_context(j->model))
-        return usage_error(c, "expected %zu context columns (--context), got %zu", dfo_model_context(j->model),
-                           o->input.context_d), EXIT_FAILED;
-    int status = check_latents(j);
-    if (!status && o->input.source && o->input.info.rows != j->rows)
-        return usage_error(c, "%s: expected %llu rows, got %llu", o->input.context, (unsigned long long)j->rows,
+        return usage_error(c, "expected %zu context columns (%s), got %zu", dfo_model_context(j->model),
+                           o->input.classes ? "--labels or --class" : "--context", o->input.context_d), EXIT_FAILED;
+    if (o->input.source && o->input.info.rows != j->rows)
+        return usage_error(c, "%s: expected %llu rows, got %llu", dfo_source_name(o->input.source),
+                           (unsigned long long)j->rows,
                            (unsigned long long)o->input.info.rows), EXIT_FAILED;
     return status;
 }
@@ -110,23 +104,22 @@ static int set_up(struct job *j)
     struct common *c = &o->common;
     if (dfo_model_load(c->ctx, o->model, &j->model))
         return failed(c);
-    int status = open_rows(j);
-    if (status)
+    int status = labels_for(c, &o->input, o->model, j->model);
+    if (status || (status = open_rows(j)))
         return status;
-    size_t d = dfo_model_features(j->model), width = d + o->input.context_d;
-    j->x = malloc(CHUNK * width * sizeof *j->x);
-    j->context = malloc(CHUNK * (o->input.context_d + 1) * sizeof *j->context);
-    j->columns = calloc(d, sizeof *j->columns);
-    if (!j->x || !j->context || !j->columns)
-        return usage_error(c, "out of memory"), EXIT_FAILED;
-    json_t *names = json_object_get(dfo_model_notes(j->model), "columns");
-    int named = json_array_size(names) == d;
-    for (size_t i = 0; named && i < d; i++)
-        named = (j->columns[i] = json_string_value(json_array_get(names, i))) != NULL;
-    if (dfo_model_plan_new(c->ctx, j->model, 0, &j->plan) ||
-        dfo_sink_open(c->ctx, o->output, o->input.format, j->rows, d, named ? j->columns : NULL, &j->sink))
+    size_t width = dfo_model_features(j->model) + o->input.context_d, before = dfo_ctx_bytes(c->ctx);
+    if (dfo_model_plan_new(c->ctx, j->model, 0, &j->plan))
         return failed(c);
-    return 0;
+    dfo_chunk k = {.asked = o->batch, .rows = j->rows, .block = dfo_model_block(j->model),
+                   .row_bytes = (width + o->input.context_d) * sizeof(dfo_real),
+                   .taken = dfo_ctx_bytes(c->ctx) - before};
+    if (dfo_chunk_rows(c->ctx, &k, &j->chunk))
+        return failed(c);
+    j->x = malloc(j->chunk * width * sizeof *j->x);
+    j->context = malloc(j->chunk * (o->input.context_d + 1) * sizeof *j->context);
+    if (!j->x || !j->context)
+        return usage_error(c, "out of memory"), EXIT_FAILED;
+    return open_rows_out(c, j->model, o->output, o->input.format, j->rows, 0, &j->sink);
 }
 
 static dfo_status read_latents(struct job *j, uint64_t first, size_t n, dfo_batch *z, dfo_cond *cond)
@@ -151,8 +144,8 @@ static dfo_status read_latents(struct job *j, uint64_t first, size_t n, dfo_batc
 static int all_rows(struct job *j)
 {
     struct common *c = &j->o->common;
-    for (uint64_t first = 0; first < j->rows; first += CHUNK) {
-        size_t n = j->rows - first < CHUNK ? (size_t)(j->rows - first) : CHUNK;
+    for (uint64_t first = 0; first < j->rows; first += j->chunk) {
+        size_t n = j->rows - first < j->chunk ? (size_t)(j->rows - first) : j->chunk;
         dfo_batch z;
         dfo_cond cond;
         if (read_latents(j, first, n, &z, &cond) || dfo_model_decode(j->plan, first, z, &cond, NULL))
@@ -165,7 +158,8 @@ static int all_rows(struct job *j)
 
 int CMD(cmd_decode)(int argc, char **argv)
 {
-    static const struct argp_child children[] = {{&common_argp, 0, NULL, 0}, {&input_argp, 0, NULL, 0}, {0}};
+    static const struct argp_child children[] = {{&common_argp, 0, NULL, 0}, {&input_argp, 0, NULL, 0},
+                                                 {&batch_argp, 0, NULL, 0}, {0}};
     static const struct argp argp = {options_list, parse, "MODEL", "Maps latents back to rows.", children, NULL, NULL};
     struct options o = {.common = {.command = "decode", .argc = argc, .argv = argv}};
     struct job j = {.o = &o};
@@ -190,6 +184,5 @@ int CMD(cmd_decode)(int argc, char **argv)
     input_close(&o.input);
     free(j.x);
     free(j.context);
-    free(j.columns);
     return common_end(&o.common, status);
 }

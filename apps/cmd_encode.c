@@ -9,6 +9,7 @@ struct options {
     struct common common;
     struct input  input;
     const char *model, *output;
+    uint64_t batch;
     int verify;
 };
 
@@ -27,6 +28,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     case ARGP_KEY_INIT:
         state->child_inputs[0] = &o->common;
         state->child_inputs[1] = &o->input;
+        state->child_inputs[2] = &o->batch;
         return 0;
     case 'o': o->output = arg; return 0;
     case VERIFY: o->verify = 1; return 0;
@@ -47,36 +49,44 @@ struct job {
     dfo_latents_writer *latents;
     dfo_sink       *sink;
     dfo_real       *rows, *x;
+    size_t          chunk;
     double         *logp, total, worst;
+    uint64_t        wrong;             /* pixels that come back as others */
 };
 
 static int set_up(struct job *j)
 {
     struct options *o = j->o;
     struct common *c = &o->common;
-    int status = input_open(c, &o->input);
-    if (status)
-        return status;
     if (dfo_model_load(c->ctx, o->model, &j->model))
         return failed(c);
+    int status = labels_for(c, &o->input, o->model, j->model);
+    if (status || (status = input_open(c, &o->input)))
+        return status;
     if ((status = input_fits(c, &o->input, j->model)))
         return status;
     size_t d = dfo_model_features(j->model), n = strlen(o->output), width = d + o->input.context_d;
     int full = n > 12 && !strcmp(o->output + n - 12, ".safetensors");
+    size_t before = dfo_ctx_bytes(c->ctx);
     if (dfo_model_plan_new(c->ctx, j->model, 0, &j->plan))
+        return failed(c);
+    dfo_chunk k = {.asked = o->batch, .rows = o->input.info.rows, .block = dfo_model_block(j->model),
+                   .row_bytes = 2 * width * sizeof(dfo_real) + sizeof(double),
+                   .taken = dfo_ctx_bytes(c->ctx) - before};
+    if (dfo_chunk_rows(c->ctx, &k, &j->chunk))
         return failed(c);
     if (full ? dfo_latents_create(j->model, o->output, o->input.info.rows, c->seed, &j->latents)
              : dfo_sink_open(c->ctx, o->output, o->input.format, o->input.info.rows, d, NULL, &j->sink))
         return failed(c);
-    j->rows = malloc(CHUNK * width * sizeof *j->rows);
-    j->x = malloc(CHUNK * width * sizeof *j->x);
-    j->logp = malloc(CHUNK * sizeof *j->logp);
+    j->rows = malloc(j->chunk * width * sizeof *j->rows);
+    j->x = malloc(j->chunk * width * sizeof *j->x);
+    j->logp = malloc(j->chunk * sizeof *j->logp);
     if (!j->rows || !j->x || !j->logp)
         return usage_error(c, "out of memory"), EXIT_FAILED;
     return 0;
 }
 
-static dfo_status chunk(struct job *j, uint64_t first, size_t n)
+static dfo_status one_chunk(struct job *j, uint64_t first, size_t n)
 {
     struct options *o = j->o;
     size_t d = dfo_model_features(j->model), width = d + o->input.context_d;
@@ -96,6 +106,8 @@ static dfo_status chunk(struct job *j, uint64_t first, size_t n)
             double e = fabs((double)dfo_row(x, i)[k] - (double)j->rows[i * width + k]);
             if (!(e <= j->worst))
                 j->worst = e;
+            if (!(e < 0.5))
+                j->wrong++;
         }
     return status;
 }
@@ -105,11 +117,11 @@ static int all_rows(struct job *j)
     struct options *o = j->o;
     struct common *c = &o->common;
     uint64_t rows = o->input.info.rows;
-    for (uint64_t first = 0; first < rows; first += CHUNK) {
-        size_t n = rows - first < CHUNK ? (size_t)(rows - first) : CHUNK;
+    for (uint64_t first = 0; first < rows; first += j->chunk) {
+        size_t n = rows - first < j->chunk ? (size_t)(rows - first) : j->chunk;
         if (read_chunk(c, &o->input, first, n, j->rows))
             return failed(c);
-        if (chunk(j, first, n))
+        if (one_chunk(j, first, n))
             return file_failed(c, "%s", o->input.data);
     }
     return (j->latents ? dfo_latents_finish(j->latents) : dfo_sink_finish(j->sink)) ? failed(c) : 0;
@@ -121,20 +133,24 @@ static int report(struct job *j)
     double rows = (double)o->input.info.rows;
     size_t d = dfo_model_features(j->model);
     if (o->common.json)
-        return print_json(&o->common, json_pack("{s:I, s:I, s:f, s:o}", "rows", (json_int_t)rows, "dims",
+        return print_json(&o->common, json_pack("{s:I, s:I, s:f, s:o, s:o}", "rows", (json_int_t)rows, "dims",
                                                 (json_int_t)d, "mean_nats", rows > 0 ? j->total / rows : 0.0,
-                                                "max_roundtrip_error",
-                                                o->verify ? json_real(j->worst) : json_null()));
+                                                "max_roundtrip_error", o->verify ? json_real(j->worst) : json_null(),
+                                                "pixels_wrong", o->verify && o->input.rows.discrete
+                                                    ? json_integer((json_int_t)j->wrong) : json_null()));
     printf("%.0f rows to %s, mean log-likelihood %.6g nats", rows, o->output, rows > 0 ? j->total / rows : 0.0);
     if (o->verify)
         printf(", largest error decoded again %.3g", j->worst);
+    if (o->verify && o->input.rows.discrete)
+        printf(", %llu pixels wrong", (unsigned long long)j->wrong);
     putchar('\n');
     return 0;
 }
 
 int CMD(cmd_encode)(int argc, char **argv)
 {
-    static const struct argp_child children[] = {{&common_argp, 0, NULL, 0}, {&input_argp, 0, NULL, 0}, {0}};
+    static const struct argp_child children[] = {{&common_argp, 0, NULL, 0}, {&input_argp, 0, NULL, 0},
+                                                 {&batch_argp, 0, NULL, 0}, {0}};
     static const struct argp argp = {options_list, parse, "MODEL", "Maps rows to latents.", children, NULL, NULL};
     struct options o = {.common = {.command = "encode", .argc = argc, .argv = argv}};
     struct job j = {.o = &o};

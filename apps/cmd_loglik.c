@@ -9,6 +9,7 @@ struct options {
     struct common common;
     struct input  input;
     const char *model[2], *output, *gradient;
+    uint64_t batch;
 };
 
 enum { GRADIENT = 256 };
@@ -26,6 +27,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     case ARGP_KEY_INIT:
         state->child_inputs[0] = &o->common;
         state->child_inputs[1] = &o->input;
+        state->child_inputs[2] = &o->batch;
         return 0;
     case 'o': o->output = arg; return 0;
     case GRADIENT: o->gradient = arg; return 0;
@@ -64,6 +66,7 @@ struct job {
     dfo_sink        *sink, *gradient;
     dfo_real        *rows, *copy, *grad;
     double          *out[2];
+    size_t           chunk;
     struct moments   logp[2], difference;
 };
 
@@ -71,19 +74,23 @@ static int set_up(struct job *j)
 {
     struct options *o = j->o;
     struct common *c = &o->common;
-    int status = input_open(c, &o->input);
-    if (status)
-        return status;
-    size_t width = dfo_shape_size(o->input.info.shape), d = width - o->input.context_d;
-    for (int i = 0; i < 2 && o->model[i]; i++) {
+    int status;
+    for (int i = 0; i < 2 && o->model[i]; i++)
         if (dfo_model_load(c->ctx, o->model[i], &j->model[i]))
             return failed(c);
+    if ((status = labels_for(c, &o->input, o->model[0], j->model[0])) || (status = input_open(c, &o->input)))
+        return status;
+    size_t width = dfo_shape_size(o->input.info.shape), d = width - o->input.context_d;
+    dfo_chunk k = {.asked = o->batch, .rows = o->input.info.rows};
+    for (int i = 0; i < 2 && o->model[i]; i++) {
         if ((status = input_fits(c, &o->input, j->model[i])))
             return status;
+        size_t before = dfo_ctx_bytes(c->ctx), block = dfo_model_block(j->model[i]);
         if (dfo_model_plan_new(c->ctx, j->model[i], o->gradient != NULL && !i, &j->plan[i]))
             return failed(c);
-        if (!(j->out[i] = malloc(CHUNK * sizeof(double))))
-            return usage_error(c, "out of memory"), EXIT_FAILED;
+        k.taken += dfo_ctx_bytes(c->ctx) - before;
+        k.block = block > k.block ? block : k.block;       /* powers of two */
+        k.row_bytes += sizeof(double);
     }
     if (!o->input.info.rows)
         return usage_error(c, "%s: no rows", o->input.data), EXIT_FAILED;
@@ -91,10 +98,15 @@ static int set_up(struct job *j)
         return failed(c);
     if (o->gradient && dfo_sink_open(c->ctx, o->gradient, NULL, o->input.info.rows, d, NULL, &j->gradient))
         return failed(c);
-    j->rows = malloc(CHUNK * width * sizeof *j->rows);
-    j->copy = malloc(CHUNK * width * sizeof *j->copy);
-    j->grad = malloc(CHUNK * d * sizeof *j->grad);
-    if (!j->rows || !j->copy || !j->grad)
+    k.row_bytes += (2 * width + (o->gradient ? d : 0)) * sizeof(dfo_real);
+    if (dfo_chunk_rows(c->ctx, &k, &j->chunk))
+        return failed(c);
+    j->rows = malloc(j->chunk * width * sizeof *j->rows);
+    j->copy = malloc(j->chunk * width * sizeof *j->copy);
+    j->grad = malloc(o->gradient ? j->chunk * d * sizeof *j->grad : 1);
+    for (int i = 0; i < 2; i++)
+        j->out[i] = malloc(j->chunk * sizeof(double));
+    if (!j->rows || !j->copy || !j->grad || !j->out[0] || !j->out[1])
         return usage_error(c, "out of memory"), EXIT_FAILED;
     return 0;
 }
@@ -133,8 +145,8 @@ static int all_rows(struct job *j)
     struct common *c = &o->common;
     uint64_t rows = o->input.info.rows;
     int status = 0;
-    for (uint64_t first = 0; first < rows && !status; first += CHUNK) {
-        size_t n = rows - first < CHUNK ? (size_t)(rows - first) : CHUNK;
+    for (uint64_t first = 0; first < rows && !status; first += j->chunk) {
+        size_t n = rows - first < j->chunk ? (size_t)(rows - first) : j->chunk;
         if (read_chunk(c, &o->input, first, n, j->rows))
             return failed(c);
         status = score(j, first, n, 0);
@@ -165,8 +177,8 @@ static int report(struct job *j, double seconds)
                                 real_or_null(stderr_of(&j->logp[0])), "estimate", "exact", "seconds", seconds,
                                 "rows_per_second", rows / seconds, "peak_bytes",
                                 (json_int_t)dfo_ctx_peak_bytes(o->common.ctx));
-        if (out && o->input.info.discrete)
-            json_object_set_new(out, "bits_per_dim", json_real(-j->logp[0].mean / d / log(2)));
+        if (out && o->input.rows.discrete)
+            json_object_set_new(out, "bits_per_dim", json_real(dfo_bits_per_dim(j->logp[0].mean, d, 1)));
         if (out && o->input.info.has_entropy)
             json_object_set_new(out, "entropy_nats", json_real(o->input.info.entropy));
         if (out && j->model[1]) {
@@ -177,8 +189,8 @@ static int report(struct job *j, double seconds)
         return print_json(&o->common, out);
     }
     printf("%.0f rows, %.0f dimensions: %.6g +- %.2g nats", rows, d, j->logp[0].mean, stderr_of(&j->logp[0]));
-    if (o->input.info.discrete)
-        printf(" (%.4f bits per dimension)", -j->logp[0].mean / d / log(2));
+    if (o->input.rows.discrete)
+        printf(" (%.4f bits per dimension)", dfo_bits_per_dim(j->logp[0].mean, d, 1));
     printf(", %.0f rows/s\n", rows / seconds);
     if (o->input.info.has_entropy)
         printf("%s: its own density gives %.6g nats\n", o->input.data, -o->input.info.entropy);
@@ -190,7 +202,8 @@ static int report(struct job *j, double seconds)
 
 int CMD(cmd_loglik)(int argc, char **argv)
 {
-    static const struct argp_child children[] = {{&common_argp, 0, NULL, 0}, {&input_argp, 0, NULL, 0}, {0}};
+    static const struct argp_child children[] = {{&common_argp, 0, NULL, 0}, {&input_argp, 0, NULL, 0},
+                                                 {&batch_argp, 0, NULL, 0}, {0}};
     static const struct argp argp = {options_list, parse, "MODEL [MODEL]",
                                      "Log-likelihood of rows, in nats and in data units.", children, NULL, NULL};
     struct options o = {.common = {.command = "loglik", .argc = argc, .argv = argv}};

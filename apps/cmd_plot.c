@@ -1,11 +1,11 @@
-/* diffeo plot: a model's density with data over it, corner plots, histograms, training curves.  */
+/* diffeo plot: a model's density with data over it, corner plots, histograms, images, training curves.  */
 #include <errno.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include <diffeo/plot.h>
-#include "cmd.h"
+#include "plot_images.h"
 
 #define MOST_ARGS 8
 #define MOST_POINTS 20000              /* rows that are drawn */
@@ -79,32 +79,38 @@ static double *as_doubles(const dfo_real *x, size_t n)
     return out;
 }
 
-/* The first MOST_POINTS rows of a data set.  */
-static int load_rows(struct options *o, const char *spec, struct rows *r)
+/* The first MOST_POINTS rows of an open data set.  */
+static int take_rows(struct options *o, const struct input *in, struct rows *r)
 {
     struct common *c = &o->common;
+    int status = 0;
+    r->d = dfo_shape_size(in->info.shape);
+    r->n = in->info.rows < MOST_POINTS ? (size_t)in->info.rows : MOST_POINTS;
+    r->name = in->data;
+    dfo_real *x = malloc((r->n * r->d + 1) * sizeof *x);
+    if (!x)
+        status = (usage_error(c, "out of memory"), EXIT_FAILED);
+    else if (read_chunk(c, in, 0, r->n, x))
+        status = failed(c);
+    else if (!(r->x = as_doubles(x, r->n * r->d)))
+        status = (usage_error(c, "out of memory"), EXIT_FAILED);
+    free(x);
+    r->named = 1;
+    for (size_t j = 0; j < r->d && j < DFO_PLOT_MAX_COLUMNS; j++) {
+        const char *name = dfo_source_column(in->source, j);
+        r->named &= name != NULL;
+        snprintf(r->names[j], sizeof r->names[j], "%s", name ? name : "");
+    }
+    return status;
+}
+
+static int load_rows(struct options *o, const char *spec, struct rows *r)
+{
     struct input in = o->input;
     in.data = spec;
-    int status = input_open(c, &in);
-    if (!status) {
-        r->d = dfo_shape_size(in.info.shape);
-        r->n = in.info.rows < MOST_POINTS ? (size_t)in.info.rows : MOST_POINTS;
-        r->name = spec;
-        dfo_real *x = malloc((r->n * r->d + 1) * sizeof *x);
-        if (!x)
-            status = (usage_error(c, "out of memory"), EXIT_FAILED);
-        else if (read_chunk(c, &in, 0, r->n, x))
-            status = failed(c);
-        else if (!(r->x = as_doubles(x, r->n * r->d)))
-            status = (usage_error(c, "out of memory"), EXIT_FAILED);
-        free(x);
-        r->named = 1;
-        for (size_t j = 0; j < r->d && j < DFO_PLOT_MAX_COLUMNS; j++) {
-            const char *name = dfo_source_column(in.source, j);
-            r->named &= name != NULL;
-            snprintf(r->names[j], sizeof r->names[j], "%s", name ? name : "");
-        }
-    }
+    int status = input_open(&o->common, &in);
+    if (!status)
+        status = take_rows(o, &in, r);
     input_close(&in);
     return status;
 }
@@ -258,12 +264,23 @@ static int plot_model(struct options *o, const char *path, const char *data)
     if (dfo_model_load(c->ctx, path, &model))
         return failed(c);
     size_t d = dfo_model_features(model);
-    int status = 0;
-    if (dfo_model_context(model))
+    int status = 0, pictures = model_levels(model) && dfo_model_shape(model).h * dfo_model_shape(model).w > 1 &&
+                               (!dfo_model_context(model) ||
+                                json_object_get(dfo_model_notes(model), "classes"));
+    if (pictures && data)
+        status = (usage_error(c, "%s is a model of images: its pictures are of draws, without data", path),
+                  EXIT_FAILED);
+    else if (dfo_model_context(model) && !pictures)
         status = (usage_error(c, "%s is conditional: draw rows with 'diffeo sample --context' and plot those", path),
                   EXIT_FAILED);
     else if (dfo_model_plan_new(c->ctx, model, 0, &plan))
         status = failed(c);
+    if (!status && pictures) {
+        status = plot_image_model(c, model, plan, o->output);
+        dfo_model_plan_free(plan);
+        dfo_model_free(model);
+        return status;
+    }
     if (!status && data)
         status = load_rows(o, data, &r);
     if (!status && data && r.d != d)
@@ -284,12 +301,12 @@ static int plot_model(struct options *o, const char *path, const char *data)
     return status;
 }
 
-static int plot_data(struct options *o)
+static int plot_tables(struct options *o, const struct input *first)
 {
     struct rows r[2] = {{0}, {0}};
-    int status = 0;
-    for (int i = 0; i < o->args && i < 2 && !status; i++)
-        status = load_rows(o, o->arg[i], &r[i]);
+    int status = take_rows(o, first, &r[0]);
+    if (!status && o->args > 1)
+        status = load_rows(o, o->arg[1], &r[1]);
     if (!status && o->args > 1 && r[0].d != r[1].d)
         status = (usage_error(&o->common, "%s has %zu columns, %s %zu", r[0].name, r[0].d, r[1].name, r[1].d),
                   EXIT_FAILED);
@@ -297,6 +314,21 @@ static int plot_data(struct options *o)
         status = corner(o, &r[0], o->args > 1 ? &r[1] : NULL);
     free(r[0].x);
     free(r[1].x);
+    return status;
+}
+
+static int plot_data(struct options *o)
+{
+    struct input in = o->input;
+    in.data = o->arg[0];
+    int status = input_open(&o->common, &in);
+    if (!status && !in.rows.discrete)
+        status = plot_tables(o, &in);
+    else if (!status && o->args > 1)
+        status = (usage_error(&o->common, "%s holds images: one data set at a time", o->arg[0]), EXIT_FAILED);
+    else if (!status)
+        status = plot_image_data(&o->common, &in, o->output);
+    input_close(&in);
     return status;
 }
 
@@ -400,7 +432,7 @@ int CMD(cmd_plot)(int argc, char **argv)
 {
     static const struct argp_child children[] = {{&common_argp, 0, NULL, 0}, {&input_argp, 0, NULL, 0}, {0}};
     static const struct argp argp = {options_list, parse, "MODEL [DATA] | DATA [DATA] | LOG.jsonl...",
-                                     "Draws a density with data over it, a corner plot, or training curves.", children,
+                                     "Draws a density with data over it, a corner plot, a grid of images, or training curves.", children,
                                      NULL, NULL};
     struct options o = {.common = {.command = "plot", .argc = argc, .argv = argv}};
     if (argp_parse(&argp, argc, argv, 0, NULL, &o))

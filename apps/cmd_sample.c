@@ -7,19 +7,20 @@
 struct options {
     struct common common;
     struct input  context;             /* rows of context */
-    const char *model, *output;
-    uint64_t n;
+    const char *model, *output, *format;
+    uint64_t n, batch;
     double   temperature;
 };
 
-enum { TEMPERATURE = 256, CONTEXT };
+enum { TEMPERATURE = 256, CONTEXT, CLASS };
 
 static const struct argp_option options_list[] = {
     {NULL, 'n', "N", 0, "Number of rows (with --context: for each of its rows)", 2},
-    {"output", 'o', "FILE", 0, "Where they go (.npy, .csv, '-')", 2},
+    {"output", 'o', "FILE", 0, "Where they go (.npy, .csv, '-'; images: a grid .png, a folder/ of .png)", 2},
     {"temperature", TEMPERATURE, "T", 0, "Spread of the base density (default 1)", 2},
     {"context", CONTEXT, "SPEC", 0, "Rows to condition on; output is context-major", 2},
-    {"format", 'F', "csv|npy", 0, "Format of '-'", 2},
+    {"class", CLASS, "K", 0, "Class to draw from, counted from 0 (models trained with --labels)", 2},
+    {"format", 'F', "csv|npy|png", 0, "Format of '-'", 2},
     {0},
 };
 
@@ -27,12 +28,16 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 {
     struct options *o = state->input;
     switch (key) {
-    case ARGP_KEY_INIT: state->child_inputs[0] = &o->common; return 0;
+    case ARGP_KEY_INIT:
+        state->child_inputs[0] = &o->common;
+        state->child_inputs[1] = &o->batch;
+        return 0;
     case 'n': o->n = to_u64(state, "-n", arg, 1); return 0;
     case 'o': o->output = arg; return 0;
-    case 'F': o->context.format = arg; return 0;
+    case 'F': o->format = arg; return 0;
     case TEMPERATURE: o->temperature = to_double(state, "--temperature", arg, 0, 1e6); return 0;
-    case CONTEXT: o->context.data = arg; return 0;
+    case CONTEXT: o->context.context = arg; return 0;
+    case CLASS: o->context.class = (size_t)to_u64(state, "--class", arg, 0) + 1; return 0;
     case ARGP_KEY_ARG:
         if (o->model)
             argp_error(state, "unexpected argument '%s'", arg);
@@ -49,7 +54,7 @@ struct job {
     dfo_model_plan *plan;
     dfo_sink       *sink;
     dfo_real       *x, *cond;
-    const char    **columns;
+    size_t          chunk;
 };
 
 static int set_up(struct job *j, uint64_t *rows)
@@ -57,32 +62,36 @@ static int set_up(struct job *j, uint64_t *rows)
     struct options *o = j->o;
     struct common *c = &o->common;
     *rows = o->n;
-    if (dfo_model_load(c->ctx, o->model, &j->model) || dfo_model_plan_new(c->ctx, j->model, 0, &j->plan))
+    if (dfo_model_load(c->ctx, o->model, &j->model))
         return failed(c);
+    size_t before = dfo_ctx_bytes(c->ctx);
+    if (dfo_model_plan_new(c->ctx, j->model, 0, &j->plan))
+        return failed(c);
+    dfo_chunk k = {.asked = o->batch, .block = dfo_model_block(j->model), .taken = dfo_ctx_bytes(c->ctx) - before};
     size_t d = dfo_model_features(j->model), context = dfo_model_context(j->model);
-    if (context && !o->context.data)
+    int status = labels_for(c, &o->context, o->model, j->model);
+    if (!status && o->context.class && o->context.context)
+        return usage_error(c, "--context and --class exclude each other");
+    if (status || (status = context_open(c, &o->context, 1)))
+        return status;
+    if (context && !o->context.source && o->context.classes)
+        return usage_error(c, "%s draws from classes: --class K is missing (0 to %zu)", o->model, context - 1);
+    if (context && !o->context.source)
         return usage_error(c, "%s is conditional: --context SPEC is missing (%zu columns)", o->model, context);
-    if (o->context.data) {
-        int status = input_open(c, &o->context);
-        if (status)
-            return status;
-        if (dfo_shape_size(o->context.info.shape) != context)
-            return usage_error(c, "%s: expected %zu context columns, got %zu", o->context.data, context,
-                               dfo_shape_size(o->context.info.shape)), EXIT_FAILED;
-        if (__builtin_mul_overflow(*rows, o->context.info.rows, rows))
-            return usage_error(c, "-n times the rows of context is too much"), EXIT_FAILED;
-    }
-    j->x = malloc(CHUNK * d * sizeof *j->x);
-    j->cond = malloc(CHUNK * (context + 1) * sizeof *j->cond);
-    j->columns = calloc(d, sizeof *j->columns);
-    if (!j->x || !j->cond || !j->columns)
+    if (o->context.context_d != context)
+        return usage_error(c, "%s: expected %zu context columns, got %zu", o->context.context, context,
+                           o->context.context_d), EXIT_FAILED;
+    if (o->context.source && __builtin_mul_overflow(*rows, o->context.info.rows, rows))
+        return usage_error(c, "-n times the rows of context is too much"), EXIT_FAILED;
+    k.rows = *rows;
+    k.row_bytes = (d + context) * sizeof(dfo_real);
+    if (dfo_chunk_rows(c->ctx, &k, &j->chunk))
+        return failed(c);
+    j->x = malloc(j->chunk * d * sizeof *j->x);
+    j->cond = malloc(j->chunk * (context + 1) * sizeof *j->cond);
+    if (!j->x || !j->cond)
         return usage_error(c, "out of memory"), EXIT_FAILED;
-    json_t *names = json_object_get(dfo_model_notes(j->model), "columns");
-    int named = json_array_size(names) == d;
-    for (size_t i = 0; named && i < d; i++)
-        named = (j->columns[i] = json_string_value(json_array_get(names, i))) != NULL;
-    return dfo_sink_open(c->ctx, o->output, o->context.format, *rows, d, named ? j->columns : NULL, &j->sink)
-               ? failed(c) : 0;
+    return open_rows_out(c, j->model, o->output, o->format, *rows, 0, &j->sink);
 }
 
 /* Row i of the output has context row i / n.  */
@@ -114,8 +123,8 @@ static int all_rows(struct job *j, uint64_t rows)
     struct options *o = j->o;
     struct common *c = &o->common;
     size_t d = dfo_model_features(j->model);
-    for (uint64_t first = 0; first < rows; first += CHUNK) {
-        size_t n = rows - first < CHUNK ? (size_t)(rows - first) : CHUNK;
+    for (uint64_t first = 0; first < rows; first += j->chunk) {
+        size_t n = rows - first < j->chunk ? (size_t)(rows - first) : j->chunk;
         dfo_batch x = dfo_batch_of(j->x, n, d);
         dfo_cond cond;
         if (fill_context(j, first, n, &cond) ||
@@ -127,7 +136,7 @@ static int all_rows(struct job *j, uint64_t rows)
 
 int CMD(cmd_sample)(int argc, char **argv)
 {
-    static const struct argp_child children[] = {{&common_argp, 0, NULL, 0}, {0}};
+    static const struct argp_child children[] = {{&common_argp, 0, NULL, 0}, {&batch_argp, 0, NULL, 0}, {0}};
     static const struct argp argp = {options_list, parse, "MODEL", "Draws rows from a model.", children, NULL, NULL};
     struct options o = {.common = {.command = "sample", .argc = argc, .argv = argv}, .temperature = 1};
     struct job j = {.o = &o};
@@ -156,6 +165,5 @@ int CMD(cmd_sample)(int argc, char **argv)
     input_close(&o.context);
     free(j.x);
     free(j.cond);
-    free(j.columns);
     return common_end(&o.common, status);
 }

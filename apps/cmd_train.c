@@ -14,7 +14,7 @@ struct options {
     struct common common;
     struct input  input;
     struct train_config config;
-    const char *valid, *output, *log, *init;
+    const char *valid, *valid_labels, *output, *log, *init;
     double      valid_fraction;
     char       *checkpoint;
     int         no_checkpoint;
@@ -23,6 +23,7 @@ struct options {
     int         tty, bar;              /* progress bar is on the screen */
     double      last_bar;
     json_t     *history;
+    double      pixels;                /* features of images, which are shown in bits per dimension; 0: no images */
 };
 
 static volatile int stop_flag;
@@ -35,14 +36,15 @@ static void on_interrupt(int signal_number)
 
 enum { VALID = 256, VALID_FRACTION, PATIENCE, KEEP, STEPS, EPOCHS, TIME_LIMIT, BATCH, LR, OPTIMISER, SCHEDULE,
        WARMUP, WEIGHT_DECAY, MOMENTUM, CLIP, EMA, GRADIENT_NOISE, LOG, CHECKPOINT, CHECKPOINT_EVERY, RESUME,
-       MEMORY_MODE, SHARDS, INIT, FLOW, SET, VALID_EVERY };
+       MEMORY_MODE, SHARDS, INIT, FLOW, SET, VALID_EVERY, VALID_LABELS };
 
 static const struct argp_option options_list[] = {
-    {"flow", FLOW, "NAME|FILE.json", 0, "Preset (nice, realnvp, nsf) or a configuration", 2},
+    {"flow", FLOW, "NAME|FILE.json", 0, "Preset (nice, realnvp, nsf, glow, ...) or a configuration", 2},
     {"set", SET, "KEY=VALUE", 0, "Override a setting of the configuration (repeatable)", 2},
     {"output", 'o', "MODEL", 0, "Where the model goes (.safetensors)", 2},
     {"init", INIT, "MODEL", 0, "Start from the weights of this model", 2},
     {"valid", VALID, "SPEC", 0, "Validation rows", 3},
+    {"valid-labels", VALID_LABELS, "SPEC", 0, "Class labels of the validation rows", 3},
     {"valid-fraction", VALID_FRACTION, "F", 0, "Or this part of the data (default 0.1)", 3},
     {"valid-every", VALID_EVERY, "N", 0, "Steps between validations (default: an epoch, at least 100)", 3},
     {"patience", PATIENCE, "N", 0, "Stop after N validations without gain (default: never)", 3},
@@ -138,6 +140,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     case 'o': o->output = arg; return 0;
     case INIT: o->init = arg; return 0;
     case VALID: o->valid = arg; return 0;
+    case VALID_LABELS: o->valid_labels = arg; return 0;
     case VALID_FRACTION: o->valid_fraction = to_double(state, "--valid-fraction", arg, 0, 0.9); return 0;
     case LOG: o->log = arg; return 0;
     case CHECKPOINT:
@@ -158,6 +161,17 @@ static void clear_bar(struct options *o)
     o->bar = 0;
 }
 
+/* A log-likelihood as people read it: nats, of images bits per dimension.  */
+static double shown(const struct options *o, double nats)
+{
+    return o->pixels > 0 ? dfo_bits_per_dim(nats, o->pixels, 1) : nats;
+}
+
+static const char *unit(const struct options *o)
+{
+    return o->pixels > 0 ? "bits/dim" : "nats";
+}
+
 static void show_bar(struct options *o, const dfo_fit_event *e)
 {
     double left = e->progress > 0 ? e->seconds * (1 - e->progress) / e->progress : 0;
@@ -165,9 +179,9 @@ static void show_bar(struct options *o, const dfo_fit_event *e)
     if (seconds_now() - o->last_bar < 0.2)
         return;
     o->last_bar = seconds_now();
-    fprintf(stderr, "\r\033[K[%.*s%.*s] %3.0f%%  step %llu  train %.4f  %.0f rows/s  %.0f s left", filled,
+    fprintf(stderr, "\r\033[K[%.*s%.*s] %3.0f%%  step %llu  train %.4f %s  %.0f rows/s  %.0f s left", filled,
             "########################", 24 - filled, "........................", 100 * e->progress,
-            (unsigned long long)e->step, e->train_loss, e->rows_per_second, left);
+            (unsigned long long)e->step, shown(o, -e->train_loss), unit(o), e->rows_per_second, left);
     o->bar = 1;
 }
 
@@ -176,12 +190,20 @@ static json_t *number(double x)
     return isfinite(x) ? json_real(x) : json_null();
 }
 
+static void add_bits(const struct options *o, json_t *to, double train, double valid)
+{
+    json_object_set_new(to, "train_bits_per_dim", number(shown(o, train)));
+    json_object_set_new(to, "valid_bits_per_dim", number(shown(o, valid)));
+}
+
 static void write_log(struct options *o, const dfo_fit_event *e)
 {
     json_t *line = json_pack("{s:I, s:f, s:o, s:o, s:f, s:f, s:f, s:f, s:I}", "step", (json_int_t)e->step, "epoch",
                              e->epoch, "train_nats", number(-e->train_loss), "valid_nats", number(-e->valid_loss),
                              "lr", e->lr, "seconds", e->seconds, "rows_per_second", e->rows_per_second, "drift",
                              e->drift, "skipped", (json_int_t)e->skipped);
+    if (line && o->pixels > 0)
+        add_bits(o, line, -e->train_loss, -e->valid_loss);
     if (line && o->history)
         json_array_append_new(o->history, json_pack("[I, o, o]", (json_int_t)e->step, number(-e->train_loss),
                                                     number(-e->valid_loss)));
@@ -208,9 +230,10 @@ static void on_event(void *data, const dfo_fit_event *e)
         show_bar(o, e);
     if (e->kind == DFO_FIT_VALID) {
         clear_bar(o);
-        fprintf(stderr, "step %llu  epoch %.1f  train %.4f nats", (unsigned long long)e->step, e->epoch, -e->train_loss);
+        fprintf(stderr, "step %llu  epoch %.1f  train %.4f %s", (unsigned long long)e->step, e->epoch,
+                shown(o, -e->train_loss), unit(o));
         if (isfinite(e->valid_loss))
-            fprintf(stderr, "  valid %.4f  best %.4f", -e->valid_loss, -e->best_loss);
+            fprintf(stderr, "  valid %.4f  best %.4f", shown(o, -e->valid_loss), shown(o, -e->best_loss));
         fprintf(stderr, "  %.0f rows/s  %.0f s", e->rows_per_second, e->seconds);
         if (e->drift > 1e-2)
             fprintf(stderr, "  drift %.1e: more anchors would help", e->drift);
@@ -235,14 +258,23 @@ static int open_data(struct job *j)
 {
     struct options *o = j->o;
     struct common *c = &o->common;
+    if (o->input.class)
+        return usage_error(c, "--class is for trained models; training takes --labels");
+    if (o->valid_labels && (!o->valid || !o->input.labels))
+        return usage_error(c, "--valid-labels goes with --valid and --labels");
+    if (o->valid && o->input.labels && !o->valid_labels)
+        return usage_error(c, "--valid-labels is missing: the labels of %s", o->valid);
     int status = input_open(c, &o->input);
     if (status)
         return status;
     j->train = o->input.source;
+    if (o->input.rows.discrete)
+        o->pixels = (double)dfo_shape_size(o->input.rows.shape);
     if (o->valid) {
         j->valid = o->input;
         j->valid.data = o->valid;
-        j->valid.source = j->valid.parts[0] = j->valid.parts[1] = NULL;
+        j->valid.source = j->valid.parts[0] = j->valid.parts[1] = j->valid.label = NULL;
+        j->valid.labels = o->input.labels ? o->valid_labels : NULL;
         status = input_open(c, &j->valid);
         j->held_out = j->valid.source;
     } else if (o->valid_fraction > 0 && o->input.info.rows >= 20) {
@@ -255,14 +287,27 @@ static int open_data(struct job *j)
     return status;
 }
 
+/* A preset for images takes pixels for values that the data's have, unless it is told.  */
+static int set_values(struct job *j)
+{
+    const dfo_source_info *rows = &j->o->input.rows;
+    json_t *values = json_object_get(j->config, "values");
+    if (!rows->discrete || !json_is_integer(values) || json_integer_value(values))
+        return 0;
+    if (!json_object_set_new(j->config, "values", json_integer((json_int_t)rows->levels)))
+        return 0;
+    fprintf(stderr, "diffeo train: out of memory\n");
+    return 1;
+}
+
 static int make_model(struct job *j)
 {
     struct options *o = j->o;
     struct common *c = &o->common;
     size_t context = o->input.context_d;
-    dfo_shape shape = o->input.info.shape;
-    shape.c -= context;
-    if (dfo_model_new(c->ctx, j->config, shape, context, c->seed, &j->model))
+    if (set_values(j))
+        return EXIT_FAILED;
+    if (dfo_model_new(c->ctx, j->config, o->input.rows.shape, context, c->seed, &j->model))
         return failed(c);
     if (!o->fit.resume && dfo_model_prepare_data(j->model, j->train))
         return failed(c);
@@ -287,10 +332,15 @@ static int add_notes(struct job *j, const dfo_fit_report *r)
     json_t *notes = dfo_model_notes(j->model), *columns = json_array();
     size_t d = dfo_model_features(j->model);
     dfo_source_hash(o->input.source, hash);
-    for (size_t i = 0; i < d && d <= 4096; i++) {
+    for (size_t i = 0; i < d && d <= 4096 && !o->input.rows.discrete; i++) {
         const char *name = dfo_source_column(o->input.source, i);
         json_array_append_new(columns, name ? json_string(name) : json_null());
     }
+    int bad = 0;
+    if (o->input.rows.discrete)
+        bad |= json_object_set_new(notes, "levels", json_integer((json_int_t)o->input.rows.levels));
+    if (o->input.classes)
+        bad |= json_object_set_new(notes, "classes", json_integer((json_int_t)o->input.classes));
     json_t *training = json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:f, s:s}", "data", o->input.data, "data_hash", hash,
                                  "rows", (json_int_t)o->input.info.rows, "seed", (json_int_t)o->common.seed, "batch",
                                  (json_int_t)o->fit.batch, "steps", (json_int_t)r->steps, "lr", o->fit.lr, "init",
@@ -300,8 +350,11 @@ static int add_notes(struct job *j, const dfo_fit_report *r)
                                 (json_int_t)r->skipped);
     if (training && o->fit.time_limit > 0)
         json_object_set_new(training, "seconds", json_real(r->seconds));
-    if (json_object_set_new(notes, "training", training) || json_object_set_new(notes, "results", results) ||
-        json_object_set_new(notes, "columns", columns))
+    if (bad || json_object_set_new(notes, "training", training) || json_object_set_new(notes, "results", results) ||
+        (!o->input.rows.discrete && json_object_set(notes, "columns", columns)))
+        bad = 1;
+    json_decref(columns);
+    if (bad)
         return usage_error(&o->common, "out of memory: notes"), EXIT_FAILED;
     return 0;
 }
@@ -310,19 +363,24 @@ static int report(struct job *j, const dfo_fit_report *r)
 {
     struct options *o = j->o;
     struct common *c = &o->common;
-    if (c->json)
-        return print_json(c, json_pack("{s:s, s:I, s:f, s:o, s:o, s:I, s:f, s:f, s:I, s:I, s:f, s:I, s:b}", "model",
+    if (c->json) {
+        json_t *out = json_pack("{s:s, s:I, s:f, s:o, s:o, s:I, s:f, s:f, s:I, s:I, s:f, s:I, s:b}", "model",
                                        o->output, "steps", (json_int_t)r->steps, "epochs", r->epochs, "train_nats",
                                        number(-r->train_loss), "valid_nats", number(-r->valid_loss), "best_step",
                                        (json_int_t)r->best_step, "seconds", r->seconds, "rows_per_second",
                                        r->rows_per_second, "peak_bytes", (json_int_t)dfo_ctx_peak_bytes(c->ctx),
                                        "parameters",
                                        (json_int_t)dfo_store_parameters(dfo_model_store(j->model)), "drift", r->drift,
-                                       "skipped", (json_int_t)r->skipped, "stopped_early", r->stopped_early));
+                                       "skipped", (json_int_t)r->skipped, "stopped_early", r->stopped_early);
+        if (out && o->pixels > 0)
+            add_bits(o, out, -r->train_loss, -r->valid_loss);
+        return print_json(c, out);
+    }
     printf("%s: %llu steps, %.1f epochs, %.1f s; ", o->output, (unsigned long long)r->steps, r->epochs, r->seconds);
     if (isfinite(r->valid_loss))
-        printf("validation %.4f nats (step %llu), ", -r->valid_loss, (unsigned long long)r->best_step);
-    printf("train %.4f nats\n", -r->train_loss);
+        printf("validation %.4f %s (step %llu), ", shown(o, -r->valid_loss), unit(o),
+               (unsigned long long)r->best_step);
+    printf("train %.4f %s\n", shown(o, -r->train_loss), unit(o));
     return 0;
 }
 
@@ -402,7 +460,7 @@ int CMD(cmd_train)(int argc, char **argv)
     if (!o.output)
         return usage_error(&o.common, "-o MODEL is missing");
     if (!o.config.flow && !o.fit.resume)
-        return usage_error(&o.common, "--flow is missing: nice, realnvp, nsf or a .json file");
+        return usage_error(&o.common, "--flow is missing: nice, realnvp, nsf, realnvp-image, glow, nsf-image or a .json file");
     if (!o.fit.steps && !(o.fit.epochs > 0) && !(o.fit.time_limit > 0))
         o.fit.epochs = 100;
     int status = common_start(&o.common);

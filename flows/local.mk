@@ -12,6 +12,8 @@ noinst_HEADERS += \
     flows/check_impl.h \
     flows/scalar_impl.h \
     flows/spline_set_impl.h \
+    flows/coupling_impl.h \
+    flows/preset_impl.h \
     flows/flow_impl.h
 FLOWS_REAL = \
     flows/bijector.c \
@@ -23,6 +25,8 @@ FLOWS_REAL = \
     flows/actnorm.c \
     flows/standardise.c \
     flows/permute.c \
+    flows/squeeze.c \
+    flows/dequantise.c \
     flows/channels.c \
     flows/matrix.c \
     flows/mix.c \
@@ -36,13 +40,18 @@ FLOWS_REAL = \
     flows/spline_set.c \
     flows/spline.c \
     flows/coupling.c \
+    flows/coupling_mask.c \
+    flows/coupling_rows.c \
+    flows/coupling_image.c \
     flows/flow.c \
     flows/flow_plan.c \
     flows/flow_moments.c \
     flows/loss_nll.c \
     flows/check.c \
     flows/check_layers.c \
-    flows/preset.c
+    flows/check_rows.c \
+    flows/preset.c \
+    flows/preset_image.c
 noinst_LTLIBRARIES += libflows_f.la libflows_d.la
 libflows_f_la_SOURCES = $(FLOWS_REAL)
 libflows_f_la_CPPFLAGS = $(FLOWS_CPPFLAGS)

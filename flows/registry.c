@@ -12,6 +12,9 @@ static const dfoi_layer layers[] = {
     {&dfoi_actnorm_ops, dfoi_actnorm_create},
     {&dfoi_standardise_ops, dfoi_standardise_create},
     {&dfoi_permute_ops, dfoi_permute_create},
+    {&dfoi_squeeze_ops, dfoi_squeeze_create},
+    {&dfoi_haar_ops, dfoi_squeeze_create},
+    {&dfoi_dequantise_ops, dfoi_dequantise_create},
     {&dfoi_linear_ops, dfoi_linear_create},
     {&dfoi_bounds_ops, dfoi_bounds_create},
     {&dfoi_affine_ops, dfoi_affine_create},
@@ -20,6 +23,7 @@ static const dfoi_layer layers[] = {
     {&dfoi_householder_ops, dfoi_householder_create},
     {&dfoi_sigmoid_ops, dfoi_elementwise_create},
     {&dfoi_logit_ops, dfoi_elementwise_create},
+    {&dfoi_rescale_ops, dfoi_elementwise_create},
     {&dfoi_tanh_ops, dfoi_elementwise_create},
     {&dfoi_atanh_ops, dfoi_elementwise_create},
     {&dfoi_softplus_ops, dfoi_elementwise_create},
@@ -80,7 +84,7 @@ dfo_status dfo_bijector_new(dfo_build *build, json_t *config, dfo_bijector **out
     bij->caps = layer->ops->caps;
     bij->ctx = ctx;
     bij->store = build->store;
-    bij->shape = build->shape;
+    bij->shape = bij->out = build->shape;
     bij->d = dfo_shape_size(build->shape);
     bij->conds = build->conds;
     for (size_t p = 0; p < build->conds; p++) {

@@ -236,10 +236,10 @@ dfo_status dfo_model_sample(dfo_model_plan *plan, uint64_t seed, uint64_t first_
     return plan->model->ops->sample(plan->state, seed, first_row, x, cond, temperature);
 }
 
-dfo_status dfo_model_check(dfo_ctx *ctx, const dfo_model *model, uint64_t seed, dfo_batch x, const dfo_cond *cond,
-                           dfo_check_report *report)
+dfo_status dfo_model_check(dfo_ctx *ctx, const dfo_model *model, uint64_t seed, const dfo_source *rows,
+                           uint64_t batch, dfo_check_report *report)
 {
     if (!model->ops->check)
         return dfoi_fail(ctx, DFO_EUNSUP, "a %s has nothing to check", model->ops->kind);
-    return model->ops->check(ctx, model, seed, x, cond, report);
+    return model->ops->check(ctx, model, seed, rows, batch, report);
 }

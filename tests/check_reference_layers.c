@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include <diffeo/real.h>
+#include <diffeo/dist.h>
 #include "layerfix.h"
 #include "reference.h"
 #include "util.h"
@@ -186,6 +187,79 @@ static int plu_case(ref_case c)
 START_TEST(linear_plu)
 {
     each_case("linear_plu", 6, plu_case);
+}
+END_TEST
+
+static int squeeze_case(ref_case c)
+{
+    int slow = !strcmp(ref_text(c, "settings.order", ""), "channel_slow");
+    json_t *config = json_pack("{s:s, s:O, s:s}", "type", "squeeze", "block",
+                               json_object_get(c.settings, "block"), "order",
+                               slow ? "channel-slow" : "offset-slow");
+    ref_array z = ref_need(c, "z");
+    layerfix f = layerfix_new(config, shape_of(c), 0, rows_of(c));
+    dfo_shape out = f.bij->out;
+    ck_assert(out.c == z.shape[1] && out.h == z.shape[2] && out.w == z.shape[3]);
+    check(&f, c);
+    double got[144], ld[2];
+    ck_assert_uint_le(z.n, 144);
+    ck_assert_int_eq(layerfix_forward(&f, rows_of(c), ref_need(c, "x").data, NULL, got, ld), DFO_OK);
+    compare(c, "integers", z.n, got, z.data, 0);
+    layerfix_free(&f);
+    return 1;
+}
+
+START_TEST(squeeze)
+{
+    each_case("squeeze", 8, squeeze_case);
+}
+END_TEST
+
+static int haar_case(ref_case c)
+{
+    int slow = !strcmp(ref_text(c, "settings.order", ""), "channel_slow");
+    json_t *config = json_pack("{s:s, s:s}", "type", "haar", "order", slow ? "channel-slow" : "band-slow");
+    layerfix f = layerfix_new(config, shape_of(c), 0, rows_of(c));
+    check(&f, c);
+    layerfix_free(&f);
+    return 1;
+}
+
+START_TEST(haar)
+{
+    each_case("haar", 4, haar_case);
+}
+END_TEST
+
+/* What an additive coupling of that mask leaves as it was.  */
+static int mask_case(ref_case c)
+{
+    static const char *const name[] = {"checkerboard", "checkerboard-swapped", "channels", "channels-swapped",
+                                       "alternate-swapped", "alternate"};
+    const char *kind = ref_text(c, "settings.kind", "");
+    ref_array mask = ref_need(c, "mask");
+    int board = !strcmp(kind, "checkerboard");
+    size_t which = !strcmp(kind, "channel") ? 2 : board ? 0 : 4;
+    which += ref_number(c, "settings.parity", 0) + ref_number(c, "settings.reversed", 0) > 0;
+    dfo_shape shape = board ? (dfo_shape){1, mask.shape[0], mask.shape[1]} : dfo_shape_vector(mask.shape[0]);
+    json_t *config = json_pack("{s:s, s:s, s:b, s:{s:s, s:[i]}}", "type", "additive-coupling", "mask", name[which],
+                               "zero_init", 0, "net", "type", "mlp", "hidden", 3);
+    layerfix f = layerfix_new(config, shape, 0, 1);
+    double x[16], z[16], ld;
+    ck_assert_uint_le(mask.n, 16);
+    for (size_t j = 0; j < mask.n; j++)
+        x[j] = 0.5;
+    ck_assert_int_eq(layerfix_prepare(&f), DFO_OK);
+    ck_assert_int_eq(layerfix_forward(&f, 1, x, NULL, z, &ld), DFO_OK);
+    for (size_t j = 0; j < mask.n; j++)
+        ck_assert_msg((z[j] == x[j]) == (mask.data[j] > 0), "%s: entry %zu: %g", c.name, j, z[j]);
+    layerfix_free(&f);
+    return 1;
+}
+
+START_TEST(masks)
+{
+    each_case("masks", 16, mask_case);
 }
 END_TEST
 
@@ -389,7 +463,7 @@ static int logit_case(ref_case c)
     if (!strcmp(kind, "logit")) {
         compare(c, "logdet", x.shape[0], ld, want.data, tolerance(c, "logdet"));
         for (size_t i = 0; i < x.shape[0]; i++)
-            bpd[i] = -(ref_need(c, "nats").data[i] + ld[i]) / ((double)x.shape[1] * log(2));
+            bpd[i] = dfo_bits_per_dim(ref_need(c, "nats").data[i] + ld[i], (double)x.shape[1], 1);
         compare(c, "bits per dimension", x.shape[0], bpd, ref_need(c, "bpd").data,
                 IS_DOUBLE ? 1e-10 : 1e-4);
     }
@@ -404,9 +478,48 @@ static int logit_case(ref_case c)
     return 1;
 }
 
+/* The log-det of the kept columns alone: logit on the part of the row that they are.  */
+static int padded_case(ref_case c)
+{
+    if (strcmp(ref_text(c, "settings.kind", ""), "logit_padded"))
+        return 0;
+    if (!IS_DOUBLE && ref_number(c, "settings.alpha", 0) < 1e-3)
+        return 0;
+    ref_array x = ref_need(c, "x"), want = ref_need(c, "logdet");
+    double dims = ref_number(c, "settings.dims", 0), out[64], ld[8], bpd[8];
+    json_t *config = json_pack("{s:s, s:i, s:{s:s, s:O, s:f, s:O}}", "type", "part", "count", (int)dims, "layer",
+                               "type", "logit", "alpha", json_object_get(c.settings, "alpha"), "low", 0.0, "high",
+                               json_object_get(c.settings, "bins"));
+    layerfix f = layerfix_new(config, dfo_shape_vector(x.shape[1]), 0, x.shape[0]);
+    ck_assert_int_eq(layerfix_prepare(&f), DFO_OK);
+    ck_assert_int_eq(layerfix_forward(&f, x.shape[0], x.data, NULL, out, ld), DFO_OK);
+    compare(c, "logdet", x.shape[0], ld, want.data, tolerance(c, "logdet"));
+    for (size_t i = 0; i < x.shape[0]; i++)
+        bpd[i] = dfo_bits_per_dim(ref_need(c, "nats").data[i] + ld[i], dims, 1);
+    compare(c, "bits per dimension", x.shape[0], bpd, ref_need(c, "bpd").data, IS_DOUBLE ? 1e-12 : 1e-4);
+    layerfix_free(&f);
+    return 1;
+}
+
+static int bits_case(ref_case c)
+{
+    const char *kind = ref_text(c, "settings.kind", "");
+    if (strncmp(kind, "bpd", 3))
+        return 0;
+    ref_array nats = ref_need(c, "nats");
+    double bins = strcmp(kind, "bpd_unit") ? 1 : ref_number(c, "settings.bins", 0), bpd[8];
+    ck_assert_uint_le(nats.n, 8);
+    for (size_t i = 0; i < nats.n; i++)
+        bpd[i] = dfo_bits_per_dim(nats.data[i], ref_number(c, "settings.dims", 0), bins);
+    compare(c, "bits per dimension", nats.n, bpd, ref_need(c, "bpd").data, ref_tolerance(c, "bpd"));
+    return 1;
+}
+
 START_TEST(preprocess)
 {
     each_case("preprocess", IS_DOUBLE ? 8 : 4, logit_case);
+    each_case("preprocess", IS_DOUBLE ? 4 : 2, padded_case);
+    each_case("preprocess", 10, bits_case);
 }
 END_TEST
 
@@ -480,6 +593,9 @@ int main(void)
     TCase *t = tcase_create("layers");
     tcase_add_test(t, actnorm);
     tcase_add_test(t, linear_plu);
+    tcase_add_test(t, squeeze);
+    tcase_add_test(t, haar);
+    tcase_add_test(t, masks);
     tcase_add_test(t, linear_dense);
     tcase_add_test(t, householder);
     tcase_add_test(t, elementwise);

@@ -44,7 +44,11 @@ test_rng contract_stream(int i, unsigned what)
 struct setting random_setting(test_rng *rng, const struct row *row, size_t most)
 {
     struct setting s = {0};
-    if (row->flags & TAKES_IMAGES && test_rng_between(rng, 0, 2) == 0) {
+    if (row->flags & EVEN_SIDES) {
+        s.shape.h = 2 * test_rng_between(rng, 1, most / 4 < 2 ? 1 : 2);
+        s.shape.w = s.shape.h == 2 ? 2 * test_rng_between(rng, 1, most / 4 < 2 ? 1 : 2) : 2;
+        s.shape.c = test_rng_between(rng, 1, most / (s.shape.h * s.shape.w));
+    } else if (row->flags & TAKES_IMAGES && test_rng_between(rng, 0, 2) == 0) {
         s.shape.h = test_rng_between(rng, 1, 3);
         s.shape.w = test_rng_between(rng, 1, 3);
         size_t channels = most / (s.shape.h * s.shape.w);
@@ -57,7 +61,9 @@ struct setting random_setting(test_rng *rng, const struct row *row, size_t most)
     if (row->flags & TAKES_CONDS && test_rng_between(rng, 0, 1))
         s.conds = test_rng_between(rng, 1, 2);
     for (size_t p = 0; p < s.conds; p++)
-        s.cond[p] = dfo_shape_vector(test_rng_between(rng, 1, 4));
+        s.cond[p] = s.shape.h * s.shape.w > 1 && test_rng_between(rng, 0, 1)
+                        ? (dfo_shape){test_rng_between(rng, 1, 2), s.shape.h, s.shape.w}
+                        : dfo_shape_vector(test_rng_between(rng, 1, 4));
     return s;
 }
 
@@ -149,6 +155,8 @@ void layer_spread(struct layer *l, enum spread spread, test_rng *rng)
         const dfo_entry *entry = dfo_store_entry(l->store, e);
         double fan = entry->ndim < 2 ? 1 : (double)(entry->count / entry->shape[0]);
         double std = raw[spread] / sqrt(fan);
+        if (strstr(entry->name, "net.log_scale"))              /* of outputs: e^(3 s) */
+            std /= 6;
         for (size_t i = 0; !entry->buffer && i < entry->count; i++)
             w[entry->offset + i] += (dfo_real)(std * test_rng_normal(rng));
     }

@@ -1,0 +1,31 @@
+/* What preset.c, which lists the presets and writes those for rows, and preset_image.c, which writes those for
+ * images, share.  Private to flows.  */
+#ifndef DFOI_PRESET_IMPL_H
+#define DFOI_PRESET_IMPL_H
+
+#include "base/real_impl.h"
+#include <jansson.h>
+#include <diffeo/preset.h>
+
+/* A setting and its default as JSON text.  */
+struct dfoi_setting {
+    const char *key, *value;
+};
+
+struct dfoi_preset {
+    const char *name, *text;
+    const struct dfoi_setting *settings;
+    /* Appends the layers for rows of this shape to list.  config has known keys only.  */
+    dfo_status (*write)(dfo_ctx *ctx, const json_t *config, dfo_shape shape, json_t *list);
+};
+
+extern const struct dfoi_setting dfoi_realnvp_image_settings[];
+extern const struct dfoi_setting dfoi_glow_settings[];
+extern const struct dfoi_setting dfoi_nsf_image_settings[];
+
+/* Takes the layer's reference; DFO_EMEM if it is NULL.  */
+dfo_status dfoi_preset_append(dfo_ctx *ctx, json_t *list, json_t *layer);
+
+dfo_status dfoi_preset_write_image(dfo_ctx *ctx, const json_t *config, dfo_shape shape, json_t *list);
+
+#endif
