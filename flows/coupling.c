@@ -27,6 +27,18 @@ static size_t derived(const dfo_bijector *bij)
     return dfo_net_derived(c->net);
 }
 
+static size_t gderived(const dfo_bijector *bij)
+{
+    const dfoi_coupling *c = bij->state;
+    return dfo_net_statistics(c->net);
+}
+
+static dfo_status update(const dfo_bijector *bij, dfo_run *run)
+{
+    const dfoi_coupling *c = bij->state;
+    return dfo_net_update(c->net, run);
+}
+
 static dfo_status prepare(const dfo_bijector *bij, dfo_run *run, dfo_real *to)
 {
     const dfoi_coupling *c = bij->state;
@@ -242,11 +254,13 @@ dfo_status dfoi_coupling_create(dfo_build *build, json_t *config, dfo_bijector *
         .scratch = scratch,                          \
         .saved = saved,                              \
         .derived = derived,                          \
+        .gderived = gderived,                        \
         .prepare = prepare,                          \
         .forward = forward,                          \
         .inverse = inverse,                          \
         .backward = backward,                        \
         .inverse_backward = inverse_backward,        \
+        .update = update,                            \
         .describe = describe,                        \
         .free = coupling_free,                       \
     }

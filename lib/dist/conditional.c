@@ -254,6 +254,9 @@ dfo_status dfoi_dist_conditional_normal(dfo_build *build, json_t *config, dfo_di
         return dfoi_fail(ctx, DFO_EARG, "rows have no condition");
     DFO_TRY(dfoi_mul(ctx, 2, dist->d, "net", &out));
     DFO_TRY(dfo_build_child(build, "net", path, sizeof path, &inner));
-    return dfo_net_new(&inner, json_object_get(config, "net"), build->conds, build->cond,
-                       dfo_shape_vector(out), 1, &s->net);
+    DFO_TRY(dfo_net_new(&inner, json_object_get(config, "net"), build->conds, build->cond,
+                        dfo_shape_vector(out), 1, &s->net));
+    if (dfo_net_statistics(s->net))
+        return dfoi_fail(ctx, DFO_EUNSUP, "net: batch normalisation has no place in a density");
+    return DFO_OK;
 }

@@ -258,18 +258,11 @@ static void release(dfo_net *net)
     dfoi_free(net->ctx, net->state);
 }
 
-static size_t derived(const dfo_net *net)
-{
-    (void)net;
-    return 0;
-}
-
 static const struct dfo_net_ops ops = {
     .type = "conv",
     .layout = DFO_ROWS,
     .scratch = dfoi_convnet_scratch,
     .acts = dfoi_convnet_acts,
-    .derived = derived,
     .forward = dfoi_convnet_forward,
     .backward = dfoi_convnet_backward,
     .jvp = dfoi_convnet_jvp,

@@ -87,9 +87,38 @@ size_t dfoi_conv_columns(const dfoi_conv *conv, size_t n)
 
 size_t dfoi_conv_scratch(const dfoi_conv *conv)
 {
-    size_t grads = dfoi_gemm_grad_scratch(conv->k, 1), sum = conv->in * DFO_PANEL;
+    size_t grads = dfoi_gemm_grad_scratch(conv->k, DFOI_PANELS), sum = conv->in * DFO_PANEL;
     size_t back = dfoi_gemm_back_scratch(conv->m), most = grads > back ? grads : back;
     return dfo_arena_size(most > sum ? most : sum);
+}
+
+/* Panels that go through a product together: weights are read once for them, unless their columns
+ * of taps would not stay in the second cache.  */
+#define TOGETHER ((size_t)1 << 18) /* bytes */
+
+struct group {
+    dfo_real *at[DFOI_PANELS];
+};
+
+static size_t group_size(const dfoi_conv *c, size_t left)
+{
+    size_t rows = pointwise(c) ? 1 : c->scatter ? c->m : c->k;
+    size_t most = rows * DFO_PANEL * DFOI_PANELS * sizeof(dfo_real) > TOGETHER ? 1 : DFOI_PANELS;
+    return left < most ? left : most;
+}
+
+static struct group group_of(dfoi_map map, size_t first, size_t n)
+{
+    struct group g = {{NULL}};
+    for (size_t i = 0; map.x && i < n; i++)
+        g.at[i] = dfoi_map_panel(map, first + i);
+    return g;
+}
+
+/* The group's pointers, or NULL where there is no map.  */
+static const dfo_real *const *given(const struct group *g)
+{
+    return g->at[0] ? (const dfo_real *const *)g->at : NULL;
 }
 
 /* From the input's pixels to the output's, and the adjoint.  */
@@ -128,60 +157,78 @@ static void finish(size_t size, dfoi_act act, const dfo_real *mask, const dfo_re
         dfoi_add(size, add, y);
 }
 
+/* The columns of taps of some panels.  */
+static struct group gather(const dfoi_taps *taps, size_t first, size_t n, dfoi_tap_rows rows,
+                           dfoi_map from, size_t height, dfo_real *columns)
+{
+    struct group g = group_of(dfoi_map_of(columns, height), 0, n);
+    for (size_t i = 0; i < n; i++)
+        DFOI_CONV_KERN->gather(taps, first + i, rows, from, g.at[i]);
+    return g;
+}
+
+/* Few outputs: the product of all panels, then its rows are summed.  */
+static void scattered_forward(const dfoi_conv *c, const dfo_run *run, size_t n, dfoi_map x,
+                              const dfo_real *b, dfoi_act act, dfoi_map mask, dfoi_map add,
+                              const dfoi_conv_room *room, dfoi_map y)
+{
+    const dfoi_taps taps = to_output(c, n);
+    const dfoi_map columns = dfoi_map_of(room->columns, c->m);
+    size_t in = dfoi_panels(n, c->in_h, c->in_w), out = dfoi_panels(n, c->out_h, c->out_w);
+    for (size_t p = 0, count; p < in; p += count) {
+        count = group_size(c, in - p);
+        struct group from = group_of(x, p, count), to = group_of(columns, p, count);
+        dfoi_gemm_panels(c->m, c->k, dfo_run_weights(run, c->w), c->k, count, given(&from), NULL,
+                         DFOI_ACT_NONE, NULL, to.at);
+    }
+    for (size_t p = 0; p < out; p++) {
+        dfo_real *to = dfoi_map_panel(y, p);
+        DFOI_CONV_KERN->gather_sum(&taps, p, output_rows(c), columns, b, to);
+        finish(c->out * DFO_PANEL, act, dfoi_map_panel(mask, p), dfoi_map_panel(add, p), to);
+    }
+}
+
 void dfoi_conv_forward(const dfoi_conv *c, const dfo_run *run, size_t n, dfoi_map x, dfoi_act act,
                        dfoi_map residual, const dfoi_conv_room *room, dfoi_map y)
 {
-    const dfo_real *w = dfo_run_weights(run, c->w),
-                   *b = c->bias ? dfo_run_weights(run, c->b) : NULL;
+    const dfo_real *b = c->bias ? dfo_run_weights(run, c->b) : NULL;
     const dfoi_taps taps = to_output(c, n);
-    size_t in = dfoi_panels(n, c->in_h, c->in_w), out = dfoi_panels(n, c->out_h, c->out_w);
-    for (size_t p = 0; c->scatter && p < in; p++)
-        dfoi_gemm(c->m, c->k, w, c->k, dfoi_map_panel(x, p), NULL, DFOI_ACT_NONE, NULL,
-                  room->columns + p * c->m * DFO_PANEL);
-    for (size_t p = 0; p < out; p++) {
-        const dfo_real *from = dfoi_map_panel(x, p), *add = dfoi_map_panel(residual, p);
-        dfo_real *to = dfoi_map_panel(y, p);
-        if (c->scatter) {
-            DFOI_CONV_KERN->gather_sum(&taps, p, output_rows(c), dfoi_map_of(room->columns, c->m),
-                                       b, to);
-            finish(c->out * DFO_PANEL, act, NULL, add, to);
-            continue;
-        }
-        if (!pointwise(c)) {
-            DFOI_CONV_KERN->gather(&taps, p, input_rows(c), x, room->columns);
-            from = room->columns;
-        }
-        dfoi_gemm(c->m, c->k, w, c->k, from, b, act, add, to);
+    size_t out = dfoi_panels(n, c->out_h, c->out_w);
+    if (c->scatter) {
+        scattered_forward(c, run, n, x, b, act, (dfoi_map){NULL, 0}, residual, room, y);
+        return;
+    }
+    for (size_t p = 0, count; p < out; p += count) {
+        count = group_size(c, out - p);
+        struct group from = group_of(x, p, pointwise(c) ? count : 0);
+        struct group add = group_of(residual, p, count), to = group_of(y, p, count);
+        if (!pointwise(c))
+            from = gather(&taps, p, count, input_rows(c), x, c->k, room->columns);
+        dfoi_gemm_panels(c->m, c->k, dfo_run_weights(run, c->w), c->k, count, given(&from), b, act,
+                         given(&add), to.at);
     }
 }
 
 void dfoi_conv_tangent(const dfoi_conv *c, const dfo_run *run, size_t n, dfoi_map dx, dfoi_map mask,
                        dfoi_map add, const dfoi_conv_room *room, dfoi_map dy)
 {
-    const dfo_real *w = dfo_run_weights(run, c->w);
     const dfoi_taps taps = to_output(c, n);
-    size_t in = dfoi_panels(n, c->in_h, c->in_w), out = dfoi_panels(n, c->out_h, c->out_w);
-    for (size_t p = 0; c->scatter && p < in; p++)
-        dfoi_gemm(c->m, c->k, w, c->k, dfoi_map_panel(dx, p), NULL, DFOI_ACT_NONE, NULL,
-                  room->columns + p * c->m * DFO_PANEL);
-    for (size_t p = 0; p < out; p++) {
-        const dfo_real *from = dfoi_map_panel(dx, p), *m = dfoi_map_panel(mask, p);
-        dfo_real *to = dfoi_map_panel(dy, p);
-        if (c->scatter) {
-            DFOI_CONV_KERN->gather_sum(&taps, p, output_rows(c), dfoi_map_of(room->columns, c->m),
-                                       NULL, to);
-            finish(c->out * DFO_PANEL, DFOI_ACT_NONE, m, dfoi_map_panel(add, p), to);
-            continue;
-        }
-        if (!pointwise(c)) {
-            DFOI_CONV_KERN->gather(&taps, p, input_rows(c), dx, room->columns);
-            from = room->columns;
-        }
-        dfoi_gemm_tangent(c->m, c->k, w, c->k, from, m, dfoi_map_panel(add, p), to);
+    size_t out = dfoi_panels(n, c->out_h, c->out_w);
+    if (c->scatter) {
+        scattered_forward(c, run, n, dx, NULL, DFOI_ACT_NONE, mask, add, room, dy);
+        return;
+    }
+    for (size_t p = 0, count; p < out; p += count) {
+        count = group_size(c, out - p);
+        struct group from = group_of(dx, p, pointwise(c) ? count : 0), m = group_of(mask, p, count);
+        struct group more = group_of(add, p, count), to = group_of(dy, p, count);
+        if (!pointwise(c))
+            from = gather(&taps, p, count, input_rows(c), dx, c->k, room->columns);
+        dfoi_gemm_tangent_panels(c->m, c->k, dfo_run_weights(run, c->w), c->k, count, given(&from),
+                                 given(&m), given(&more), to.at);
     }
 }
 
-/* Row sums of a panel, added to gb: its dot products with ones.  */
 static void add_bias(const dfoi_conv *c, const dfo_run *run, const dfo_real *gy)
 {
     dfo_real *gb = dfo_run_grads(run, c->b);
@@ -189,7 +236,7 @@ static void add_bias(const dfoi_conv *c, const dfo_run *run, const dfo_real *gy)
         gb[o] += (dfo_real)dfoi_sum(DFO_PANEL, gy + o * DFO_PANEL);
 }
 
-/* Few outputs: one panel of the taps' gradients serves both products.  */
+/* Few outputs: the columns of the taps' gradients serve both products.  */
 static void scattered_backward(const dfoi_conv *c, const dfo_run *run, size_t n, dfoi_map gy,
                                dfoi_map x, int bias, dfoi_map mask, dfoi_map add,
                                const dfoi_conv_room *room, dfoi_map gx)
@@ -198,15 +245,33 @@ static void scattered_backward(const dfoi_conv *c, const dfo_run *run, size_t n,
     size_t in = dfoi_panels(n, c->in_h, c->in_w), out = dfoi_panels(n, c->out_h, c->out_w);
     for (size_t p = 0; run->grads && bias && p < out; p++)
         add_bias(c, run, dfoi_map_panel(gy, p));
-    for (size_t p = 0; (run->grads || gx.x) && p < in; p++) {
-        DFOI_CONV_KERN->gather(&taps, p, output_rows(c), gy, room->columns);
+    for (size_t p = 0, count; (run->grads || gx.x) && p < in; p += count) {
+        count = group_size(c, in - p);
+        struct group g = gather(&taps, p, count, output_rows(c), gy, c->m, room->columns);
+        struct group from = group_of(x, p, count), m = group_of(mask, p, count);
+        struct group more = group_of(add, p, count), to = group_of(gx, p, count);
         if (run->grads)
-            dfoi_gemm_grad(c->m, c->k, room->columns, dfoi_map_panel(x, p),
-                           dfo_run_grads(run, c->w), c->k, NULL, room->scratch);
+            dfoi_gemm_grad_panels(c->m, c->k, count, given(&g), given(&from),
+                                  dfo_run_grads(run, c->w), c->k, NULL, room->scratch);
         if (gx.x)
-            dfoi_gemm_back(c->m, c->k, dfo_run_weights(run, c->w), c->k, room->columns,
-                           dfoi_map_panel(mask, p), dfoi_map_panel(add, p), dfoi_map_panel(gx, p),
-                           room->scratch);
+            dfoi_gemm_back_panels(c->m, c->k, dfo_run_weights(run, c->w), c->k, count, given(&g),
+                                  given(&m), given(&more), to.at, room->scratch);
+    }
+}
+
+/* Gradients of the weights where the taps of the input are gathered, or there is but one.  */
+static void gathered_grads(const dfoi_conv *c, const dfo_run *run, size_t n, dfoi_map gy,
+                           dfoi_map x, int bias, const dfoi_conv_room *room)
+{
+    const dfoi_taps taps = to_output(c, n);
+    size_t out = dfoi_panels(n, c->out_h, c->out_w);
+    for (size_t p = 0, count; p < out; p += count) {
+        count = group_size(c, out - p);
+        struct group from = group_of(x, p, pointwise(c) ? count : 0), g = group_of(gy, p, count);
+        if (!pointwise(c))
+            from = gather(&taps, p, count, input_rows(c), x, c->k, room->columns);
+        dfoi_gemm_grad_panels(c->m, c->k, count, given(&g), given(&from), dfo_run_grads(run, c->w),
+                              c->k, bias ? dfo_run_grads(run, c->b) : NULL, room->scratch);
     }
 }
 
@@ -215,38 +280,31 @@ void dfoi_conv_backward(const dfoi_conv *c, const dfo_run *run, size_t n, dfoi_m
                         dfoi_map gx)
 {
     const dfo_real *w = dfo_run_weights(run, c->w);
+    const dfoi_map columns = dfoi_map_of(room->columns, c->k);
     size_t in = dfoi_panels(n, c->in_h, c->in_w), out = dfoi_panels(n, c->out_h, c->out_w);
     bias = bias && c->bias;
     if (c->scatter) {
         scattered_backward(c, run, n, gy, x, bias, mask, add, room, gx);
         return;
     }
-    const dfoi_taps forth = to_output(c, n), back = to_input(c, n);
-    for (size_t p = 0; run->grads && p < out; p++) {
-        const dfo_real *from = dfoi_map_panel(x, p);
-        if (!pointwise(c)) {
-            DFOI_CONV_KERN->gather(&forth, p, input_rows(c), x, room->columns);
-            from = room->columns;
-        }
-        dfoi_gemm_grad(c->m, c->k, dfoi_map_panel(gy, p), from, dfo_run_grads(run, c->w), c->k,
-                       bias ? dfo_run_grads(run, c->b) : NULL, room->scratch);
+    if (run->grads)
+        gathered_grads(c, run, n, gy, x, bias, room);
+    for (size_t p = 0, count; gx.x && p < out; p += count) {
+        count = group_size(c, out - p);
+        struct group g = group_of(gy, p, count), m = group_of(mask, p, count);
+        struct group more = group_of(add, p, count), to = group_of(gx, p, count);
+        struct group taps = group_of(columns, p, count);
+        dfoi_gemm_back_panels(c->m, c->k, w, c->k, count, given(&g),
+                              pointwise(c) ? given(&m) : NULL, pointwise(c) ? given(&more) : NULL,
+                              pointwise(c) ? to.at : taps.at, room->scratch);
     }
-    if (!gx.x)
-        return;
-    for (size_t p = 0; p < out; p++)
-        if (pointwise(c))
-            dfoi_gemm_back(c->m, c->k, w, c->k, dfoi_map_panel(gy, p), dfoi_map_panel(mask, p),
-                           dfoi_map_panel(add, p), dfoi_map_panel(gx, p), room->scratch);
-        else
-            dfoi_gemm_back(c->m, c->k, w, c->k, dfoi_map_panel(gy, p), NULL, NULL,
-                           room->columns + p * c->k * DFO_PANEL, room->scratch);
-    for (size_t p = 0; !pointwise(c) && p < in; p++) {
+    const dfoi_taps back = to_input(c, n);
+    for (size_t p = 0; gx.x && !pointwise(c) && p < in; p++) {
         /* gx may be add, which is then read before it is written: the sum goes through a panel.  */
-        dfo_real *to = dfoi_map_panel(gx, p), *sum = room->scratch;
-        DFOI_CONV_KERN->gather_sum(&back, p, input_rows(c), dfoi_map_of(room->columns, c->k), NULL,
-                                   sum);
+        dfo_real *sum = room->scratch;
+        DFOI_CONV_KERN->gather_sum(&back, p, input_rows(c), columns, NULL, sum);
         finish(c->in * DFO_PANEL, DFOI_ACT_NONE, dfoi_map_panel(mask, p), dfoi_map_panel(add, p),
                sum);
-        memcpy(to, sum, c->in * DFO_PANEL * sizeof *to);
+        memcpy(dfoi_map_panel(gx, p), sum, c->in * DFO_PANEL * sizeof *sum);
     }
 }

@@ -241,12 +241,6 @@ size_t dfoi_resconv_acts(const dfo_net *net, size_t rows)
     return rows / m->block * kept_size(m, m->block) + kept_size(m, rows % m->block);
 }
 
-static size_t derived(const dfo_net *net)
-{
-    (void)net;
-    return 0;
-}
-
 static size_t statistics(const dfo_net *net)
 {
     const dfoi_resconv *m = net->state;
@@ -267,7 +261,6 @@ static const struct dfo_net_ops ops = {
     .layout = DFO_ROWS,
     .scratch = dfoi_resconv_scratch,
     .acts = dfoi_resconv_acts,
-    .derived = derived,
     .forward = dfoi_resconv_forward,
     .backward = dfoi_resconv_backward,
     .jvp = dfoi_resconv_jvp,
