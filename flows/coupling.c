@@ -30,36 +30,45 @@ struct coupling {
     double      given[5];              /* the configuration's numbers: what float makes of them may be out of range */
 };
 
-/* Activations that backward needs, for one block.  */
-static size_t block_acts(const struct coupling *c)
+/* Activations that backward needs, and parameters, for a block of n rows.  */
+static size_t block_acts(const struct coupling *c, size_t n)
 {
-    return dfo_arena_size(dfo_net_acts(c->net, DFO_PANEL));
+    return dfo_arena_size(dfo_net_acts(c->net, n));
 }
 
-static size_t block_params(const struct coupling *c)
+static size_t block_params(const struct coupling *c, size_t n)
 {
-    return c->params * DFO_PANEL;
+    return c->params * DFO_PANEL * dfoi_panels_of(n);
 }
 
-/* The net's inputs of one block, where it does not read the rows themselves.  */
+/* The net's inputs of a block, where it does not read the rows themselves.  */
 static size_t pass_size(const struct coupling *c)
 {
-    return c->na * c->each * DFO_PANEL;
+    return c->na * c->each * DFO_NET_ROWS;
+}
+
+static size_t block_rows(size_t rows, size_t first)
+{
+    return rows - first < DFO_NET_ROWS ? rows - first : DFO_NET_ROWS;
 }
 
 static size_t scratch(const dfo_bijector *bij, size_t rows)
 {
     const struct coupling *c = bij->state;
-    (void)rows;
-    return 2 * block_params(c) + 2 * c->nb * DFO_PANEL + 2 * dfo_arena_size(pass_size(c)) + 2 * DFO_PANEL +
-           block_acts(c) + dfo_net_scratch(c->net, DFO_PANEL);
+    size_t most = block_rows(rows, 0);
+    return 2 * block_params(c, most) + 2 * c->nb * DFO_PANEL + 2 * dfo_arena_size(pass_size(c)) + 2 * DFO_PANEL +
+           block_acts(c, most) + dfo_net_scratch(c->net, most);
 }
 
 static size_t saved(const dfo_bijector *bij, size_t rows, const dfo_run *how)
 {
     const struct coupling *c = bij->state;
-    size_t blocks = (rows + DFO_PANEL - 1) / DFO_PANEL;
-    return how->memory == DFO_MEMORY_STORE ? blocks * (block_acts(c) + block_params(c)) : 0;
+    size_t size = 0;
+    for (size_t first = 0, n; how->memory == DFO_MEMORY_STORE && first < rows; first += n) {
+        n = block_rows(rows, first);
+        size += block_acts(c, n) + block_params(c, n);
+    }
+    return size;
 }
 
 static size_t derived(const dfo_bijector *bij)
@@ -74,28 +83,29 @@ static dfo_status prepare(const dfo_bijector *bij, dfo_run *run, dfo_real *to)
     return dfo_net_prepare(c->net, run, to);
 }
 
-/* Memory of one block of rows.  */
+/* Memory of one block of rows: the net's, and one panel's of the transform.  */
 struct work {
     dfo_real *x, *gx;                  /* (nb, 64) */
-    dfo_real *par, *gpar;              /* (params, 64) */
-    dfo_real *pass, *gpass;            /* (64, na * each) where the net does not read the rows themselves */
+    dfo_real *par, *gpar;              /* panels of (params, 64) */
+    dfo_real *pass, *gpass;            /* (rows, na * each) where the net does not read the rows themselves */
     dfo_real *ld;                      /* (64) */
     dfo_real *gld;                     /* (64) */
     dfo_real *acts;
 };
 
-static struct work take(const struct coupling *c, dfo_run *run)
+static struct work take(const struct coupling *c, dfo_run *run, size_t rows)
 {
+    size_t most = block_rows(rows, 0);
     struct work w;
     w.x = dfo_arena_take(run, c->nb * DFO_PANEL);
     w.gx = dfo_arena_take(run, c->nb * DFO_PANEL);
-    w.par = dfo_arena_take(run, block_params(c));
-    w.gpar = dfo_arena_take(run, block_params(c));
+    w.par = dfo_arena_take(run, block_params(c, most));
+    w.gpar = dfo_arena_take(run, block_params(c, most));
     w.pass = dfo_arena_take(run, pass_size(c));
     w.gpass = dfo_arena_take(run, pass_size(c));
     w.ld = dfo_arena_take(run, DFO_PANEL);
     w.gld = dfo_arena_take(run, DFO_PANEL);
-    w.acts = dfo_arena_take(run, block_acts(c));
+    w.acts = dfo_arena_take(run, block_acts(c, most));
     return w;
 }
 
@@ -160,7 +170,7 @@ static void add_panel(size_t n, const dfo_real *t, dfo_real sign, dfo_real *x)
         x[i] += sign * t[i];
 }
 
-/* x -> z (or z -> x) over a block; ld has the block's log-dets added.  */
+/* x -> z (or z -> x) over a panel; ld has its log-dets added.  */
 static void transform(const struct coupling *c, int inverse, const dfo_real *par, dfo_real *x, dfo_real *ld)
 {
     switch (c->kind) {
@@ -176,47 +186,80 @@ static void transform(const struct coupling *c, int inverse, const dfo_real *par
     }
 }
 
-static void transform_back(const struct coupling *c, int inverse, const struct work *w, const dfo_real *par)
+static void transform_back(const struct coupling *c, int inverse, const struct work *w, const dfo_real *par,
+                           dfo_real *gpar)
 {
     size_t n = c->nb * DFO_PANEL;
     switch (c->kind) {
     case ADDITIVE:
         add_panel(n, par, inverse ? 1 : -1, w->x);
         for (size_t i = 0; i < n; i++)
-            w->gpar[i] = inverse ? -w->gx[i] : w->gx[i];
+            gpar[i] = inverse ? -w->gx[i] : w->gx[i];
         break;
     case AFFINE:
         (inverse ? dfoi_affine_inverse_backward : dfoi_affine_backward)(&c->affine, c->nb, DFO_PANEL, par, w->x,
-                                                                        w->gx, w->gld, w->gpar);
+                                                                        w->gx, w->gld, gpar);
         break;
     case SPLINE:
         (inverse ? dfoi_spline_inverse_backward : dfoi_spline_backward)(&c->spline, c->nb, DFO_PANEL, par, w->x,
-                                                                        w->gx, w->gld, w->gpar);
+                                                                        w->gx, w->gld, gpar);
         break;
     }
+}
+
+/* The net on the block that begins at row `first`: what it draws is a function of the absolute row.  */
+static dfo_status net_forward(const struct coupling *c, dfo_run *run, size_t first, const dfo_cond *in, dfo_block out,
+                              dfo_real *acts)
+{
+    run->key.row += first;
+    dfo_status status = dfo_net_forward(c->net, run, in, out, acts);
+    run->key.row -= first;
+    return status;
+}
+
+static dfo_status net_backward(const struct coupling *c, dfo_run *run, size_t first, const dfo_cond *in,
+                               dfo_block gout, dfo_cond *gin, const dfo_real *acts)
+{
+    run->key.row += first;
+    dfo_status status = dfo_net_backward(c->net, run, in, gout, gin, acts);
+    run->key.row -= first;
+    return status;
+}
+
+/* The panel of rows that begins at `first`.  */
+static dfo_batch panel_rows(dfo_batch x, size_t first)
+{
+    return dfo_batch_rows(x, first, x.n - first < DFO_PANEL ? x.n - first : DFO_PANEL);
+}
+
+static void map_panel(const struct coupling *c, const struct work *w, const dfo_real *par, dfo_batch rows,
+                      double *logdet, int inverse)
+{
+    dfoi_to_panel(rows.n, c->nb, rows.x, rows.ld, c->b, 0, w->x);
+    memset(w->ld, 0, DFO_PANEL * sizeof *w->ld);
+    transform(c, inverse, par, w->x, w->ld);
+    dfoi_from_panel(rows.n, c->nb, w->x, c->b, rows.x, rows.ld);
+    for (size_t i = 0; logdet && i < rows.n; i++)
+        logdet[i] += (double)w->ld[i];
 }
 
 static dfo_status map(const dfo_bijector *bij, dfo_run *run, dfo_batch x, const dfo_cond *cond, double *logdet,
                       int inverse)
 {
     const struct coupling *c = bij->state;
-    struct work w = take(c, run);
+    struct work w = take(c, run, x.n);
     int keep = run->saved && run->memory == DFO_MEMORY_STORE && !inverse;
     dfo_real *saved_at = run->saved;
-    for (size_t first = 0; first < x.n; first += DFO_PANEL) {
-        size_t n = x.n - first < DFO_PANEL ? x.n - first : DFO_PANEL;
+    for (size_t first = 0, n; first < x.n; first += n) {
+        n = block_rows(x.n, first);
         dfo_batch rows = dfo_batch_rows(x, first, n);
         dfo_cond sub = dfo_cond_rows(cond, first, n), in = inputs(c, rows, &sub, w.pass);
-        dfo_real *par = keep ? saved_at + block_acts(c) : w.par;
-        DFO_TRY(dfo_net_forward(c->net, run, &in, block(par, n, c->params), keep ? saved_at : NULL));
-        dfoi_to_panel(n, c->nb, rows.x, rows.ld, c->b, 0, w.x);
-        memset(w.ld, 0, DFO_PANEL * sizeof *w.ld);
-        transform(c, inverse, par, w.x, w.ld);
-        dfoi_from_panel(n, c->nb, w.x, c->b, rows.x, rows.ld);
-        for (size_t i = 0; logdet && i < n; i++)
-            logdet[first + i] += (double)w.ld[i];
+        dfo_real *par = keep ? saved_at + block_acts(c, n) : w.par;
+        DFO_TRY(net_forward(c, run, first, &in, block(par, n, c->params), keep ? saved_at : NULL));
+        for (size_t i = 0; i < n; i += DFO_PANEL)
+            map_panel(c, &w, par + i * c->params, panel_rows(rows, i), logdet ? logdet + first + i : NULL, inverse);
         if (keep)
-            saved_at += block_acts(c) + block_params(c);
+            saved_at = par + block_params(c, n);
     }
     return DFO_OK;
 }
@@ -256,15 +299,27 @@ static dfo_cond input_grads(const struct coupling *c, dfo_batch gx, const dfo_co
     return g;
 }
 
+static void map_panel_back(const struct coupling *c, const struct work *w, const dfo_real *par, dfo_real *gpar,
+                           dfo_batch rows, dfo_batch grows, const double *glogdet, int inverse)
+{
+    dfoi_to_panel(rows.n, c->nb, rows.x, rows.ld, c->b, 0, w->x);
+    dfoi_to_panel(rows.n, c->nb, grows.x, grows.ld, c->b, 1, w->gx);
+    for (size_t i = 0; i < DFO_PANEL; i++)
+        w->gld[i] = i < rows.n ? (dfo_real)glogdet[i] : 0;
+    transform_back(c, inverse, w, par, gpar);
+    dfoi_from_panel(rows.n, c->nb, w->x, c->b, rows.x, rows.ld);
+    dfoi_from_panel(rows.n, c->nb, w->gx, c->b, grows.x, grows.ld);
+}
+
 static dfo_status map_back(const dfo_bijector *bij, dfo_run *run, dfo_batch x, dfo_batch gx, const dfo_cond *cond,
                            const dfo_cond *gcond, const double *glogdet, int inverse)
 {
     const struct coupling *c = bij->state;
-    struct work w = take(c, run);
+    struct work w = take(c, run, x.n);
     int kept = run->saved && run->memory == DFO_MEMORY_STORE && !inverse;
     dfo_real *saved_at = run->saved;
-    for (size_t first = 0; first < x.n; first += DFO_PANEL) {
-        size_t n = x.n - first < DFO_PANEL ? x.n - first : DFO_PANEL;
+    for (size_t first = 0, n; first < x.n; first += n) {
+        n = block_rows(x.n, first);
         dfo_batch rows = dfo_batch_rows(x, first, n), grows = dfo_batch_rows(gx, first, n);
         dfo_cond sub = dfo_cond_rows(cond, first, n), gsub = dfo_cond_rows(gcond, first, n);
         dfo_cond in = inputs(c, rows, &sub, w.pass);
@@ -272,19 +327,15 @@ static dfo_status map_back(const dfo_bijector *bij, dfo_run *run, dfo_batch x, d
         dfo_real *par = w.par, *acts = w.acts;
         if (kept) {
             acts = saved_at;
-            par = saved_at + block_acts(c);
-            saved_at = par + block_params(c);
+            par = saved_at + block_acts(c, n);
+            saved_at = par + block_params(c, n);
         } else {
-            DFO_TRY(dfo_net_forward(c->net, run, &in, block(par, n, c->params), acts));
+            DFO_TRY(net_forward(c, run, first, &in, block(par, n, c->params), acts));
         }
-        dfoi_to_panel(n, c->nb, rows.x, rows.ld, c->b, 0, w.x);
-        dfoi_to_panel(n, c->nb, grows.x, grows.ld, c->b, 1, w.gx);
-        for (size_t i = 0; i < DFO_PANEL; i++)
-            w.gld[i] = i < n ? (dfo_real)glogdet[first + i] : 0;
-        transform_back(c, inverse, &w, par);
-        dfoi_from_panel(n, c->nb, w.x, c->b, rows.x, rows.ld);
-        dfoi_from_panel(n, c->nb, w.gx, c->b, grows.x, grows.ld);
-        DFO_TRY(dfo_net_backward(c->net, run, &in, block(w.gpar, n, c->params), &gin, acts));
+        for (size_t i = 0; i < n; i += DFO_PANEL)
+            map_panel_back(c, &w, par + i * c->params, w.gpar + i * c->params, panel_rows(rows, i),
+                           panel_rows(grows, i), glogdet + first + i, inverse);
+        DFO_TRY(net_backward(c, run, first, &in, block(w.gpar, n, c->params), &gin, acts));
         if (c->na && !c->run_a)
             scatter_add(c, w.pass, w.gpass, grows);
     }

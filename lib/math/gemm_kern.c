@@ -1,8 +1,9 @@
-/* Packed weights times a panel of 64 rows, and its gradients; compiled per instruction set (see
- * isa_impl.h), with fused multiply-add.  A tile of ROWS outputs by 2 vectors of panel rows stays in
- * registers while k runs: 16 accumulators of 32 with AVX-512; 8 of 16 below it.  The weights come in
- * panels [k][8] (panel_kern.c), so a step reads 8 of them in a row and broadcasts.  What stands around
- * the product (bias, relu, residual, mask) happens on the accumulators.  */
+/* Weights times a panel of 64 rows, and its gradients; compiled per instruction set (see isa_impl.h),
+ * with fused multiply-add.  A tile of ROWS outputs by 2 vectors of panel rows stays in registers while
+ * k runs: 16 accumulators of 32 with AVX-512; 8 of 16 below it.  Forward reads the weights as they lie,
+ * ROWS of their rows side by side; the transposed product copies 16 columns at a time into scratch
+ * first, since what lies one row apart would fall into few cache sets.  What stands around the product
+ * (bias, relu, residual, mask) happens on the accumulators.  */
 #include <string.h>
 
 #include "math/kern_table.h"
@@ -30,24 +31,60 @@ DFOI_INLINE dfoi_vec keep(mask_vec mask, dfoi_vec v)
     return (dfoi_vec)((mask_vec)v & mask);
 }
 
-/* c[r][.] += sum over j of w[8j + r] x[j stride + .], r < height (a constant where this is expanded,
- * as in all that follows).  */
-DFOI_INLINE void accumulate(size_t height, size_t k, const dfo_real *w, const dfo_real *x, dfoi_vec c[ROWS][2])
+/* Where a tile's weights stand: output r's for input j at row[r][j], or, if copied (a constant too), at
+ * row[0][j ROWS + r].  */
+struct tile {
+    const dfo_real *row[ROWS];
+    size_t ahead;                          /* from a row to the one that is needed ROWS outputs later */
+};
+
+DFOI_INLINE void step(size_t height, int copied, const struct tile *w, size_t j, const dfo_real *x,
+                      dfoi_vec c[ROWS][2])
 {
-    for (size_t j = 0; j < k; j++) {
-        dfoi_vec x0 = dfoi_load(x), x1 = dfoi_load(x + DFOI_VL);
+    dfoi_vec x0 = dfoi_load(x), x1 = dfoi_load(x + DFOI_VL);
 UNROLL
-        for (size_t r = 0; r < height; r++) {
-            c[r][0] += w[r] * x0;
-            c[r][1] += w[r] * x1;
-        }
-        w += 8;
-        x += DFO_PANEL;
+    for (size_t r = 0; r < height; r++) {
+        dfo_real v = copied ? w->row[0][j * ROWS + r] : w->row[r][j];
+        c[r][0] += v * x0;
+        c[r][1] += v * x1;
     }
 }
 
+#define AHEAD (64 / sizeof(dfo_real))      /* weights in a cache line */
+
+/* c[r][.] += sum over j < k of the tile's weights times x[j stride + .], r < height (a constant where this
+ * is expanded, as in all that follows).  The next tile's rows are asked for on the way.  */
+DFOI_INLINE void accumulate(size_t height, int copied, size_t k, const struct tile *w, const dfo_real *x,
+                            dfoi_vec c[ROWS][2])
+{
+    size_t j = 0;
+    for (; k - j >= AHEAD; j += AHEAD) {
+        if (!copied) {
+UNROLL
+            for (size_t r = 0; r < height; r++)
+                __builtin_prefetch(w->row[r] + w->ahead + j);
+        }
+#pragma GCC unroll 16
+        for (size_t q = 0; q < AHEAD; q++)
+            step(height, copied, w, j + q, x + q * DFO_PANEL, c);
+        x += AHEAD * DFO_PANEL;
+    }
+    for (; j < k; j++, x += DFO_PANEL)
+        step(height, copied, w, j, x, c);
+}
+
+/* The tile whose first output stands at w; rows behind the last of `rows` are read as the last.  */
+DFOI_INLINE struct tile tile_rows(size_t rows, const dfo_real *w, size_t ldw)
+{
+    struct tile t = {.ahead = ROWS * ldw};
+UNROLL
+    for (size_t r = 0; r < ROWS; r++)
+        t.row[r] = w + (r < rows ? r : rows - 1) * ldw;
+    return t;
+}
+
 /* One tile of dfoi_gemm: `rows` <= height outputs; b, residual, y at the tile's corner.  */
-DFOI_INLINE void forward_tile(size_t height, size_t rows, size_t k, const dfo_real *w, const dfo_real *x,
+DFOI_INLINE void forward_tile(size_t height, size_t rows, size_t k, const struct tile *w, const dfo_real *x,
                               const dfo_real *b, dfoi_act act, const dfo_real *residual, dfo_real *y)
 {
     dfoi_vec c[ROWS][2];
@@ -56,7 +93,7 @@ UNROLL
         dfo_real start = b && r < rows ? b[r] : 0;
         c[r][0] = c[r][1] = start + (dfoi_vec){0};
     }
-    accumulate(height, k, w, x, c);
+    accumulate(height, 0, k, w, x, c);
 UNROLL
     for (size_t r = 0; r < height; r++) {
         if (r >= rows)
@@ -76,12 +113,12 @@ UNROLL
     }
 }
 
-/* The same of dfoi_gemm_back.  */
-DFOI_INLINE void back_tile(size_t height, size_t rows, size_t k, const dfo_real *w, const dfo_real *gy,
-                           const dfo_real *mask, const dfo_real *add, dfo_real *gx)
+/* The same of dfoi_gemm_tangent and dfoi_gemm_back.  */
+DFOI_INLINE void masked_tile(size_t height, size_t rows, int copied, size_t k, const struct tile *w,
+                             const dfo_real *x, const dfo_real *mask, const dfo_real *add, dfo_real *y)
 {
     dfoi_vec c[ROWS][2] = {{{0}}};
-    accumulate(height, k, w, gy, c);
+    accumulate(height, copied, k, w, x, c);
 UNROLL
     for (size_t r = 0; r < height; r++) {
         if (r >= rows)
@@ -94,63 +131,114 @@ UNROLL
                 v = keep(dfoi_load(mask + at) > 0, v);
             if (add)
                 v += dfoi_load(add + at);
-            dfoi_store(gx + at, v);
+            dfoi_store(y + at, v);
         }
     }
 }
 
-/* All tiles; the last rows take a tile of half the height if they fit in.  The panel's columns stand
- * outside: a strip of X stays in the first cache while the weights stream by.  */
-#define TILES(m, k, packed, tile, ...)                                                       \
-    for (size_t l = 0; l < DFO_PANEL; l += COLUMNS)                                          \
-        for (size_t i = 0; i < (m); i += ROWS) {                                             \
-            const dfo_real *w = (packed) + (i & ~(size_t)7) * (k) + (i & 7);                 \
-            size_t at = i * DFO_PANEL + l;                                                   \
-            if ((m) - i >= ROWS)                                                             \
-                tile(ROWS, ROWS, k, w, __VA_ARGS__);                                         \
-            else if ((m) - i > ROWS / 2)                                                     \
-                tile(ROWS, (m) - i, k, w, __VA_ARGS__);                                      \
+/* A row of tiles: outputs i.. of m, all columns of the panels; the last rows take a tile of half the height
+ * if they fit in.  A tile's weights stay in the first cache while the columns go by.  Operands are named by
+ * p (which panel), l (first column) and `at` (the tile's corner).  */
+#define TILE_ROW(m, i, at_row, expand, ...)                                                  \
+    for (size_t p = 0; p < panels; p++)                                                      \
+        for (size_t l = 0; l < DFO_PANEL; l += COLUMNS) {                                    \
+            size_t at = (at_row) * DFO_PANEL + l;                                            \
+            if ((m) - (i) >= ROWS)                                                           \
+                expand(ROWS, ROWS, __VA_ARGS__);                                             \
+            else if ((m) - (i) > ROWS / 2)                                                   \
+                expand(ROWS, (m) - (i), __VA_ARGS__);                                        \
             else                                                                             \
-                tile(ROWS / 2, (m) - i, k, w, __VA_ARGS__);                                  \
+                expand(ROWS / 2, (m) - (i), __VA_ARGS__);                                    \
         }
 
-#define FORWARD(act, residual)                                                               \
-    TILES(m, k, packed, forward_tile, x + l, b ? b + i : NULL, act, residual, y + at)
+#define TILES(expand, ...)                                                                   \
+    for (size_t i = 0; i < m; i += ROWS) {                                                   \
+        const struct tile t = tile_rows(m - i < ROWS ? m - i : ROWS, w + i * ldw, ldw);      \
+        TILE_ROW(m, i, i, expand, __VA_ARGS__)                                               \
+    }
 
-static void gemm(size_t m, size_t k, const dfo_real *packed, const dfo_real *x, const dfo_real *b,
-                 dfoi_act act, const dfo_real *residual, dfo_real *y)
+#define FORWARD(act, residual)                                                               \
+    TILES(forward_tile, k, &t, x[p] + l, b ? b + i : NULL, act, residual, y[p] + at)
+
+static void gemm_panels(size_t m, size_t k, const dfo_real *w, size_t ldw, size_t panels,
+                        const dfo_real *const *x, const dfo_real *b, dfoi_act act,
+                        const dfo_real *const *residual, dfo_real *const *y)
 {
     if (act == DFOI_ACT_RELU && residual)
-        FORWARD(DFOI_ACT_RELU, residual + at)
+        FORWARD(DFOI_ACT_RELU, residual[p] + at)
     else if (act == DFOI_ACT_RELU)
         FORWARD(DFOI_ACT_RELU, NULL)
     else if (act == DFOI_ACT_LEAKY_RELU)
-        FORWARD(DFOI_ACT_LEAKY_RELU, residual ? residual + at : NULL)
+        FORWARD(DFOI_ACT_LEAKY_RELU, residual ? residual[p] + at : NULL)
     else if (residual)
-        FORWARD(DFOI_ACT_NONE, residual + at)
+        FORWARD(DFOI_ACT_NONE, residual[p] + at)
     else
         FORWARD(DFOI_ACT_NONE, NULL)
 }
 
-#define BACK(mask, add) TILES(k, m, packed_t, back_tile, gy + l, mask, add, gx + at)
+#define TANGENT(mask, add) TILES(masked_tile, 0, k, &t, x[p] + l, mask, add, y[p] + at)
 
-static void gemm_back(size_t m, size_t k, const dfo_real *packed_t, const dfo_real *gy,
-                      const dfo_real *mask, const dfo_real *add, dfo_real *gx)
+static void gemm_tangent_panels(size_t m, size_t k, const dfo_real *w, size_t ldw, size_t panels,
+                                const dfo_real *const *x, const dfo_real *const *mask,
+                                const dfo_real *const *add, dfo_real *const *y)
 {
     if (mask && add)
-        BACK(mask + at, add + at)
+        TANGENT(mask[p] + at, add[p] + at)
     else if (mask)
-        BACK(mask + at, NULL)
+        TANGENT(mask[p] + at, NULL)
     else if (add)
-        BACK(NULL, add + at)
+        TANGENT(NULL, add[p] + at)
     else
-        BACK(NULL, NULL)
+        TANGENT(NULL, NULL)
 }
 
-/* Rows of panel x, k of them, to blocks of COLUMNS features: t[block][64][COLUMNS]; zeros behind k.  */
-static void transpose_panel(size_t k, const dfo_real *x, dfo_real *t)
+/* `wide` <= 16 columns of W (m, .) to blocks of ROWS of them, each [m][ROWS]; zeros behind the last.  */
+DFOI_INLINE void copy_columns(size_t m, size_t wide, const dfo_real *w, size_t ldw, dfo_real *copy)
 {
-    for (size_t j = 0; j < k; j += COLUMNS, t += COLUMNS * DFO_PANEL)
+    if (wide == DFOI_BACK_WIDE) {
+        for (size_t j = 0; j < m; j++, w += ldw) {
+            __builtin_prefetch(w + 8 * ldw);
+UNROLL
+            for (size_t r = 0; r < DFOI_BACK_WIDE; r += ROWS)
+                memcpy(copy + r * m + j * ROWS, w + r, ROWS * sizeof *w);
+        }
+        return;
+    }
+    for (size_t r = 0; r < wide; r += ROWS)
+        for (size_t j = 0; j < m; j++)
+            for (size_t q = 0; q < ROWS; q++)
+                copy[r * m + j * ROWS + q] = r + q < wide ? w[j * ldw + r + q] : 0;
+}
+
+#define BACK(mask, add)                                                                      \
+    for (size_t i = 0; i < wide; i += ROWS) {                                                \
+        const struct tile t = {.row = {scratch + i * m}};                                    \
+        TILE_ROW(wide, i, first + i, masked_tile, 1, m, &t, gy[p] + l, mask, add, gx[p] + at) \
+    }
+
+static void gemm_back_panels(size_t m, size_t k, const dfo_real *w, size_t ldw, size_t panels,
+                             const dfo_real *const *gy, const dfo_real *const *mask,
+                             const dfo_real *const *add, dfo_real *const *gx, dfo_real *scratch)
+{
+    for (size_t first = 0; first < k; first += DFOI_BACK_WIDE) {
+        size_t wide = k - first < DFOI_BACK_WIDE ? k - first : DFOI_BACK_WIDE;
+        copy_columns(m, wide, w + first, ldw, scratch);
+        if (mask && add)
+            BACK(mask[p] + at, add[p] + at)
+        else if (mask)
+            BACK(mask[p] + at, NULL)
+        else if (add)
+            BACK(NULL, add[p] + at)
+        else
+            BACK(NULL, NULL)
+    }
+}
+
+/* Rows of panel x, k of them, to blocks of COLUMNS features, `step` reals apart: t[block][64][COLUMNS];
+ * zeros behind k.  */
+static void transpose_panel(size_t k, const dfo_real *x, size_t step, dfo_real *t)
+{
+    for (size_t j = 0; j < k; j += COLUMNS, t += step)
         for (size_t c = 0; c < COLUMNS; c += DFOI_TL)
             for (size_t l = 0; l < DFO_PANEL; l += DFOI_TL) {
                 dfoi_tvec tile[DFOI_TL];
@@ -172,23 +260,26 @@ static void transpose_panel(size_t k, const dfo_real *x, dfo_real *t)
             }
 }
 
-/* Adds the tile GY X^T of `rows` outputs and `columns` inputs to gw.  height >= rows outputs and
- * `width` vectors of inputs are computed: constants where this is expanded.  */
-DFOI_INLINE void grad_tile(size_t height, size_t width, size_t rows, size_t columns, const dfo_real *gy,
-                           const dfo_real *t, dfo_real *gw, size_t ldgw)
+/* Adds the tile GY X^T of `rows` outputs and `columns` inputs to gw; gy: panels' rows of the tile.  height >=
+ * rows outputs and `width` vectors of inputs are computed: constants where this is expanded.  */
+DFOI_INLINE void grad_tile(size_t height, size_t width, size_t rows, size_t columns, size_t panels,
+                           const dfo_real *const *gy, const dfo_real *t, dfo_real *gw, size_t ldgw)
 {
-    dfoi_vec c[ROWS][2] = {{{0}}};
-    for (size_t l = 0; l < DFO_PANEL; l++) {
-        dfoi_vec x0 = dfoi_load(t + l * COLUMNS);
-        dfoi_vec x1 = width > 1 ? dfoi_load(t + l * COLUMNS + DFOI_VL) : x0;
-UNROLL
-        for (size_t r = 0; r < height; r++) {
-            c[r][0] += gy[r * DFO_PANEL + l] * x0;
-            if (width > 1)
-                c[r][1] += gy[r * DFO_PANEL + l] * x1;
+    dfoi_vec c[2 * ROWS][2] = {{{0}}};
+    for (size_t p = 0; p < panels; p++, t += COLUMNS * DFO_PANEL) {
+        const dfo_real *g = gy[p];
+        for (size_t l = 0; l < DFO_PANEL; l++) {
+            dfoi_vec x0 = dfoi_load(t + l * COLUMNS);
+            dfoi_vec x1 = width > 1 ? dfoi_load(t + l * COLUMNS + DFOI_VL) : x0;
+#pragma GCC unroll 16
+            for (size_t r = 0; r < height; r++) {
+                c[r][0] += g[r * DFO_PANEL + l] * x0;
+                if (width > 1)
+                    c[r][1] += g[r * DFO_PANEL + l] * x1;
+            }
         }
     }
-UNROLL
+#pragma GCC unroll 16
     for (size_t r = 0; r < height; r++) {
         if (r >= rows)
             break;
@@ -228,35 +319,54 @@ static void add_row_sums(size_t m, const dfo_real *gy, dfo_real *gb)
     }
 }
 
-static void gemm_grad(size_t m, size_t k, const dfo_real *gy, const dfo_real *x, dfo_real *gw, size_t ldgw,
-                      dfo_real *gb, dfo_real *scratch)
+/* Outputs i.. of a block, at most 2 ROWS of them: whole tiles, and one of twice the height where a vector of
+ * inputs is left.  g: the block's rows of the panels.  */
+DFOI_INLINE void grad_block(size_t rows, size_t k, size_t panels, const dfo_real *const *g, const dfo_real *t,
+                            dfo_real *out, size_t ldgw)
 {
-    transpose_panel(k, x, scratch);
-    for (size_t i = 0; i < m; i += ROWS) {
-        dfo_real last[ROWS * DFO_PANEL] __attribute__((aligned(64)));
-        const dfo_real *g = gy + i * DFO_PANEL;
-        size_t rows = m - i < ROWS ? m - i : ROWS;
-        if (rows < ROWS) {                                    /* GY ends here: read a copy */
-            memset(last, 0, sizeof last);
-            memcpy(last, g, rows * DFO_PANEL * sizeof *g);
-            g = last;
+    for (size_t j = 0; j < k; j += COLUMNS, t += COLUMNS * DFO_PANEL * panels) {
+        size_t columns = k - j;
+        if (columns <= DFOI_VL) {
+            grad_tile(2 * ROWS, 1, rows, columns, panels, g, t, out + j, ldgw);
+            continue;
         }
-        for (size_t j = 0; j < k; j += COLUMNS) {
-            const dfo_real *t = scratch + j * DFO_PANEL;
-            dfo_real *out = gw + i * ldgw + j;
-            size_t columns = k - j;
-            if (rows == ROWS && columns >= COLUMNS)
-                grad_tile(ROWS, 2, ROWS, COLUMNS, g, t, out, ldgw);
-            else if (rows == ROWS && columns <= DFOI_VL)
-                grad_tile(ROWS, 1, ROWS, columns, g, t, out, ldgw);
-            else if (rows <= ROWS / 2)
-                grad_tile(ROWS / 2, 2, rows, columns, g, t, out, ldgw);
+        for (size_t r = 0; r < rows; r += ROWS) {
+            const dfo_real *half[DFOI_PANELS];
+            dfo_real *to = out + r * ldgw + j;
+            for (size_t p = 0; p < panels; p++)
+                half[p] = g[p] + r * DFO_PANEL;
+            if (rows - r >= ROWS && columns >= COLUMNS)
+                grad_tile(ROWS, 2, ROWS, COLUMNS, panels, half, t, to, ldgw);
+            else if (rows - r > ROWS / 2)
+                grad_tile(ROWS, 2, rows - r, columns, panels, half, t, to, ldgw);
             else
-                grad_tile(ROWS, 2, rows, columns, g, t, out, ldgw);
+                grad_tile(ROWS / 2, 2, rows - r, columns, panels, half, t, to, ldgw);
         }
     }
-    if (gb)
-        add_row_sums(m, gy, gb);
+}
+
+static void gemm_grad_panels(size_t m, size_t k, size_t panels, const dfo_real *const *gy,
+                             const dfo_real *const *x, dfo_real *gw, size_t ldgw, dfo_real *gb,
+                             dfo_real *scratch)
+{
+    for (size_t p = 0; p < panels; p++)
+        transpose_panel(k, x[p], COLUMNS * DFO_PANEL * panels, scratch + p * COLUMNS * DFO_PANEL);
+    for (size_t i = 0; i < m; i += 2 * ROWS) {
+        dfo_real last[DFOI_PANELS][2 * ROWS * DFO_PANEL] __attribute__((aligned(64)));
+        const dfo_real *g[DFOI_PANELS];
+        size_t rows = m - i < 2 * ROWS ? m - i : 2 * ROWS;
+        for (size_t p = 0; p < panels; p++) {
+            g[p] = gy[p] + i * DFO_PANEL;
+            if (rows < 2 * ROWS) {                            /* GY ends here: read a copy */
+                memset(last[p], 0, sizeof last[p]);
+                memcpy(last[p], g[p], rows * DFO_PANEL * sizeof *gw);
+                g[p] = last[p];
+            }
+        }
+        grad_block(rows, k, panels, g, scratch, gw + i * ldgw, ldgw);
+    }
+    for (size_t p = 0; gb && p < panels; p++)
+        add_row_sums(m, gy[p], gb);
 }
 
 const struct dfoi_gemm_kernels DFOI_TABLE(dfoi_gemm_kernels) = {DFOI_GEMM_LIST(DFOI_FILL)};
