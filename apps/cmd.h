@@ -66,6 +66,7 @@ struct input {
     dfo_source *parts[2];          /* what source joins */
     size_t      context_d;
     dfo_source_info info;
+    dfo_source_info rows;          /* of the rows without their context */
 };
 
 #define input_argp CMD(input_argp)
@@ -84,7 +85,10 @@ int input_fits(const struct common *c, const struct input *in, const dfo_model *
 #define batch_argp CMD(batch_argp)
 extern const struct argp batch_argp;       /* a child parser; its input is uint64_t: --batch, 0 if not given */
 
+#define model_argument CMD(model_argument)
 #define open_rows_out CMD(open_rows_out)
+/* The rest of a parser whose command takes one argument, the model.  */
+error_t model_argument(int key, char *arg, struct argp_state *state, const char **model);
 /* Opens an output of rows like the model's, with the names of its columns.  Exit status.  */
 int open_rows_out(const struct common *c, dfo_model *model, const char *path, const char *format, uint64_t rows,
                   dfo_sink **out);
