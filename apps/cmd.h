@@ -66,6 +66,7 @@ struct input {
     dfo_source *parts[2];          /* what source joins */
     size_t      context_d;
     dfo_source_info info;
+    dfo_source_info rows;          /* of the rows without their context */
 };
 
 #define input_argp CMD(input_argp)
@@ -91,7 +92,7 @@ dfo_batch split_chunk(const struct input *in, dfo_real *x, size_t n, size_t d, d
 #define read_chunk CMD(read_chunk)
 dfo_status read_chunk(const struct common *c, const struct input *in, uint64_t first, size_t n, dfo_real *x);
 
-#define COMMANDS(X) X(train) X(loglik) X(sample) X(encode) X(decode) X(check) X(info) X(plot)
+#define COMMANDS(X) X(train) X(loglik) X(sample) X(encode) X(decode) X(classify) X(check) X(info) X(plot)
 
 #define X(name) int cmd_##name##_float(int argc, char **argv); int cmd_##name##_double(int argc, char **argv);
 COMMANDS(X)

@@ -48,6 +48,8 @@ struct job {
     dfo_sink       *sink;
     dfo_real       *rows, *x;
     double         *logp, total, worst;
+    uint64_t        wrong;             /* pixels that came back as others */
+    int             density;
 };
 
 static int set_up(struct job *j)
@@ -61,6 +63,7 @@ static int set_up(struct job *j)
         return failed(c);
     if ((status = input_fits(c, &o->input, j->model)))
         return status;
+    j->density = dfo_model_wants_density(j->model) == DFO_OK;
     size_t d = dfo_model_features(j->model), n = strlen(o->output), width = d + o->input.context_d;
     int full = n > 12 && !strcmp(o->output + n - 12, ".safetensors");
     if (dfo_model_plan_new(c->ctx, j->model, 0, &j->plan))
@@ -83,8 +86,9 @@ static dfo_status chunk(struct job *j, uint64_t first, size_t n)
     dfo_cond cond;
     memcpy(j->x, j->rows, n * width * sizeof *j->x);
     dfo_batch x = split_chunk(&o->input, j->x, n, d, &cond);
-    dfo_status status = dfo_model_log_prob(j->plan, first, x, &cond, j->logp);    /* x holds the latents */
-    for (size_t i = 0; i < n && !status; i++)
+    dfo_status status = j->density ? dfo_model_log_prob(j->plan, first, x, &cond, j->logp)
+                                   : dfo_model_encode(j->plan, first, x, &cond, NULL);
+    for (size_t i = 0; i < n && !status && j->density; i++)              /* x holds the latents */
         j->total += j->logp[i];
     if (!status)
         status = j->latents ? dfo_latents_write(j->latents, x) : dfo_sink_write(j->sink, x);
@@ -96,6 +100,7 @@ static dfo_status chunk(struct job *j, uint64_t first, size_t n)
             double e = fabs((double)dfo_row(x, i)[k] - (double)j->rows[i * width + k]);
             if (!(e <= j->worst))
                 j->worst = e;
+            j->wrong += !(e < 0.5);
         }
     return status;
 }
@@ -121,13 +126,19 @@ static int report(struct job *j)
     double rows = (double)o->input.info.rows;
     size_t d = dfo_model_features(j->model);
     if (o->common.json)
-        return print_json(&o->common, json_pack("{s:I, s:I, s:f, s:o}", "rows", (json_int_t)rows, "dims",
-                                                (json_int_t)d, "mean_nats", rows > 0 ? j->total / rows : 0.0,
-                                                "max_roundtrip_error",
-                                                o->verify ? json_real(j->worst) : json_null()));
-    printf("%.0f rows to %s, mean log-likelihood %.6g nats", rows, o->output, rows > 0 ? j->total / rows : 0.0);
+        return print_json(&o->common,
+                          json_pack("{s:I, s:I, s:o, s:o, s:o}", "rows", (json_int_t)rows, "dims", (json_int_t)d,
+                                    "mean_nats", j->density ? json_real(rows > 0 ? j->total / rows : 0.0) : json_null(),
+                                    "max_roundtrip_error", o->verify ? json_real(j->worst) : json_null(),
+                                    "pixels_wrong", o->verify && o->input.info.discrete
+                                                        ? json_integer((json_int_t)j->wrong) : json_null()));
+    printf("%.0f rows to %s", rows, o->output);
+    if (j->density)
+        printf(", mean log-likelihood %.6g nats", rows > 0 ? j->total / rows : 0.0);
     if (o->verify)
         printf(", largest error decoded again %.3g", j->worst);
+    if (o->verify && o->input.info.discrete)
+        printf(", %llu pixels wrong", (unsigned long long)j->wrong);
     putchar('\n');
     return 0;
 }

@@ -76,7 +76,7 @@ static int set_up(struct job *j)
         return status;
     size_t width = dfo_shape_size(o->input.info.shape), d = width - o->input.context_d;
     for (int i = 0; i < 2 && o->model[i]; i++) {
-        if (dfo_model_load(c->ctx, o->model[i], &j->model[i]))
+        if (dfo_model_load(c->ctx, o->model[i], &j->model[i]) || dfo_model_wants_density(j->model[i]))
             return failed(c);
         if ((status = input_fits(c, &o->input, j->model[i])))
             return status;

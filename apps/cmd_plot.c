@@ -259,7 +259,9 @@ static int plot_model(struct options *o, const char *path, const char *data)
         return failed(c);
     size_t d = dfo_model_features(model);
     int status = 0;
-    if (dfo_model_context(model))
+    if (dfo_model_wants_density(model))
+        status = failed(c);
+    else if (dfo_model_context(model))
         status = (usage_error(c, "%s is conditional: draw rows with 'diffeo sample --context' and plot those", path),
                   EXIT_FAILED);
     else if (dfo_model_plan_new(c->ctx, model, 0, &plan))

@@ -57,7 +57,8 @@ static int set_up(struct job *j, uint64_t *rows)
     struct options *o = j->o;
     struct common *c = &o->common;
     *rows = o->n;
-    if (dfo_model_load(c->ctx, o->model, &j->model) || dfo_model_plan_new(c->ctx, j->model, 0, &j->plan))
+    if (dfo_model_load(c->ctx, o->model, &j->model) || dfo_model_wants_samples(j->model) ||
+        dfo_model_plan_new(c->ctx, j->model, 0, &j->plan))
         return failed(c);
     size_t d = dfo_model_features(j->model), context = dfo_model_context(j->model);
     if (context && !o->context.data)

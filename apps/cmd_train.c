@@ -255,14 +255,55 @@ static int open_data(struct job *j)
     return status;
 }
 
+/* Classes from the labels: one more than the largest.  */
+static int count_classes(struct job *j, size_t *classes)
+{
+    struct common *c = &j->o->common;
+    const dfo_source *labels = j->o->input.parts[1];
+    dfo_real value[1024];
+    dfo_source_info info;
+    if (!labels || j->o->input.context_d != 1)
+        return usage_error(c, "a classifier wants one column of labels"), EXIT_FAILED;
+    dfo_source_describe(labels, &info);
+    for (uint64_t first = 0; first < info.rows; first += 1024) {
+        size_t n = info.rows - first < 1024 ? (size_t)(info.rows - first) : 1024;
+        if (dfo_source_read(labels, c->ctx, first, dfo_batch_of(value, n, 1), NULL))
+            return failed(c);
+        for (size_t i = 0; i < n; i++) {
+            double v = (double)value[i];
+            if (!(v >= 0 && v < 65536) || v != floor(v))
+                return usage_error(c, "%s: row %llu: label %g, expected an integer from 0", dfo_source_name(labels),
+                                   (unsigned long long)(first + i), v), EXIT_FAILED;
+            *classes = (size_t)v + 1 > *classes ? (size_t)v + 1 : *classes;
+        }
+    }
+    return 0;
+}
+
+/* What a configuration leaves to the data: null stands for it.  */
+static int fill_in(struct job *j)
+{
+    const dfo_source_info *rows = &j->o->input.rows;
+    size_t classes = 2;
+    if (json_is_null(json_object_get(j->config, "classes"))) {
+        int status = count_classes(j, &classes);
+        if (status)
+            return status;
+        json_object_set_new(j->config, "classes", json_integer((json_int_t)classes));
+    }
+    if (json_is_null(json_object_get(j->config, "levels")))
+        json_object_set_new(j->config, "levels", json_integer(rows->discrete ? (json_int_t)rows->levels : 0));
+    return 0;
+}
+
 static int make_model(struct job *j)
 {
     struct options *o = j->o;
     struct common *c = &o->common;
-    size_t context = o->input.context_d;
-    dfo_shape shape = o->input.info.shape;
-    shape.c -= context;
-    if (dfo_model_new(c->ctx, j->config, shape, context, c->seed, &j->model))
+    int status = fill_in(j);
+    if (status)
+        return status;
+    if (dfo_model_new(c->ctx, j->config, o->input.rows.shape, o->input.context_d, c->seed, &j->model))
         return failed(c);
     if (!o->fit.resume && dfo_model_prepare_data(j->model, j->train))
         return failed(c);

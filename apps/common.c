@@ -206,9 +206,11 @@ int input_open(const struct common *c, struct input *in)
         if (dfo_source_join(c->ctx, in->parts[0], in->parts[1], &in->source) != DFO_OK)
             return failed(c);
     }
-    if (!status)
-        dfo_source_describe(in->source, &in->info);
-    return status;
+    if (status)
+        return status;
+    dfo_source_describe(in->source, &in->info);
+    dfo_source_describe(in->parts[0] ? in->parts[0] : in->source, &in->rows);
+    return 0;
 }
 
 void input_close(struct input *in)

@@ -10,6 +10,7 @@ APPS_REAL = \
     apps/cmd_sample.c \
     apps/cmd_encode.c \
     apps/cmd_decode.c \
+    apps/cmd_classify.c \
     apps/cmd_check.c \
     apps/cmd_info.c \
     apps/cmd_plot.c
@@ -41,6 +42,7 @@ dist_man_MANS += \
     apps/man/diffeo-sample.1 \
     apps/man/diffeo-encode.1 \
     apps/man/diffeo-decode.1 \
+    apps/man/diffeo-classify.1 \
     apps/man/diffeo-check.1 \
     apps/man/diffeo-info.1 \
     apps/man/diffeo-plot.1 \

@@ -39,7 +39,8 @@ static int help(FILE *to)
           "  train    fit a model to data                loglik   log-likelihood of data\n"
           "  sample   draw from a model                  check    verify inverses, log-dets, gradients\n"
           "  encode   data to latents                    decode   latents to data\n"
-          "  info     what a model or preset is          plot     densities, corner plots, training curves\n\n"
+          "  classify class probabilities, calibration   plot     densities, corner plots, training curves\n"
+          "  info     what a model or preset is\n\n"
           "'diffeo COMMAND --help' lists a command's options; 'man diffeo' tells the rest.\n",
           to);
     return 0;

@@ -1,6 +1,7 @@
 include_diffeo_HEADERS += \
     flows/diffeo/bijector.h \
     flows/diffeo/check.h \
+    flows/diffeo/classifier.h \
     flows/diffeo/flow.h \
     flows/diffeo/preset.h
 noinst_HEADERS += \
@@ -12,7 +13,9 @@ noinst_HEADERS += \
     flows/check_impl.h \
     flows/scalar_impl.h \
     flows/spline_set_impl.h \
-    flows/flow_impl.h
+    flows/flow_impl.h \
+    flows/classifier_impl.h \
+    flows/head_impl.h
 FLOWS_REAL = \
     flows/bijector.c \
     flows/registry.c \
@@ -40,6 +43,10 @@ FLOWS_REAL = \
     flows/flow_plan.c \
     flows/flow_moments.c \
     flows/loss_nll.c \
+    flows/head.c \
+    flows/augment.c \
+    flows/classifier.c \
+    flows/loss_classify.c \
     flows/check.c \
     flows/check_layers.c \
     flows/preset.c

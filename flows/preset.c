@@ -186,7 +186,7 @@ static dfo_status check_keys(dfo_ctx *ctx, const json_t *config, const struct pr
 
 dfo_status dfo_preset_expand(dfo_ctx *ctx, json_t *config, dfo_shape shape, json_t **out)
 {
-    static const char *const custom_keys[] = {"flow", "bijector", "base", NULL};
+    static const char *const custom_keys[] = {"flow", "bijector", "base", "head", "augment", "levels", NULL};
     dfo_status status;
     struct settings s = {0};
     *out = NULL;
@@ -194,10 +194,11 @@ dfo_status dfo_preset_expand(dfo_ctx *ctx, json_t *config, dfo_shape shape, json
     json_t *base = json_object_get(config, "base");
     if (!strcmp(s.flow, "custom")) {
         DFO_TRY(dfoi_json_keys(ctx, config, custom_keys));
-        *out = json_object();
-        DFO_GO(dfoi_json_set(ctx, *out, "bijector", json_deep_copy(json_object_get(config, "bijector"))));
-        if (base)
-            DFO_GO(dfoi_json_set(ctx, *out, "base", json_deep_copy(base)));
+        *out = json_deep_copy(config);
+        if (!*out || json_object_del(*out, "flow")) {
+            status = dfoi_fail(ctx, DFO_EMEM, "out of memory: configuration");
+            goto fail;
+        }
         return DFO_OK;
     }
     const struct preset *p = find(s.flow);
