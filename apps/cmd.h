@@ -62,8 +62,13 @@ double seconds_now(void);
 /* Options that say where rows come from.  */
 struct input {
     const char *data, *columns, *context_columns, *context, *weights_column, *format, *images;
+    const char *labels, *labels_column;
+    size_t      class;             /* --class and one more; 0: none */
+    size_t      classes;           /* the model's; 0: as the labels say */
+    int         label_column;      /* 1: labels stay one column, as a classifier wants them */
     dfo_source *source;            /* rows, then context features */
     dfo_source *parts[2];          /* what source joins */
+    dfo_source *label;             /* what parts[1] makes one-hot */
     size_t      context_d;
     dfo_source_info info;
     dfo_source_info rows;          /* of the rows without their context */
@@ -73,17 +78,30 @@ struct input {
 #define input_open CMD(input_open)
 #define input_close CMD(input_close)
 #define input_fits CMD(input_fits)
+#define context_open CMD(context_open)
 #define open_model CMD(open_model)
 extern const struct argp input_argp;       /* a child parser; its input is struct input */
 
-/* Opens spec (or in->data) with the input's options.  Exit status.  */
+/* Opens in->data with the input's options.  Exit status.  */
 int input_open(const struct common *c, struct input *in);
+/* Opens only what --context, --labels or --class give for `rows` rows, as in->source.  */
+int context_open(const struct common *c, struct input *in, uint64_t rows);
 void input_close(struct input *in);
 /* The rows fit the model?  Exit status.  */
 int input_fits(const struct common *c, const struct input *in, const dfo_model *model);
 
 /* Rows come in chunks of so many: a multiple of every block.  */
 #define CHUNK 8192
+
+#define labels_for CMD(labels_for)
+#define labels_open CMD(labels_open)
+#define model_levels CMD(model_levels)
+/* Takes the number of classes from the model; labels for one without classes are an error.  Exit status.  */
+int labels_for(const struct common *c, struct input *in, const char *path, dfo_model *model);
+/* Opens the condition of `rows` rows that --labels or --class give, as in->parts[1].  Exit status.  */
+int labels_open(const struct common *c, struct input *in, uint64_t rows);
+/* 256 or 65536 for a model that was trained on images of so many levels, else 0.  */
+uint32_t model_levels(dfo_model *model);
 
 #define split_chunk CMD(split_chunk)
 /* x (n, d + context_d) as rows and condition.  */

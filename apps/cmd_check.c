@@ -121,7 +121,8 @@ static int run(struct job *j)
     if (!o->input.data) {
         status = draw_rows(j, &x);
     } else {
-        if ((status = input_open(c, &o->input)) || (status = input_fits(c, &o->input, j->model)))
+        if ((status = labels_for(c, &o->input, o->model, j->model)) || (status = input_open(c, &o->input)) ||
+            (status = input_fits(c, &o->input, j->model)))
             return status;
         size_t n = (size_t)o->input.info.rows, width = dfo_shape_size(o->input.info.shape);
         if (n > SIZE_MAX / width / sizeof *j->x || !(j->x = malloc(n * width * sizeof *j->x)))

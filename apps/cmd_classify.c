@@ -124,6 +124,7 @@ static int open_sets(struct job *j)
 {
     struct options *o = j->o;
     struct common *c = &o->common;
+    o->input.label_column = 1;
     int status = input_open(c, &o->input);
     if (status || (status = fits(j, &o->input)))
         return status;
@@ -140,8 +141,8 @@ static int open_sets(struct job *j)
     } else if (o->valid) {
         j->valid = o->input;
         j->valid.data = o->valid;
-        j->valid.context = o->valid_labels ? o->valid_labels : o->input.context;
-        j->valid.source = j->valid.parts[0] = j->valid.parts[1] = NULL;
+        j->valid.labels = o->valid_labels;
+        j->valid.source = j->valid.parts[0] = j->valid.parts[1] = j->valid.label = NULL;
         if ((status = input_open(c, &j->valid)) || (status = fits(j, &j->valid)))
             return status;
         j->held_out = (struct set){.source = j->valid.source, .name = o->valid, .n = (size_t)j->valid.info.rows};
@@ -322,6 +323,10 @@ static int report(struct job *j, double seconds)
 
 static int check_options(const struct options *o)
 {
+    if (o->input.class)
+        return usage_error(&o->common, "--class: a classifier is given no class");
+    if (o->valid && !o->valid_labels)
+        return usage_error(&o->common, "--valid-labels is missing: the labels of %s", o->valid);
     if (o->valid && o->valid_fraction > 0)
         return usage_error(&o->common, "--valid and --valid-fraction exclude each other");
     if (o->scaling != (o->valid || o->valid_fraction > 0))

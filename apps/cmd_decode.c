@@ -72,34 +72,25 @@ static int open_rows(struct job *j)
 {
     struct options *o = j->o;
     struct common *c = &o->common;
-    struct input latents = o->input;
+    int status;
     if (!o->input.data)
         return usage_error(c, "--data LATENTS is missing");
     if (dfo_latents_open(c->ctx, o->input.data, &j->latents))
         return failed(c);
     if (!j->latents) {
-        int status = input_open(c, &o->input);
+        status = input_open(c, &o->input);
         if (!status)
             status = input_fits(c, &o->input, j->model);
         j->rows = o->input.info.rows;
         return status;
     }
-    if (o->input.context) {
-        latents.data = o->input.context;
-        latents.context = NULL;
-        int status = input_open(c, &latents);
-        o->input.source = latents.source;
-        o->input.info = latents.info;
-        o->input.context_d = status ? 0 : dfo_shape_size(latents.info.shape);
-        if (status)
-            return status;
-    }
+    if ((status = check_latents(j)) || (status = context_open(c, &o->input, j->rows)))
+        return status;
     if (o->input.context_d != dfo_model_context(j->model))
-        return usage_error(c, "expected %zu context columns (--context), got %zu", dfo_model_context(j->model),
-                           o->input.context_d), EXIT_FAILED;
-    int status = check_latents(j);
-    if (!status && o->input.source && o->input.info.rows != j->rows)
-        return usage_error(c, "%s: expected %llu rows, got %llu", o->input.context, (unsigned long long)j->rows,
+        return usage_error(c, "expected %zu context columns (%s), got %zu", dfo_model_context(j->model),
+                           o->input.classes ? "--labels or --class" : "--context", o->input.context_d), EXIT_FAILED;
+    if (o->input.source && o->input.info.rows != j->rows)
+        return usage_error(c, "%s: expected %llu rows, got %llu", dfo_source_name(o->input.source), (unsigned long long)j->rows,
                            (unsigned long long)o->input.info.rows), EXIT_FAILED;
     return status;
 }
@@ -110,8 +101,8 @@ static int set_up(struct job *j)
     struct common *c = &o->common;
     if (dfo_model_load(c->ctx, o->model, &j->model))
         return failed(c);
-    int status = open_rows(j);
-    if (status)
+    int status = labels_for(c, &o->input, o->model, j->model);
+    if (status || (status = open_rows(j)))
         return status;
     size_t d = dfo_model_features(j->model), width = d + o->input.context_d;
     j->x = malloc(CHUNK * width * sizeof *j->x);

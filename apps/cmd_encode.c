@@ -56,11 +56,11 @@ static int set_up(struct job *j)
 {
     struct options *o = j->o;
     struct common *c = &o->common;
-    int status = input_open(c, &o->input);
-    if (status)
-        return status;
     if (dfo_model_load(c->ctx, o->model, &j->model))
         return failed(c);
+    int status = labels_for(c, &o->input, o->model, j->model);
+    if (status || (status = input_open(c, &o->input)))
+        return status;
     if ((status = input_fits(c, &o->input, j->model)))
         return status;
     j->density = dfo_model_wants_density(j->model) == DFO_OK;

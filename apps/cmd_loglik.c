@@ -71,13 +71,14 @@ static int set_up(struct job *j)
 {
     struct options *o = j->o;
     struct common *c = &o->common;
-    int status = input_open(c, &o->input);
-    if (status)
+    int status;
+    for (int i = 0; i < 2 && o->model[i]; i++)
+        if (dfo_model_load(c->ctx, o->model[i], &j->model[i]) || dfo_model_wants_density(j->model[i]))
+            return failed(c);
+    if ((status = labels_for(c, &o->input, o->model[0], j->model[0])) || (status = input_open(c, &o->input)))
         return status;
     size_t width = dfo_shape_size(o->input.info.shape), d = width - o->input.context_d;
     for (int i = 0; i < 2 && o->model[i]; i++) {
-        if (dfo_model_load(c->ctx, o->model[i], &j->model[i]) || dfo_model_wants_density(j->model[i]))
-            return failed(c);
         if ((status = input_fits(c, &o->input, j->model[i])))
             return status;
         if (dfo_model_plan_new(c->ctx, j->model[i], o->gradient != NULL && !i, &j->plan[i]))

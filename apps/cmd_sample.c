@@ -12,13 +12,14 @@ struct options {
     double   temperature;
 };
 
-enum { TEMPERATURE = 256, CONTEXT };
+enum { TEMPERATURE = 256, CONTEXT, CLASS };
 
 static const struct argp_option options_list[] = {
     {NULL, 'n', "N", 0, "Number of rows (with --context: for each of its rows)", 2},
     {"output", 'o', "FILE", 0, "Where they go (.npy, .csv, '-')", 2},
     {"temperature", TEMPERATURE, "T", 0, "Spread of the base density (default 1)", 2},
     {"context", CONTEXT, "SPEC", 0, "Rows to condition on; output is context-major", 2},
+    {"class", CLASS, "K", 0, "Class to draw from, counted from 0 (models trained with --labels)", 2},
     {"format", 'F', "csv|npy", 0, "Format of '-'", 2},
     {0},
 };
@@ -32,7 +33,8 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     case 'o': o->output = arg; return 0;
     case 'F': o->context.format = arg; return 0;
     case TEMPERATURE: o->temperature = to_double(state, "--temperature", arg, 0, 1e6); return 0;
-    case CONTEXT: o->context.data = arg; return 0;
+    case CONTEXT: o->context.context = arg; return 0;
+    case CLASS: o->context.class = (size_t)to_u64(state, "--class", arg, 0) + 1; return 0;
     case ARGP_KEY_ARG:
         if (o->model)
             argp_error(state, "unexpected argument '%s'", arg);
@@ -61,18 +63,20 @@ static int set_up(struct job *j, uint64_t *rows)
         dfo_model_plan_new(c->ctx, j->model, 0, &j->plan))
         return failed(c);
     size_t d = dfo_model_features(j->model), context = dfo_model_context(j->model);
-    if (context && !o->context.data)
+    int status = labels_for(c, &o->context, o->model, j->model);
+    if (!status && o->context.class && o->context.context)
+        return usage_error(c, "--context and --class exclude each other");
+    if (status || (status = context_open(c, &o->context, 1)))
+        return status;
+    if (context && !o->context.source && o->context.classes)
+        return usage_error(c, "%s draws from classes: --class K is missing (0 to %zu)", o->model, context - 1);
+    if (context && !o->context.source)
         return usage_error(c, "%s is conditional: --context SPEC is missing (%zu columns)", o->model, context);
-    if (o->context.data) {
-        int status = input_open(c, &o->context);
-        if (status)
-            return status;
-        if (dfo_shape_size(o->context.info.shape) != context)
-            return usage_error(c, "%s: expected %zu context columns, got %zu", o->context.data, context,
-                               dfo_shape_size(o->context.info.shape)), EXIT_FAILED;
-        if (__builtin_mul_overflow(*rows, o->context.info.rows, rows))
-            return usage_error(c, "-n times the rows of context is too much"), EXIT_FAILED;
-    }
+    if (o->context.context_d != context)
+        return usage_error(c, "%s: expected %zu context columns, got %zu", o->context.context, context,
+                           o->context.context_d), EXIT_FAILED;
+    if (o->context.source && __builtin_mul_overflow(*rows, o->context.info.rows, rows))
+        return usage_error(c, "-n times the rows of context is too much"), EXIT_FAILED;
     j->x = malloc(CHUNK * d * sizeof *j->x);
     j->cond = malloc(CHUNK * (context + 1) * sizeof *j->cond);
     j->columns = calloc(d, sizeof *j->columns);

@@ -14,7 +14,7 @@ struct options {
     struct common common;
     struct input  input;
     struct train_config config;
-    const char *valid, *output, *log, *init;
+    const char *valid, *valid_labels, *output, *log, *init;
     double      valid_fraction;
     char       *checkpoint;
     int         no_checkpoint;
@@ -35,7 +35,7 @@ static void on_interrupt(int signal_number)
 
 enum { VALID = 256, VALID_FRACTION, PATIENCE, KEEP, STEPS, EPOCHS, TIME_LIMIT, BATCH, LR, OPTIMISER, SCHEDULE,
        WARMUP, WEIGHT_DECAY, MOMENTUM, CLIP, EMA, GRADIENT_NOISE, LOG, CHECKPOINT, CHECKPOINT_EVERY, RESUME,
-       MEMORY_MODE, SHARDS, INIT, FLOW, SET, VALID_EVERY };
+       MEMORY_MODE, SHARDS, INIT, FLOW, SET, VALID_EVERY, VALID_LABELS };
 
 static const struct argp_option options_list[] = {
     {"flow", FLOW, "NAME|FILE.json", 0, "Preset (nice, realnvp, nsf) or a configuration", 2},
@@ -43,6 +43,7 @@ static const struct argp_option options_list[] = {
     {"output", 'o', "MODEL", 0, "Where the model goes (.safetensors)", 2},
     {"init", INIT, "MODEL", 0, "Start from the weights of this model", 2},
     {"valid", VALID, "SPEC", 0, "Validation rows", 3},
+    {"valid-labels", VALID_LABELS, "SPEC", 0, "Class labels of the validation rows", 3},
     {"valid-fraction", VALID_FRACTION, "F", 0, "Or this part of the data (default 0.1)", 3},
     {"valid-every", VALID_EVERY, "N", 0, "Steps between validations (default: an epoch, at least 100)", 3},
     {"patience", PATIENCE, "N", 0, "Stop after N validations without gain (default: never)", 3},
@@ -138,6 +139,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     case 'o': o->output = arg; return 0;
     case INIT: o->init = arg; return 0;
     case VALID: o->valid = arg; return 0;
+    case VALID_LABELS: o->valid_labels = arg; return 0;
     case VALID_FRACTION: o->valid_fraction = to_double(state, "--valid-fraction", arg, 0, 0.9); return 0;
     case LOG: o->log = arg; return 0;
     case CHECKPOINT:
@@ -235,6 +237,14 @@ static int open_data(struct job *j)
 {
     struct options *o = j->o;
     struct common *c = &o->common;
+    if (o->input.class)
+        return usage_error(c, "--class is for trained models; training takes --labels");
+    if (o->valid_labels && (!o->valid || !o->input.labels))
+        return usage_error(c, "--valid-labels goes with --valid and --labels");
+    if (o->valid && o->input.labels && !o->valid_labels)
+        return usage_error(c, "--valid-labels is missing: the labels of %s", o->valid);
+    /* a classifier's labels are one column */
+    o->input.label_column = json_object_get(j->config, "classes") || json_object_get(j->config, "head");
     int status = input_open(c, &o->input);
     if (status)
         return status;
@@ -242,7 +252,8 @@ static int open_data(struct job *j)
     if (o->valid) {
         j->valid = o->input;
         j->valid.data = o->valid;
-        j->valid.source = j->valid.parts[0] = j->valid.parts[1] = NULL;
+        j->valid.source = j->valid.parts[0] = j->valid.parts[1] = j->valid.label = NULL;
+        j->valid.labels = o->input.labels ? o->valid_labels : NULL;
         status = input_open(c, &j->valid);
         j->held_out = j->valid.source;
     } else if (o->valid_fraction > 0 && o->input.info.rows >= 20) {
@@ -255,44 +266,17 @@ static int open_data(struct job *j)
     return status;
 }
 
-/* Classes from the labels: one more than the largest.  */
-static int count_classes(struct job *j, size_t *classes)
-{
-    struct common *c = &j->o->common;
-    const dfo_source *labels = j->o->input.parts[1];
-    dfo_real value[1024];
-    dfo_source_info info;
-    if (!labels || j->o->input.context_d != 1)
-        return usage_error(c, "a classifier wants one column of labels"), EXIT_FAILED;
-    dfo_source_describe(labels, &info);
-    for (uint64_t first = 0; first < info.rows; first += 1024) {
-        size_t n = info.rows - first < 1024 ? (size_t)(info.rows - first) : 1024;
-        if (dfo_source_read(labels, c->ctx, first, dfo_batch_of(value, n, 1), NULL))
-            return failed(c);
-        for (size_t i = 0; i < n; i++) {
-            double v = (double)value[i];
-            if (!(v >= 0 && v < 65536) || v != floor(v))
-                return usage_error(c, "%s: row %llu: label %g, expected an integer from 0", dfo_source_name(labels),
-                                   (unsigned long long)(first + i), v), EXIT_FAILED;
-            *classes = (size_t)v + 1 > *classes ? (size_t)v + 1 : *classes;
-        }
-    }
-    return 0;
-}
-
 /* What a configuration leaves to the data: null stands for it.  */
 static int fill_in(struct job *j)
 {
-    const dfo_source_info *rows = &j->o->input.rows;
-    size_t classes = 2;
+    const struct input *in = &j->o->input;
     if (json_is_null(json_object_get(j->config, "classes"))) {
-        int status = count_classes(j, &classes);
-        if (status)
-            return status;
-        json_object_set_new(j->config, "classes", json_integer((json_int_t)classes));
+        if (!in->classes)
+            return usage_error(&j->o->common, "a classifier is trained with --labels");
+        json_object_set_new(j->config, "classes", json_integer((json_int_t)in->classes));
     }
     if (json_is_null(json_object_get(j->config, "levels")))
-        json_object_set_new(j->config, "levels", json_integer(rows->discrete ? (json_int_t)rows->levels : 0));
+        json_object_set_new(j->config, "levels", json_integer(in->rows.discrete ? (json_int_t)in->rows.levels : 0));
     return 0;
 }
 
@@ -328,10 +312,15 @@ static int add_notes(struct job *j, const dfo_fit_report *r)
     json_t *notes = dfo_model_notes(j->model), *columns = json_array();
     size_t d = dfo_model_features(j->model);
     dfo_source_hash(o->input.source, hash);
-    for (size_t i = 0; i < d && d <= 4096; i++) {
+    for (size_t i = 0; i < d && d <= 4096 && !o->input.rows.discrete; i++) {
         const char *name = dfo_source_column(o->input.source, i);
         json_array_append_new(columns, name ? json_string(name) : json_null());
     }
+    int bad = 0;
+    if (o->input.rows.discrete)
+        bad |= json_object_set_new(notes, "levels", json_integer((json_int_t)o->input.rows.levels));
+    if (o->input.classes)
+        bad |= json_object_set_new(notes, "classes", json_integer((json_int_t)o->input.classes));
     json_t *training = json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:f, s:s}", "data", o->input.data, "data_hash", hash,
                                  "rows", (json_int_t)o->input.info.rows, "seed", (json_int_t)o->common.seed, "batch",
                                  (json_int_t)o->fit.batch, "steps", (json_int_t)r->steps, "lr", o->fit.lr, "init",
@@ -341,8 +330,8 @@ static int add_notes(struct job *j, const dfo_fit_report *r)
                                 (json_int_t)r->skipped);
     if (training && o->fit.time_limit > 0)
         json_object_set_new(training, "seconds", json_real(r->seconds));
-    if (json_object_set_new(notes, "training", training) || json_object_set_new(notes, "results", results) ||
-        json_object_set_new(notes, "columns", columns))
+    if (bad || json_object_set_new(notes, "training", training) || json_object_set_new(notes, "results", results) ||
+        (!o->input.rows.discrete && json_object_set(notes, "columns", columns)))
         return usage_error(&o->common, "out of memory: notes"), EXIT_FAILED;
     return 0;
 }

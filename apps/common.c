@@ -143,6 +143,8 @@ double seconds_now(void)
 
 /* ---- input */
 
+enum { LABELS_COLUMN = 700, CLASS };
+
 static error_t parse_input(int key, char *arg, struct argp_state *state)
 {
     struct input *in = state->input;
@@ -154,18 +156,24 @@ static error_t parse_input(int key, char *arg, struct argp_state *state)
     case 'W': in->weights_column = arg; return 0;
     case 'F': in->format = arg; return 0;
     case 'I': in->images = arg; return 0;
+    case 'L': in->labels = arg; return 0;
+    case LABELS_COLUMN: in->labels_column = arg; return 0;
+    case CLASS: in->class = (size_t)to_u64(state, "--class", arg, 0) + 1; return 0;
     default: return ARGP_ERR_UNKNOWN;
     }
 }
 
 static const struct argp_option input_options[] = {
-    {"data", 'D', "SPEC", 0, "Rows: FILE.csv[.gz], FILE.npy, toy:NAME[:N[:SEED]], '-'; '#A:B' takes rows A to B-1", 1},
+    {"data", 'D', "SPEC", 0, "Rows: FILE.csv[.gz], FILE.npy, images (IDX, CIFAR-10, PNG, a folder of PNG), toy:NAME[:N[:SEED]], '-'; '#A:B' takes rows A to B-1", 1},
     {"columns", 'C', "LIST", 0, "Columns to use: 1,3-7,name (counted from 1)", 1},
     {"context-columns", 'X', "LIST", 0, "Columns that the density is conditioned on", 1},
     {"context", 'Y', "SPEC", 0, "Rows that the density is conditioned on, one for each of the data", 1},
     {"weights-column", 'W', "NAME", 0, "Column of sample weights", 1},
-    {"format", 'F', "csv|npy", 0, "Format of '-'", 1},
+    {"format", 'F', "csv|npy|idx|cifar10|png", 0, "Format of '-'", 1},
     {"images", 'I', "HxW[xC]", 0, "Rows are images of this size", 1},
+    {"labels", 'L', "SPEC", 0, "Class labels to condition on, one for each row (IDX, CIFAR-10, .npy, .csv)", 1},
+    {"labels-column", LABELS_COLUMN, "NAME", 0, "Their column, where there are several", 1},
+    {"class", CLASS, "K", 0, "Condition all rows on this class, counted from 0", 1},
     {0},
 };
 
@@ -179,37 +187,66 @@ static int open_one(const struct common *c, const struct input *in, const char *
     return dfo_source_open(c->ctx, spec, &o, out) == DFO_OK ? 0 : failed(c);
 }
 
+/* The data's rows, and what they are conditioned on, side by side.  */
+static int open_parts(const struct common *c, struct input *in)
+{
+    const char *columns = in->columns;
+    char rest[4096];
+    int status = 0;
+    if (in->context || in->context_columns)
+        status = open_one(c, in, in->context ? in->context : in->data, in->context_columns, NULL, &in->parts[1]);
+    if (status)
+        return status;
+    if (!columns && in->context_columns) {
+        snprintf(rest, sizeof rest, "!%s", in->context_columns);     /* all the others */
+        columns = rest;
+    }
+    if ((status = open_one(c, in, in->data, columns, in->weights_column, &in->parts[0])))
+        return status;
+    dfo_source_info info;
+    dfo_source_describe(in->parts[0], &info);
+    if ((in->labels || in->class) && (status = labels_open(c, in, info.rows)))
+        return status;
+    dfo_source_describe(in->parts[1], &info);
+    in->context_d = dfo_shape_size(info.shape);
+    return dfo_source_join(c->ctx, in->parts[0], in->parts[1], &in->source) ? failed(c) : 0;
+}
+
 int input_open(const struct common *c, struct input *in)
 {
-    int status = 0;
+    int status;
     if (!in->data)
         return usage_error(c, "--data is missing");
     if (in->context && in->context_columns)
         return usage_error(c, "--context and --context-columns exclude each other");
-    if (!in->context && !in->context_columns) {
+    if ((in->labels || in->class) && (in->context || in->context_columns))
+        return usage_error(c, "%s and a context exclude each other", in->class ? "--class" : "--labels");
+    if (in->context || in->context_columns || in->labels || in->class)
+        status = open_parts(c, in);
+    else
         status = open_one(c, in, in->data, in->columns, in->weights_column, &in->source);
-    } else {
-        const char *columns = in->columns;
-        char rest[4096];
-        if ((status = open_one(c, in, in->context ? in->context : in->data, in->context_columns, NULL,
-                               &in->parts[1])))
-            return status;
-        if (!columns && in->context_columns) {
-            snprintf(rest, sizeof rest, "!%s", in->context_columns);     /* all the others */
-            columns = rest;
-        }
-        if ((status = open_one(c, in, in->data, columns, in->weights_column, &in->parts[0])))
-            return status;
-        dfo_source_info info;
-        dfo_source_describe(in->parts[1], &info);
-        in->context_d = dfo_shape_size(info.shape);
-        if (dfo_source_join(c->ctx, in->parts[0], in->parts[1], &in->source) != DFO_OK)
-            return failed(c);
-    }
     if (status)
         return status;
     dfo_source_describe(in->source, &in->info);
     dfo_source_describe(in->parts[0] ? in->parts[0] : in->source, &in->rows);
+    return 0;
+}
+
+int context_open(const struct common *c, struct input *in, uint64_t rows)
+{
+    int status = 0;
+    if (in->labels || in->class) {
+        status = labels_open(c, in, rows);
+        in->source = in->parts[1];
+        in->parts[1] = NULL;
+    } else if (in->context) {
+        status = open_one(c, in, in->context, in->context_columns ? in->context_columns : in->columns, NULL,
+                          &in->source);
+    }
+    if (status || !in->source)
+        return status;
+    dfo_source_describe(in->source, &in->info);
+    in->context_d = dfo_shape_size(in->info.shape);
     return 0;
 }
 
@@ -218,19 +255,33 @@ void input_close(struct input *in)
     dfo_source_free(in->source);
     dfo_source_free(in->parts[0]);
     dfo_source_free(in->parts[1]);
+    dfo_source_free(in->label);
+}
+
+/* Images have the model's size; rows that are not called images need only be as long.  */
+static int same_size(const struct common *c, const struct input *in, dfo_shape want)
+{
+    dfo_shape got = in->rows.shape;
+    int pictures = got.h * got.w > 1 || want.h * want.w > 1;
+    if (dfo_shape_size(got) == dfo_shape_size(want) &&
+        (got.h * got.w == 1 || (got.h == want.h && got.w == want.w && got.c == want.c)))
+        return 0;
+    if (pictures)
+        fprintf(stderr, "diffeo %s: %s: expected images of %zux%zux%zu (height, width, channels), got %zux%zux%zu\n",
+                c->command, in->data, want.h, want.w, want.c, got.h, got.w, got.c);
+    else
+        fprintf(stderr, "diffeo %s: %s: expected %zu columns, got %zu\n", c->command, in->data,
+                dfo_shape_size(want), dfo_shape_size(got));
+    return EXIT_FAILED;
 }
 
 int input_fits(const struct common *c, const struct input *in, const dfo_model *model)
 {
-    size_t d = dfo_shape_size(in->info.shape) - in->context_d;
-    if (d == dfo_model_features(model) && in->context_d == dfo_model_context(model))
-        return 0;
-    if (in->context_d != dfo_model_context(model))
-        fprintf(stderr, "diffeo %s: %s: expected %zu context columns (--context or --context-columns), got %zu\n",
-                c->command, in->data, dfo_model_context(model), in->context_d);
-    else
-        fprintf(stderr, "diffeo %s: %s: expected %zu columns, got %zu\n", c->command, in->data,
-                dfo_model_features(model), d);
+    if (in->context_d == dfo_model_context(model))
+        return same_size(c, in, dfo_model_shape(model));
+    fprintf(stderr, "diffeo %s: %s: expected %zu context columns (%s), got %zu\n", c->command, in->data,
+            dfo_model_context(model), in->classes ? "--labels or --class" : "--context or --context-columns",
+            in->context_d);
     return EXIT_FAILED;
 }
 

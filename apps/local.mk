@@ -4,6 +4,7 @@ noinst_HEADERS += \
     apps/train_config.h
 APPS_REAL = \
     apps/common.c \
+    apps/labels.c \
     apps/train_config.c \
     apps/cmd_train.c \
     apps/cmd_loglik.c \

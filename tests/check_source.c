@@ -451,8 +451,8 @@ START_TEST(specs)
     }
     static const struct { const char *spec; dfo_status status; const char *says; } bad[] = {
         {"missing.csv", DFO_EIO, "missing.csv: cannot open: No such file or directory"},
-        {".", DFO_EIO, "is a directory"}, {"empty", DFO_EFORMAT, "the file is empty"},
-        {"binary", DFO_EFORMAT, "binary: expected a table of text or a NPY file, found other bytes"},
+        {".", DFO_EFORMAT, "is a directory without any *.png"}, {"empty", DFO_EFORMAT, "the file is empty"},
+        {"binary", DFO_EFORMAT, "binary: expected a table of text, NPY, IDX or PNG, found other bytes"},
         {"d.csv#3:6", DFO_EARG, "d.csv: rows 3 to 5 wanted (#3:6), it has rows 0 to 4"},
         {"d.csv#3:2", DFO_EARG, "it has rows 0 to 4"}, {"d.csv#5:", DFO_EARG, "it has rows 0 to 4"},
         {"d.csv#x", DFO_EIO, "cannot open"}, {"d.csv/x", DFO_EIO, "Not a directory"},
@@ -464,7 +464,7 @@ START_TEST(specs)
     }
     dfo_source_options options = {.format = "xyz"};
     ck_assert_int_eq(dfo_source_open(ctx, test_tmp_file("d.csv"), &options, &source), DFO_EARG);
-    SAYS("format 'xyz' is unknown; known: npy, csv");
+    SAYS("format 'xyz' is unknown; known: npy, png, idx, cifar10, csv");
     options.format = "npy";
     ck_assert_int_eq(dfo_source_open(ctx, test_tmp_file("d.csv"), &options, &source), DFO_EFORMAT);
     SAYS("not a NPY file");

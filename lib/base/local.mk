@@ -16,7 +16,9 @@ noinst_HEADERS += \
     lib/base/file_impl.h \
     lib/base/file_state.h \
     lib/base/json_impl.h \
-    lib/base/parse_impl.h
+    lib/base/parse_impl.h \
+    lib/base/folder_impl.h \
+    lib/base/png_impl.h
 LIB_ONCE += \
     lib/base/status.c \
     lib/base/ctx.c \
@@ -28,6 +30,9 @@ LIB_ONCE += \
     lib/base/file_gzip.c \
     lib/base/file_memory.c \
     lib/base/file_atomic.c \
+    lib/base/folder.c \
+    lib/base/png.c \
+    lib/base/png_grid.c \
     lib/base/parse.c \
     lib/base/format.c \
     lib/base/par.c

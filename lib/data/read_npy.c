@@ -2,13 +2,9 @@
  * images, given channel by channel.  8- and 16-bit integers are discrete in images only.  */
 #include <math.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "data/source_impl.h"
 #include "data/table_impl.h"
-
-#define WHOLE_HASH ((size_t)64 << 20)      /* longer maps are hashed in part */
-#define PART ((size_t)1 << 20)
 
 typedef void (*converter)(const unsigned char *from, size_t n, size_t stride, dfo_real *to);
 
@@ -114,15 +110,10 @@ static dfo_status fetch(const dfo_source *source, dfo_ctx *ctx, const uint64_t *
     return DFO_OK;
 }
 
-/* All bytes; of files above 64 MiB the size, the first and the last MiB (the header is in the first).  */
 static uint64_t hash(const dfo_source *source)
 {
     const struct npy *npy = source->state;
-    if (npy->size <= WHOLE_HASH)
-        return dfoi_hash(DFOI_HASH_START, npy->bytes, npy->size);
-    uint64_t size = npy->size, h = dfoi_hash(DFOI_HASH_START, &size, sizeof size);
-    h = dfoi_hash(h, npy->bytes, PART);
-    return dfoi_hash(h, npy->bytes + npy->size - PART, PART);
+    return dfoi_source_hash_bytes(npy->bytes, npy->size);
 }
 
 static void release(dfo_source *source)
@@ -131,13 +122,6 @@ static void release(dfo_source *source)
     dfoi_pick_free(source->ctx, &npy->pick);
     dfoi_file_free(npy->file);
     dfoi_free(source->ctx, npy);
-}
-
-/* More than half of the machine's memory: shuffling would read from disk row by row.  */
-static int is_large(size_t bytes)
-{
-    long pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGESIZE);
-    return pages > 0 && page > 0 && bytes > (size_t)pages / 2 * (size_t)page;
 }
 
 static dfo_status open_images(dfo_source *source, struct npy *npy, const dfo_source_options *options)
@@ -195,7 +179,7 @@ static dfo_status open(dfo_source *source, const char *path, dfo_file *file, con
     npy->data = npy->bytes + npy->head.start;
     npy->convert = choose(&npy->head);
     source->info.rows = npy->head.shape[0];
-    source->blockwise = mapped && is_large(npy->size);
+    source->blockwise = mapped && dfoi_source_is_large(npy->size);
     if (npy->head.ndim > 2 || options->images)
         DFO_TRY(open_images(source, npy, options));
     else
@@ -206,7 +190,7 @@ static dfo_status open(dfo_source *source, const char *path, dfo_file *file, con
 
 static int sniff(const unsigned char *head, size_t n)
 {
-    return n >= 6 && !memcmp(head, "\x93NUMPY", 6);
+    return n >= 6 && !memcmp(head, "\x93NUMPY", 6) ? 2 : 0;
 }
 
 const dfoi_reader dfoi_reader_npy = {

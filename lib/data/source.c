@@ -3,13 +3,17 @@
 #include <math.h>
 #include <string.h>
 #include <strings.h>
+#include <unistd.h>
 
+#include "base/folder_impl.h"
 #include "base/parse_impl.h"
 #include "data/source_impl.h"
 #include "data/table_impl.h"
 
 #define HEAD ((size_t)512)              /* bytes of a file that are looked at */
 #define CHUNK 512                       /* rows whose numbers are translated at a time */
+#define WHOLE_HASH ((size_t)64 << 20)   /* bytes; more are hashed in part */
+#define PART ((size_t)1 << 20)
 
 dfo_status dfoi_source_new(dfo_ctx *ctx, const char *name, dfo_source **out)
 {
@@ -70,6 +74,21 @@ dfo_status dfoi_source_check(const dfo_source *source, dfo_ctx *ctx, const dfo_r
                      isinf(row[j]) && sizeof(dfo_real) == sizeof(float) ? " (float; double reaches further)" : "");
 }
 
+uint64_t dfoi_source_hash_bytes(const void *bytes, size_t n)
+{
+    if (n <= WHOLE_HASH)
+        return dfoi_hash(DFOI_HASH_START, bytes, n);
+    uint64_t size = n, h = dfoi_hash(DFOI_HASH_START, &size, sizeof size);
+    h = dfoi_hash(h, bytes, PART);
+    return dfoi_hash(h, (const char *)bytes + n - PART, PART);
+}
+
+int dfoi_source_is_large(size_t bytes)
+{
+    long pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGESIZE);
+    return pages > 0 && page > 0 && bytes > (size_t)pages / 2 * (size_t)page;
+}
+
 /* ---- opening ---- */
 
 /* "A:B" with either number left out: 1 if the text is that.  */
@@ -106,10 +125,10 @@ static const dfoi_reader *by_suffix(const char *path)
     return NULL;
 }
 
-static const dfoi_reader *by_content(const unsigned char *head, size_t n)
+static const dfoi_reader *by_content(const unsigned char *head, size_t n, int least)
 {
     for (const dfoi_reader *const *r = dfoi_readers; *r; r++)
-        if ((*r)->sniff && (*r)->sniff(head, n))
+        if ((*r)->sniff && (*r)->sniff(head, n) >= least)
             return *r;
     return NULL;
 }
@@ -146,14 +165,16 @@ static dfo_status choose(dfo_ctx *ctx, const char *path, dfo_file *file, const c
         return dfoi_fail(ctx, DFO_EFORMAT, "%s: expected rows of numbers, the file is empty", dfoi_file_name(file));
     if (format)
         return by_format(ctx, format, out);
-    *out = by_content(head, n);
+    *out = by_content(head, n, 2);
     if (!*out)
         *out = by_suffix(path);
+    if (!*out)
+        *out = by_content(head, n, 1);
     if (*out)
         return DFO_OK;
     for (size_t i = 0; i < n; i++)
         if (((const unsigned char *)head)[i] < 32 && !isspace(((const unsigned char *)head)[i]))
-            return dfoi_fail(ctx, DFO_EFORMAT, "%s: expected a table of text or a NPY file, found other bytes",
+            return dfoi_fail(ctx, DFO_EFORMAT, "%s: expected a table of text, NPY, IDX or PNG, found other bytes",
                              dfoi_file_name(file));
     return by_format(ctx, "csv", out);
 }
@@ -164,13 +185,14 @@ static dfo_status open_path(dfo_ctx *ctx, const char *path, const dfo_source_opt
     dfo_file *file = NULL;
     dfo_source *source = NULL;
     dfo_status status;
+    int folder = dfoi_is_folder(path);
     for (const dfoi_reader *const *r = dfoi_readers; *r && !reader; r++)
-        if ((*r)->prefix && !strncmp(path, (*r)->prefix, strlen((*r)->prefix)))
+        if (folder ? (*r)->folders : (*r)->prefix && !strncmp(path, (*r)->prefix, strlen((*r)->prefix)))
             reader = *r;
     const char *rest = path;
-    if (reader) {
+    if (reader && !folder) {
         rest += strlen(reader->prefix);
-    } else {
+    } else if (!folder) {
         DFO_TRY(dfoi_file_open(ctx, path, &file));
         DFO_GO(choose(ctx, path, file, options->format, &reader));
     }

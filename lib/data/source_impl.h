@@ -38,15 +38,20 @@ typedef struct dfoi_reader {
     const char *name;                        /* for --format */
     const char *prefix;                      /* "toy:", or NULL: a file */
     const char *const *suffixes;             /* of file names without .gz, lower case, NULL at the end; or NULL */
-    int (*sniff)(const unsigned char *head, size_t n);     /* 1: its first bytes say so; or NULL */
+    int folders;                             /* 1: takes folders too */
+    /* 2: its first bytes say so; 1: they may, if the name says nothing else; 0: no.  Or NULL.  */
+    int (*sniff)(const unsigned char *head, size_t n);
     /* Fills ops, state, info, d.  path: what follows the prefix, or the file's name.  file: at its
-     * start, never empty, NULL with a prefix; taken over on success.  */
+     * start, never empty, NULL with a prefix or for a folder; taken over on success.  */
     dfo_status (*open)(dfo_source *source, const char *path, dfo_file *file, const dfo_source_options *options);
 } dfoi_reader;
 
 extern const dfoi_reader *const dfoi_readers[];          /* NULL at the end */
+extern const dfoi_reader dfoi_reader_cifar;
 extern const dfoi_reader dfoi_reader_csv;
+extern const dfoi_reader dfoi_reader_idx;
 extern const dfoi_reader dfoi_reader_npy;
+extern const dfoi_reader dfoi_reader_png;
 extern const dfoi_reader dfoi_reader_toy;
 
 /* Asks for the `bytes` of a row that is to be read soon: rows of a shuffled minibatch lie anywhere, and
@@ -57,6 +62,11 @@ static inline void dfoi_prefetch(const void *row, size_t bytes)
         __builtin_prefetch((const char *)row + at);
 }
 #define DFOI_AHEAD 8           /* rows */
+
+/* FNV-1a 64 of all bytes; of more than 64 MiB: of the size, the first and the last MiB.  */
+uint64_t dfoi_source_hash_bytes(const void *bytes, size_t n);
+/* More than half of the machine's memory: shuffling a mapped file would read from disk row by row.  */
+int dfoi_source_is_large(size_t bytes);
 
 /* A source without data yet; its name copied.  */
 dfo_status dfoi_source_new(dfo_ctx *ctx, const char *name, dfo_source **out);

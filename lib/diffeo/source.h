@@ -15,11 +15,12 @@ extern "C" {
 typedef struct dfo_source dfo_source;
 
 typedef struct dfo_source_options {
-    const char *format;            /* "csv" or "npy" for "-"; NULL: by name and content */
+    const char *format;            /* "csv", "npy", "idx", "cifar10" or "png"; NULL: by content and name */
     const char *columns;           /* "1,3-7,name" counted from 1; "!LIST": all others; NULL: all */
     const char *weights_column;    /* name or number of the column of sample weights, or NULL */
     const char *images;            /* "HxW[xC]": rows are images, or NULL */
     int         allow_nan;         /* 0: a NaN or infinite value is an error naming row and column */
+    int         labels;            /* 1: the file's labels instead of its rows (see dfo_source_labels) */
 } dfo_source_options;
 
 typedef struct dfo_source_info {
@@ -32,7 +33,8 @@ typedef struct dfo_source_info {
     double    entropy;             /* nats */
 } dfo_source_info;
 
-/* Opens a data set: rows.csv[.gz], rows.npy[.gz], toy:NAME[:N[:SEED]], "-" (standard input), each with
+/* Opens a data set: rows.csv[.gz], rows.npy[.gz], X-idx3-ubyte[.gz], X.bin (CIFAR-10), X.png, a folder of
+ * *.png, toy:NAME[:N[:SEED]], "-" (standard input), each with
  * "#A:B" for rows A..B-1 (A or B may be left out).  The format is options->format, else what the content
  * says, else the name; other text is taken for CSV.
  * CSV: one row a line, separated by semicolons, tabs, commas or blanks, as the first line has it; a
@@ -40,6 +42,11 @@ typedef struct dfo_source_info {
  * Held in memory as doubles in both precisions.  Columns that are not wanted may hold text.
  * NPY: versions 1-3, u1 u2 i4 i8 f4 f8, either byte order, C order, (n), (n,d), images (n,h,w) and (n,h,w,c).
  * Mapped, not read (gzip and pipes: read), converted whenever rows are read.
+ * IDX: bytes in one (labels), two or three dimensions (images).  CIFAR-10: records of a label and 3 x 32 x 32
+ * bytes; rows are the images.  Both mapped or unpacked, kept as bytes.
+ * PNG: gray or RGB of 8 or 16 bits, palettes as RGB, no alpha; a folder has one row a file, sorted by name,
+ * all of one size.  A picture may take 256 MiB, or the context's memory limit if that is set (DFO_ELIMIT).
+ * All images are given channel by channel and are discrete: 256 or 65536 levels.
  * Toys: computed whenever rows are read; row i is a function of seed and i.
  * options may be NULL.  DFO_EIO, DFO_EFORMAT, DFO_EARG, DFO_EUNSUP; the message names file, row (counted
  * from 0, as in #A:B), for text its line, and column (counted from 1): what was expected, what was found.  */
@@ -61,6 +68,18 @@ dfo_status dfo_source_split(dfo_ctx *ctx, dfo_source *of, double fraction, uint6
 /* Two sources side by side: row i holds a's columns, then b's; weights are a's.  Both must have as many rows
  * (DFO_ESHAPE) and outlive this one.  */
 dfo_status dfo_source_join(dfo_ctx *ctx, const dfo_source *a, const dfo_source *b, dfo_source **out);
+
+/* Class labels, one column of numbers from 0: IDX of one dimension, CIFAR-10 (the records' labels), one column of
+ * NPY or CSV (options->columns; options may be NULL).  *classes is the largest label and one more.  spec as for
+ * dfo_source_open.  DFO_EFORMAT names the first row that is not a whole number from 0 to 9999; DFO_ESHAPE if
+ * there is more than a column.  */
+dfo_status dfo_source_labels(dfo_ctx *ctx, const char *spec, const dfo_source_options *options,
+                             dfo_source **out, size_t *classes);
+/* The labels as rows of `classes` numbers, 1 in the label's place and 0 elsewhere: a condition, once it is
+ * joined to the data.  The labels must outlive it; reading a label that is no class is DFO_EFORMAT.  */
+dfo_status dfo_source_one_hot(dfo_ctx *ctx, const dfo_source *labels, size_t classes, dfo_source **out);
+/* The same for `rows` rows of one class; DFO_EARG if there is no such class.  */
+dfo_status dfo_source_class(dfo_ctx *ctx, size_t label, size_t classes, uint64_t rows, dfo_source **out);
 void dfo_source_free(dfo_source *source);
 
 /* What a source holds, and the name it was opened by (owned by the source).  */
@@ -89,8 +108,8 @@ dfo_status dfo_source_true_log_prob(const dfo_source *source, dfo_ctx *ctx, dfo_
  * the rows behind the last whole block included.  0 <= i < rows.  No memory is needed.  */
 uint64_t dfo_source_shuffle(const dfo_source *source, dfo_key key, uint64_t epoch, uint64_t i);
 
-/* FNV-1a 64 of the content, as 16 hexadecimal digits and a 0.  Content is: text, NPY: the file's bytes,
- * unpacked (NPY above 64 MiB: its size, first and last MiB); toys: their name; rows in memory: their values.
+/* FNV-1a 64 of the content, as 16 hexadecimal digits and a 0.  Content is: text, NPY, IDX, CIFAR-10: the
+ * file's bytes, unpacked (but for text, above 64 MiB: size, first and last MiB); pictures: their pixels likewise; toys: their name; rows in memory: their values.
  * Then which rows of it the source has.  */
 void dfo_source_hash(const dfo_source *source, char out[17]);
 

@@ -15,7 +15,7 @@ TESTS += $(FUZZ_TARGETS)
 endif
 check_PROGRAMS += $(FUZZ_TARGETS)
 EXTRA_DIST += tests/fuzz/corpus tests/fuzz/run.sh tests/fuzz/replay.c
-noinst_HEADERS += tests/fuzz/fuzz.h
+noinst_HEADERS += tests/fuzz/fuzz.h tests/fuzz/reader.h
 
 FUZZ_TARGETS += tests/fuzz/json
 tests_fuzz_json_SOURCES = tests/fuzz/json.c $(FUZZ_MAIN)
@@ -52,3 +52,21 @@ tests_fuzz_model_SOURCES = tests/fuzz/model.c $(FUZZ_MAIN)
 tests_fuzz_model_CPPFLAGS = $(FUZZ_CPPFLAGS)
 tests_fuzz_model_LDFLAGS = $(FUZZ_LD)
 tests_fuzz_model_LDADD = $(FUZZ_LIBS)
+
+FUZZ_TARGETS += tests/fuzz/idx
+tests_fuzz_idx_SOURCES = tests/fuzz/idx.c $(FUZZ_MAIN)
+tests_fuzz_idx_CPPFLAGS = $(FUZZ_CPPFLAGS)
+tests_fuzz_idx_LDFLAGS = $(FUZZ_LD)
+tests_fuzz_idx_LDADD = $(FUZZ_LIBS)
+
+FUZZ_TARGETS += tests/fuzz/cifar10
+tests_fuzz_cifar10_SOURCES = tests/fuzz/cifar10.c $(FUZZ_MAIN)
+tests_fuzz_cifar10_CPPFLAGS = $(FUZZ_CPPFLAGS)
+tests_fuzz_cifar10_LDFLAGS = $(FUZZ_LD)
+tests_fuzz_cifar10_LDADD = $(FUZZ_LIBS)
+
+FUZZ_TARGETS += tests/fuzz/png
+tests_fuzz_png_SOURCES = tests/fuzz/png.c $(FUZZ_MAIN)
+tests_fuzz_png_CPPFLAGS = $(FUZZ_CPPFLAGS)
+tests_fuzz_png_LDFLAGS = $(FUZZ_LD)
+tests_fuzz_png_LDADD = $(FUZZ_LIBS)

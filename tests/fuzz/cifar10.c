@@ -1,0 +1,9 @@
+/* CIFAR-10 records from outside.  */
+#include "fuzz/reader.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
+{
+    fuzz_reader(&dfoi_reader_cifar, bytes, n, 0);
+    fuzz_reader(&dfoi_reader_cifar, bytes, n, 1);
+    return 0;
+}
