@@ -100,7 +100,7 @@ static dfo_status chunk(struct job *j, uint64_t first, size_t n)
             double e = fabs((double)dfo_row(x, i)[k] - (double)j->rows[i * width + k]);
             if (!(e <= j->worst))
                 j->worst = e;
-            j->wrong += !(e < 0.5);
+            j->wrong += e < 0.5 ? 0 : 1;
         }
     return status;
 }

@@ -295,9 +295,9 @@ static int make_model(struct job *j)
         dfo_model *from;
         if (dfo_model_load(c->ctx, o->init, &from))
             return failed(c);
-        dfo_status status = dfo_model_copy_weights(j->model, from);
+        dfo_status copied = dfo_model_copy_weights(j->model, from);
         dfo_model_free(from);
-        if (status)
+        if (copied)
             return file_failed(c, "--init %s", o->init);
     }
     return dfo_model_loss(j->model, &j->loss) ? failed(c) : 0;
