@@ -1,4 +1,5 @@
-/* Layers one after the other: z = f_L(... f_1(x)).  On the way back inputs are rebuilt from outputs;
+/* Layers one after the other: z = f_L(... f_1(x)).  A layer is built for the shape of row that the one before
+ * it gives.  On the way back inputs are rebuilt from outputs;
  * N anchors, evenly spread, are rows kept on the way forth that replace the rebuilt ones, so that
  * rounding does not pile up over many layers; the largest difference met is the run's drift.
  * Rows are checked for NaN and infinity after every layer: the error names layer and row.  */
@@ -366,6 +367,7 @@ dfo_status dfoi_chain_create(dfo_build *build, json_t *config, dfo_bijector *bij
     static const char *const keys[] = {"type", "layers", NULL};
     dfo_ctx *ctx = build->ctx;
     struct chain *c;
+    dfo_build inner = *build;
     DFO_TRY(dfoi_json_keys(ctx, config, keys));
     json_t *list = json_object_get(config, "layers");
     if (!json_is_array(list))
@@ -379,7 +381,9 @@ dfo_status dfoi_chain_create(dfo_build *build, json_t *config, dfo_bijector *bij
     for (size_t i = 0; i < c->n; i++) {
         char name[24];
         snprintf(name, sizeof name, "%zu", i);
-        DFO_TRY(dfoi_layer_child(build, json_array_get(list, i), name, &c->layer[i]));
+        inner.shape = bij->out;
+        DFO_TRY(dfoi_layer_child(&inner, json_array_get(list, i), name, &c->layer[i]));
+        bij->out = c->layer[i]->out;
         dfoi_layer_join(bij, c->layer[i]);
         c->derived[i] = c->derived_size;
         c->gderived[i] = c->gderived_size;

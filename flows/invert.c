@@ -1,5 +1,8 @@
 /* The other way round: data to latent by the layer's inverse.  Gradients by the layer's
- * inverse_backward, so the layer's inverse must be exact.  */
+ * inverse_backward, so the layer's inverse must be exact.  The layer is built for these rows: one that changes
+ * their shape cannot be turned round, since it would have to be built for the shape that it ends with.  */
+#include <string.h>
+
 #include "layers.h"
 
 static dfo_bijector *inner(const dfo_bijector *bij)
@@ -93,6 +96,9 @@ dfo_status dfoi_invert_create(dfo_build *build, json_t *config, dfo_bijector *bi
     bij->caps &= ~(unsigned)DFO_DATA_INIT;         /* the rows that come out of it cannot be fitted */
     if (!(bij->caps & DFO_CLOSED_INVERSE) || dfo_bijector_aux(layer))
         return dfoi_fail(build->ctx, DFO_EUNSUP, "%s has no exact inverse to train through", layer->ops->type);
+    if (memcmp(&layer->out, &layer->shape, sizeof layer->out))
+        return dfoi_fail(build->ctx, DFO_EUNSUP, "%s makes rows of %zux%zux%zu into %zux%zux%zu", layer->ops->type,
+                         layer->shape.c, layer->shape.h, layer->shape.w, layer->out.c, layer->out.h, layer->out.w);
     return DFO_OK;
 }
 

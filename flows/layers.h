@@ -11,6 +11,8 @@ extern const struct dfo_bijector_ops dfoi_invert_ops;
 extern const struct dfo_bijector_ops dfoi_actnorm_ops;
 extern const struct dfo_bijector_ops dfoi_standardise_ops;
 extern const struct dfo_bijector_ops dfoi_permute_ops;
+extern const struct dfo_bijector_ops dfoi_squeeze_ops;
+extern const struct dfo_bijector_ops dfoi_haar_ops;
 extern const struct dfo_bijector_ops dfoi_linear_ops;
 extern const struct dfo_bijector_ops dfoi_bounds_ops;
 extern const struct dfo_bijector_ops dfoi_affine_ops;
@@ -39,6 +41,7 @@ dfo_status dfoi_invert_create(dfo_build *build, json_t *config, dfo_bijector *bi
 dfo_status dfoi_actnorm_create(dfo_build *build, json_t *config, dfo_bijector *bij);
 dfo_status dfoi_standardise_create(dfo_build *build, json_t *config, dfo_bijector *bij);
 dfo_status dfoi_permute_create(dfo_build *build, json_t *config, dfo_bijector *bij);
+dfo_status dfoi_squeeze_create(dfo_build *build, json_t *config, dfo_bijector *bij);
 dfo_status dfoi_linear_create(dfo_build *build, json_t *config, dfo_bijector *bij);
 dfo_status dfoi_bounds_create(dfo_build *build, json_t *config, dfo_bijector *bij);
 dfo_status dfoi_affine_create(dfo_build *build, json_t *config, dfo_bijector *bij);

@@ -26,6 +26,7 @@ FLOWS_REAL = \
     flows/actnorm.c \
     flows/standardise.c \
     flows/permute.c \
+    flows/squeeze.c \
     flows/channels.c \
     flows/matrix.c \
     flows/mix.c \

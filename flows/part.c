@@ -1,6 +1,7 @@
 /* A layer applied to a slice of the row: features (channels, for images) first .. first+count-1.  With
  * "rest": true the layer is given the rest of the row as its first condition: a conditional prior on
- * split-off latents is a conditional affine layer on that slice.  Rows keep all their d features.  */
+ * split-off latents is a conditional affine layer on that slice.  Rows keep all their d features, and their
+ * shape: a slice that the layer gives another one (by squeeze) lies in its place feature by feature.  */
 #include <string.h>
 
 #include "layers.h"

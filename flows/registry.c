@@ -12,6 +12,8 @@ static const dfoi_layer layers[] = {
     {&dfoi_actnorm_ops, dfoi_actnorm_create},
     {&dfoi_standardise_ops, dfoi_standardise_create},
     {&dfoi_permute_ops, dfoi_permute_create},
+    {&dfoi_squeeze_ops, dfoi_squeeze_create},
+    {&dfoi_haar_ops, dfoi_squeeze_create},
     {&dfoi_linear_ops, dfoi_linear_create},
     {&dfoi_bounds_ops, dfoi_bounds_create},
     {&dfoi_affine_ops, dfoi_affine_create},
@@ -80,7 +82,7 @@ dfo_status dfo_bijector_new(dfo_build *build, json_t *config, dfo_bijector **out
     bij->caps = layer->ops->caps;
     bij->ctx = ctx;
     bij->store = build->store;
-    bij->shape = build->shape;
+    bij->shape = bij->out = build->shape;
     bij->d = dfo_shape_size(build->shape);
     bij->conds = build->conds;
     for (size_t p = 0; p < build->conds; p++) {

@@ -189,6 +189,47 @@ START_TEST(linear_plu)
 }
 END_TEST
 
+static int squeeze_case(ref_case c)
+{
+    int slow = !strcmp(ref_text(c, "settings.order", ""), "channel_slow");
+    json_t *config = json_pack("{s:s, s:O, s:s}", "type", "squeeze", "block",
+                               json_object_get(c.settings, "block"), "order",
+                               slow ? "channel-slow" : "offset-slow");
+    ref_array z = ref_need(c, "z");
+    layerfix f = layerfix_new(config, shape_of(c), 0, rows_of(c));
+    dfo_shape out = f.bij->out;
+    ck_assert(out.c == z.shape[1] && out.h == z.shape[2] && out.w == z.shape[3]);
+    check(&f, c);
+    double got[144], ld[2];
+    ck_assert_uint_le(z.n, 144);
+    ck_assert_int_eq(layerfix_forward(&f, rows_of(c), ref_need(c, "x").data, NULL, got, ld), DFO_OK);
+    compare(c, "integers", z.n, got, z.data, 0);
+    layerfix_free(&f);
+    return 1;
+}
+
+START_TEST(squeeze)
+{
+    each_case("squeeze", 8, squeeze_case);
+}
+END_TEST
+
+static int haar_case(ref_case c)
+{
+    int slow = !strcmp(ref_text(c, "settings.order", ""), "channel_slow");
+    json_t *config = json_pack("{s:s, s:s}", "type", "haar", "order", slow ? "channel-slow" : "band-slow");
+    layerfix f = layerfix_new(config, shape_of(c), 0, rows_of(c));
+    check(&f, c);
+    layerfix_free(&f);
+    return 1;
+}
+
+START_TEST(haar)
+{
+    each_case("haar", 4, haar_case);
+}
+END_TEST
+
 static json_t *coupling_config(ref_case c, size_t hidden)
 {
     const char *transform = ref_text(c, "settings.transform", "");
@@ -480,6 +521,8 @@ int main(void)
     TCase *t = tcase_create("layers");
     tcase_add_test(t, actnorm);
     tcase_add_test(t, linear_plu);
+    tcase_add_test(t, squeeze);
+    tcase_add_test(t, haar);
     tcase_add_test(t, linear_dense);
     tcase_add_test(t, householder);
     tcase_add_test(t, elementwise);

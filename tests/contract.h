@@ -20,7 +20,8 @@ enum {
     EVEN_CHANNELS = 32,      /* refuses an odd number of channels */
     POSITIVE_X   = 64,       /* data are positive and drawn as such */
     STEEP        = 128,      /* grows too fast to be repeated in composites */
-    CIRCLE       = 256       /* values are angles: set by layer_from from the configuration */
+    CIRCLE       = 256,      /* values are angles: set by layer_from from the configuration */
+    EVEN_SIDES   = 512       /* refuses images with an odd number of rows or columns */
 };
 
 /* What a layer is built for.  */
@@ -42,6 +43,8 @@ struct row {
 
 extern const struct row contract_rows[];
 extern const size_t contract_rows_count;
+/* The shape of the rows that a layer of this configuration makes of rows of that shape.  */
+dfo_shape shape_after(const json_t *config, dfo_shape shape);
 const struct row *contract_row(const char *type);
 
 /* A layer with everything it stands on.  */

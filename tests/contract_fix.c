@@ -44,7 +44,11 @@ test_rng contract_stream(int i, unsigned what)
 struct setting random_setting(test_rng *rng, const struct row *row, size_t most)
 {
     struct setting s = {0};
-    if (row->flags & TAKES_IMAGES && test_rng_between(rng, 0, 2) == 0) {
+    if (row->flags & EVEN_SIDES) {
+        s.shape.h = 2 * test_rng_between(rng, 1, most / 4 < 2 ? 1 : 2);
+        s.shape.w = s.shape.h == 2 ? 2 * test_rng_between(rng, 1, most / 4 < 2 ? 1 : 2) : 2;
+        s.shape.c = test_rng_between(rng, 1, most / (s.shape.h * s.shape.w));
+    } else if (row->flags & TAKES_IMAGES && test_rng_between(rng, 0, 2) == 0) {
         s.shape.h = test_rng_between(rng, 1, 3);
         s.shape.w = test_rng_between(rng, 1, 3);
         size_t channels = most / (s.shape.h * s.shape.w);

@@ -40,15 +40,16 @@ static void free_block(netcase *c, dfo_block block)
 static dfo_block copy_block(netcase *c, dfo_block from)
 {
     dfo_block block = netcase_block(c, 0);
-    memcpy(block.x, from.x, block.d * 64 * sizeof *block.x);
+    netcase_copy_block(c, block, from);
     return block;
 }
 
 static void assert_same(const netcase *c, const char *what, dfo_block x, dfo_block y)
 {
     for (size_t j = 0; j < x.d; j++)
-        ck_assert_msg(!memcmp(x.x + j * 64, y.x + j * 64, x.n * sizeof *x.x),
-                      "%s: %s: feature %zu differs", netcase_text(c), what, j);
+        for (size_t i = 0; i < x.n; i++)
+            ck_assert_msg(!memcmp(netcase_at(x, i, j), netcase_at(y, i, j), sizeof *x.x),
+                          "%s: %s: row %zu, feature %zu differs", netcase_text(c), what, i, j);
 }
 
 static void assert_same_rows(const netcase *c, const char *what, const dfo_cond *x,
@@ -113,7 +114,7 @@ static void repeat(netcase *c)
     OK(c, dfo_net_jvp(c->net, run, &c->in, &c->din, again, dout, NULL));
     for (size_t j = 0; j < out.d; j++)
         for (size_t i = 0; i < c->n; i++) {
-            double a = (double)out.x[j * 64 + i], b = (double)again.x[j * 64 + i];
+            double a = (double)*netcase_at(out, i, j), b = (double)*netcase_at(again, i, j);
             assert_near(c, "out of jvp", b, a, fabs(a), 100 * DFO_REAL_EPS);
         }
     OK(c, dfo_net_jvp(c->net, run, &c->in, &c->din, again, dagain, c->acts));
@@ -121,8 +122,8 @@ static void repeat(netcase *c)
 
     OK(c, dfo_net_jvp_backward(c->net, run, &c->in, &c->din, g, gd, &gin, &gdin, c->acts));
     memcpy(grads, run->grads, weights * sizeof *grads);
-    memcpy(g.x, gout.x, g.d * 64 * sizeof *g.x);
-    memcpy(gd.x, gdout.x, g.d * 64 * sizeof *g.x);
+    netcase_copy_block(c, g, gout);
+    netcase_copy_block(c, gd, gdout);
     testrun_reset(c->t);
     OK(c, dfo_net_jvp_backward(c->net, run, &c->in, &c->din, g, gd, NULL, &gdin2, c->acts));
     assert_same_rows(c, "jvp_backward, tangent's gradient alone", &gdin, &gdin2);
@@ -134,16 +135,16 @@ static void repeat(netcase *c)
     gin = netcase_cond(c, 0, 1);
     OK(c, dfo_net_forward(c->net, run, &c->in, again, c->acts));
     assert_same(c, "forward with acts", out, again);
-    memcpy(g.x, gout.x, g.d * 64 * sizeof *g.x);
+    netcase_copy_block(c, g, gout);
     OK(c, dfo_net_backward(c->net, run, &c->in, g, &gin, c->acts));
     memcpy(grads, run->grads, weights * sizeof *grads);
     testrun_reset(c->t);
-    memcpy(g.x, gout.x, g.d * 64 * sizeof *g.x);
+    netcase_copy_block(c, g, gout);
     OK(c, dfo_net_backward(c->net, run, &c->in, g, NULL, c->acts));
     ck_assert_msg(!memcmp(grads, run->grads, weights * sizeof *grads), "%s: backward without gin",
                   netcase_text(c));
     run->grads = NULL;
-    memcpy(g.x, gout.x, g.d * 64 * sizeof *g.x);
+    netcase_copy_block(c, g, gout);
     OK(c, dfo_net_backward(c->net, run, &c->in, g, &gin2, c->acts));
     assert_same_rows(c, "backward without weight gradients", &gin, &gin2);
     run->grads = c->t->block[4];
@@ -186,7 +187,7 @@ static void rows_alone(netcase *c)
         for (size_t i = 0; i < c->n * gin.part[p].rows.ld; i++)
             gin.part[p].rows.x[i] = CANARY;
     OK(c, dfo_net_forward(c->net, run, &c->in, out, c->acts));
-    memcpy(g.x, gout.x, g.d * 64 * sizeof *g.x);
+    netcase_copy_block(c, g, gout);
     OK(c, dfo_net_backward(c->net, run, &c->in, g, &gin, c->acts));
     memcpy(grads, run->grads, weights * sizeof *grads);
     testrun_reset(c->t);
@@ -195,14 +196,15 @@ static void rows_alone(netcase *c)
         dfo_cond in = dfo_cond_rows(&c->in, i, 1), to = dfo_cond_rows(&alone, i, 1);
         run->key.row = key.row + i;
         for (size_t j = 0; j < g.d; j++) {
-            memset(g.x + j * 64, 0, 64 * sizeof *g.x);
-            g.x[j * 64] = gout.x[j * 64 + i];
+            if (g.layout == DFO_FEATURES)
+                memset(g.x + j * 64, 0, 64 * sizeof *g.x);
+            *netcase_at(g, 0, j) = *netcase_at(gout, i, j);
         }
         OK(c, dfo_net_forward(c->net, run, &in, one, c->acts));
         for (size_t j = 0; j < g.d; j++)
-            ck_assert_msg(one.x[j * 64] == out.x[j * 64 + i],
+            ck_assert_msg(*netcase_at(one, 0, j) == *netcase_at(out, i, j),
                           "%s: row %zu alone: feature %zu is %.9g, was %.9g", netcase_text(c), i, j,
-                          (double)one.x[j * 64], (double)out.x[j * 64 + i]);
+                          (double)*netcase_at(one, 0, j), (double)*netcase_at(out, i, j));
         OK(c, dfo_net_backward(c->net, run, &in, g, &to, c->acts));
     }
     run->key = key;
@@ -269,7 +271,7 @@ static void absent_parts(netcase *c)
     OK(c, dfo_net_backward(c->net, run, &c->in, g, &gin, c->acts));
     dfo_real *kept = some.part[skip].rows.x;
     some.part[skip].rows.x = NULL;
-    memcpy(g.x, gout.x, g.d * 64 * sizeof *g.x);
+    netcase_copy_block(c, g, gout);
     OK(c, dfo_net_backward(c->net, run, &c->in, g, &some, c->acts));
     some.part[skip].rows.x = kept;
     for (size_t p = 0; p < c->parts; p++)
@@ -464,7 +466,7 @@ static void differences(netcase *c)
     testrun_reset(c->t);
     netcase_cond_free(c, &gin);
     gin = netcase_cond(c, 0, 0);
-    memcpy(g.x, gout.x, g.d * 64 * sizeof *g.x);
+    netcase_copy_block(c, g, gout);
     OK(c, dfo_net_jvp(c->net, run, &c->in, &c->din, out, dout, c->acts));
     OK(c, dfo_net_jvp_backward(c->net, run, &c->in, &c->din, g, gd, &gin, &gdin, c->acts));
     in_slope = netcase_dot_cond(c, &gin, &line.to, &unused);

@@ -193,6 +193,26 @@ static json_t *make_linear(test_rng *rng, const struct setting *s, const char *t
     return l;
 }
 
+static json_t *make_squeeze(test_rng *rng, const struct setting *s, const char *type)
+{
+    int haar = !strcmp(type, "haar");
+    json_t *q = make_plain(rng, s, type);
+    if (between(rng, 0, 1))
+        json_object_set_new(q, "order", json_string(haar ? "band-slow" : "offset-slow"));
+    return q;
+}
+
+dfo_shape shape_after(const json_t *config, dfo_shape shape)
+{
+    const char *type = json_string_value(json_object_get(config, "type"));
+    const json_t *layers = json_object_get(config, "layers");
+    if (!strcmp(type, "squeeze") || !strcmp(type, "haar"))
+        return (dfo_shape){4 * shape.c, shape.h / 2, shape.w / 2};
+    for (size_t i = 0; i < json_array_size(layers); i++)
+        shape = shape_after(json_array_get(layers, i), shape);
+    return shape;
+}
+
 /* Some layer for inside a composite.  */
 static json_t *child(test_rng *rng, const struct setting *s, int exact)
 {
@@ -205,6 +225,8 @@ static json_t *child(test_rng *rng, const struct setting *s, int exact)
             continue;
         if (row->flags & EVEN_CHANNELS && s->shape.c % 2)
             continue;
+        if (row->flags & EVEN_SIDES && (s->shape.h % 2 || s->shape.w % 2))
+            continue;
         if (exact && (!(caps & DFO_CLOSED_INVERSE) || caps & DFO_NEEDS_INPUT))
             continue;
         return row->make(rng, &inner, row->type);
@@ -214,8 +236,12 @@ static json_t *child(test_rng *rng, const struct setting *s, int exact)
 static json_t *make_chain(test_rng *rng, const struct setting *s, const char *type)
 {
     json_t *list = json_array();
-    for (size_t n = between(rng, s->depth ? 0 : 2, s->depth ? 3 : 5); n > 0; n--)
-        json_array_append_new(list, child(rng, s, s->depth > 0));
+    struct setting next = *s;
+    for (size_t n = between(rng, s->depth ? 0 : 2, s->depth ? 3 : 5); n > 0; n--) {
+        json_t *layer = child(rng, &next, s->depth > 0);
+        next.shape = shape_after(layer, next.shape);
+        json_array_append_new(list, layer);
+    }
     return json_pack("{s:s, s:o}", "type", type, "layers", list);
 }
 
@@ -241,7 +267,12 @@ static json_t *make_part(test_rng *rng, const struct setting *s, const char *typ
 
 static json_t *make_invert(test_rng *rng, const struct setting *s, const char *type)
 {
-    return json_pack("{s:s, s:o}", "type", type, "layer", child(rng, s, 1));
+    for (;;) {
+        json_t *layer = child(rng, s, 1);
+        if (shape_after(layer, s->shape).c == s->shape.c)
+            return json_pack("{s:s, s:o}", "type", type, "layer", layer);
+        json_decref(layer);
+    }
 }
 
 #define COUPLING_BAD                                                                                   \
@@ -261,6 +292,9 @@ const struct row contract_rows[] = {
     {"standardise", TAKES_IMAGES, make_plain, {{NULL, NULL}}},
     {"permute", TAKES_IMAGES, make_permute,
      {{"{\"order\":\"backwards\"}", "order"}, {"{\"order\":[0,0,0,0,0,0,0]}", "order"}, {"{\"order\":[]}", "order"}}},
+    {"squeeze", EVEN_SIDES, make_squeeze,
+     {{"{\"order\":\"band-slow\"}", "order"}, {"{\"block\":1}", "block"}, {"{\"block\":3}", "3x3"}}},
+    {"haar", EVEN_SIDES, make_squeeze, {{"{\"order\":\"offset-slow\"}", "order"}, {"{\"block\":2}", "block"}}},
     {"linear", TAKES_IMAGES, make_linear,
      {{"{\"init\":\"zero\"}", "init"}, {"{\"perm\":[7,7]}", "perm"}, {"{\"sign\":2}", "sign"}}},
     {"bounds", BOUNDED_X | TAKES_IMAGES, make_bounds,

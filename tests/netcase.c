@@ -22,6 +22,54 @@ static size_t width(test_rng *rng)
                                        : test_rng_between(rng, 60, 140);
 }
 
+/* Layers of a chain of convolutions, their strides in pairs: down, then up again.  At least three
+ * channels: normalisation of fewer takes all that depends on the input away, up to rounding.  */
+static json_t *conv_layers(test_rng *rng)
+{
+    json_t *list = json_array();
+    size_t n = test_rng_between(rng, 1, 4), step = test_rng_between(rng, 1, 3), down = 1;
+    for (size_t l = 0; l < n; l++) {
+        int up = down > 1 && (l + 1 == n || test_rng_between(rng, 0, 1));
+        int go_down = down == 1 && l + 1 < n && test_rng_between(rng, 0, 1);
+        size_t stride = up || go_down ? step : 1;
+        json_t *layer = json_object();
+        if (l + 1 < n)
+            json_object_set_new(layer, "channels",
+                                json_integer((json_int_t)test_rng_between(rng, 3, 9)));
+        json_object_set_new(layer, "kernel",
+                            json_integer((json_int_t)test_rng_between(rng, 1, 4)));
+        json_object_set_new(layer, "stride", json_integer((json_int_t)stride));
+        json_object_set_new(layer, "transposed",
+                            json_boolean(up || (stride == 1 && !test_rng_between(rng, 0, 2))));
+        json_object_set_new(layer, "bias", json_boolean(test_rng_between(rng, 0, 3) > 0));
+        if (!l && test_rng_between(rng, 0, 1))
+            json_object_set_new(layer, "activation", json_string("silu"));
+        if (!test_rng_between(rng, 0, 3))
+            json_object_set_new(layer, "norm", json_string("layer"));
+        down = up ? 1 : go_down ? step : down;
+        json_array_append_new(list, layer);
+    }
+    return list;
+}
+
+static void conv_config(test_rng *rng, json_t *o)
+{
+    json_object_set_new(o, "norm", json_string(test_rng_between(rng, 0, 3) ? "none" : "layer"));
+    if (test_rng_between(rng, 0, 2)) {
+        json_object_set_new(o, "layers", conv_layers(rng));
+    } else if (test_rng_between(rng, 0, 2)) {
+        json_object_set_new(o, "hidden", json_integer((json_int_t)test_rng_between(rng, 3, 20)));
+    } else {
+        json_t *hidden = json_array();
+        for (size_t l = test_rng_between(rng, 0, 3); l > 0; l--)
+            json_array_append_new(hidden, json_integer((json_int_t)test_rng_between(rng, 3, 20)));
+        json_object_set_new(o, "hidden", hidden);
+        json_object_set_new(o, "kernel", json_integer((json_int_t)test_rng_between(rng, 1, 3)));
+    }
+    if (test_rng_between(rng, 0, 1))
+        json_object_set_new(o, "last_scale", json_boolean(test_rng_between(rng, 0, 1)));
+}
+
 static json_t *make_config(test_rng *rng, const char *type, const char *activation)
 {
     static const double dropout[] = {0, 0, 0.25, 0.5};
@@ -34,7 +82,9 @@ static json_t *make_config(test_rng *rng, const char *type, const char *activati
     json_object_set_new(o, "activation", json_string(activation));
     json_object_set_new(o, "dropout", json_real(dropout[test_rng_between(rng, 0, 3)]));
     json_object_set_new(o, "last_init", json_real(test_rng_between(rng, 0, 1) ? 1e-3 : 0));
-    if (!strcmp(type, "mlp")) {
+    if (!strcmp(type, "conv")) {
+        conv_config(rng, o);
+    } else if (!strcmp(type, "mlp")) {
         json_t *hidden = json_array();
         for (size_t l = test_rng_between(rng, 0, 3); l > 0; l--)
             json_array_append_new(hidden, json_integer((json_int_t)width(rng)));
@@ -56,11 +106,32 @@ static void draw_weights(netcase *c)
         const dfo_entry *entry = dfo_store_entry(c->store, e);
         dfo_real *w = dfo_store_weights(c->store) + entry->offset;
         dfo_key key = {.seed = c->seed, .row = e, .purpose = DFO_FOR_TEST};
-        double scale = entry->ndim == 2 ? 1 / sqrt((double)entry->shape[1]) : 0.7;
+        double fan = (double)entry->count / (double)entry->shape[0];
+        double scale = entry->ndim > 1 ? 1 / sqrt(fan) : strstr(entry->name, "log") ? 0.1 : 0.7;
         dfo_draw_real_normal(key, entry->count, w);
         for (size_t i = 0; i < entry->count; i++)
             w[i] = (dfo_real)(scale * (double)w[i]);
     }
+}
+
+/* Few images of few pixels: some parts are images, some vectors; sides are multiples of strides.  */
+static void make_images(netcase *c, test_rng *rng, const json_t *config, dfo_shape *out)
+{
+    size_t stride = 1, layer;
+    const json_t *l;
+    json_array_foreach(json_object_get(config, "layers"), layer, l)
+    {
+        size_t s = (size_t)json_integer_value(json_object_get(l, "stride"));
+        stride = s > stride ? s : stride;
+    }
+    size_t h = stride * test_rng_between(rng, 1, 9 / stride);
+    size_t w = stride * test_rng_between(rng, 1, 9 / stride);
+    c->n = test_rng_between(rng, 0, 3) ? test_rng_between(rng, 1, 12) : 1;
+    for (size_t p = 0; p < c->parts; p++)
+        c->shape[p] = !p || test_rng_between(rng, 0, 1)
+                          ? (dfo_shape){test_rng_between(rng, !p, 4), h, w}
+                          : dfo_shape_vector(test_rng_between(rng, 0, 5));
+    *out = (dfo_shape){test_rng_between(rng, 1, 9), h, w};
 }
 
 void netcase_new(netcase *c, uint64_t seed, const char *type, const char *activation)
@@ -77,6 +148,8 @@ void netcase_new(netcase *c, uint64_t seed, const char *type, const char *activa
         c->shape[p] = dfo_shape_vector(test_rng_between(&rng, p == 0, 9));
     json_t *config = make_config(&rng, type, activation);
     dfo_shape out = dfo_shape_vector(width(&rng));
+    if (strstr(type, "conv"))
+        make_images(c, &rng, config, &out);
     dfo_build build = {.ctx = c->ctx, .store = c->store, .seed = seed, .path = "net"};
     must(c, dfo_net_new(&build, config, c->parts, c->shape, out, 0, &c->net), "net");
     must(c, dfoi_json_dump(c->ctx, config, JSON_COMPACT, &c->config), "text");
@@ -112,15 +185,36 @@ void netcase_prepare(netcase *c)
     must(c, dfo_net_prepare(c->net, &c->t->run, c->t->run.derived), "prepare");
 }
 
+/* Reals that a block of the case takes: 64 rows of any net's, n of images.  */
+static size_t block_size(const netcase *c, dfo_block block)
+{
+    return block.layout == DFO_FEATURES ? block.d * 64 : c->n * block.ld;
+}
+
 dfo_block netcase_block(netcase *c, uint64_t seed)
 {
-    dfo_block block = {.n = c->n, .d = c->net->out, .ld = 64, .layout = DFO_FEATURES};
-    must(c, dfoi_alloc(c->ctx, block.d * 64, sizeof *block.x, &block.x), "block");
+    dfo_block block = {.n = c->n, .d = c->net->out, .ld = 64, .layout = c->net->ops->layout};
+    if (block.layout == DFO_ROWS)
+        block.ld = block.d + 3;
+    must(c, dfoi_alloc(c->ctx, block_size(c, block), sizeof *block.x, &block.x), "block");
     for (size_t j = 0; seed && j < block.d; j++) {
         dfo_key key = {.seed = seed, .row = j, .purpose = DFO_FOR_TEST};
-        dfo_draw_real_normal(key, c->n, block.x + j * 64);
+        dfo_real column[64];
+        dfo_draw_real_normal(key, c->n, column);
+        for (size_t i = 0; i < c->n; i++)
+            *netcase_at(block, i, j) = column[i];
     }
     return block;
+}
+
+dfo_real *netcase_at(dfo_block block, size_t i, size_t j)
+{
+    return block.x + (block.layout == DFO_FEATURES ? j * 64 + i : i * block.ld + j);
+}
+
+void netcase_copy_block(const netcase *c, dfo_block to, dfo_block from)
+{
+    memcpy(to.x, from.x, block_size(c, from) * sizeof *to.x);
 }
 
 dfo_cond netcase_cond(netcase *c, uint64_t seed, size_t pad)
@@ -166,7 +260,7 @@ double netcase_dot_block(dfo_block x, dfo_block y, double *size)
     double sum = 0;
     for (size_t j = 0; j < x.d; j++)
         for (size_t i = 0; i < x.n; i++) {
-            double term = (double)x.x[j * 64 + i] * (double)y.x[j * 64 + i];
+            double term = (double)*netcase_at(x, i, j) * (double)*netcase_at(y, i, j);
             sum += term;
             *size += fabs(term);
         }
@@ -175,12 +269,12 @@ double netcase_dot_block(dfo_block x, dfo_block y, double *size)
 
 const char *netcase_text(const netcase *c)
 {
-    static char text[512];
+    static char text[1024];
     int used =
         snprintf(text, sizeof text, "seed %llu, n %zu, mode %d, %s, out %zu, parts",
                  (unsigned long long)c->seed, c->n, (int)c->t->run.mode, c->config, c->net->out);
     for (size_t p = 0; p < c->parts && used > 0 && (size_t)used < sizeof text; p++)
-        used +=
-            snprintf(text + used, sizeof text - (size_t)used, " %zu", dfo_shape_size(c->shape[p]));
+        used += snprintf(text + used, sizeof text - (size_t)used, " %zux%zux%zu", c->shape[p].c,
+                         c->shape[p].h, c->shape[p].w);
     return text;
 }

@@ -29,8 +29,14 @@ void netcase_new(netcase *c, uint64_t seed, const char *type, const char *activa
 void netcase_free(netcase *c);
 
 /* A block for outputs, or a random one with a zero tail for adjoints; memory from the case's
- * context, freed by dfoi_free.  */
+ * context, freed by dfoi_free.  Row-major ones have ld > d.  */
 dfo_block netcase_block(netcase *c, uint64_t seed);
+
+/* Value of row i, feature j.  */
+dfo_real *netcase_at(dfo_block block, size_t i, size_t j);
+
+/* All of a block, with what lies beside its values.  */
+void netcase_copy_block(const netcase *c, dfo_block to, dfo_block from);
 
 /* Inputs' shape, zero or random (seed != 0), with ld = d + pad; freed by netcase_cond_free.  */
 dfo_cond netcase_cond(netcase *c, uint64_t seed, size_t pad);

@@ -60,7 +60,8 @@ struct dfo_bijector {
     dfo_ctx   *ctx;
     dfo_store *store;
     void      *state;
-    dfo_shape  shape;              /* of a row */
+    dfo_shape  shape;              /* of a row of data */
+    dfo_shape  out;                /* of a row of latents: as many features; other than shape for squeeze, haar */
     size_t     d;                  /* features of a row */
     size_t     conds, cond_d;      /* parts and total features of the condition it was made for */
     dfo_shape  cond[DFO_COND_PARTS];

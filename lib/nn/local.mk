@@ -5,6 +5,9 @@ noinst_HEADERS += \
     lib/nn/residual_impl.h \
     lib/nn/config_impl.h \
     lib/nn/dense_impl.h \
+    lib/nn/conv_impl.h \
+    lib/nn/conv_kern_impl.h \
+    lib/nn/convnet_impl.h \
     lib/nn/unit_impl.h \
     lib/nn/unit_kern_impl.h
 LIB_REAL += \
@@ -18,7 +21,16 @@ LIB_REAL += \
     lib/nn/mlp.c \
     lib/nn/residual.c \
     lib/nn/residual_pass.c \
+    lib/nn/conv.c \
+    lib/nn/conv_input.c \
+    lib/nn/conv_layer.c \
+    lib/nn/conv_map.c \
+    lib/nn/conv_jvp.c \
+    lib/nn/conv_pass.c \
+    lib/nn/conv_work.c \
+    lib/nn/conv_unit.c \
     lib/nn/constant.c
 LIB_KERN += \
-    lib/nn/unit_kern.c
+    lib/nn/unit_kern.c \
+    lib/nn/conv_kern.c
 EXTRA_DIST += lib/nn/README.md

@@ -1,0 +1,136 @@
+/* Convolutions over maps (conv_kern_impl.h): panels of 64 pixels of a block of images.  Private.  */
+#ifndef DFOI_CONV_IMPL_H
+#define DFOI_CONV_IMPL_H
+
+#include <diffeo/net.h>
+#include "base/real_impl.h"
+#include "math/gemm_impl.h"
+#include "nn/conv_kern_impl.h"
+#include "nn/unit_impl.h"
+
+#define DFOI_CONV_KERNEL 15               /* widest kernel */
+#define DFOI_CONV_SIDE ((size_t)1 << 20)  /* longest side of an image */
+#define DFOI_CONV_COLUMNS 256             /* pixels of a block, about: its maps stay in the second cache */
+
+/* One convolution, zero padding; see conv_layer.c.  */
+typedef struct dfoi_conv {
+    size_t in, out;                 /* channels */
+    size_t kernel, stride, pad;
+    int transposed;
+    int bias;
+    int scatter;                    /* 1: the product first, then its taps are summed */
+    size_t in_h, in_w, out_h, out_w;
+    size_t w, b;                    /* offsets in the store: (out, kernel, kernel, in), (out) */
+    size_t m, k;                    /* the product's matrix, as the weights lie */
+    size_t packed;                  /* offset of its packed form, in reals */
+} dfoi_conv;
+
+/* Images of a call that go through a net together.  */
+typedef struct dfoi_images {
+    size_t first, n;
+} dfoi_images;
+
+/* What convolutions need to work: packed weights of a whole net, columns of taps, and scratch of
+ * gradients.  */
+typedef struct dfoi_conv_room {
+    dfo_real *packed, *columns, *gradient;
+} dfoi_conv_room;
+
+/* Panels of n images of h w pixels.  */
+static inline size_t dfoi_panels(size_t n, size_t h, size_t w)
+{
+    return (n * h * w + DFO_PANEL - 1) / DFO_PANEL;
+}
+
+/* How many images a block has: about DFOI_CONV_COLUMNS pixels (at the finest resolution), and little
+ * of its panels empty.  */
+size_t dfoi_conv_block(size_t h, size_t w);
+
+/* Completes a convolution whose channels, kernel, stride, sides (in_h, in_w) and switches are set:
+ * output's sides, pad, form; adds its weights w_name and b_name to the store, drawn as PyTorch does,
+ * or from [-bound, bound] if bound >= 0.  *packed grows.  DFO_ESHAPE, DFO_EMEM.  */
+dfo_status dfoi_conv_new(dfo_build *build, const char *w_name, const char *b_name, double bound,
+                         size_t *packed, dfoi_conv *conv);
+
+/* Reals of `columns` and of `gradient` for n images.  */
+size_t dfoi_conv_columns(const dfoi_conv *conv, size_t n);
+size_t dfoi_conv_gradient(const dfoi_conv *conv);
+
+/* Packs the weights of `count` convolutions as they lie, or transposed, for all of a call.  */
+void dfoi_conv_pack(const dfo_run *run, size_t count, const dfoi_conv *conv, int transpose,
+                    dfo_real *packed);
+
+/* y = act(W * x + b) [+ residual], n images; act: none, relu or leaky relu.  bias = 0: without b
+ * (tangents), and then * (mask > 0) [+ residual] as dfoi_gemm_back.  residual.x, mask.x: or NULL.  */
+void dfoi_conv_forward(const dfoi_conv *conv, const dfo_run *run, size_t n, dfoi_map x, dfoi_act act,
+                       dfoi_map residual, const dfoi_conv_room *room, dfoi_map y);
+void dfoi_conv_tangent(const dfoi_conv *conv, size_t n, dfoi_map dx, dfoi_map mask, dfoi_map add,
+                       const dfoi_conv_room *room, dfoi_map dy);
+
+/* gx = (W^T gy) [* (mask > 0)] [+ add], unless gx.x is NULL; adds gradients of the weights, and of
+ * the bias where `bias` is set, to run->grads, unless that is NULL.  gx = add is fine.  */
+void dfoi_conv_backward(const dfoi_conv *conv, const dfo_run *run, size_t n, dfoi_map gy, dfoi_map x,
+                        int bias, dfoi_map mask, dfoi_map add, const dfoi_conv_room *room,
+                        dfoi_map gx);
+
+/* Panels of a map one after the other.  */
+static inline dfoi_map dfoi_map_of(dfo_real *x, size_t channels)
+{
+    dfoi_map map = {x, channels * DFO_PANEL};
+    return map;
+}
+
+static inline dfo_real *dfoi_map_panel(dfoi_map map, size_t panel)
+{
+    return map.x ? map.x + panel * map.stride : NULL;
+}
+
+/* Images of `rows` (c planes of h w pixels each) to channels first .. first+c-1 of a map, and their
+ * sum back to them; the map's last columns become zeros.  rows.x = NULL: zeros.  */
+void dfoi_map_from_rows(dfoi_images images, size_t c, size_t h, size_t w, const dfo_real *rows,
+                        size_t ld, size_t first, dfoi_map map);
+void dfoi_map_to_rows(dfoi_images images, size_t c, size_t h, size_t w, dfoi_map map, size_t first,
+                      int adding, dfo_real *rows, size_t ld);
+
+/* Values of images, (channels, 64), to the pixels of images first .. first+count-1 (count <= 64) of a
+ * map of n: added; and the sums over each image's pixels.  */
+void dfoi_map_add_images(size_t n, size_t first, size_t count, size_t plane, size_t channels,
+                         const dfo_real *values, dfoi_map map);
+void dfoi_map_sum_images(size_t first, size_t count, size_t plane, size_t channels, dfoi_map map,
+                         dfo_real *sums);
+
+/* Units (unit_impl.h) over maps: the same functions, panel by panel.  A room's members are maps of
+ * `width` channels.  keep holds dfoi_unit_keep() reals a panel (with tangents twice that).  Draws of
+ * dropout belong to the row and the pixel, whatever the block.  */
+typedef struct dfoi_area {
+    size_t panels;
+    size_t plane;       /* pixels of an image */
+    size_t first;       /* image of the call */
+} dfoi_area;
+
+typedef struct dfoi_map_pair {
+    dfoi_map x, dx;
+} dfoi_map_pair;
+
+dfoi_map dfoi_map_unit_target(const dfoi_unit *unit, const dfoi_unit_room *room, dfo_real *keep);
+dfoi_map dfoi_map_unit_forward(const dfoi_unit *unit, dfo_run *run, dfoi_area area, dfoi_map x,
+                               int done, const dfoi_unit_room *room, dfo_real *keep);
+dfoi_map dfoi_map_unit_output(const dfoi_unit *unit, dfo_run *run, dfoi_area area,
+                              const dfoi_unit_room *room, const dfo_real *keep);
+dfoi_map dfoi_map_unit_gate(const dfoi_unit *unit, const dfo_run *run, const dfo_real *keep,
+                            int tangents);
+void dfoi_map_unit_backward(const dfoi_unit *unit, dfo_run *run, dfoi_area area,
+                            const dfoi_unit_room *room, int gated, const dfo_real *keep, dfoi_map g);
+
+dfoi_map_pair dfoi_map_unit_jvp_target(const dfoi_unit *unit, const dfoi_unit_room *room,
+                                       dfo_real *keep);
+dfoi_map_pair dfoi_map_unit_jvp(const dfoi_unit *unit, dfo_run *run, dfoi_area area,
+                                dfoi_map_pair x, int done, const dfoi_unit_room *room,
+                                dfo_real *keep);
+dfoi_map_pair dfoi_map_unit_jvp_output(const dfoi_unit *unit, dfo_run *run, dfoi_area area,
+                                       const dfoi_unit_room *room, const dfo_real *keep);
+void dfoi_map_unit_jvp_backward(const dfoi_unit *unit, dfo_run *run, dfoi_area area,
+                                const dfoi_unit_room *room, int gated, const dfo_real *keep,
+                                dfoi_map_pair g);
+
+#endif

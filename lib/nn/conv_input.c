@@ -1,0 +1,167 @@
+/* What goes into a net of images: image parts side by side as channels, vectors as a bias that is
+ * the same for all pixels of an image, V v.  */
+#include <math.h>
+#include <string.h>
+
+#include "base/ctx_impl.h"
+#include "nn/convnet_impl.h"
+
+dfo_status dfoi_conv_input_of(const dfo_net *net, dfoi_conv_input *input)
+{
+    size_t pixels = 1;
+    *input = (dfoi_conv_input){.h = net->shape.h, .w = net->shape.w};
+    for (size_t p = 0; p < net->parts && pixels == 1; p++) {
+        pixels = net->part[p].h * net->part[p].w;
+        if (pixels > 1) {
+            input->h = net->part[p].h;
+            input->w = net->part[p].w;
+        }
+    }
+    if (input->h > DFOI_CONV_SIDE || input->w > DFOI_CONV_SIDE)
+        return dfoi_fail(net->ctx, DFO_ESHAPE, "an image of %zux%zu pixels is too large", input->h,
+                         input->w);
+    for (size_t p = 0; p < net->parts; p++) {
+        const dfo_shape *s = &net->part[p];
+        input->vector[p] = s->h == 1 && s->w == 1 && input->h * input->w > 1;
+        if (input->vector[p])
+            input->features += s->c;
+        else if (s->h == input->h && s->w == input->w)
+            input->channels += s->c;
+        else if (dfo_shape_size(*s))
+            return dfoi_fail(net->ctx, DFO_ESHAPE,
+                             "input part %zu has %zux%zu pixels, expected %zux%zu or a vector", p,
+                             s->h, s->w, input->h, input->w);
+    }
+    return DFO_OK;
+}
+
+void dfoi_conv_read(const dfo_net *net, const dfoi_conv_input *input, const dfo_cond *cond,
+                    dfoi_images images, dfoi_map map)
+{
+    size_t first = 0;
+    for (size_t p = 0; p < net->parts; p++) {
+        const dfo_batch *rows = &cond->part[p].rows;
+        size_t c = net->part[p].c;
+        if (input->vector[p] || !dfo_shape_size(net->part[p]))
+            continue;
+        dfoi_map_from_rows(images, c, input->h, input->w, rows->x, rows->ld, first, map);
+        first += c;
+    }
+}
+
+void dfoi_conv_add(const dfo_net *net, const dfoi_conv_input *input, dfo_cond *cond,
+                   dfoi_images images, dfoi_map map)
+{
+    size_t first = 0;
+    for (size_t p = 0; p < net->parts; p++) {
+        const dfo_batch *rows = &cond->part[p].rows;
+        size_t c = net->part[p].c;
+        if (input->vector[p] || !dfo_shape_size(net->part[p]))
+            continue;
+        if (rows->x)
+            dfoi_map_to_rows(images, c, input->h, input->w, map, first, 1, rows->x, rows->ld);
+        first += c;
+    }
+}
+
+int dfoi_conv_wanted(const dfo_net *net, const dfoi_conv_input *input, const dfo_cond *cond,
+                     int vector)
+{
+    for (size_t p = 0; cond && p < net->parts; p++)
+        if (cond->part[p].rows.x && dfo_shape_size(net->part[p]) && input->vector[p] == vector)
+            return 1;
+    return 0;
+}
+
+dfo_status dfoi_conv_vector_new(dfo_build *build, size_t in, size_t out, size_t *packed,
+                                dfoi_conv_vector *vector)
+{
+    const size_t shape[2] = {out, in};
+    *vector = (dfoi_conv_vector){.in = in, .out = out, .packed = *packed};
+    DFO_TRY(dfo_build_weights(build, "vector.w", 2, shape, &vector->w));
+    dfo_build_uniform(build, vector->w, out * in, 1 / sqrt((double)in));
+    size_t as_is = dfoi_gemm_packed_size(out, in), transposed = dfoi_gemm_packed_size(in, out);
+    *packed += dfo_arena_size(as_is > transposed ? as_is : transposed);
+    return DFO_OK;
+}
+
+size_t dfoi_conv_vector_scratch(const dfoi_conv_vector *vector)
+{
+    return dfo_arena_size((vector->in + vector->out) * DFO_PANEL +
+                          dfoi_gemm_grad_scratch(vector->out, vector->in));
+}
+
+void dfoi_conv_vector_pack(const dfo_run *run, const dfoi_conv_vector *v, int transpose,
+                           dfo_real *packed)
+{
+    const dfo_real *w = dfo_run_weights(run, v->w);
+    if (transpose)
+        dfoi_gemm_pack(v->in, v->out, w, v->in, 1, packed + v->packed);
+    else
+        dfoi_gemm_pack(v->out, v->in, w, v->in, 0, packed + v->packed);
+}
+
+/* Vectors of the rows to a panel of images, with zeros behind.  */
+static void read_vectors(const dfo_net *net, const dfoi_conv_input *input, const dfo_cond *in,
+                         size_t first, size_t n, dfo_real *panel)
+{
+    for (size_t p = 0; p < net->parts; p++) {
+        const dfo_batch *rows = &in->part[p].rows;
+        size_t d = net->part[p].c;
+        if (!input->vector[p])
+            continue;
+        if (rows->x)
+            dfoi_to_panel(n, d, rows->x + first * rows->ld, rows->ld, NULL, 1, panel);
+        else
+            memset(panel, 0, d * DFO_PANEL * sizeof *panel);
+        panel += d * DFO_PANEL;
+    }
+}
+
+static void add_vectors(const dfo_net *net, const dfoi_conv_input *input, const dfo_real *panel,
+                        size_t first, size_t n, dfo_cond *to)
+{
+    for (size_t p = 0; p < net->parts; p++) {
+        const dfo_batch *rows = &to->part[p].rows;
+        size_t d = net->part[p].c;
+        if (!input->vector[p])
+            continue;
+        if (rows->x)
+            dfoi_from_panel_add(n, d, panel, NULL, rows->x + first * rows->ld, rows->ld);
+        panel += d * DFO_PANEL;
+    }
+}
+
+void dfoi_conv_vector_forward(const dfo_net *net, const dfoi_conv_input *input,
+                              const dfoi_conv_vector *v, const dfo_real *packed, const dfo_cond *in,
+                              dfoi_images images, size_t plane, dfo_real *scratch, dfoi_map y)
+{
+    dfo_real *x = scratch, *bias = x + v->in * DFO_PANEL;
+    for (size_t i = 0; i < images.n; i += DFO_PANEL) {
+        size_t n = images.n - i < DFO_PANEL ? images.n - i : DFO_PANEL;
+        read_vectors(net, input, in, images.first + i, n, x);
+        dfoi_gemm(v->out, v->in, packed + v->packed, x, NULL, DFOI_ACT_NONE, NULL, bias);
+        dfoi_map_add_images(images.n, i, n, plane, v->out, bias, y);
+    }
+}
+
+void dfoi_conv_vector_backward(const dfo_net *net, const dfoi_conv_input *input,
+                               const dfoi_conv_vector *v, const dfo_run *run,
+                               const dfo_real *packed, const dfo_cond *in, dfoi_images images,
+                               size_t plane, dfo_real *scratch, dfoi_map gy, dfo_cond *gin)
+{
+    dfo_real *x = scratch, *g = x + v->in * DFO_PANEL, *work = g + v->out * DFO_PANEL;
+    int wanted = dfoi_conv_wanted(net, input, gin, 1);
+    for (size_t i = 0; (run->grads || wanted) && i < images.n; i += DFO_PANEL) {
+        size_t n = images.n - i < DFO_PANEL ? images.n - i : DFO_PANEL;
+        dfoi_map_sum_images(i, n, plane, v->out, gy, g);
+        if (run->grads) {
+            read_vectors(net, input, in, images.first + i, n, x);
+            dfoi_gemm_grad(v->out, v->in, g, x, dfo_run_grads(run, v->w), v->in, NULL, work);
+        }
+        if (wanted) {
+            dfoi_gemm_back(v->out, v->in, packed + v->packed, g, NULL, NULL, x);
+            add_vectors(net, input, x, images.first + i, n, gin);
+        }
+    }
+}

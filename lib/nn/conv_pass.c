@@ -1,0 +1,130 @@
+/* Forward and backward of a chain of convolutions (conv.c).  A block of images goes through all
+ * layers before the next one, so that its maps stay in the second cache.  As in dense nets, a layer
+ * writes its result where the following unit wants it, activations and relu's masks stand in the
+ * products' epilogues, and of each unit dfoi_unit_keep reals a panel are kept.  The weights are packed
+ * once a call.  With last_scale the last layer's result is kept too: the scale's gradient is 3 g out.  */
+#include <string.h>
+
+#include "base/ctx_impl.h"
+#include "math/kern_impl.h"
+#include "nn/convnet_impl.h"
+
+/* Where layer l writes: into what is kept, or a map of its own.  */
+static dfoi_map target(const dfoi_convnet *m, size_t n, size_t l, const dfoi_unit_room *room,
+                       dfo_real *keep)
+{
+    dfo_real *kept = keep ? keep + dfoi_convnet_kept_at(m, n, l + 1) : NULL;
+    if (l + 1 < m->layers)
+        return dfoi_map_unit_target(&m->unit[l + 1], room, kept);
+    return dfoi_map_of(kept && m->settings.last_scale ? kept : room->h, m->conv[l].out);
+}
+
+static void forward_block(const dfoi_convnet_work *w, const dfo_cond *in, dfoi_images images,
+                          dfo_block out, dfo_real *keep)
+{
+    const dfoi_convnet *m = w->m;
+    const dfo_shape *s = &w->net->shape;
+    const dfoi_map none = {NULL, 0};
+    dfoi_unit_room room = {.h = w->map[1], .mask = w->map[2]};
+    dfoi_map x = dfoi_map_of(w->map[0], m->input.channels);
+    int done = 0;
+    dfoi_conv_read(w->net, &m->input, in, images, x);
+    for (size_t l = 0; l < m->layers; l++) {
+        if (!m->plain[l])
+            x = dfoi_map_unit_forward(&m->unit[l], w->run, dfoi_convnet_area(m, images, l), x, done,
+                                      &room,
+                                      keep ? keep + dfoi_convnet_kept_at(m, images.n, l) : NULL);
+        if (x.x == room.h)
+            room.h = room.h == w->map[1] ? w->map[0] : w->map[1];
+        dfoi_map y = target(m, images.n, l, &room, keep);
+        done = dfoi_convnet_fused(m, l);
+        dfoi_conv_forward(&m->conv[l], w->run, images.n, x,
+                          done ? m->unit[l + 1].act : DFOI_ACT_NONE, none, &w->room, y);
+        if (!l && m->input.features)
+            dfoi_conv_vector_forward(w->net, &m->input, &m->vector, w->room.packed, in, images,
+                                     dfoi_convnet_plane(m, 0), w->vector, y);
+        x = y;
+    }
+    if (m->settings.last_scale) {
+        dfoi_convnet_scale(w, images.n, x, dfoi_map_of(w->map[2], s->c));
+        x = dfoi_map_of(w->map[2], s->c);
+    }
+    dfoi_map_to_rows(images, s->c, s->h, s->w, x, 0, 0, out.x, out.ld);
+}
+
+dfo_status dfoi_convnet_forward(const dfo_net *net, dfo_run *run, const dfo_cond *in, dfo_block out,
+                                dfo_real *acts)
+{
+    const dfoi_convnet *m = net->state;
+    dfoi_convnet_work w;
+    DFO_TRY(dfoi_convnet_take(net, run, out.n, 0, &w));
+    for (size_t i = 0; i < out.n; i += m->block)
+        forward_block(&w, in, dfoi_convnet_images(m, i, out.n), out,
+                      acts ? acts + dfoi_convnet_acts(net, i) : NULL);
+    return DFO_OK;
+}
+
+/* The output's gradient becomes that of the last layer's result; adds the scale's.  */
+static void scale_backward(const dfoi_convnet_work *w, size_t n, dfoi_map result, dfoi_map g)
+{
+    dfo_real *sums = w->map[1];
+    dfoi_convnet_scale(w, n, g, g);
+    if (!w->run->grads)
+        return;
+    memset(sums, 0, w->net->shape.c * sizeof *sums);
+    dfoi_convnet_dots(w, n, result, g, sums);
+    dfoi_axpy(w->net->shape.c, 3, sums, dfo_run_grads(w->run, w->m->log_scale));
+}
+
+static void backward_block(const dfoi_convnet_work *w, const dfo_cond *in, dfoi_images images,
+                           dfo_block gout, dfo_cond *gin, const dfo_real *keep)
+{
+    const dfoi_convnet *m = w->m;
+    const dfo_shape *s = &w->net->shape;
+    const dfoi_map none = {NULL, 0};
+    const dfoi_unit_room room = {.h = w->map[2], .mask = w->map[3]};
+    const dfo_real *result = keep + dfoi_convnet_kept_at(m, images.n, m->layers);
+    int image = dfoi_conv_wanted(w->net, &m->input, gin, 0);
+    dfoi_map g = dfoi_map_of(w->map[0], s->c);
+    dfo_real *other = w->map[1];
+    dfoi_map_from_rows(images, s->c, s->h, s->w, gout.x, gout.ld, 0, g);
+    if (m->settings.last_scale)
+        scale_backward(w, images.n, dfoi_map_of((dfo_real *)result, s->c), g);
+    for (size_t l = m->layers; l-- > 0;) {
+        const dfoi_unit *unit = &m->unit[l];
+        const dfo_real *kept = keep + dfoi_convnet_kept_at(m, images.n, l);
+        const dfoi_area area = dfoi_convnet_area(m, images, l);
+        dfoi_map x = dfoi_map_of(room.h, unit->width), mask = none;
+        dfoi_map gx = dfoi_map_of(other, unit->width);
+        if (m->plain[l]) {
+            dfoi_conv_read(w->net, &m->input, in, images, x);
+        } else {
+            x = dfoi_map_unit_output(unit, w->run, area, &room, kept);
+            mask = dfoi_map_unit_gate(unit, w->run, kept, 0);
+        }
+        if (!l && m->input.features)
+            dfoi_conv_vector_backward(w->net, &m->input, &m->vector, w->run, w->room.packed, in,
+                                      images, dfoi_convnet_plane(m, 0), w->vector, g, gin);
+        if (m->plain[l] && !image)
+            gx = none;
+        dfoi_conv_backward(&m->conv[l], w->run, images.n, g, x, 1, mask, none, &w->room, gx);
+        if (!m->plain[l])
+            dfoi_map_unit_backward(unit, w->run, area, &room, mask.x != NULL, kept, gx);
+        other = g.x;
+        g = gx;
+    }
+    if (image)
+        dfoi_conv_add(w->net, &m->input, gin, images, g);
+}
+
+dfo_status dfoi_convnet_backward(const dfo_net *net, dfo_run *run, const dfo_cond *in,
+                                 dfo_block gout, dfo_cond *gin, const dfo_real *acts)
+{
+    const dfoi_convnet *m = net->state;
+    dfoi_convnet_work w;
+    DFO_TRY(dfoi_convnet_take(net, run, gout.n, 1, &w));
+    for (size_t i = 0; i < gout.n; i += m->block)
+        backward_block(&w, in, dfoi_convnet_images(m, i, gout.n), gout, gin,
+                       acts + dfoi_convnet_acts(net, i));
+    return DFO_OK;
+}
