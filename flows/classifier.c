@@ -50,7 +50,7 @@ dfo_status dfo_classifier_new(dfo_build *build, json_t *config, dfo_classifier *
     DFO_GO(read_config(build->ctx, config, c));
     DFO_GO(make_body(build, config, c));
     DFO_GO(dfo_build_child(build, "head", path, sizeof path, &inner));
-    inner.shape = c->body->bij->shape;
+    inner.shape = c->body->bij->out;
     DFO_GO(dfoi_head_new(&inner, json_object_get(config, "head"), &c->head));
     *out = c;
     return DFO_OK;

@@ -34,6 +34,7 @@ extern const struct dfo_bijector_ops dfoi_box_cox_ops;
 extern const struct dfo_bijector_ops dfoi_additive_coupling_ops;
 extern const struct dfo_bijector_ops dfoi_affine_coupling_ops;
 extern const struct dfo_bijector_ops dfoi_spline_coupling_ops;
+extern const struct dfo_bijector_ops dfoi_irevnet_ops;
 
 dfo_status dfoi_chain_create(dfo_build *build, json_t *config, dfo_bijector *bij);
 dfo_status dfoi_part_create(dfo_build *build, json_t *config, dfo_bijector *bij);
@@ -50,5 +51,6 @@ dfo_status dfoi_linear_dense_create(dfo_build *build, json_t *config, dfo_biject
 dfo_status dfoi_householder_create(dfo_build *build, json_t *config, dfo_bijector *bij);
 dfo_status dfoi_elementwise_create(dfo_build *build, json_t *config, dfo_bijector *bij);
 dfo_status dfoi_coupling_create(dfo_build *build, json_t *config, dfo_bijector *bij);
+dfo_status dfoi_irevnet_create(dfo_build *build, json_t *config, dfo_bijector *bij);
 
 #endif

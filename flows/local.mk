@@ -40,6 +40,7 @@ FLOWS_REAL = \
     flows/spline_set.c \
     flows/spline.c \
     flows/coupling.c \
+    flows/irevnet.c \
     flows/flow.c \
     flows/flow_plan.c \
     flows/flow_moments.c \
