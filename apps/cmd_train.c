@@ -38,7 +38,7 @@ enum { VALID = 256, VALID_FRACTION, PATIENCE, KEEP, STEPS, EPOCHS, TIME_LIMIT, B
        MEMORY_MODE, SHARDS, INIT, FLOW, SET, VALID_EVERY, VALID_LABELS };
 
 static const struct argp_option options_list[] = {
-    {"flow", FLOW, "NAME|FILE.json", 0, "Preset (nice, realnvp, nsf) or a configuration", 2},
+    {"flow", FLOW, "NAME|FILE.json", 0, "Preset (nice, realnvp, nsf, irevnet) or a configuration", 2},
     {"set", SET, "KEY=VALUE", 0, "Override a setting of the configuration (repeatable)", 2},
     {"output", 'o', "MODEL", 0, "Where the model goes (.safetensors)", 2},
     {"init", INIT, "MODEL", 0, "Start from the weights of this model", 2},
@@ -432,7 +432,7 @@ int CMD(cmd_train)(int argc, char **argv)
     if (!o.output)
         return usage_error(&o.common, "-o MODEL is missing");
     if (!o.config.flow && !o.fit.resume)
-        return usage_error(&o.common, "--flow is missing: nice, realnvp, nsf or a .json file");
+        return usage_error(&o.common, "--flow is missing: nice, realnvp, nsf, irevnet or a .json file");
     if (!o.fit.steps && !(o.fit.epochs > 0) && !(o.fit.time_limit > 0))
         o.fit.epochs = 100;
     int status = common_start(&o.common);

@@ -219,9 +219,9 @@ static dfo_status inverse_backward(const dfo_bijector *bij, dfo_run *run, dfo_ba
 static dfo_status describe(const dfo_bijector *bij, json_t *to)
 {
     const struct irevnet *b = bij->state;
-    json_t *net = json_object();
     DFO_TRY(dfoi_json_set(bij->ctx, to, "stride", json_integer((json_int_t)b->stride)));
     DFO_TRY(dfoi_json_set(bij->ctx, to, "zero_init", json_boolean(b->zero_init)));
+    json_t *net = json_object();
     DFO_TRY(dfoi_json_set(bij->ctx, to, "net", net));
     return dfo_net_describe(b->net, net);
 }
@@ -251,7 +251,7 @@ static dfo_status set_shape(dfo_ctx *ctx, const json_t *config, dfo_bijector *bi
     bij->out = (dfo_shape){bij->shape.c * b->stride * b->stride, b->h / b->stride, b->w / b->stride};
     DFO_TRY(dfoi_json_size(ctx, config, "channels", bij->out.c / 2, 1, SIZE_MAX / 2, &channels));
     if (channels != bij->out.c / 2)
-        return dfoi_fail(ctx, DFO_EUNSUP, "channels: %zu in a half instead of %zu would need zeros for padding: such a map "
+        return dfoi_fail(ctx, DFO_EARG, "channels: %zu in a half instead of %zu would need zeros for padding: such a map "
                          "is injective, not bijective, and has no density; leave channels out", channels,
                          bij->out.c / 2);
     return DFO_OK;

@@ -15,7 +15,8 @@ noinst_HEADERS += \
     flows/spline_set_impl.h \
     flows/flow_impl.h \
     flows/classifier_impl.h \
-    flows/head_impl.h
+    flows/head_impl.h \
+    flows/preset_impl.h
 FLOWS_REAL = \
     flows/bijector.c \
     flows/registry.c \
@@ -51,7 +52,8 @@ FLOWS_REAL = \
     flows/loss_classify.c \
     flows/check.c \
     flows/check_layers.c \
-    flows/preset.c
+    flows/preset.c \
+    flows/preset_irevnet.c
 noinst_LTLIBRARIES += libflows_f.la libflows_d.la
 libflows_f_la_SOURCES = $(FLOWS_REAL)
 libflows_f_la_CPPFLAGS = $(FLOWS_CPPFLAGS)

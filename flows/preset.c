@@ -5,26 +5,23 @@
 
 #include <diffeo/preset.h>
 #include "layer_impl.h"
+#include "preset_impl.h"
 
 /* ---- settings: name, default as JSON text, and what the presets share */
 
-struct setting {
-    const char *key, *value;
-};
-
-static const struct setting nice_settings[] = {
+static const struct dfoi_setting nice_settings[] = {
     {"layers", "6"}, {"hidden", "128"}, {"depth", "2"}, {"activation", "\"relu\""}, {"mask", "\"half\""},
     {"actnorm", "false"}, {"linear", "\"none\""}, {"permute", "\"none\""}, {"standardise", "true"},
     {"base", "{\"type\":\"logistic\"}"}, {NULL, NULL},
 };
 
-static const struct setting realnvp_settings[] = {
+static const struct dfoi_setting realnvp_settings[] = {
     {"layers", "10"}, {"hidden", "128"}, {"depth", "2"}, {"activation", "\"relu\""}, {"scale_max", "2.0"},
     {"mask", "\"half\""}, {"actnorm", "true"}, {"linear", "\"none\""}, {"permute", "\"none\""},
     {"standardise", "true"}, {"base", "{\"type\":\"normal\"}"}, {NULL, NULL},
 };
 
-static const struct setting nsf_settings[] = {
+static const struct dfoi_setting nsf_settings[] = {
     {"layers", "10"}, {"hidden", "128"}, {"blocks", "2"}, {"activation", "\"relu\""}, {"dropout", "0.0"},
     {"bins", "8"}, {"tail_bound", "3.0"}, {"mask", "\"alternate\""}, {"actnorm", "false"},
     {"linear", "\"lu\""}, {"permute", "\"random\""}, {"standardise", "true"},
@@ -33,11 +30,14 @@ static const struct setting nsf_settings[] = {
 
 static const struct preset {
     const char *name, *text;
-    const struct setting *settings;
+    const struct dfoi_setting *settings;
+    dfo_status (*expand)(dfo_ctx *, const json_t *, dfo_shape, json_t **);     /* where it is another file's */
 } presets[] = {
-    {"nice", "additive couplings over a logistic base (Dinh et al. 2015)", nice_settings},
-    {"realnvp", "affine couplings with bounded scales (Dinh et al. 2017)", realnvp_settings},
-    {"nsf", "rational-quadratic spline couplings with residual nets (Durkan et al. 2019)", nsf_settings},
+    {"nice", "additive couplings over a logistic base (Dinh et al. 2015)", nice_settings, NULL},
+    {"realnvp", "affine couplings with bounded scales (Dinh et al. 2017)", realnvp_settings, NULL},
+    {"nsf", "rational-quadratic spline couplings with residual nets (Durkan et al. 2019)", nsf_settings, NULL},
+    {"irevnet", "classifier of images with invertible features (Jacobsen et al. 2018)", dfoi_irevnet_settings,
+     dfoi_irevnet_expand},
 };
 
 #define PRESETS (sizeof presets / sizeof *presets)
@@ -71,10 +71,10 @@ dfo_status dfo_preset_config(dfo_ctx *ctx, const char *name, json_t **out)
     const struct preset *p = find(name);
     *out = NULL;
     if (!p)
-        return dfoi_fail(ctx, DFO_EARG, "unknown flow '%s'; known: nice, realnvp, nsf, or a .json file", name);
+        return dfoi_fail(ctx, DFO_EARG, "unknown flow '%s'; known: nice, realnvp, nsf, irevnet, or a .json file", name);
     *out = json_object();
     DFO_GO(dfoi_json_set(ctx, *out, "flow", json_string(p->name)));
-    for (const struct setting *s = p->settings; s->key; s++) {
+    for (const struct dfoi_setting *s = p->settings; s->key; s++) {
         json_t *value;
         DFO_GO(dfoi_json_parse(ctx, s->value, strlen(s->value), s->key, &value));
         DFO_GO(dfoi_json_set(ctx, *out, s->key, value));
@@ -178,7 +178,7 @@ static dfo_status check_keys(dfo_ctx *ctx, const json_t *config, const struct pr
 {
     const char *known[32] = {"flow"};
     size_t n = 1;
-    for (const struct setting *s = p->settings; s->key && n < 31; s++)
+    for (const struct dfoi_setting *s = p->settings; s->key && n < 31; s++)
         known[n++] = s->key;
     known[n] = NULL;
     return dfoi_json_keys(ctx, config, known);
@@ -203,8 +203,10 @@ dfo_status dfo_preset_expand(dfo_ctx *ctx, json_t *config, dfo_shape shape, json
     }
     const struct preset *p = find(s.flow);
     if (!p)
-        return dfoi_fail(ctx, DFO_EARG, "unknown flow '%s'; known: nice, realnvp, nsf, or a .json file", s.flow);
+        return dfoi_fail(ctx, DFO_EARG, "unknown flow '%s'; known: nice, realnvp, nsf, irevnet, or a .json file", s.flow);
     DFO_TRY(check_keys(ctx, config, p));
+    if (p->expand)
+        return p->expand(ctx, config, shape, out);
     DFO_TRY(read_settings(ctx, config, &s));
     json_t *list = json_array();
     *out = json_pack("{s:{s:s, s:o}}", "bijector", "type", "chain", "layers", list);
