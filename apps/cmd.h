@@ -90,8 +90,11 @@ void input_close(struct input *in);
 /* The rows fit the model?  Exit status.  */
 int input_fits(const struct common *c, const struct input *in, const dfo_model *model);
 
-/* Rows come in chunks of so many: a multiple of every block.  */
+#define chunk_rows CMD(chunk_rows)
+/* Rows come in chunks of so many, a multiple of every block; wide ones in fewer, down to the model's block.  */
 #define CHUNK 8192
+#define MOST_VALUES ((size_t)1 << 22)
+size_t chunk_rows(const dfo_model *model, size_t width);
 
 #define labels_for CMD(labels_for)
 #define labels_open CMD(labels_open)
@@ -100,8 +103,14 @@ int input_fits(const struct common *c, const struct input *in, const dfo_model *
 int labels_for(const struct common *c, struct input *in, const char *path, dfo_model *model);
 /* Opens the condition of `rows` rows that --labels or --class give, as in->parts[1].  Exit status.  */
 int labels_open(const struct common *c, struct input *in, uint64_t rows);
+
+#define output_open CMD(output_open)
 /* 256 or 65536 for a model that was trained on images of so many levels, else 0.  */
 uint32_t model_levels(dfo_model *model);
+/* Opens a sink of the model's rows: pictures (.png, a grid of so many columns, 0: as suits; folder/) and arrays
+ * (.npy) of images, tables of others.  Exit status.  */
+int output_open(const struct common *c, dfo_model *model, const char *path, const char *format, uint64_t rows,
+                size_t columns_of_grid, dfo_sink **out);
 
 #define split_chunk CMD(split_chunk)
 /* x (n, d + context_d) as rows and condition.  */

@@ -14,7 +14,7 @@ struct options {
 enum { FORCE = 256 };
 
 static const struct argp_option options_list[] = {
-    {"output", 'o', "FILE", 0, "Where the rows go (.npy, .csv, '-')", 2},
+    {"output", 'o', "FILE", 0, "Where the rows go (.npy, .csv, '-'; images: a grid .png, a folder/ of .png)", 2},
     {"force", FORCE, NULL, 0, "Decode latents of another model", 2},
     {0},
 };
@@ -46,7 +46,7 @@ struct job {
     dfo_latents    *latents;
     dfo_sink       *sink;
     dfo_real       *x, *context;
-    const char    **columns;
+    size_t          chunk;             /* rows at a time */
     uint64_t        rows;
 };
 
@@ -105,19 +105,14 @@ static int set_up(struct job *j)
     if (status || (status = open_rows(j)))
         return status;
     size_t d = dfo_model_features(j->model), width = d + o->input.context_d;
-    j->x = malloc(CHUNK * width * sizeof *j->x);
-    j->context = malloc(CHUNK * (o->input.context_d + 1) * sizeof *j->context);
-    j->columns = calloc(d, sizeof *j->columns);
-    if (!j->x || !j->context || !j->columns)
+    j->chunk = chunk_rows(j->model, width);
+    j->x = malloc(j->chunk * width * sizeof *j->x);
+    j->context = malloc(j->chunk * (o->input.context_d + 1) * sizeof *j->context);
+    if (!j->x || !j->context)
         return usage_error(c, "out of memory"), EXIT_FAILED;
-    json_t *names = json_object_get(dfo_model_notes(j->model), "columns");
-    int named = json_array_size(names) == d;
-    for (size_t i = 0; named && i < d; i++)
-        named = (j->columns[i] = json_string_value(json_array_get(names, i))) != NULL;
-    if (dfo_model_plan_new(c->ctx, j->model, 0, &j->plan) ||
-        dfo_sink_open(c->ctx, o->output, o->input.format, j->rows, d, named ? j->columns : NULL, &j->sink))
+    if (dfo_model_plan_new(c->ctx, j->model, 0, &j->plan))
         return failed(c);
-    return 0;
+    return output_open(c, j->model, o->output, o->input.format, j->rows, 0, &j->sink);
 }
 
 static dfo_status read_latents(struct job *j, uint64_t first, size_t n, dfo_batch *z, dfo_cond *cond)
@@ -142,8 +137,8 @@ static dfo_status read_latents(struct job *j, uint64_t first, size_t n, dfo_batc
 static int all_rows(struct job *j)
 {
     struct common *c = &j->o->common;
-    for (uint64_t first = 0; first < j->rows; first += CHUNK) {
-        size_t n = j->rows - first < CHUNK ? (size_t)(j->rows - first) : CHUNK;
+    for (uint64_t first = 0; first < j->rows; first += j->chunk) {
+        size_t n = j->rows - first < j->chunk ? (size_t)(j->rows - first) : j->chunk;
         dfo_batch z;
         dfo_cond cond;
         if (read_latents(j, first, n, &z, &cond) || dfo_model_decode(j->plan, first, z, &cond, NULL))
@@ -181,6 +176,5 @@ int CMD(cmd_decode)(int argc, char **argv)
     input_close(&o.input);
     free(j.x);
     free(j.context);
-    free(j.columns);
     return common_end(&o.common, status);
 }

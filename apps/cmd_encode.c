@@ -48,8 +48,9 @@ struct job {
     dfo_sink       *sink;
     dfo_real       *rows, *x;
     double         *logp, total, worst;
-    uint64_t        wrong;             /* pixels that came back as others */
-    int             density;
+    uint64_t        wrong;             /* pixels that come back as others */
+    size_t          chunk;             /* rows at a time */
+    int             density;           /* the model has one */
 };
 
 static int set_up(struct job *j)
@@ -71,9 +72,10 @@ static int set_up(struct job *j)
     if (full ? dfo_latents_create(j->model, o->output, o->input.info.rows, c->seed, &j->latents)
              : dfo_sink_open(c->ctx, o->output, o->input.format, o->input.info.rows, d, NULL, &j->sink))
         return failed(c);
-    j->rows = malloc(CHUNK * width * sizeof *j->rows);
-    j->x = malloc(CHUNK * width * sizeof *j->x);
-    j->logp = malloc(CHUNK * sizeof *j->logp);
+    j->chunk = chunk_rows(j->model, width);
+    j->rows = malloc(j->chunk * width * sizeof *j->rows);
+    j->x = malloc(j->chunk * width * sizeof *j->x);
+    j->logp = malloc(j->chunk * sizeof *j->logp);
     if (!j->rows || !j->x || !j->logp)
         return usage_error(c, "out of memory"), EXIT_FAILED;
     return 0;
@@ -100,7 +102,8 @@ static dfo_status chunk(struct job *j, uint64_t first, size_t n)
             double e = fabs((double)dfo_row(x, i)[k] - (double)j->rows[i * width + k]);
             if (!(e <= j->worst))
                 j->worst = e;
-            j->wrong += e < 0.5 ? 0 : 1;
+            if (!(e < 0.5))
+                j->wrong++;
         }
     return status;
 }
@@ -110,8 +113,8 @@ static int all_rows(struct job *j)
     struct options *o = j->o;
     struct common *c = &o->common;
     uint64_t rows = o->input.info.rows;
-    for (uint64_t first = 0; first < rows; first += CHUNK) {
-        size_t n = rows - first < CHUNK ? (size_t)(rows - first) : CHUNK;
+    for (uint64_t first = 0; first < rows; first += j->chunk) {
+        size_t n = rows - first < j->chunk ? (size_t)(rows - first) : j->chunk;
         if (read_chunk(c, &o->input, first, n, j->rows))
             return failed(c);
         if (chunk(j, first, n))
@@ -130,14 +133,14 @@ static int report(struct job *j)
                           json_pack("{s:I, s:I, s:o, s:o, s:o}", "rows", (json_int_t)rows, "dims", (json_int_t)d,
                                     "mean_nats", j->density ? json_real(rows > 0 ? j->total / rows : 0.0) : json_null(),
                                     "max_roundtrip_error", o->verify ? json_real(j->worst) : json_null(),
-                                    "pixels_wrong", o->verify && o->input.info.discrete
+                                    "pixels_wrong", o->verify && o->input.rows.discrete
                                                         ? json_integer((json_int_t)j->wrong) : json_null()));
     printf("%.0f rows to %s", rows, o->output);
     if (j->density)
         printf(", mean log-likelihood %.6g nats", rows > 0 ? j->total / rows : 0.0);
     if (o->verify)
         printf(", largest error decoded again %.3g", j->worst);
-    if (o->verify && o->input.info.discrete)
+    if (o->verify && o->input.rows.discrete)
         printf(", %llu pixels wrong", (unsigned long long)j->wrong);
     putchar('\n');
     return 0;

@@ -64,6 +64,7 @@ struct job {
     dfo_sink        *sink, *gradient;
     dfo_real        *rows, *copy, *grad;
     double          *out[2];
+    size_t           chunk;             /* rows at a time */
     struct moments   logp[2], difference;
 };
 
@@ -78,7 +79,10 @@ static int set_up(struct job *j)
     if ((status = labels_for(c, &o->input, o->model[0], j->model[0])) || (status = input_open(c, &o->input)))
         return status;
     size_t width = dfo_shape_size(o->input.info.shape), d = width - o->input.context_d;
+    j->chunk = CHUNK;
     for (int i = 0; i < 2 && o->model[i]; i++) {
+        size_t chunk = chunk_rows(j->model[i], width);
+        j->chunk = !i || chunk > j->chunk ? chunk : j->chunk;
         if ((status = input_fits(c, &o->input, j->model[i])))
             return status;
         if (dfo_model_plan_new(c->ctx, j->model[i], o->gradient != NULL && !i, &j->plan[i]))
@@ -92,9 +96,9 @@ static int set_up(struct job *j)
         return failed(c);
     if (o->gradient && dfo_sink_open(c->ctx, o->gradient, NULL, o->input.info.rows, d, NULL, &j->gradient))
         return failed(c);
-    j->rows = malloc(CHUNK * width * sizeof *j->rows);
-    j->copy = malloc(CHUNK * width * sizeof *j->copy);
-    j->grad = malloc(CHUNK * d * sizeof *j->grad);
+    j->rows = malloc(j->chunk * width * sizeof *j->rows);
+    j->copy = malloc(j->chunk * width * sizeof *j->copy);
+    j->grad = malloc(j->chunk * d * sizeof *j->grad);
     if (!j->rows || !j->copy || !j->grad)
         return usage_error(c, "out of memory"), EXIT_FAILED;
     return 0;
@@ -134,8 +138,8 @@ static int all_rows(struct job *j)
     struct common *c = &o->common;
     uint64_t rows = o->input.info.rows;
     int status = 0;
-    for (uint64_t first = 0; first < rows && !status; first += CHUNK) {
-        size_t n = rows - first < CHUNK ? (size_t)(rows - first) : CHUNK;
+    for (uint64_t first = 0; first < rows && !status; first += j->chunk) {
+        size_t n = rows - first < j->chunk ? (size_t)(rows - first) : j->chunk;
         if (read_chunk(c, &o->input, first, n, j->rows))
             return failed(c);
         status = score(j, first, n, 0);
@@ -166,7 +170,7 @@ static int report(struct job *j, double seconds)
                                 real_or_null(stderr_of(&j->logp[0])), "estimate", "exact", "seconds", seconds,
                                 "rows_per_second", rows / seconds, "peak_bytes",
                                 (json_int_t)dfo_ctx_peak_bytes(o->common.ctx));
-        if (out && o->input.info.discrete)
+        if (out && o->input.rows.discrete)
             json_object_set_new(out, "bits_per_dim", json_real(-j->logp[0].mean / d / log(2)));
         if (out && o->input.info.has_entropy)
             json_object_set_new(out, "entropy_nats", json_real(o->input.info.entropy));
@@ -178,7 +182,7 @@ static int report(struct job *j, double seconds)
         return print_json(&o->common, out);
     }
     printf("%.0f rows, %.0f dimensions: %.6g +- %.2g nats", rows, d, j->logp[0].mean, stderr_of(&j->logp[0]));
-    if (o->input.info.discrete)
+    if (o->input.rows.discrete)
         printf(" (%.4f bits per dimension)", -j->logp[0].mean / d / log(2));
     printf(", %.0f rows/s\n", rows / seconds);
     if (o->input.info.has_entropy)

@@ -7,7 +7,7 @@
 struct options {
     struct common common;
     struct input  context;             /* rows of context */
-    const char *model, *output;
+    const char *model, *output, *format;
     uint64_t n;
     double   temperature;
 };
@@ -16,11 +16,11 @@ enum { TEMPERATURE = 256, CONTEXT, CLASS };
 
 static const struct argp_option options_list[] = {
     {NULL, 'n', "N", 0, "Number of rows (with --context: for each of its rows)", 2},
-    {"output", 'o', "FILE", 0, "Where they go (.npy, .csv, '-')", 2},
+    {"output", 'o', "FILE", 0, "Where they go (.npy, .csv, '-'; images: a grid .png, a folder/ of .png)", 2},
     {"temperature", TEMPERATURE, "T", 0, "Spread of the base density (default 1)", 2},
     {"context", CONTEXT, "SPEC", 0, "Rows to condition on; output is context-major", 2},
     {"class", CLASS, "K", 0, "Class to draw from, counted from 0 (models trained with --labels)", 2},
-    {"format", 'F', "csv|npy", 0, "Format of '-'", 2},
+    {"format", 'F', "csv|npy|png", 0, "Format of '-'", 2},
     {0},
 };
 
@@ -31,7 +31,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     case ARGP_KEY_INIT: state->child_inputs[0] = &o->common; return 0;
     case 'n': o->n = to_u64(state, "-n", arg, 1); return 0;
     case 'o': o->output = arg; return 0;
-    case 'F': o->context.format = arg; return 0;
+    case 'F': o->format = arg; return 0;
     case TEMPERATURE: o->temperature = to_double(state, "--temperature", arg, 0, 1e6); return 0;
     case CONTEXT: o->context.context = arg; return 0;
     case CLASS: o->context.class = (size_t)to_u64(state, "--class", arg, 0) + 1; return 0;
@@ -51,7 +51,7 @@ struct job {
     dfo_model_plan *plan;
     dfo_sink       *sink;
     dfo_real       *x, *cond;
-    const char    **columns;
+    size_t          chunk;             /* rows at a time */
 };
 
 static int set_up(struct job *j, uint64_t *rows)
@@ -77,17 +77,12 @@ static int set_up(struct job *j, uint64_t *rows)
                            o->context.context_d), EXIT_FAILED;
     if (o->context.source && __builtin_mul_overflow(*rows, o->context.info.rows, rows))
         return usage_error(c, "-n times the rows of context is too much"), EXIT_FAILED;
-    j->x = malloc(CHUNK * d * sizeof *j->x);
-    j->cond = malloc(CHUNK * (context + 1) * sizeof *j->cond);
-    j->columns = calloc(d, sizeof *j->columns);
-    if (!j->x || !j->cond || !j->columns)
+    j->chunk = chunk_rows(j->model, d + context);
+    j->x = malloc(j->chunk * d * sizeof *j->x);
+    j->cond = malloc(j->chunk * (context + 1) * sizeof *j->cond);
+    if (!j->x || !j->cond)
         return usage_error(c, "out of memory"), EXIT_FAILED;
-    json_t *names = json_object_get(dfo_model_notes(j->model), "columns");
-    int named = json_array_size(names) == d;
-    for (size_t i = 0; named && i < d; i++)
-        named = (j->columns[i] = json_string_value(json_array_get(names, i))) != NULL;
-    return dfo_sink_open(c->ctx, o->output, o->context.format, *rows, d, named ? j->columns : NULL, &j->sink)
-               ? failed(c) : 0;
+    return output_open(c, j->model, o->output, o->format, *rows, 0, &j->sink);
 }
 
 /* Row i of the output has context row i / n.  */
@@ -119,8 +114,8 @@ static int all_rows(struct job *j, uint64_t rows)
     struct options *o = j->o;
     struct common *c = &o->common;
     size_t d = dfo_model_features(j->model);
-    for (uint64_t first = 0; first < rows; first += CHUNK) {
-        size_t n = rows - first < CHUNK ? (size_t)(rows - first) : CHUNK;
+    for (uint64_t first = 0; first < rows; first += j->chunk) {
+        size_t n = rows - first < j->chunk ? (size_t)(rows - first) : j->chunk;
         dfo_batch x = dfo_batch_of(j->x, n, d);
         dfo_cond cond;
         if (fill_context(j, first, n, &cond) ||
@@ -161,6 +156,5 @@ int CMD(cmd_sample)(int argc, char **argv)
     input_close(&o.context);
     free(j.x);
     free(j.cond);
-    free(j.columns);
     return common_end(&o.common, status);
 }

@@ -2,24 +2,13 @@
  * features as there are classes, 1 in the label's place.  */
 #include "cmd.h"
 
-static json_int_t note(dfo_model *model, const char *key)
-{
-    json_int_t n = json_integer_value(json_object_get(dfo_model_notes(model), key));
-    return n > 0 ? n : 0;
-}
-
 int labels_for(const struct common *c, struct input *in, const char *path, dfo_model *model)
 {
-    in->classes = (size_t)note(model, "classes");
+    json_int_t classes = json_integer_value(json_object_get(dfo_model_notes(model), "classes"));
+    in->classes = classes > 0 ? (size_t)classes : 0;
     if ((in->labels || in->class) && (!in->classes || in->classes != dfo_model_context(model)))
         return usage_error(c, "%s was not trained with --labels: it knows no classes", path), EXIT_FAILED;
     return 0;
-}
-
-uint32_t model_levels(dfo_model *model)
-{
-    json_int_t levels = note(model, "levels");
-    return levels == 256 || levels == 65536 ? (uint32_t)levels : 0;
 }
 
 /* The condition of the rows of `of` from the labels' file.  */

@@ -3,6 +3,7 @@ include_diffeo_HEADERS += \
 noinst_HEADERS += \
     lib/data/source_impl.h \
     lib/data/table_impl.h \
+    lib/data/sink_impl.h \
     lib/data/toy_impl.h \
     lib/data/idx_impl.h \
     lib/data/pixels_impl.h \
@@ -28,5 +29,6 @@ LIB_REAL += \
     lib/data/read_png.c \
     lib/data/toy.c \
     lib/data/toy_kinds.c \
-    lib/data/sink.c
+    lib/data/sink.c \
+    lib/data/sink_images.c
 EXTRA_DIST += lib/data/README.md

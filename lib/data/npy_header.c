@@ -1,6 +1,7 @@
 /* The header of NPY files, versions 1.0, 2.0 and 3.0 (NEP 1): 6 bytes of magic, 2 of version, the length
  * of the text (2 bytes, later 4, little-endian), then a Python dictionary with the keys descr,
  * fortran_order and shape.  Nothing in it is believed before it fits the size of the file.  */
+#include <stdio.h>
 #include <string.h>
 
 #include "base/ctx_impl.h"
@@ -186,4 +187,20 @@ dfo_status dfoi_npy_header(dfo_ctx *ctx, const char *file, const void *bytes, si
     out->start = front + length;
     DFO_TRY(dictionary(ctx, file, &s, out));
     return sizes(ctx, file, n, out);
+}
+
+dfo_status dfoi_npy_write_head(dfo_file *file, char kind, size_t size, const char *shape)
+{
+    static const char order = __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__ ? '>' : '<';
+    char head[256];
+    memset(head, ' ', sizeof head);
+    memcpy(head, "\x93NUMPY\x01\x00", 8);
+    int n = 10 + snprintf(head + 10, sizeof head - 10, "{'descr': '%c%c%zu', 'fortran_order': False, 'shape': %.128s, }",
+                          size == 1 ? '|' : order, kind, size, shape);
+    head[n] = ' ';
+    size_t all = ((size_t)n + 1 + 63) / 64 * 64;          /* data aligned, as numpy does */
+    head[all - 1] = '\n';
+    head[8] = (char)((all - 10) & 255);
+    head[9] = (char)((all - 10) >> 8);
+    return dfoi_file_write(file, head, all);
 }

@@ -1,4 +1,5 @@
-/* Sinks: rows to CSV or NPY (version 1.0, C order, little-endian as the machine).  */
+/* Sinks: rows to CSV or NPY (version 1.0, C order, little-endian as the machine), and the front of sinks of
+ * images (sink_images.c).  */
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
@@ -8,12 +9,8 @@
 #include "base/ctx_impl.h"
 #include "base/file_impl.h"
 #include "base/parse_impl.h"
-
-#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
-#define ORDER '>'
-#else
-#define ORDER '<'
-#endif
+#include "data/sink_impl.h"
+#include "data/table_impl.h"
 
 struct dfo_sink {
     dfo_ctx   *ctx;
@@ -22,24 +19,15 @@ struct dfo_sink {
     int        doubles;           /* one column of doubles, whatever dfo_real is */
     uint64_t   rows, written;
     size_t     d;
+    dfoi_image_sink *images;      /* rows are images: all but the counting is theirs; else NULL */
+    char      *name;              /* of images */
 };
 
 static dfo_status npy_head(dfo_sink *sink)
 {
-    char head[192], text[128];
-    unsigned size = sink->doubles ? 8 : (unsigned)sizeof(dfo_real);
-    int n = snprintf(text, sizeof text, sink->doubles ? "(%llu,)" : "(%llu, %zu)", (unsigned long long)sink->rows,
-                     sink->d);
-    memset(head, ' ', sizeof head);
-    memcpy(head, "\x93NUMPY\x01\x00", 8);
-    n = 10 + snprintf(head + 10, sizeof head - 10, "{'descr': '%cf%u', 'fortran_order': False, 'shape': %.*s, }", ORDER,
-                      size, n, text);
-    head[n] = ' ';
-    size_t all = ((size_t)n + 1 + 63) / 64 * 64;          /* data aligned, as numpy does */
-    head[all - 1] = '\n';
-    head[8] = (char)((all - 10) & 255);
-    head[9] = (char)((all - 10) >> 8);
-    return dfoi_file_write(sink->file, head, all);
+    char shape[64];
+    snprintf(shape, sizeof shape, sink->doubles ? "(%llu,)" : "(%llu, %zu)", (unsigned long long)sink->rows, sink->d);
+    return dfoi_npy_write_head(sink->file, 'f', sink->doubles ? 8 : sizeof(dfo_real), shape);
 }
 
 /* A name, in quotes where it needs them.  */
@@ -112,11 +100,33 @@ dfo_status dfo_sink_open_doubles(dfo_ctx *ctx, const char *path, const char *for
     return open_sink(ctx, path, format, rows, 1, 1, column ? &column : NULL, out);
 }
 
+dfo_status dfo_sink_open_images(dfo_ctx *ctx, const char *path, const char *format, uint64_t rows, dfo_shape shape,
+                                uint32_t levels, size_t columns, dfo_sink **out)
+{
+    dfo_sink *sink;
+    dfo_status status;
+    *out = NULL;
+    DFO_TRY(dfoi_alloc(ctx, 1, sizeof *sink, &sink));
+    *sink = (dfo_sink){.ctx = ctx, .rows = rows, .d = dfo_shape_size(shape)};
+    DFO_GO(dfoi_strdup(ctx, path, &sink->name));
+    DFO_GO(dfoi_images_open(ctx, path, format, rows, shape, levels, columns, &sink->images));
+    *out = sink;
+    return DFO_OK;
+fail:
+    dfo_sink_free(sink);
+    return status;
+}
+
+static const char *name_of(const dfo_sink *sink)
+{
+    return sink->images ? sink->name : dfoi_file_name(sink->file);
+}
+
 /* Counts rows that come; more than promised would make the header a lie.  */
 static dfo_status count(dfo_sink *sink, size_t n)
 {
     if (n > sink->rows - sink->written)
-        return dfoi_fail(sink->ctx, DFO_EARG, "%s: expected %llu rows in all, got more", dfoi_file_name(sink->file),
+        return dfoi_fail(sink->ctx, DFO_EARG, "%s: expected %llu rows in all, got more", name_of(sink),
                          (unsigned long long)sink->rows);
     sink->written += n;
     return DFO_OK;
@@ -126,9 +136,11 @@ dfo_status dfo_sink_write(dfo_sink *sink, dfo_batch x)
 {
     char text[DFOI_NUMBER_TEXT + 1];
     if (sink->doubles || x.d != sink->d)
-        return dfoi_fail(sink->ctx, DFO_ESHAPE, "%s: expected rows of %zu %s, got %zu", dfoi_file_name(sink->file),
+        return dfoi_fail(sink->ctx, DFO_ESHAPE, "%s: expected rows of %zu %s, got %zu", name_of(sink),
                          sink->d, sink->doubles ? "doubles" : "columns", x.d);
     DFO_TRY(count(sink, x.n));
+    if (sink->images)
+        return dfoi_images_write(sink->images, x);
     for (size_t i = 0; i < x.n; i++) {
         const dfo_real *row = dfo_row(x, i);
         if (sink->npy) {
@@ -150,7 +162,7 @@ dfo_status dfo_sink_write_doubles(dfo_sink *sink, const double *x, size_t n)
     char text[DFOI_NUMBER_TEXT + 1];
     if (!sink->doubles)
         return dfoi_fail(sink->ctx, DFO_ESHAPE, "%s: expected rows of %zu columns, got doubles",
-                         dfoi_file_name(sink->file), sink->d);
+                         name_of(sink), sink->d);
     DFO_TRY(count(sink, n));
     if (sink->npy)
         return dfoi_file_write(sink->file, x, n * sizeof *x);
@@ -165,15 +177,17 @@ dfo_status dfo_sink_write_doubles(dfo_sink *sink, const double *x, size_t n)
 dfo_status dfo_sink_finish(dfo_sink *sink)
 {
     if (sink->written != sink->rows)
-        return dfoi_fail(sink->ctx, DFO_EARG, "%s: expected %llu rows, got %llu", dfoi_file_name(sink->file),
+        return dfoi_fail(sink->ctx, DFO_EARG, "%s: expected %llu rows, got %llu", name_of(sink),
                          (unsigned long long)sink->rows, (unsigned long long)sink->written);
-    return dfoi_file_commit(sink->file);
+    return sink->images ? dfoi_images_finish(sink->images) : dfoi_file_commit(sink->file);
 }
 
 void dfo_sink_free(dfo_sink *sink)
 {
     if (!sink)
         return;
+    dfoi_images_free(sink->images);
     dfoi_file_free(sink->file);
+    dfoi_free(sink->ctx, sink->name);
     dfoi_free(sink->ctx, sink);
 }

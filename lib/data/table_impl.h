@@ -54,4 +54,7 @@ typedef struct dfoi_npy {
 /* Checks the whole header against the n bytes of the file.  DFO_EFORMAT or DFO_EUNSUP.  */
 dfo_status dfoi_npy_header(dfo_ctx *ctx, const char *file, const void *bytes, size_t n, dfoi_npy *out);
 
+/* Writes a header of version 1.0: elements of `kind` and `size` in the machine's order, shape as "(3, 4)".  */
+dfo_status dfoi_npy_write_head(dfo_file *file, char kind, size_t size, const char *shape);
+
 #endif

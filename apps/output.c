@@ -1,0 +1,53 @@
+/* Where rows of data go: images as pictures or arrays of bytes, others as tables with the columns' names.  */
+#include <stdlib.h>
+
+#include "cmd.h"
+
+uint32_t model_levels(dfo_model *model)
+{
+    json_int_t levels = json_integer_value(json_object_get(dfo_model_notes(model), "levels"));
+    return levels == 256 || levels == 65536 ? (uint32_t)levels : 0;
+}
+
+static int ends(const char *text, const char *with)
+{
+    size_t n = strlen(text), m = strlen(with);
+    return n >= m && !strcmp(text + n - m, with);
+}
+
+/* Text takes images too, as numbers.  */
+static int is_text(const char *path, const char *format)
+{
+    return format ? !strcmp(format, "csv") : ends(path, ".csv") || !strcmp(path, "-") || !strncmp(path, "/dev/", 5);
+}
+
+int output_open(const struct common *c, dfo_model *model, const char *path, const char *format, uint64_t rows,
+                size_t columns_of_grid, dfo_sink **out)
+{
+    size_t d = dfo_model_features(model);
+    uint32_t levels = model_levels(model);
+    if (levels && !is_text(path, format))
+        return dfo_sink_open_images(c->ctx, path, format, rows, dfo_model_shape(model), levels,
+                                    columns_of_grid, out) ? failed(c) : 0;
+    if (ends(path, ".png") || ends(path, "/") || (format && !strcmp(format, "png")))
+        return usage_error(c, "%s: pictures are of images of 8 or 16 bits, which this model does not make", path),
+               EXIT_FAILED;
+    json_t *names = json_object_get(dfo_model_notes(model), "columns");
+    const char **columns = calloc(d, sizeof *columns);
+    if (!columns)
+        return usage_error(c, "out of memory"), EXIT_FAILED;
+    int named = json_array_size(names) == d;
+    for (size_t i = 0; named && i < d; i++)
+        named = (columns[i] = json_string_value(json_array_get(names, i))) != NULL;
+    dfo_status status = dfo_sink_open(c->ctx, path, format, rows, d, named ? columns : NULL, out);
+    free(columns);
+    return status ? failed(c) : 0;
+}
+
+size_t chunk_rows(const dfo_model *model, size_t width)
+{
+    size_t n = CHUNK, block = dfo_model_block(model);
+    while (n > block && n > 16 && n * width > MOST_VALUES)
+        n /= 2;
+    return n;
+}
