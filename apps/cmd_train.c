@@ -404,6 +404,7 @@ static int run(struct job *j)
     o->fit.extra = j->extra;
     o->fit.seed = c->seed;
     o->fit.threads = c->threads;
+    o->fit.images = o->input.rows.shape.h * o->input.rows.shape.w > 1;
     o->fit.event = on_event;
     o->fit.event_data = o;
     o->fit.stop = &stop_flag;
