@@ -11,6 +11,8 @@
 #include "layers.h"
 #include <diffeo/net.h>
 
+#define PIECE ((size_t)64)
+
 struct irevnet {
     size_t    half;                    /* features of a half */
     size_t    c, h, w, stride;         /* of a half before S */
@@ -18,11 +20,18 @@ struct irevnet {
     dfo_net  *net;
 };
 
+/* Rows go through in pieces, so that activations of a large batch need no more memory than a piece's.  */
+static size_t piece_of(size_t rows)
+{
+    return rows < PIECE ? rows : PIECE;
+}
+
 static size_t scratch(const dfo_bijector *bij, size_t rows)
 {
     const struct irevnet *b = bij->state;
-    return dfo_net_scratch(b->net, rows) + dfo_arena_size(dfo_net_acts(b->net, rows)) +
-           2 * dfo_arena_size(rows * b->half) + 2 * dfo_arena_size(b->half);
+    size_t n = piece_of(rows);
+    return dfo_net_scratch(b->net, n) + dfo_arena_size(dfo_net_acts(b->net, n)) + 2 * dfo_arena_size(n * b->half) +
+           2 * dfo_arena_size(b->half);
 }
 
 static size_t acts_size(const struct irevnet *b, size_t rows)
@@ -30,10 +39,16 @@ static size_t acts_size(const struct irevnet *b, size_t rows)
     return dfo_arena_size(dfo_net_acts(b->net, rows));
 }
 
+/* What a piece keeps in memory mode store: the net's activations, F(x2).  */
+static size_t kept_size(const struct irevnet *b, size_t rows)
+{
+    return rows ? acts_size(b, rows) + dfo_arena_size(rows * b->half) : 0;
+}
+
 static size_t saved(const dfo_bijector *bij, size_t rows, const dfo_run *how)
 {
     const struct irevnet *b = bij->state;
-    return how->memory == DFO_MEMORY_STORE ? acts_size(b, rows) + dfo_arena_size(rows * b->half) : 0;
+    return how->memory == DFO_MEMORY_STORE ? rows / PIECE * kept_size(b, PIECE) + kept_size(b, rows % PIECE) : 0;
 }
 
 static size_t derived(const dfo_bijector *bij)
@@ -79,7 +94,7 @@ static dfo_cond inputs(const struct irevnet *b, dfo_batch x, const dfo_cond *con
     dfo_cond in = {.n = 1};
     in.part[0].rows = dfo_batch_columns(x, b->half, b->half);
     in.part[0].shape = (dfo_shape){b->c, b->h, b->w};
-    for (size_t p = 0; cond && p < cond->n; p++)
+    for (size_t p = 0; p < cond->n; p++)
         in.part[in.n++] = cond->part[p];
     return in;
 }
@@ -125,25 +140,49 @@ static void subtract(const struct irevnet *b, dfo_batch z, dfo_real *z2, const d
     }
 }
 
-static dfo_status forward(const dfo_bijector *bij, dfo_run *run, dfo_batch x, const dfo_cond *cond, double *logdet)
+/* A pass over a piece: gx.x, gcond, kept are NULL where they are not wanted.  */
+typedef dfo_status (*pass)(const struct irevnet *b, dfo_run *run, dfo_batch x, dfo_batch gx, const dfo_cond *cond,
+                           const dfo_cond *gcond, dfo_real *kept);
+
+static dfo_status in_pieces(const dfo_bijector *bij, dfo_run *run, dfo_batch x, dfo_batch gx, const dfo_cond *cond,
+                            const dfo_cond *gcond, int inverse, pass one)
 {
     const struct irevnet *b = bij->state;
-    int keep = run->saved && run->memory == DFO_MEMORY_STORE;
-    dfo_real *acts = keep ? run->saved : NULL;
-    dfo_real *f = keep ? run->saved + acts_size(b, x.n) : dfo_arena_take(run, x.n * b->half);
+    dfo_real *kept = run->memory == DFO_MEMORY_STORE && !inverse ? run->saved : NULL;
+    uint64_t row = run->key.row;
+    dfo_status status = DFO_OK;
+    for (size_t first = 0; first < x.n && status == DFO_OK; first += PIECE) {
+        size_t n = piece_of(x.n - first), mark = run->arena_used;
+        dfo_cond sub = dfo_cond_rows(cond, first, n), gsub = dfo_cond_rows(gcond, first, n);
+        run->key.row = row + first;
+        status = one(b, run, dfo_batch_rows(x, first, n), dfo_batch_rows(gx, first, n), &sub, gcond ? &gsub : NULL, kept);
+        kept = kept ? kept + kept_size(b, n) : NULL;
+        run->arena_used = mark;
+    }
+    run->key.row = row;
+    return status;
+}
+
+static dfo_status piece_forward(const struct irevnet *b, dfo_run *run, dfo_batch x, dfo_batch gx, const dfo_cond *cond,
+                                const dfo_cond *gcond, dfo_real *kept)
+{
+    dfo_real *f = kept ? kept + acts_size(b, x.n) : dfo_arena_take(run, x.n * b->half);
     dfo_cond in = inputs(b, x, cond);
-    (void)logdet;
-    DFO_TRY(dfo_net_forward(b->net, run, &in, block(f, x.n, b->half), acts));
+    (void)gx;
+    (void)gcond;
+    DFO_TRY(dfo_net_forward(b->net, run, &in, block(f, x.n, b->half), kept));
     join(b, run, x, f);
     return DFO_OK;
 }
 
-static dfo_status inverse(const dfo_bijector *bij, dfo_run *run, dfo_batch z, const dfo_cond *cond, double *logdet)
+static dfo_status piece_inverse(const struct irevnet *b, dfo_run *run, dfo_batch z, dfo_batch gz, const dfo_cond *cond,
+                                const dfo_cond *gcond, dfo_real *kept)
 {
-    const struct irevnet *b = bij->state;
     dfo_real *f = dfo_arena_take(run, z.n * b->half), *z2 = dfo_arena_take(run, z.n * b->half);
     dfo_cond in = inputs(b, z, cond);
-    (void)logdet;
+    (void)gz;
+    (void)gcond;
+    (void)kept;
     split(b, z, z2);
     DFO_TRY(dfo_net_forward(b->net, run, &in, block(f, z.n, b->half), NULL));
     subtract(b, z, z2, f);
@@ -156,7 +195,7 @@ static dfo_cond input_grads(const struct irevnet *b, dfo_batch gx, const dfo_con
     dfo_cond g = {.n = 1};
     g.part[0].rows = dfo_batch_columns(gx, b->half, b->half);
     g.part[0].shape = (dfo_shape){b->c, b->h, b->w};
-    for (size_t p = 0; cond && p < cond->n; p++) {
+    for (size_t p = 0; p < cond->n; p++) {
         if (gcond && p < gcond->n)
             g.part[g.n] = gcond->part[p];
         g.n++;
@@ -164,17 +203,14 @@ static dfo_cond input_grads(const struct irevnet *b, dfo_batch gx, const dfo_con
     return g;
 }
 
-static dfo_status backward(const dfo_bijector *bij, dfo_run *run, dfo_batch z, dfo_batch gz, const dfo_cond *cond,
-                           dfo_cond *gcond, const double *glogdet)
+static dfo_status piece_backward(const struct irevnet *b, dfo_run *run, dfo_batch z, dfo_batch gz, const dfo_cond *cond,
+                                 const dfo_cond *gcond, dfo_real *kept)
 {
-    const struct irevnet *b = bij->state;
     size_t n = z.n, half = b->half;
-    int kept = run->saved && run->memory == DFO_MEMORY_STORE;
-    dfo_real *acts = kept ? run->saved : dfo_arena_take(run, dfo_net_acts(b->net, n));
-    dfo_real *f = kept ? run->saved + acts_size(b, n) : dfo_arena_take(run, n * half);
+    dfo_real *acts = kept ? kept : dfo_arena_take(run, dfo_net_acts(b->net, n));
+    dfo_real *f = kept ? kept + acts_size(b, n) : dfo_arena_take(run, n * half);
     dfo_real *other = dfo_arena_take(run, n * half), *first = dfo_arena_take(run, half);
     dfo_cond in = inputs(b, z, cond), gin = input_grads(b, gz, cond, gcond);
-    (void)glogdet;
     split(b, z, other);
     if (!kept)
         DFO_TRY(dfo_net_forward(b->net, run, &in, block(f, n, half), acts));
@@ -190,15 +226,14 @@ static dfo_status backward(const dfo_bijector *bij, dfo_run *run, dfo_batch z, d
 }
 
 /* With v = S g1: the gradient of F(x2) is -v; gz1 = S (g2 + vjp), gz2 = v.  */
-static dfo_status inverse_backward(const dfo_bijector *bij, dfo_run *run, dfo_batch x, dfo_batch gx,
-                                   const dfo_cond *cond, dfo_cond *gcond, const double *glogdet)
+static dfo_status piece_inverse_backward(const struct irevnet *b, dfo_run *run, dfo_batch x, dfo_batch gx,
+                                         const dfo_cond *cond, const dfo_cond *gcond, dfo_real *kept)
 {
-    const struct irevnet *b = bij->state;
     size_t n = x.n, half = b->half;
     dfo_real *acts = dfo_arena_take(run, dfo_net_acts(b->net, n)), *f = dfo_arena_take(run, n * half);
     dfo_real *gf = dfo_arena_take(run, n * half);
     dfo_cond in = inputs(b, x, cond), gin = input_grads(b, gx, cond, gcond);
-    (void)glogdet;
+    (void)kept;
     DFO_TRY(dfo_net_forward(b->net, run, &in, block(f, n, half), acts));
     for (size_t i = 0; i < n; i++) {
         squeeze(b, dfo_row(gx, i), gf + i * half);
@@ -214,6 +249,32 @@ static dfo_status inverse_backward(const dfo_bijector *bij, dfo_run *run, dfo_ba
     }
     join(b, run, x, f);
     return DFO_OK;
+}
+
+static dfo_status forward(const dfo_bijector *bij, dfo_run *run, dfo_batch x, const dfo_cond *cond, double *logdet)
+{
+    (void)logdet;
+    return in_pieces(bij, run, x, (dfo_batch){0}, cond, NULL, 0, piece_forward);
+}
+
+static dfo_status inverse(const dfo_bijector *bij, dfo_run *run, dfo_batch z, const dfo_cond *cond, double *logdet)
+{
+    (void)logdet;
+    return in_pieces(bij, run, z, (dfo_batch){0}, cond, NULL, 1, piece_inverse);
+}
+
+static dfo_status backward(const dfo_bijector *bij, dfo_run *run, dfo_batch z, dfo_batch gz, const dfo_cond *cond,
+                           dfo_cond *gcond, const double *glogdet)
+{
+    (void)glogdet;
+    return in_pieces(bij, run, z, gz, cond, gcond, 0, piece_backward);
+}
+
+static dfo_status inverse_backward(const dfo_bijector *bij, dfo_run *run, dfo_batch x, dfo_batch gx,
+                                   const dfo_cond *cond, dfo_cond *gcond, const double *glogdet)
+{
+    (void)glogdet;
+    return in_pieces(bij, run, x, gx, cond, gcond, 1, piece_inverse_backward);
 }
 
 static dfo_status describe(const dfo_bijector *bij, json_t *to)
