@@ -19,11 +19,11 @@ struct householder {
     size_t v;                          /* (m, c) */
 };
 
-/* Derived data: what gderived mirrors (A, then B), then packed matrices, then doubles.  */
+/* Derived data: A and B, which gderived mirrors, then A', then doubles.  */
 struct place {
     size_t b;                          /* where B begins, after A */
     size_t gsize;
-    size_t a, at, bp, bt, back;        /* packed: A, A^T, B, B^T, A' */
+    size_t back;                       /* A' */
     size_t s, unit, work;              /* doubles: S (m, m), unit vectors (m, c), A or A' (m, c) */
     size_t end;
 };
@@ -32,17 +32,11 @@ static struct place places(const dfo_bijector *bij)
 {
     const struct householder *h = bij->state;
     size_t m = h->m, c = bij->shape.c;
-    size_t wide = dfo_arena_size(dfoi_gemm_packed_size(m, c)),
-           tall = dfo_arena_size(dfoi_gemm_packed_size(c, m));
     struct place p;
     p.b = dfo_arena_size(m * c);
     p.gsize = 2 * p.b;
-    p.a = p.gsize;
-    p.at = p.a + wide;
-    p.bp = p.at + tall;
-    p.bt = p.bp + tall;
-    p.back = p.bt + wide;
-    p.s = p.back + wide;
+    p.back = p.gsize;
+    p.s = p.back + p.b;
     p.unit = p.s + dfoi_doubles_size(m * m);
     p.work = p.unit + dfoi_doubles_size(m * c);
     p.end = p.work + dfoi_doubles_size(m * c);
@@ -64,7 +58,8 @@ static size_t scratch(const dfo_bijector *bij, size_t rows)
     const struct householder *h = bij->state;
     size_t m = h->m, c = bij->shape.c;
     size_t a = dfoi_gemm_grad_scratch(m, c), b = dfoi_gemm_grad_scratch(c, m);
-    size_t pass = (4 * c + 2 * m) * DFO_PANEL + dfo_arena_size(a > b ? a : b);
+    size_t pass = (4 * c + 2 * m) * DFO_PANEL + dfo_arena_size(a > b ? a : b) +
+                  dfo_arena_size(dfoi_gemm_back_scratch(m > c ? m : c));
     size_t back = dfoi_doubles_size(m * m) + 4 * dfoi_doubles_size(m * c);
     (void)rows;
     return pass > back ? pass : back;
@@ -132,32 +127,27 @@ static dfo_status prepare(const dfo_bijector *bij, dfo_run *run, dfo_real *to)
                             bad);
     memcpy(a, v, m * c * sizeof *a);
     solve(m, c, s, 1, a);
-    copy_out(m * c, a, to);
-    dfoi_gemm_pack(m, c, to, c, 0, to + p.back);
+    copy_out(m * c, a, to + p.back);
     memcpy(a, v, m * c * sizeof *a);
     solve(m, c, s, 0, a);
     copy_out(m * c, a, to);
-    dfoi_gemm_pack(m, c, to, c, 0, to + p.a);
-    dfoi_gemm_pack(c, m, to, c, 1, to + p.at);
     for (size_t i = 0; i < m; i++)
         for (size_t l = 0; l < c; l++)
             to[p.b + l * m + i] = (dfo_real)-v[i * c + l];
-    dfoi_gemm_pack(c, m, to + p.b, m, 0, to + p.bp);
-    dfoi_gemm_pack(m, c, to + p.b, m, 1, to + p.bt);
     return DFO_OK;
 }
 
-/* y = x + B (first x), first = packed A or A'; h (m, 64) is A x.  */
+/* y = x + B (first x), first = where A or A' begins; h (m, 64) is A x.  */
 static void reflect(const dfo_bijector *bij, const dfo_run *run, size_t first, const dfo_real *x,
                     dfo_real *h, dfo_real *y)
 {
     const struct householder *hh = bij->state;
     size_t m = hh->m, c = bij->shape.c;
-    dfoi_gemm(m, c, run->derived + first, x, NULL, DFOI_ACT_NONE, NULL, h);
-    dfoi_gemm(c, m, run->derived + places(bij).bp, h, NULL, DFOI_ACT_NONE, x, y);
+    dfoi_gemm(m, c, run->derived + first, c, x, NULL, DFOI_ACT_NONE, NULL, h);
+    dfoi_gemm(c, m, run->derived + places(bij).b, m, h, NULL, DFOI_ACT_NONE, x, y);
 }
 
-static dfo_status map(const dfo_bijector *bij, dfo_run *run, dfo_batch x, size_t packed)
+static dfo_status map(const dfo_bijector *bij, dfo_run *run, dfo_batch x, size_t which)
 {
     const struct householder *hh = bij->state;
     size_t c = bij->shape.c, all = x.n * dfoi_plane(bij);
@@ -166,7 +156,7 @@ static dfo_status map(const dfo_bijector *bij, dfo_run *run, dfo_batch x, size_t
     for (size_t first = 0; first < all; first += DFO_PANEL) {
         size_t n = all - first < DFO_PANEL ? all - first : DFO_PANEL;
         dfoi_columns_to_panel(bij, x, first, n, 0, in);
-        reflect(bij, run, packed, in, h, out);
+        reflect(bij, run, which, in, h, out);
         dfoi_columns_from_panel(bij, out, first, n, x);
     }
     return DFO_OK;
@@ -177,7 +167,7 @@ static dfo_status forward(const dfo_bijector *bij, dfo_run *run, dfo_batch x, co
 {
     (void)cond;
     (void)logdet;
-    return map(bij, run, x, places(bij).a);
+    return map(bij, run, x, 0);
 }
 
 static dfo_status inverse(const dfo_bijector *bij, dfo_run *run, dfo_batch z, const dfo_cond *cond,
@@ -195,7 +185,7 @@ static void matrix_grads(const dfo_bijector *bij, dfo_run *run, const dfo_real *
     const struct householder *hh = bij->state;
     size_t m = hh->m, c = bij->shape.c;
     struct place p = places(bij);
-    dfoi_gemm(m, c, run->derived + p.a, x, NULL, DFOI_ACT_NONE, NULL, h);
+    dfoi_gemm(m, c, run->derived, c, x, NULL, DFOI_ACT_NONE, NULL, h);
     dfoi_gemm_grad(c, m, g, h, run->gderived + p.b, m, NULL, tmp);
     dfoi_gemm_grad(m, c, k, x, run->gderived, c, NULL, tmp);
 }
@@ -212,23 +202,24 @@ static dfo_status map_back(const dfo_bijector *bij, dfo_run *run, dfo_batch y, d
     dfo_real *h = dfo_arena_take(run, m * DFO_PANEL), *k = dfo_arena_take(run, m * DFO_PANEL);
     size_t a = dfoi_gemm_grad_scratch(m, c), b = dfoi_gemm_grad_scratch(c, m);
     dfo_real *tmp = dfo_arena_take(run, a > b ? a : b);
+    dfo_real *copy = dfo_arena_take(run, dfoi_gemm_back_scratch(m > c ? m : c));
     int wanted = run->grads && run->gderived;
     for (size_t first = 0; first < all; first += DFO_PANEL) {
         size_t n = all - first < DFO_PANEL ? all - first : DFO_PANEL;
         dfoi_columns_to_panel(bij, y, first, n, 0, out);
         dfoi_columns_to_panel(bij, gy, first, n, 1, gout);
-        reflect(bij, run, inverse_pass ? p.a : p.back, out, h, in);
+        reflect(bij, run, inverse_pass ? 0 : p.back, out, h, in);
         if (inverse_pass) { /* gz = Q gx, and dx = Q^T (dz - dQ x): the matrices see -gz */
-            reflect(bij, run, p.a, gout, h, gin);
+            reflect(bij, run, 0, gout, h, gin);
             dfoi_columns_from_panel(bij, gin, first, n, gy);
             if (wanted) {
                 dfoi_scale(c * DFO_PANEL, -1, gin);
-                dfoi_gemm(m, c, run->derived + p.bt, gin, NULL, DFOI_ACT_NONE, NULL, k);
+                dfoi_gemm_back(c, m, run->derived + p.b, m, gin, NULL, NULL, k, copy);
                 matrix_grads(bij, run, out, gin, k, h, tmp);
             }
         } else { /* gx = gz + A^T (B^T gz) */
-            dfoi_gemm(m, c, run->derived + p.bt, gout, NULL, DFOI_ACT_NONE, NULL, k);
-            dfoi_gemm(c, m, run->derived + p.at, k, NULL, DFOI_ACT_NONE, gout, gin);
+            dfoi_gemm_back(c, m, run->derived + p.b, m, gout, NULL, NULL, k, copy);
+            dfoi_gemm_back(m, c, run->derived, c, k, NULL, gout, gin, copy);
             dfoi_columns_from_panel(bij, gin, first, n, gy);
             if (wanted)
                 matrix_grads(bij, run, in, gout, k, h, tmp);

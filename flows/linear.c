@@ -95,7 +95,7 @@ static dfo_status prepare(const dfo_bijector *bij, dfo_run *run, dfo_real *deriv
         logdet += (double)lu[r * c + r];
     }
     multiply(l, lu, w);
-    return dfoi_mix_pack(bij, run, derived, logdet);
+    return dfoi_mix_finish(bij, run, derived, logdet);
 }
 
 static dfo_status pullback(const dfo_bijector *bij, dfo_run *run, const dfo_real *derived,

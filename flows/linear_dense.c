@@ -41,7 +41,7 @@ static dfo_status prepare(const dfo_bijector *bij, dfo_run *run, dfo_real *to)
     }
     for (size_t i = 0; i < c * c; i++)
         matrix[i] = (double)w[i];
-    return dfoi_mix_pack(bij, run, to, logdet);
+    return dfoi_mix_finish(bij, run, to, logdet);
 }
 
 static dfo_status pullback(const dfo_bijector *bij, dfo_run *run, const dfo_real *from,

@@ -1,4 +1,4 @@
-/* z = W x + b on rows or on the channels of pixels, 64 columns at a time, by the packed products:
+/* z = W x + b on rows or on the channels of pixels, 64 columns at a time, by the nets' products:
  * one in forward (bias fused), two and the weights' gradient in backward:
  *   x = W^-1 z - W^-1 b,  gx = W^T gz,  gW += gz x^T,  gb += sum gz;
  * the other direction, x = W^-1 (z - b):  gz = W^-T gx,  gW -= gz x^T,  gb -= sum gz.
@@ -10,11 +10,11 @@
 #include "math/kern_impl.h"
 #include "mix_impl.h"
 
-/* Derived data: what gderived mirrors, then the doubles, then the packed matrices.  */
+/* Derived data: what gderived mirrors, which begins with W itself, then the doubles, then W^-1.  */
 struct place {
     size_t matrix, inverse;            /* doubles (c, c) */
     size_t logdet;                     /* double: h w log|det W| */
-    size_t w, wt, v, vt;               /* packed W, W^T, W^-1, W^-T */
+    size_t v;                          /* (c, c) W^-1 */
     size_t shift;                      /* (c) -W^-1 b */
     size_t end;
 };
@@ -22,17 +22,13 @@ struct place {
 static struct place places(const dfo_bijector *bij)
 {
     const struct dfoi_mix *m = bij->state;
-    size_t square = dfoi_doubles_size(m->c * m->c),
-           packed = dfo_arena_size(dfoi_gemm_packed_size(m->c, m->c));
+    size_t square = dfoi_doubles_size(m->c * m->c);
     struct place p;
     p.matrix = dfo_arena_size(m->c * m->c + 1);
     p.inverse = p.matrix + square;
     p.logdet = p.inverse + square;
-    p.w = p.logdet + dfoi_doubles_size(1);
-    p.wt = p.w + packed;
-    p.v = p.wt + packed;
-    p.vt = p.v + packed;
-    p.shift = p.vt + packed;
+    p.v = p.logdet + dfoi_doubles_size(1);
+    p.shift = p.v + dfo_arena_size(m->c * m->c);
     p.end = p.shift + dfo_arena_size(m->c);
     return p;
 }
@@ -67,28 +63,24 @@ size_t dfoi_mix_scratch(const dfo_bijector *bij, size_t rows)
 {
     const struct dfoi_mix *m = bij->state;
     (void)rows;
-    return 4 * m->c * DFO_PANEL + dfo_arena_size(dfoi_gemm_grad_scratch(m->c, m->c));
+    return 4 * m->c * DFO_PANEL + dfo_arena_size(dfoi_gemm_grad_scratch(m->c, m->c)) +
+           dfo_arena_size(dfoi_gemm_back_scratch(m->c));
 }
 
-/* Packs a matrix of doubles and its transpose; `plain` (c, c) is overwritten with it in dfo_real.
- * */
-static void pack(size_t c, const double *from, dfo_real *plain, dfo_real *packed,
-                 dfo_real *packed_t)
+static void round_off(size_t n, const double *from, dfo_real *to)
 {
-    for (size_t i = 0; i < c * c; i++)
-        plain[i] = (dfo_real)from[i];
-    dfoi_gemm_pack(c, c, plain, c, 0, packed);
-    dfoi_gemm_pack(c, c, plain, c, 1, packed_t);
+    for (size_t i = 0; i < n; i++)
+        to[i] = (dfo_real)from[i];
 }
 
-dfo_status dfoi_mix_pack(const dfo_bijector *bij, dfo_run *run, dfo_real *derived, double logdet)
+dfo_status dfoi_mix_finish(const dfo_bijector *bij, dfo_run *run, dfo_real *derived, double logdet)
 {
     const struct dfoi_mix *m = bij->state;
     struct place p = places(bij);
     const double *inverse = doubles(derived, p.inverse);
     double size = logdet;
-    pack(m->c, inverse, derived, derived + p.v, derived + p.vt);
-    pack(m->c, doubles(derived, p.matrix), derived, derived + p.w, derived + p.wt);
+    round_off(m->c * m->c, inverse, derived + p.v);
+    round_off(m->c * m->c, doubles(derived, p.matrix), derived);
     for (size_t i = 0; i < m->c; i++) {
         double shift = 0;
         for (size_t j = 0; j < m->c; j++) {
@@ -111,7 +103,7 @@ static size_t columns_at(size_t all, size_t first)
     return all - first < DFO_PANEL ? all - first : DFO_PANEL;
 }
 
-static void apply(const dfo_bijector *bij, dfo_run *run, dfo_batch x, const dfo_real *packed,
+static void apply(const dfo_bijector *bij, dfo_run *run, dfo_batch x, const dfo_real *w,
                   const dfo_real *shift)
 {
     size_t c = bij->shape.c, all = x.n * dfoi_plane(bij);
@@ -119,7 +111,7 @@ static void apply(const dfo_bijector *bij, dfo_run *run, dfo_batch x, const dfo_
     for (size_t first = 0; first < all; first += DFO_PANEL) {
         size_t n = columns_at(all, first);
         dfoi_columns_to_panel(bij, x, first, n, 0, in);
-        dfoi_gemm(c, c, packed, in, shift, DFOI_ACT_NONE, NULL, out);
+        dfoi_gemm(c, c, w, c, in, shift, DFOI_ACT_NONE, NULL, out);
         dfoi_columns_from_panel(bij, out, first, n, x);
     }
 }
@@ -136,7 +128,7 @@ dfo_status dfoi_mix_forward(const dfo_bijector *bij, dfo_run *run, dfo_batch x,
 {
     const struct dfoi_mix *m = bij->state;
     (void)cond;
-    apply(bij, run, x, run->derived + places(bij).w,
+    apply(bij, run, x, run->derived,
           m->bias ? dfo_run_weights(run, m->bias_at) : NULL);
     add_logdet(bij, run, x.n, 1, logdet);
     return DFO_OK;
@@ -172,8 +164,8 @@ static void add_glogdet(const dfo_bijector *bij, dfo_run *run, size_t n, double 
     matrix_grad(run)[m->c * m->c] += (dfo_real)(sign * sum * (double)dfoi_plane(bij));
 }
 
-/* Both directions: y (output, then input), gy.  `back` maps values back to the input, `pull` maps
- * gradients.  */
+/* Both directions: y (output, then input), gy.  `back` maps values back to the input, the
+ * transpose of `pull` maps gradients.  */
 static void map_back(const dfo_bijector *bij, dfo_run *run, dfo_batch y, dfo_batch gy,
                      const dfo_real *back, const dfo_real *shift, const dfo_real *pull, int inverse)
 {
@@ -182,13 +174,14 @@ static void map_back(const dfo_bijector *bij, dfo_run *run, dfo_batch y, dfo_bat
     dfo_real *out = dfo_arena_take(run, panel), *gout = dfo_arena_take(run, panel);
     dfo_real *in = dfo_arena_take(run, panel), *gin = dfo_arena_take(run, panel);
     dfo_real *scratch = dfo_arena_take(run, dfoi_gemm_grad_scratch(c, c));
+    dfo_real *copy = dfo_arena_take(run, dfoi_gemm_back_scratch(c));
     dfo_real *gw = matrix_grad(run), *gb = gw && m->bias ? dfo_run_grads(run, m->bias_at) : NULL;
     for (size_t first = 0; first < all; first += DFO_PANEL) {
         size_t n = columns_at(all, first);
         dfoi_columns_to_panel(bij, y, first, n, 0, out);
         dfoi_columns_to_panel(bij, gy, first, n, 1, gout);
-        dfoi_gemm(c, c, back, out, shift, DFOI_ACT_NONE, NULL, in);
-        dfoi_gemm(c, c, pull, gout, NULL, DFOI_ACT_NONE, NULL, gin);
+        dfoi_gemm(c, c, back, c, out, shift, DFOI_ACT_NONE, NULL, in);
+        dfoi_gemm_back(c, c, pull, c, gout, NULL, NULL, gin, copy);
         dfoi_columns_from_panel(bij, in, first, n, y);
         dfoi_columns_from_panel(bij, gin, first, n, gy);
         if (!gw)
@@ -210,7 +203,7 @@ dfo_status dfoi_mix_backward(const dfo_bijector *bij, dfo_run *run, dfo_batch z,
     const dfo_real *d = run->derived;
     (void)cond;
     (void)gcond;
-    map_back(bij, run, z, gz, d + p.v, m->bias ? d + p.shift : NULL, d + p.wt, 0);
+    map_back(bij, run, z, gz, d + p.v, m->bias ? d + p.shift : NULL, d, 0);
     add_glogdet(bij, run, z.n, 1, glogdet);
     return DFO_OK;
 }
@@ -224,8 +217,7 @@ dfo_status dfoi_mix_inverse_backward(const dfo_bijector *bij, dfo_run *run, dfo_
     const dfo_real *d = run->derived;
     (void)cond;
     (void)gcond;
-    map_back(bij, run, x, gx, d + p.w, m->bias ? dfo_run_weights(run, m->bias_at) : NULL, d + p.vt,
-             1);
+    map_back(bij, run, x, gx, d, m->bias ? dfo_run_weights(run, m->bias_at) : NULL, d + p.v, 1);
     add_glogdet(bij, run, x.n, -1, glogdet);
     return DFO_OK;
 }

@@ -21,11 +21,11 @@ size_t dfoi_mix_derived(const dfo_bijector *bij);
 /* gderived: the gradient with respect to W (c, c), then sum of glogdet times pixels.  */
 size_t dfoi_mix_gderived(const dfo_bijector *bij);
 
-/* W and W^-1 (c, c) each, in double, within derived data: prepare fills both, then packs.  W^-1 is
- * still there when pullback comes.  */
+/* W and W^-1 (c, c) each, in double, within derived data: prepare fills both, then calls finish.
+ * W^-1 is still there when pullback comes.  */
 double *dfoi_mix_matrix(const dfo_bijector *bij, dfo_real *derived);
 double *dfoi_mix_inverse_matrix(const dfo_bijector *bij, dfo_real *derived);
-dfo_status dfoi_mix_pack(const dfo_bijector *bij, dfo_run *run, dfo_real *derived, double logdet);
+dfo_status dfoi_mix_finish(const dfo_bijector *bij, dfo_run *run, dfo_real *derived, double logdet);
 
 dfo_status dfoi_mix_forward(const dfo_bijector *bij, dfo_run *run, dfo_batch x,
                             const dfo_cond *cond, double *logdet);

@@ -77,61 +77,61 @@ static size_t odd_size(test_rng *rng)
     return test_rng_between(rng, 0, 1) ? special[test_rng_between(rng, 0, 15)] : test_rng_between(rng, 0, 70);
 }
 
-static void one_product(test_rng *rng, const struct dfoi_gemm_kernels *gemm, const struct dfoi_panel_kernels *panel,
-                        int level)
+/* dfoi_gemm, or dfoi_gemm_tangent: what is between the sum and the output differs.  */
+static void one_product(test_rng *rng, const struct dfoi_gemm_kernels *gemm, int level)
 {
     static const dfoi_act acts[] = {DFOI_ACT_NONE, DFOI_ACT_RELU, DFOI_ACT_LEAKY_RELU};
-    size_t m = odd_size(rng), k = odd_size(rng), ldw = k + test_rng_between(rng, 0, 3);
+    size_t m = odd_size(rng), k = odd_size(rng), ldw = k + test_rng_between(rng, 0, 3), n = m * DFO_PANEL;
     dfoi_act act = acts[test_rng_between(rng, 0, 2)];
-    int transpose = (int)test_rng_between(rng, 0, 1), with_bias = (int)test_rng_between(rng, 0, 1);
-    int residual = (int)test_rng_between(rng, 0, 2);                  /* 2: residual is y itself */
-    if (transpose)
-        ldw = m + test_rng_between(rng, 0, 3);
-    size_t packed_size = dfoi_gemm_packed_size(m, k), rows = transpose ? k : m;
-    dfo_real *w = randoms(rng, rows * ldw), *packed = guarded(packed_size), *x = randoms(rng, k * DFO_PANEL),
-             *b = randoms(rng, m), *y = guarded(m * DFO_PANEL), *r = randoms(rng, m * DFO_PANEL);
-    copy(m * DFO_PANEL, r, y);
-    panel->gemm_pack(m, k, w, ldw, transpose, packed);
-    gemm->gemm(m, k, packed, x, with_bias ? b : NULL, act, residual == 2 ? y : residual ? r : NULL, y);
+    int tangent = (int)test_rng_between(rng, 0, 1), with_bias = (int)test_rng_between(rng, 0, 1);
+    int masked = (int)test_rng_between(rng, 0, 1), adding = (int)test_rng_between(rng, 0, 2);   /* 2: y itself */
+    dfo_real *w = randoms(rng, m * ldw), *x = randoms(rng, k * DFO_PANEL), *b = randoms(rng, m), *y = guarded(n),
+             *r = randoms(rng, n), *mask = randoms(rng, n);
+    copy(n, r, y);
+    const dfo_real *add = adding == 2 ? y : adding ? r : NULL;
+    if (tangent)
+        gemm->gemm_tangent(m, k, w, ldw, x, masked ? mask : NULL, add, y);
+    else
+        gemm->gemm(m, k, w, ldw, x, with_bias ? b : NULL, act, add, y);
     for (size_t i = 0; i < m; i++)
         for (size_t l = 0; l < DFO_PANEL; l++) {
-            long double sum = with_bias ? b[i] : 0, size = fabsl(sum);
+            size_t at = i * DFO_PANEL + l;
+            long double sum = with_bias && !tangent ? b[i] : 0, size = fabsl(sum);
             for (size_t j = 0; j < k; j++) {
-                long double term = (long double)(transpose ? w[j * ldw + i] : w[i * ldw + j]) * x[j * DFO_PANEL + l];
+                long double term = (long double)w[i * ldw + j] * x[j * DFO_PANEL + l];
                 sum += term;
                 size += fabsl(term);
             }
-            if (sum < 0 && act != DFOI_ACT_NONE)
+            if (tangent && masked && !(mask[at] > 0))
+                sum = 0;
+            if (!tangent && sum < 0 && act != DFOI_ACT_NONE)
                 sum *= act == DFOI_ACT_RELU ? 0.0L : 0.01L;
-            if (residual)
-                sum += r[i * DFO_PANEL + l];
+            if (adding)
+                sum += r[at];
             size += fabsl(sum);
-            near_enough(y[i * DFO_PANEL + l], sum, size, k, "gemm", m, k, level);
+            near_enough(y[at], sum, size, k, tangent ? "gemm_tangent" : "gemm", m, k, level);
         }
-    check_guards(packed, packed_size, "pack");
-    check_guards(y, m * DFO_PANEL, "gemm");
-    release(w), release(packed), release(x), release(b), release(y), release(r);
+    check_guards(y, n, "gemm");
+    release(w), release(x), release(b), release(y), release(r), release(mask);
 }
 
-static void one_back(test_rng *rng, const struct dfoi_gemm_kernels *gemm, const struct dfoi_panel_kernels *panel,
-                     int level)
+static void one_back(test_rng *rng, const struct dfoi_gemm_kernels *gemm, int level)
 {
-    size_t m = odd_size(rng), k = odd_size(rng);
+    size_t m = odd_size(rng), k = odd_size(rng), ldw = k + test_rng_between(rng, 0, 3), n = k * DFO_PANEL;
     int masked = (int)test_rng_between(rng, 0, 1), adding = (int)test_rng_between(rng, 0, 2);  /* 2: add is gx */
-    size_t packed_size = dfoi_gemm_packed_size(k, m), n = k * DFO_PANEL;
-    dfo_real *w = randoms(rng, m * k), *packed = guarded(packed_size), *gy = randoms(rng, m * DFO_PANEL),
+    size_t scratch_size = dfoi_gemm_back_scratch(m);
+    dfo_real *w = randoms(rng, m * ldw), *scratch = guarded(scratch_size), *gy = randoms(rng, m * DFO_PANEL),
              *mask = randoms(rng, n), *add = randoms(rng, n), *gx = guarded(n);
     copy(n, add, gx);
     if (n)
         mask[0] = 0, mask[n - 1] = -(dfo_real)0;
-    panel->gemm_pack(k, m, w, k, 1, packed);
-    gemm->gemm_back(m, k, packed, gy, masked ? mask : NULL, adding == 2 ? gx : adding ? add : NULL, gx);
+    gemm->gemm_back(m, k, w, ldw, gy, masked ? mask : NULL, adding == 2 ? gx : adding ? add : NULL, gx, scratch);
     for (size_t j = 0; j < k; j++)
         for (size_t l = 0; l < DFO_PANEL; l++) {
             size_t at = j * DFO_PANEL + l;
             long double sum = 0, size = 0;
             for (size_t i = 0; i < m; i++) {
-                long double term = (long double)w[i * k + j] * gy[i * DFO_PANEL + l];
+                long double term = (long double)w[i * ldw + j] * gy[i * DFO_PANEL + l];
                 sum += term;
                 size += fabsl(term);
             }
@@ -143,7 +143,8 @@ static void one_back(test_rng *rng, const struct dfoi_gemm_kernels *gemm, const 
             near_enough(gx[at], sum, size, m, "gemm_back", m, k, level);
         }
     check_guards(gx, n, "gemm_back");
-    release(w), release(packed), release(gy), release(mask), release(add), release(gx);
+    check_guards(scratch, scratch_size, "gemm_back's scratch");
+    release(w), release(scratch), release(gy), release(mask), release(add), release(gx);
 }
 
 static void one_grad(test_rng *rng, const struct dfoi_gemm_kernels *gemm, int level)
@@ -190,9 +191,8 @@ START_TEST(products)
     for (size_t i = test_times(60); i--;)
         for (int level = 0; level <= (int)dfoi_cpu_level(); level++) {
             const struct dfoi_gemm_kernels *gemm = DFOI_AT_LEVEL(dfoi_gemm_kernels, level);
-            const struct dfoi_panel_kernels *panel = DFOI_AT_LEVEL(dfoi_panel_kernels, level);
-            one_product(&rng, gemm, panel, level);
-            one_back(&rng, gemm, panel, level);
+            one_product(&rng, gemm, level);
+            one_back(&rng, gemm, level);
             one_grad(&rng, gemm, level);
         }
 }
@@ -205,10 +205,9 @@ START_TEST(against_blas)
     for (size_t t = test_times(10); t--;) {
         size_t m = test_rng_between(&rng, 1, 300), k = test_rng_between(&rng, 1, 300), n = m * DFO_PANEL;
         dfo_real *w = randoms(&rng, m * k), *x = randoms(&rng, k * DFO_PANEL), *y = guarded(n), *want = guarded(n),
-                 *packed = guarded(dfoi_gemm_packed_size(m, k)), *gw = guarded(m * k), *gw_want = guarded(m * k),
+                 *gw = guarded(m * k), *gw_want = guarded(m * k),
                  *scratch = guarded(dfoi_gemm_grad_scratch(m, k));
-        dfoi_gemm_pack(m, k, w, k, 0, packed);
-        dfoi_gemm(m, k, packed, x, NULL, DFOI_ACT_NONE, NULL, y);
+        dfoi_gemm(m, k, w, k, x, NULL, DFOI_ACT_NONE, NULL, y);
         GEMM(CblasRowMajor, CblasNoTrans, CblasNoTrans, (int)m, DFO_PANEL, (int)k, 1, w, (int)k, x, DFO_PANEL, 0, want,
              DFO_PANEL);
         for (size_t i = 0; i < n; i++) {
@@ -230,7 +229,7 @@ START_TEST(against_blas)
             REQUIRE(fabs((double)(gw[i] - gw_want[i])) <= 8 * DFO_REAL_EPS * size,
                     "grad (%zu, %zu) at %zu: %.17g, BLAS %.17g", m, k, i, (double)gw[i], (double)gw_want[i]);
         }
-        release(w), release(x), release(y), release(want), release(packed), release(gw), release(gw_want);
+        release(w), release(x), release(y), release(want), release(gw), release(gw_want);
         release(scratch);
     }
 }
@@ -244,18 +243,16 @@ START_TEST(columns_stand_alone)
         const struct dfoi_gemm_kernels *gemm = DFOI_AT_LEVEL(dfoi_gemm_kernels, level);
         size_t m = test_rng_between(&rng, 2, 40), k = test_rng_between(&rng, 1, 90);
         dfo_real *w = randoms(&rng, m * k), *x = randoms(&rng, k * DFO_PANEL), *y = guarded(m * DFO_PANEL),
-                 *packed = guarded(dfoi_gemm_packed_size(m, k)), *y2 = guarded(m * DFO_PANEL);
-        dfoi_gemm_pack(m, k, w, k, 0, packed);
-        gemm->gemm(m, k, packed, x, NULL, DFOI_ACT_NONE, NULL, y);
+                 *y2 = guarded(m * DFO_PANEL);
+        gemm->gemm(m, k, w, k, x, NULL, DFOI_ACT_NONE, NULL, y);
         size_t to = test_rng_between(&rng, 0, DFO_PANEL - 1);
         for (size_t j = 0; j < k; j++)                        /* column 0 also at `to` */
             x[j * DFO_PANEL + to] = x[j * DFO_PANEL];
-        dfoi_gemm_pack(m - 1, k, w + k, k, 0, packed);        /* output 1 first */
-        gemm->gemm(m - 1, k, packed, x, NULL, DFOI_ACT_NONE, NULL, y2);
+        gemm->gemm(m - 1, k, w + k, k, x, NULL, DFOI_ACT_NONE, NULL, y2);   /* output 1 first */
         for (size_t i = 0; i + 1 < m; i++)
             REQUIRE(y2[i * DFO_PANEL + to] == y[(i + 1) * DFO_PANEL], "%s (%zu, %zu): output %zu column %zu",
                           level_name[level], m, k, i, to);
-        release(w), release(x), release(y), release(packed), release(y2);
+        release(w), release(x), release(y), release(y2);
     }
 }
 END_TEST
@@ -267,9 +264,9 @@ START_TEST(nan_goes_through)
         memset(w, 0, 8 * sizeof *w);
         for (size_t l = 0; l < DFO_PANEL; l++)
             x[l] = (dfo_real)NAN;
-        DFOI_AT_LEVEL(dfoi_gemm_kernels, level)->gemm(1, 1, w, x, NULL, DFOI_ACT_RELU, NULL, y);
+        DFOI_AT_LEVEL(dfoi_gemm_kernels, level)->gemm(1, 1, w, 1, x, NULL, DFOI_ACT_RELU, NULL, y);
         ck_assert(isnan(y[0]) && isnan(y[DFO_PANEL - 1]));
-        DFOI_AT_LEVEL(dfoi_gemm_kernels, level)->gemm(1, 1, w, x, NULL, DFOI_ACT_LEAKY_RELU, NULL, y);
+        DFOI_AT_LEVEL(dfoi_gemm_kernels, level)->gemm(1, 1, w, 1, x, NULL, DFOI_ACT_LEAKY_RELU, NULL, y);
         ck_assert(isnan(y[0]) && isnan(y[DFO_PANEL - 1]));
         release(w), release(x), release(y);
     }

@@ -129,18 +129,43 @@ static void make_images(netcase *c, test_rng *rng, const json_t *config, dfo_sha
     c->n = test_rng_between(rng, 0, 3) ? test_rng_between(rng, 1, 12) : 1;
     for (size_t p = 0; p < c->parts; p++)
         c->shape[p] = !p || test_rng_between(rng, 0, 1)
-                          ? (dfo_shape){test_rng_between(rng, !p, 4), h, w}
+                          ? (dfo_shape){test_rng_between(rng, p ? 0 : 3, 6), h, w}
                           : dfo_shape_vector(test_rng_between(rng, 0, 5));
     *out = (dfo_shape){test_rng_between(rng, 1, 9), h, w};
+}
+
+static void finish(netcase *c, test_rng *rng, json_t *config, dfo_shape out)
+{
+    dfo_build build = {.ctx = c->ctx, .store = c->store, .seed = c->seed, .path = "net"};
+    must(c, dfo_net_new(&build, config, c->parts, c->shape, out, 0, &c->net), "net");
+    must(c, dfoi_json_dump(c->ctx, config, JSON_COMPACT, &c->config), "text");
+    json_decref(config);
+    draw_weights(c);
+    dfo_need need = {
+        .rows = 64, .scratch = dfo_net_scratch(c->net, 64), .derived = dfo_net_derived(c->net)};
+    must(c, testrun_new(c->ctx, c->store, &need, &c->t), "run");
+    c->t->run.key =
+        (dfo_key){.seed = c->seed, .row = test_rng_between(rng, 0, 1000000), .step = 3};
+    c->t->run.mode = test_rng_between(rng, 0, 1) ? DFO_TRAIN : DFO_EVALUATE;
+    c->size = 2 * dfo_net_acts(c->net, 64);
+    must(c, dfoi_alloc(c->ctx, c->size, sizeof *c->acts, &c->acts), "acts");
+    c->in = netcase_cond(c, c->seed + 1, test_rng_between(rng, 0, 3));
+    c->din = netcase_cond(c, c->seed + 2, test_rng_between(rng, 0, 3));
+    netcase_prepare(c);
+}
+
+static void begin(netcase *c, uint64_t seed)
+{
+    memset(c, 0, sizeof *c);
+    c->seed = seed;
+    must(c, dfo_ctx_new(&c->ctx), "context");
+    must(c, dfo_store_new(c->ctx, &c->store), "store");
 }
 
 void netcase_new(netcase *c, uint64_t seed, const char *type, const char *activation)
 {
     test_rng rng = test_rng_new(seed);
-    memset(c, 0, sizeof *c);
-    c->seed = seed;
-    must(c, dfo_ctx_new(&c->ctx), "context");
-    must(c, dfo_store_new(c->ctx, &c->store), "store");
+    begin(c, seed);
     c->n =
         test_rng_between(&rng, 0, 3) ? test_rng_between(&rng, 1, 64) : test_rng_between(&rng, 1, 2);
     c->parts = test_rng_between(&rng, 1, DFO_COND_PARTS);
@@ -150,21 +175,21 @@ void netcase_new(netcase *c, uint64_t seed, const char *type, const char *activa
     dfo_shape out = dfo_shape_vector(width(&rng));
     if (strstr(type, "conv"))
         make_images(c, &rng, config, &out);
-    dfo_build build = {.ctx = c->ctx, .store = c->store, .seed = seed, .path = "net"};
-    must(c, dfo_net_new(&build, config, c->parts, c->shape, out, 0, &c->net), "net");
-    must(c, dfoi_json_dump(c->ctx, config, JSON_COMPACT, &c->config), "text");
-    json_decref(config);
-    draw_weights(c);
-    dfo_need need = {
-        .rows = 64, .scratch = dfo_net_scratch(c->net, 64), .derived = dfo_net_derived(c->net)};
-    must(c, testrun_new(c->ctx, c->store, &need, &c->t), "run");
-    c->t->run.key = (dfo_key){.seed = seed, .row = test_rng_between(&rng, 0, 1000000), .step = 3};
-    c->t->run.mode = test_rng_between(&rng, 0, 1) ? DFO_TRAIN : DFO_EVALUATE;
-    c->size = 2 * dfo_net_acts(c->net, 64);
-    must(c, dfoi_alloc(c->ctx, c->size, sizeof *c->acts, &c->acts), "acts");
-    c->in = netcase_cond(c, seed + 1, test_rng_between(&rng, 0, 3));
-    c->din = netcase_cond(c, seed + 2, test_rng_between(&rng, 0, 3));
-    netcase_prepare(c);
+    finish(c, &rng, config, out);
+}
+
+void netcase_of(netcase *c, uint64_t seed, const char *text, size_t n, size_t parts,
+                const dfo_shape *shape, dfo_shape out)
+{
+    test_rng rng = test_rng_new(seed);
+    json_t *config;
+    begin(c, seed);
+    must(c, dfoi_json_parse(c->ctx, text, strlen(text), "test", &config), "configuration");
+    c->n = n;
+    c->parts = parts;
+    for (size_t p = 0; p < parts; p++)
+        c->shape[p] = shape[p];
+    finish(c, &rng, config, out);
 }
 
 void netcase_free(netcase *c)

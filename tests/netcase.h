@@ -26,6 +26,9 @@ typedef struct netcase {
  * and then, larger than a panel).  activation: NULL for a random one.  All weights are drawn anew.
  * Fails the test on errors.  */
 void netcase_new(netcase *c, uint64_t seed, const char *type, const char *activation);
+/* The same of a given configuration, n rows (at most 64) and shapes.  */
+void netcase_of(netcase *c, uint64_t seed, const char *text, size_t n, size_t parts,
+                const dfo_shape *shape, dfo_shape out);
 void netcase_free(netcase *c);
 
 /* A block for outputs, or a random one with a zero tail for adjoints; memory from the case's

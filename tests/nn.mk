@@ -19,6 +19,15 @@ tests_check_net_d_SOURCES = $(tests_check_net_SOURCES)
 tests_check_net_d_CPPFLAGS = $(TEST_CPPFLAGS) -DDFO_DOUBLE
 tests_check_net_d_LDADD = $(OOM_LIBS) $(TEST_LIBS)
 
+check_PROGRAMS += tests/check_conv tests/check_conv_d
+TESTS += tests/check_conv tests/check_conv_d
+tests_check_conv_SOURCES = tests/check_conv.c $(NETCASE)
+tests_check_conv_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_check_conv_LDADD = $(OOM_LIBS) $(TEST_LIBS)
+tests_check_conv_d_SOURCES = $(tests_check_conv_SOURCES)
+tests_check_conv_d_CPPFLAGS = $(TEST_CPPFLAGS) -DDFO_DOUBLE
+tests_check_conv_d_LDADD = $(OOM_LIBS) $(TEST_LIBS)
+
 noinst_HEADERS += tests/bench/peak.h
 EXTRA_PROGRAMS += tests/bench/bench_net tests/bench/bench_net_d
 tests_bench_bench_net_SOURCES = tests/bench/bench_net.c
@@ -27,7 +36,17 @@ tests_bench_bench_net_LDADD = $(FLOOR_LIBS) $(DEP_LIBS)
 tests_bench_bench_net_d_SOURCES = tests/bench/bench_net.c
 tests_bench_bench_net_d_CPPFLAGS = $(TEST_CPPFLAGS) -DDFO_DOUBLE
 tests_bench_bench_net_d_LDADD = $(FLOOR_LIBS) $(DEP_LIBS)
+EXTRA_PROGRAMS += tests/bench/bench_conv tests/bench/bench_conv_d
+tests_bench_bench_conv_SOURCES = tests/bench/bench_conv.c
+tests_bench_bench_conv_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_bench_bench_conv_LDADD = $(FLOOR_LIBS) $(DEP_LIBS)
+tests_bench_bench_conv_d_SOURCES = tests/bench/bench_conv.c
+tests_bench_bench_conv_d_CPPFLAGS = $(TEST_CPPFLAGS) -DDFO_DOUBLE
+tests_bench_bench_conv_d_LDADD = $(FLOOR_LIBS) $(DEP_LIBS)
+bench-conv: tests/bench/bench_conv$(EXEEXT) tests/bench/bench_conv_d$(EXEEXT)
+	tests/bench/bench_conv$(EXEEXT)
+	tests/bench/bench_conv_d$(EXEEXT)
 bench-net: tests/bench/bench_net$(EXEEXT) tests/bench/bench_net_d$(EXEEXT)
 	tests/bench/bench_net$(EXEEXT)
 	tests/bench/bench_net_d$(EXEEXT)
-.PHONY: bench-net
+.PHONY: bench-net bench-conv

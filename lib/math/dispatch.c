@@ -32,11 +32,6 @@ DFOI_AFFINE_LIST(PUBLIC_STEP)
 DFOI_GEMM_LIST(PUBLIC_GEMM)
 DFOI_PANEL_LIST(PUBLIC_PANEL)
 
-size_t dfoi_gemm_packed_size(size_t m, size_t k)
-{
-    return (m + 7) / 8 * 8 * k;
-}
-
 size_t dfoi_gemm_grad_scratch(size_t m, size_t k)
 {
     (void)m;

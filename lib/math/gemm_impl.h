@@ -1,6 +1,7 @@
-/* The nets' own matrix products: packed weights times a panel of 64 rows, fused with what stands
- * around them.  A panel holds `d` features of DFO_PANEL rows, feature after feature:
- * element (feature j, row i) = panel[j*DFO_PANEL + i].  Panels are 64-byte aligned.  Private.
+/* The nets' own matrix products: weights times a panel of 64 rows, fused with what stands around
+ * them.  A panel holds `d` features of DFO_PANEL rows, feature after feature:
+ * element (feature j, row i) = panel[j*DFO_PANEL + i].  Panels are 64-byte aligned; weights are row-major
+ * with any row stride and alignment, read as they lie: no packed copy is kept anywhere.  Private.
  * Sums run over k in rising order, so a row's bits do not depend on its neighbours.  */
 #ifndef DFOI_GEMM_IMPL_H
 #define DFOI_GEMM_IMPL_H
@@ -17,23 +18,26 @@ typedef enum dfoi_act {
     DFOI_ACT_TANH, DFOI_ACT_SOFTPLUS, DFOI_ACT_SIGMOID, DFOI_ACT_COUNT
 } dfoi_act;
 
-/* Reals that the packed form of an (m, k) matrix takes.  */
-size_t dfoi_gemm_packed_size(size_t m, size_t k);
-
-/* Packs W (m, k), row stride ldw, for dfoi_gemm.  transpose != 0: packs W^T, W being (k, m).  */
-void dfoi_gemm_pack(size_t m, size_t k, const dfo_real *w, size_t ldw, int transpose, dfo_real *packed);
-
-/* Y (m,64) = act(W X + b) [+ residual], X (k,64).  b (m) or NULL; residual (m,64) or NULL, may be Y
- * itself.  act: DFOI_ACT_NONE or DFOI_ACT_RELU or DFOI_ACT_LEAKY_RELU (others: dfoi_panel_act after).
- * Y must not overlap X.  */
-void dfoi_gemm(size_t m, size_t k, const dfo_real *packed, const dfo_real *x, const dfo_real *b,
+/* Y (m,64) = act(W X + b) [+ residual], W (m,k) with row stride ldw, X (k,64).  b (m) or NULL; residual
+ * (m,64) or NULL, may be Y itself.  act: DFOI_ACT_NONE or DFOI_ACT_RELU or DFOI_ACT_LEAKY_RELU (others:
+ * dfoi_panel_act after).  Y must not overlap X.  */
+void dfoi_gemm(size_t m, size_t k, const dfo_real *w, size_t ldw, const dfo_real *x, const dfo_real *b,
                dfoi_act act, const dfo_real *residual, dfo_real *y);
 
-/* GX (k,64) = W^T GY [* (mask > 0)] [+ add], GY (m,64); packed_t is W^T packed (k rows, m columns).
- * mask (k,64) or NULL: the relu output whose gradient this is; add (k,64) or NULL, may be GX.
- * The mask applies to the product before `add` is added.  */
-void dfoi_gemm_back(size_t m, size_t k, const dfo_real *packed_t, const dfo_real *gy,
-                    const dfo_real *mask, const dfo_real *add, dfo_real *gx);
+/* Y (m,64) = W X [* (mask > 0)] [+ add].  mask (m,64) or NULL: the relu output whose tangent this is; add
+ * (m,64) or NULL, may be Y.  The mask applies to the product before `add` is added.  */
+void dfoi_gemm_tangent(size_t m, size_t k, const dfo_real *w, size_t ldw, const dfo_real *x,
+                       const dfo_real *mask, const dfo_real *add, dfo_real *y);
+
+/* GX (k,64) = W^T GY [* (mask > 0)] [+ add], GY (m,64), W (m,k) as above; mask and add (k,64) or NULL,
+ * add may be GX.  scratch: dfoi_gemm_back_scratch(m) reals.  */
+#define DFOI_BACK_WIDE 16
+static inline size_t dfoi_gemm_back_scratch(size_t m)
+{
+    return m * DFOI_BACK_WIDE;
+}
+void dfoi_gemm_back(size_t m, size_t k, const dfo_real *w, size_t ldw, const dfo_real *gy,
+                    const dfo_real *mask, const dfo_real *add, dfo_real *gx, dfo_real *scratch);
 
 /* GW (m,k) += GY X^T, row stride ldgw; gb (m) += row sums of GY (gb may be NULL).
  * GY (m,64), X (k,64).  scratch: dfoi_gemm_grad_scratch(m, k) reals.  */

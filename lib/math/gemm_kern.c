@@ -1,8 +1,9 @@
-/* Packed weights times a panel of 64 rows, and its gradients; compiled per instruction set (see
- * isa_impl.h), with fused multiply-add.  A tile of ROWS outputs by 2 vectors of panel rows stays in
- * registers while k runs: 16 accumulators of 32 with AVX-512; 8 of 16 below it.  The weights come in
- * panels [k][8] (panel_kern.c), so a step reads 8 of them in a row and broadcasts.  What stands around
- * the product (bias, relu, residual, mask) happens on the accumulators.  */
+/* Weights times a panel of 64 rows, and its gradients; compiled per instruction set (see isa_impl.h),
+ * with fused multiply-add.  A tile of ROWS outputs by 2 vectors of panel rows stays in registers while
+ * k runs: 16 accumulators of 32 with AVX-512; 8 of 16 below it.  Forward reads the weights as they lie,
+ * ROWS of their rows side by side; the transposed product copies 16 columns at a time into scratch
+ * first, since what lies one row apart would fall into few cache sets.  What stands around the product
+ * (bias, relu, residual, mask) happens on the accumulators.  */
 #include <string.h>
 
 #include "math/kern_table.h"
@@ -30,24 +31,62 @@ DFOI_INLINE dfoi_vec keep(mask_vec mask, dfoi_vec v)
     return (dfoi_vec)((mask_vec)v & mask);
 }
 
-/* c[r][.] += sum over j of w[8j + r] x[j stride + .], r < height (a constant where this is expanded,
- * as in all that follows).  */
-DFOI_INLINE void accumulate(size_t height, size_t k, const dfo_real *w, const dfo_real *x, dfoi_vec c[ROWS][2])
+/* Where a tile's weights stand: output r's for input j at row[r][j], or, if copied (a constant too), at
+ * row[0][j ROWS + r].  */
+struct tile {
+    const dfo_real *row[ROWS];
+    size_t ahead;                          /* from a row to the one that is needed ROWS outputs later */
+};
+
+DFOI_INLINE void step(size_t height, int copied, const struct tile *w, size_t j, const dfo_real *x,
+                      dfoi_vec c[ROWS][2])
 {
-    for (size_t j = 0; j < k; j++) {
-        dfoi_vec x0 = dfoi_load(x), x1 = dfoi_load(x + DFOI_VL);
+    dfoi_vec x0 = dfoi_load(x), x1 = dfoi_load(x + DFOI_VL);
 UNROLL
-        for (size_t r = 0; r < height; r++) {
-            c[r][0] += w[r] * x0;
-            c[r][1] += w[r] * x1;
-        }
-        w += 8;
-        x += DFO_PANEL;
+    for (size_t r = 0; r < height; r++) {
+        dfo_real v = copied ? w->row[0][j * ROWS + r] : w->row[r][j];
+        c[r][0] += v * x0;
+        c[r][1] += v * x1;
     }
 }
 
+#define AHEAD (64 / sizeof(dfo_real))      /* weights in a cache line */
+
+/* c[r][.] += sum over j < k of the tile's weights times x[j stride + .], r < height (a constant where this
+ * is expanded, as in all that follows).  The next tile's rows are asked for on the way.  */
+DFOI_INLINE void accumulate(size_t height, int copied, size_t k, const struct tile *w, const dfo_real *x,
+                            dfoi_vec c[ROWS][2])
+{
+    size_t j = 0;
+    for (; k - j >= AHEAD; j += AHEAD) {
+        if (!copied) {
+UNROLL
+            for (size_t r = 0; r < height; r++)
+                __builtin_prefetch(w->row[r] + w->ahead + j);
+        }
+        for (size_t q = 0; q < AHEAD; q += 4, x += 4 * DFO_PANEL) {
+            step(height, copied, w, j + q, x, c);
+            step(height, copied, w, j + q + 1, x + DFO_PANEL, c);
+            step(height, copied, w, j + q + 2, x + 2 * DFO_PANEL, c);
+            step(height, copied, w, j + q + 3, x + 3 * DFO_PANEL, c);
+        }
+    }
+    for (; j < k; j++, x += DFO_PANEL)
+        step(height, copied, w, j, x, c);
+}
+
+/* The tile whose first output stands at w; rows behind the last of `rows` are read as the last.  */
+DFOI_INLINE struct tile tile_rows(size_t rows, const dfo_real *w, size_t ldw)
+{
+    struct tile t = {.ahead = ROWS * ldw};
+UNROLL
+    for (size_t r = 0; r < ROWS; r++)
+        t.row[r] = w + (r < rows ? r : rows - 1) * ldw;
+    return t;
+}
+
 /* One tile of dfoi_gemm: `rows` <= height outputs; b, residual, y at the tile's corner.  */
-DFOI_INLINE void forward_tile(size_t height, size_t rows, size_t k, const dfo_real *w, const dfo_real *x,
+DFOI_INLINE void forward_tile(size_t height, size_t rows, size_t k, const struct tile *w, const dfo_real *x,
                               const dfo_real *b, dfoi_act act, const dfo_real *residual, dfo_real *y)
 {
     dfoi_vec c[ROWS][2];
@@ -56,7 +95,7 @@ UNROLL
         dfo_real start = b && r < rows ? b[r] : 0;
         c[r][0] = c[r][1] = start + (dfoi_vec){0};
     }
-    accumulate(height, k, w, x, c);
+    accumulate(height, 0, k, w, x, c);
 UNROLL
     for (size_t r = 0; r < height; r++) {
         if (r >= rows)
@@ -76,12 +115,12 @@ UNROLL
     }
 }
 
-/* The same of dfoi_gemm_back.  */
-DFOI_INLINE void back_tile(size_t height, size_t rows, size_t k, const dfo_real *w, const dfo_real *gy,
-                           const dfo_real *mask, const dfo_real *add, dfo_real *gx)
+/* The same of dfoi_gemm_tangent and dfoi_gemm_back.  */
+DFOI_INLINE void masked_tile(size_t height, size_t rows, int copied, size_t k, const struct tile *w,
+                             const dfo_real *x, const dfo_real *mask, const dfo_real *add, dfo_real *y)
 {
     dfoi_vec c[ROWS][2] = {{{0}}};
-    accumulate(height, k, w, gy, c);
+    accumulate(height, copied, k, w, x, c);
 UNROLL
     for (size_t r = 0; r < height; r++) {
         if (r >= rows)
@@ -94,30 +133,33 @@ UNROLL
                 v = keep(dfoi_load(mask + at) > 0, v);
             if (add)
                 v += dfoi_load(add + at);
-            dfoi_store(gx + at, v);
+            dfoi_store(y + at, v);
         }
     }
 }
 
-/* All tiles; the last rows take a tile of half the height if they fit in.  The panel's columns stand
- * outside: a strip of X stays in the first cache while the weights stream by.  */
-#define TILES(m, k, packed, tile, ...)                                                       \
-    for (size_t l = 0; l < DFO_PANEL; l += COLUMNS)                                          \
-        for (size_t i = 0; i < (m); i += ROWS) {                                             \
-            const dfo_real *w = (packed) + (i & ~(size_t)7) * (k) + (i & 7);                 \
-            size_t at = i * DFO_PANEL + l;                                                   \
-            if ((m) - i >= ROWS)                                                             \
-                tile(ROWS, ROWS, k, w, __VA_ARGS__);                                         \
-            else if ((m) - i > ROWS / 2)                                                     \
-                tile(ROWS, (m) - i, k, w, __VA_ARGS__);                                      \
-            else                                                                             \
-                tile(ROWS / 2, (m) - i, k, w, __VA_ARGS__);                                  \
-        }
+/* A row of tiles: outputs i.. of m, all of the panel's columns l; the last rows take a tile of half the
+ * height if they fit in.  A tile's weights stay in the first cache while the panel's columns go by.  */
+#define TILE_ROW(m, i, at_row, expand, ...)                                                  \
+    for (size_t l = 0; l < DFO_PANEL; l += COLUMNS) {                                        \
+        size_t at = (at_row) * DFO_PANEL + l;                                                \
+        if ((m) - (i) >= ROWS)                                                               \
+            expand(ROWS, ROWS, __VA_ARGS__);                                                 \
+        else if ((m) - (i) > ROWS / 2)                                                       \
+            expand(ROWS, (m) - (i), __VA_ARGS__);                                            \
+        else                                                                                 \
+            expand(ROWS / 2, (m) - (i), __VA_ARGS__);                                        \
+    }
 
-#define FORWARD(act, residual)                                                               \
-    TILES(m, k, packed, forward_tile, x + l, b ? b + i : NULL, act, residual, y + at)
+#define TILES(expand, ...)                                                                   \
+    for (size_t i = 0; i < m; i += ROWS) {                                                   \
+        const struct tile t = tile_rows(m - i < ROWS ? m - i : ROWS, w + i * ldw, ldw);      \
+        TILE_ROW(m, i, i, expand, __VA_ARGS__)                                 \
+    }
 
-static void gemm(size_t m, size_t k, const dfo_real *packed, const dfo_real *x, const dfo_real *b,
+#define FORWARD(act, residual) TILES(forward_tile, k, &t, x + l, b ? b + i : NULL, act, residual, y + at)
+
+static void gemm(size_t m, size_t k, const dfo_real *w, size_t ldw, const dfo_real *x, const dfo_real *b,
                  dfoi_act act, const dfo_real *residual, dfo_real *y)
 {
     if (act == DFOI_ACT_RELU && residual)
@@ -132,19 +174,58 @@ static void gemm(size_t m, size_t k, const dfo_real *packed, const dfo_real *x, 
         FORWARD(DFOI_ACT_NONE, NULL)
 }
 
-#define BACK(mask, add) TILES(k, m, packed_t, back_tile, gy + l, mask, add, gx + at)
-
-static void gemm_back(size_t m, size_t k, const dfo_real *packed_t, const dfo_real *gy,
-                      const dfo_real *mask, const dfo_real *add, dfo_real *gx)
+static void gemm_tangent(size_t m, size_t k, const dfo_real *w, size_t ldw, const dfo_real *x,
+                         const dfo_real *mask, const dfo_real *add, dfo_real *y)
 {
     if (mask && add)
-        BACK(mask + at, add + at)
+        TILES(masked_tile, 0, k, &t, x + l, mask + at, add + at, y + at)
     else if (mask)
-        BACK(mask + at, NULL)
+        TILES(masked_tile, 0, k, &t, x + l, mask + at, NULL, y + at)
     else if (add)
-        BACK(NULL, add + at)
+        TILES(masked_tile, 0, k, &t, x + l, NULL, add + at, y + at)
     else
-        BACK(NULL, NULL)
+        TILES(masked_tile, 0, k, &t, x + l, NULL, NULL, y + at)
+}
+
+/* `wide` <= 16 columns of W (m, .) to blocks of ROWS of them, each [m][ROWS]; zeros behind the last.  */
+DFOI_INLINE void copy_columns(size_t m, size_t wide, const dfo_real *w, size_t ldw, dfo_real *copy)
+{
+    if (wide == DFOI_BACK_WIDE) {
+        for (size_t j = 0; j < m; j++, w += ldw) {
+            __builtin_prefetch(w + 8 * ldw);
+UNROLL
+            for (size_t r = 0; r < DFOI_BACK_WIDE; r += ROWS)
+                memcpy(copy + r * m + j * ROWS, w + r, ROWS * sizeof *w);
+        }
+        return;
+    }
+    for (size_t r = 0; r < wide; r += ROWS)
+        for (size_t j = 0; j < m; j++)
+            for (size_t q = 0; q < ROWS; q++)
+                copy[r * m + j * ROWS + q] = r + q < wide ? w[j * ldw + r + q] : 0;
+}
+
+#define BACK(mask, add)                                                                      \
+    for (size_t i = 0; i < wide; i += ROWS) {                                                \
+        const struct tile t = {.row = {scratch + i * m}};                                    \
+        TILE_ROW(wide, i, first + i, masked_tile, 1, m, &t, gy + l, mask, add, gx + at)      \
+    }
+
+static void gemm_back(size_t m, size_t k, const dfo_real *w, size_t ldw, const dfo_real *gy,
+                      const dfo_real *mask, const dfo_real *add, dfo_real *gx, dfo_real *scratch)
+{
+    for (size_t first = 0; first < k; first += DFOI_BACK_WIDE) {
+        size_t wide = k - first < DFOI_BACK_WIDE ? k - first : DFOI_BACK_WIDE;
+        copy_columns(m, wide, w + first, ldw, scratch);
+        if (mask && add)
+            BACK(mask + at, add + at)
+        else if (mask)
+            BACK(mask + at, NULL)
+        else if (add)
+            BACK(NULL, add + at)
+        else
+            BACK(NULL, NULL)
+    }
 }
 
 /* Rows of panel x, k of them, to blocks of COLUMNS features: t[block][64][COLUMNS]; zeros behind k.  */

@@ -50,19 +50,19 @@
 
 #define DFOI_GEMM_LIST(X)                                                                        \
     X(void, gemm,                                                                                \
-      (size_t m, size_t k, const dfo_real *packed, const dfo_real *x, const dfo_real *b,         \
-       dfoi_act act, const dfo_real *residual, dfo_real *y), (m, k, packed, x, b, act, residual, y)) \
+      (size_t m, size_t k, const dfo_real *w, size_t ldw, const dfo_real *x, const dfo_real *b,  \
+       dfoi_act act, const dfo_real *residual, dfo_real *y), (m, k, w, ldw, x, b, act, residual, y)) \
+    X(void, gemm_tangent,                                                                        \
+      (size_t m, size_t k, const dfo_real *w, size_t ldw, const dfo_real *x, const dfo_real *mask, \
+       const dfo_real *add, dfo_real *y), (m, k, w, ldw, x, mask, add, y))                       \
     X(void, gemm_back,                                                                           \
-      (size_t m, size_t k, const dfo_real *packed_t, const dfo_real *gy, const dfo_real *mask,   \
-       const dfo_real *add, dfo_real *gx), (m, k, packed_t, gy, mask, add, gx))                  \
+      (size_t m, size_t k, const dfo_real *w, size_t ldw, const dfo_real *gy, const dfo_real *mask, \
+       const dfo_real *add, dfo_real *gx, dfo_real *scratch), (m, k, w, ldw, gy, mask, add, gx, scratch)) \
     X(void, gemm_grad,                                                                           \
       (size_t m, size_t k, const dfo_real *gy, const dfo_real *x, dfo_real *gw, size_t ldgw,     \
        dfo_real *gb, dfo_real *scratch), (m, k, gy, x, gw, ldgw, gb, scratch))
 
 #define DFOI_PANEL_LIST(X)                                                                       \
-    X(void, gemm_pack,                                                                           \
-      (size_t m, size_t k, const dfo_real *w, size_t ldw, int transpose, dfo_real *packed),      \
-      (m, k, w, ldw, transpose, packed))                                                         \
     X(void, to_panel,                                                                            \
       (size_t n, size_t d, const dfo_real *x, size_t ldx, const size_t *index, int zero_tail,    \
        dfo_real *panel), (n, d, x, ldx, index, zero_tail, panel))                                \

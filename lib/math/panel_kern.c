@@ -1,30 +1,7 @@
-/* Packing of weights, and rows to panels and back; compiled per instruction set (see isa_impl.h).
+/* Rows to panels and back; compiled per instruction set (see isa_impl.h).
  * Whole tiles of consecutive columns are transposed in registers, the rest is moved one by one.  */
 #include "math/kern_table.h"
 #include "math/vec_impl.h"
-
-/* Packed: blocks of 8 rows, each [k][8]; the last block is filled with zeros.  */
-static void gemm_pack(size_t m, size_t k, const dfo_real *w, size_t ldw, int transpose, dfo_real *packed)
-{
-    size_t row = transpose ? 1 : ldw, column = transpose ? ldw : 1;
-    for (size_t i = 0; i < m; i += 8) {
-        const dfo_real *from = w + i * row;
-        if (m - i >= 8 && transpose)
-            for (size_t j = 0; j < k; j++, packed += 8)
-#pragma GCC unroll 8
-                for (size_t r = 0; r < 8; r++)
-                    packed[r] = from[j * column + r];
-        else if (m - i >= 8)
-            for (size_t j = 0; j < k; j++, packed += 8)
-#pragma GCC unroll 8
-                for (size_t r = 0; r < 8; r++)
-                    packed[r] = from[r * row + j];
-        else
-            for (size_t j = 0; j < k; j++, packed += 8)
-                for (size_t r = 0; r < 8; r++)
-                    packed[r] = i + r < m ? from[r * row + j * column] : 0;
-    }
-}
 
 /* Length of the run of consecutive columns that begins at j.  */
 static size_t run_length(size_t d, const size_t *index, size_t j)

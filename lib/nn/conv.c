@@ -180,11 +180,21 @@ static dfo_status add_layer(dfo_build *build, const dfo_net *net, int zero_last,
                              .bias = s->bias};
     snprintf(w, sizeof w, "w%zu", l);
     snprintf(b, sizeof b, "b%zu", l);
-    DFO_TRY(dfoi_conv_new(build, w, b, last && zero_last ? m->settings.last_init : -1, &m->packed,
+    DFO_TRY(dfoi_conv_new(build, w, b, last && zero_last ? m->settings.last_init : -1,
                           &m->conv[l]));
-    size_t gradient = dfoi_conv_gradient(&m->conv[l]);
-    m->gradient = gradient > m->gradient ? gradient : m->gradient;
+    size_t scratch = dfoi_conv_scratch(&m->conv[l]);
+    m->scratch = scratch > m->scratch ? scratch : m->scratch;
     return add_unit(build, m, l);
+}
+
+/* 1 if the layers make the output's shape of a single pixel.  */
+static int one_pixel(const dfo_net *net, const dfoi_convnet_settings *s)
+{
+    size_t side = 1;
+    for (size_t l = 0; l < s->layers && side <= DFOI_CONV_SIDE; l++)
+        side = s->layer[l].transposed ? side * s->layer[l].stride
+                                      : (side + s->layer[l].stride - 1) / s->layer[l].stride;
+    return net->shape.h == side && net->shape.w == side;
 }
 
 static dfo_status create(dfo_build *build, const json_t *config, int zero_last, dfo_net *net)
@@ -193,7 +203,7 @@ static dfo_status create(dfo_build *build, const json_t *config, int zero_last, 
     DFO_TRY(dfoi_alloc(build->ctx, 1, sizeof *m, &m));
     net->state = m;
     DFO_TRY(read_settings(build->ctx, config, &m->settings));
-    DFO_TRY(dfoi_conv_input_of(net, &m->input));
+    DFO_TRY(dfoi_conv_input_of(net, one_pixel(net, &m->settings), &m->input));
     m->layers = m->settings.layers;
     size_t h = m->input.h, w = m->input.w;
     for (size_t l = 0; l < m->layers; l++) {
@@ -207,8 +217,7 @@ static dfo_status create(dfo_build *build, const json_t *config, int zero_last, 
                          "its layers make %zux%zu pixels of %zux%zu, expected %zux%zu", last->out_h,
                          last->out_w, m->input.h, m->input.w, net->shape.h, net->shape.w);
     if (m->input.features)
-        DFO_TRY(dfoi_conv_vector_new(build, m->input.features, m->conv[0].out, &m->packed,
-                                     &m->vector));
+        DFO_TRY(dfoi_conv_vector_new(build, m->input.features, m->conv[0].out, &m->vector));
     if (m->settings.last_scale)
         DFO_TRY(dfo_build_weights(build, "log_scale", 1, &net->shape.c, &m->log_scale));
     m->block = dfoi_conv_block(h, w);

@@ -22,7 +22,6 @@ typedef struct dfoi_conv {
     size_t in_h, in_w, out_h, out_w;
     size_t w, b;                    /* offsets in the store: (out, kernel, kernel, in), (out) */
     size_t m, k;                    /* the product's matrix, as the weights lie */
-    size_t packed;                  /* offset of its packed form, in reals */
 } dfoi_conv;
 
 /* Images of a call that go through a net together.  */
@@ -30,10 +29,9 @@ typedef struct dfoi_images {
     size_t first, n;
 } dfoi_images;
 
-/* What convolutions need to work: packed weights of a whole net, columns of taps, and scratch of
- * gradients.  */
+/* What convolutions need to work: columns of taps, scratch of products and sums.  */
 typedef struct dfoi_conv_room {
-    dfo_real *packed, *columns, *gradient;
+    dfo_real *columns, *scratch;
 } dfoi_conv_room;
 
 /* Panels of n images of h w pixels.  */
@@ -48,23 +46,19 @@ size_t dfoi_conv_block(size_t h, size_t w);
 
 /* Completes a convolution whose channels, kernel, stride, sides (in_h, in_w) and switches are set:
  * output's sides, pad, form; adds its weights w_name and b_name to the store, drawn as PyTorch does,
- * or from [-bound, bound] if bound >= 0.  *packed grows.  DFO_ESHAPE, DFO_EMEM.  */
+ * or from [-bound, bound] if bound >= 0.  DFO_ESHAPE, DFO_EMEM.  */
 dfo_status dfoi_conv_new(dfo_build *build, const char *w_name, const char *b_name, double bound,
-                         size_t *packed, dfoi_conv *conv);
+                         dfoi_conv *conv);
 
-/* Reals of `columns` and of `gradient` for n images.  */
+/* Reals of a room's `columns` and `scratch` for n images.  */
 size_t dfoi_conv_columns(const dfoi_conv *conv, size_t n);
-size_t dfoi_conv_gradient(const dfoi_conv *conv);
-
-/* Packs the weights of `count` convolutions as they lie, or transposed, for all of a call.  */
-void dfoi_conv_pack(const dfo_run *run, size_t count, const dfoi_conv *conv, int transpose,
-                    dfo_real *packed);
+size_t dfoi_conv_scratch(const dfoi_conv *conv);
 
 /* y = act(W * x + b) [+ residual], n images; act: none, relu or leaky relu.  bias = 0: without b
  * (tangents), and then * (mask > 0) [+ residual] as dfoi_gemm_back.  residual.x, mask.x: or NULL.  */
 void dfoi_conv_forward(const dfoi_conv *conv, const dfo_run *run, size_t n, dfoi_map x, dfoi_act act,
                        dfoi_map residual, const dfoi_conv_room *room, dfoi_map y);
-void dfoi_conv_tangent(const dfoi_conv *conv, size_t n, dfoi_map dx, dfoi_map mask, dfoi_map add,
+void dfoi_conv_tangent(const dfoi_conv *conv, const dfo_run *run, size_t n, dfoi_map dx, dfoi_map mask, dfoi_map add,
                        const dfoi_conv_room *room, dfoi_map dy);
 
 /* gx = (W^T gy) [* (mask > 0)] [+ add], unless gx.x is NULL; adds gradients of the weights, and of

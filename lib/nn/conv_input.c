@@ -6,10 +6,10 @@
 #include "base/ctx_impl.h"
 #include "nn/convnet_impl.h"
 
-dfo_status dfoi_conv_input_of(const dfo_net *net, dfoi_conv_input *input)
+dfo_status dfoi_conv_input_of(const dfo_net *net, int one_pixel, dfoi_conv_input *input)
 {
     size_t pixels = 1;
-    *input = (dfoi_conv_input){.h = net->shape.h, .w = net->shape.w};
+    *input = (dfoi_conv_input){.h = one_pixel ? 1 : net->shape.h, .w = one_pixel ? 1 : net->shape.w};
     for (size_t p = 0; p < net->parts && pixels == 1; p++) {
         pixels = net->part[p].h * net->part[p].w;
         if (pixels > 1) {
@@ -73,32 +73,20 @@ int dfoi_conv_wanted(const dfo_net *net, const dfoi_conv_input *input, const dfo
     return 0;
 }
 
-dfo_status dfoi_conv_vector_new(dfo_build *build, size_t in, size_t out, size_t *packed,
-                                dfoi_conv_vector *vector)
+dfo_status dfoi_conv_vector_new(dfo_build *build, size_t in, size_t out, dfoi_conv_vector *vector)
 {
     const size_t shape[2] = {out, in};
-    *vector = (dfoi_conv_vector){.in = in, .out = out, .packed = *packed};
+    *vector = (dfoi_conv_vector){.in = in, .out = out};
     DFO_TRY(dfo_build_weights(build, "vector.w", 2, shape, &vector->w));
     dfo_build_uniform(build, vector->w, out * in, 1 / sqrt((double)in));
-    size_t as_is = dfoi_gemm_packed_size(out, in), transposed = dfoi_gemm_packed_size(in, out);
-    *packed += dfo_arena_size(as_is > transposed ? as_is : transposed);
     return DFO_OK;
 }
 
 size_t dfoi_conv_vector_scratch(const dfoi_conv_vector *vector)
 {
-    return dfo_arena_size((vector->in + vector->out) * DFO_PANEL +
-                          dfoi_gemm_grad_scratch(vector->out, vector->in));
-}
-
-void dfoi_conv_vector_pack(const dfo_run *run, const dfoi_conv_vector *v, int transpose,
-                           dfo_real *packed)
-{
-    const dfo_real *w = dfo_run_weights(run, v->w);
-    if (transpose)
-        dfoi_gemm_pack(v->in, v->out, w, v->in, 1, packed + v->packed);
-    else
-        dfoi_gemm_pack(v->out, v->in, w, v->in, 0, packed + v->packed);
+    size_t grads = dfoi_gemm_grad_scratch(vector->out, vector->in);
+    size_t back = dfoi_gemm_back_scratch(vector->out);
+    return dfo_arena_size((vector->in + vector->out) * DFO_PANEL + (grads > back ? grads : back));
 }
 
 /* Vectors of the rows to a panel of images, with zeros behind.  */
@@ -133,22 +121,22 @@ static void add_vectors(const dfo_net *net, const dfoi_conv_input *input, const 
 }
 
 void dfoi_conv_vector_forward(const dfo_net *net, const dfoi_conv_input *input,
-                              const dfoi_conv_vector *v, const dfo_real *packed, const dfo_cond *in,
+                              const dfoi_conv_vector *v, const dfo_run *run, const dfo_cond *in,
                               dfoi_images images, size_t plane, dfo_real *scratch, dfoi_map y)
 {
     dfo_real *x = scratch, *bias = x + v->in * DFO_PANEL;
     for (size_t i = 0; i < images.n; i += DFO_PANEL) {
         size_t n = images.n - i < DFO_PANEL ? images.n - i : DFO_PANEL;
         read_vectors(net, input, in, images.first + i, n, x);
-        dfoi_gemm(v->out, v->in, packed + v->packed, x, NULL, DFOI_ACT_NONE, NULL, bias);
+        dfoi_gemm(v->out, v->in, dfo_run_weights(run, v->w), v->in, x, NULL, DFOI_ACT_NONE, NULL, bias);
         dfoi_map_add_images(images.n, i, n, plane, v->out, bias, y);
     }
 }
 
 void dfoi_conv_vector_backward(const dfo_net *net, const dfoi_conv_input *input,
                                const dfoi_conv_vector *v, const dfo_run *run,
-                               const dfo_real *packed, const dfo_cond *in, dfoi_images images,
-                               size_t plane, dfo_real *scratch, dfoi_map gy, dfo_cond *gin)
+                               const dfo_cond *in, dfoi_images images, size_t plane,
+                               dfo_real *scratch, dfoi_map gy, dfo_cond *gin)
 {
     dfo_real *x = scratch, *g = x + v->in * DFO_PANEL, *work = g + v->out * DFO_PANEL;
     int wanted = dfoi_conv_wanted(net, input, gin, 1);
@@ -160,7 +148,7 @@ void dfoi_conv_vector_backward(const dfo_net *net, const dfoi_conv_input *input,
             dfoi_gemm_grad(v->out, v->in, g, x, dfo_run_grads(run, v->w), v->in, NULL, work);
         }
         if (wanted) {
-            dfoi_gemm_back(v->out, v->in, packed + v->packed, g, NULL, NULL, x);
+            dfoi_gemm_back(v->out, v->in, dfo_run_weights(run, v->w), v->in, g, NULL, NULL, x, work);
             add_vectors(net, input, x, images.first + i, n, gin);
         }
     }

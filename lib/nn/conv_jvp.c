@@ -56,13 +56,13 @@ static void jvp_block(const dfoi_convnet_work *w, const dfo_cond *in, const dfo_
         done = dfoi_convnet_fused(m, l);
         dfoi_act act = done ? m->unit[l + 1].act : DFOI_ACT_NONE;
         dfoi_conv_forward(conv, w->run, images.n, x.x, act, none, &w->room, y.x);
-        dfoi_conv_tangent(conv, images.n, x.dx, act == DFOI_ACT_RELU ? y.x : none, none, &w->room,
+        dfoi_conv_tangent(conv, w->run, images.n, x.dx, act == DFOI_ACT_RELU ? y.x : none, none, &w->room,
                           y.dx);
         if (!l && m->input.features) {
             size_t plane = dfoi_convnet_plane(m, 0);
-            dfoi_conv_vector_forward(w->net, &m->input, &m->vector, w->room.packed, in, images,
+            dfoi_conv_vector_forward(w->net, &m->input, &m->vector, w->run, in, images,
                                      plane, w->vector, y.x);
-            dfoi_conv_vector_forward(w->net, &m->input, &m->vector, w->room.packed, din, images,
+            dfoi_conv_vector_forward(w->net, &m->input, &m->vector, w->run, din, images,
                                      plane, w->vector, y.dx);
         }
         x = y;
@@ -82,7 +82,7 @@ dfo_status dfoi_convnet_jvp(const dfo_net *net, dfo_run *run, const dfo_cond *in
 {
     const dfoi_convnet *m = net->state;
     dfoi_convnet_work w;
-    DFO_TRY(dfoi_convnet_take(net, run, out.n, 0, &w));
+    DFO_TRY(dfoi_convnet_take(net, run, out.n, &w));
     for (size_t i = 0; i < out.n; i += m->block)
         jvp_block(&w, in, din, dfoi_convnet_images(m, i, out.n), out, dout,
                   acts ? acts + 2 * dfoi_convnet_acts(net, i) : NULL);
@@ -107,9 +107,9 @@ static void vector_backward(const dfoi_convnet_work *w, const dfo_cond *in, cons
 {
     const dfoi_convnet *m = w->m;
     size_t plane = dfoi_convnet_plane(m, 0);
-    dfoi_conv_vector_backward(w->net, &m->input, &m->vector, w->run, w->room.packed, in, images,
+    dfoi_conv_vector_backward(w->net, &m->input, &m->vector, w->run, in, images,
                               plane, w->vector, g.x, gin);
-    dfoi_conv_vector_backward(w->net, &m->input, &m->vector, w->run, w->room.packed, din, images,
+    dfoi_conv_vector_backward(w->net, &m->input, &m->vector, w->run, din, images,
                               plane, w->vector, g.dx, gdin);
 }
 
@@ -172,7 +172,7 @@ dfo_status dfoi_convnet_jvp_backward(const dfo_net *net, dfo_run *run, const dfo
 {
     const dfoi_convnet *m = net->state;
     dfoi_convnet_work w;
-    DFO_TRY(dfoi_convnet_take(net, run, gout.n, 1, &w));
+    DFO_TRY(dfoi_convnet_take(net, run, gout.n, &w));
     for (size_t i = 0; i < gout.n; i += m->block)
         jvp_backward_block(&w, in, din, dfoi_convnet_images(m, i, gout.n), gout, gdout, gin, gdin,
                            acts + 2 * dfoi_convnet_acts(net, i));

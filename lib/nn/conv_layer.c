@@ -41,7 +41,7 @@ static int pointwise(const dfoi_conv *conv)
 }
 
 dfo_status dfoi_conv_new(dfo_build *build, const char *w_name, const char *b_name, double bound,
-                         size_t *packed, dfoi_conv *conv)
+                         dfoi_conv *conv)
 {
     const size_t shape[4] = {conv->out, conv->kernel, conv->kernel, conv->in};
     size_t fan, size;
@@ -71,10 +71,6 @@ dfo_status dfoi_conv_new(dfo_build *build, const char *w_name, const char *b_nam
         if (conv->bias)
             dfo_build_uniform(build, conv->b, conv->out, bound);
     }
-    size_t as_is = dfoi_gemm_packed_size(conv->m, conv->k);
-    size_t transposed = dfoi_gemm_packed_size(conv->k, conv->m);
-    conv->packed = *packed;
-    *packed += dfo_arena_size(as_is > transposed ? as_is : transposed);
     return DFO_OK;
 }
 
@@ -87,23 +83,11 @@ size_t dfoi_conv_columns(const dfoi_conv *conv, size_t n)
     return (conv->scatter ? conv->m * in : conv->k * out) * DFO_PANEL;
 }
 
-size_t dfoi_conv_gradient(const dfoi_conv *conv)
+size_t dfoi_conv_scratch(const dfoi_conv *conv)
 {
-    size_t product = dfoi_gemm_grad_scratch(conv->m, conv->k), sum = conv->in * DFO_PANEL;
-    return dfo_arena_size(product > sum ? product : sum);
-}
-
-void dfoi_conv_pack(const dfo_run *run, size_t count, const dfoi_conv *conv, int transpose,
-                    dfo_real *packed)
-{
-    for (size_t i = 0; i < count; i++) {
-        const dfoi_conv *c = &conv[i];
-        const dfo_real *w = dfo_run_weights(run, c->w);
-        if (transpose)
-            dfoi_gemm_pack(c->k, c->m, w, c->k, 1, packed + c->packed);
-        else
-            dfoi_gemm_pack(c->m, c->k, w, c->k, 0, packed + c->packed);
-    }
+    size_t grads = dfoi_gemm_grad_scratch(conv->m, conv->k), sum = conv->in * DFO_PANEL;
+    size_t back = dfoi_gemm_back_scratch(conv->m), most = grads > back ? grads : back;
+    return dfo_arena_size(most > sum ? most : sum);
 }
 
 /* From the input's pixels to the output's, and the adjoint.  */
@@ -144,11 +128,11 @@ static void finish(size_t size, dfoi_act act, const dfo_real *mask, const dfo_re
 void dfoi_conv_forward(const dfoi_conv *c, const dfo_run *run, size_t n, dfoi_map x, dfoi_act act,
                        dfoi_map residual, const dfoi_conv_room *room, dfoi_map y)
 {
-    const dfo_real *w = room->packed + c->packed, *b = c->bias ? dfo_run_weights(run, c->b) : NULL;
+    const dfo_real *w = dfo_run_weights(run, c->w), *b = c->bias ? dfo_run_weights(run, c->b) : NULL;
     const dfoi_taps taps = to_output(c, n);
     size_t in = dfoi_panels(n, c->in_h, c->in_w), out = dfoi_panels(n, c->out_h, c->out_w);
     for (size_t p = 0; c->scatter && p < in; p++)
-        dfoi_gemm(c->m, c->k, w, dfoi_map_panel(x, p), NULL, DFOI_ACT_NONE, NULL,
+        dfoi_gemm(c->m, c->k, w, c->k, dfoi_map_panel(x, p), NULL, DFOI_ACT_NONE, NULL,
                   room->columns + p * c->m * DFO_PANEL);
     for (size_t p = 0; p < out; p++) {
         const dfo_real *from = dfoi_map_panel(x, p), *add = dfoi_map_panel(residual, p);
@@ -163,18 +147,18 @@ void dfoi_conv_forward(const dfoi_conv *c, const dfo_run *run, size_t n, dfoi_ma
             DFOI_CONV_KERN->gather(&taps, p, input_rows(c), x, room->columns);
             from = room->columns;
         }
-        dfoi_gemm(c->m, c->k, w, from, b, act, add, to);
+        dfoi_gemm(c->m, c->k, w, c->k, from, b, act, add, to);
     }
 }
 
-void dfoi_conv_tangent(const dfoi_conv *c, size_t n, dfoi_map dx, dfoi_map mask, dfoi_map add,
-                       const dfoi_conv_room *room, dfoi_map dy)
+void dfoi_conv_tangent(const dfoi_conv *c, const dfo_run *run, size_t n, dfoi_map dx,
+                       dfoi_map mask, dfoi_map add, const dfoi_conv_room *room, dfoi_map dy)
 {
-    const dfo_real *w = room->packed + c->packed;
+    const dfo_real *w = dfo_run_weights(run, c->w);
     const dfoi_taps taps = to_output(c, n);
     size_t in = dfoi_panels(n, c->in_h, c->in_w), out = dfoi_panels(n, c->out_h, c->out_w);
     for (size_t p = 0; c->scatter && p < in; p++)
-        dfoi_gemm(c->m, c->k, w, dfoi_map_panel(dx, p), NULL, DFOI_ACT_NONE, NULL,
+        dfoi_gemm(c->m, c->k, w, c->k, dfoi_map_panel(dx, p), NULL, DFOI_ACT_NONE, NULL,
                   room->columns + p * c->m * DFO_PANEL);
     for (size_t p = 0; p < out; p++) {
         const dfo_real *from = dfoi_map_panel(dx, p), *m = dfoi_map_panel(mask, p);
@@ -189,8 +173,7 @@ void dfoi_conv_tangent(const dfoi_conv *c, size_t n, dfoi_map dx, dfoi_map mask,
             DFOI_CONV_KERN->gather(&taps, p, input_rows(c), dx, room->columns);
             from = room->columns;
         }
-        /* dfoi_gemm_back multiplies by whatever was packed: W here.  */
-        dfoi_gemm_back(c->k, c->m, w, from, m, dfoi_map_panel(add, p), to);
+        dfoi_gemm_tangent(c->m, c->k, w, c->k, from, m, dfoi_map_panel(add, p), to);
     }
 }
 
@@ -215,10 +198,11 @@ static void scattered_backward(const dfoi_conv *c, const dfo_run *run, size_t n,
         DFOI_CONV_KERN->gather(&taps, p, output_rows(c), gy, room->columns);
         if (run->grads)
             dfoi_gemm_grad(c->m, c->k, room->columns, dfoi_map_panel(x, p),
-                           dfo_run_grads(run, c->w), c->k, NULL, room->gradient);
+                           dfo_run_grads(run, c->w), c->k, NULL, room->scratch);
         if (gx.x)
-            dfoi_gemm_back(c->m, c->k, room->packed + c->packed, room->columns,
-                           dfoi_map_panel(mask, p), dfoi_map_panel(add, p), dfoi_map_panel(gx, p));
+            dfoi_gemm_back(c->m, c->k, dfo_run_weights(run, c->w), c->k, room->columns,
+                           dfoi_map_panel(mask, p), dfoi_map_panel(add, p), dfoi_map_panel(gx, p),
+                           room->scratch);
     }
 }
 
@@ -226,7 +210,7 @@ void dfoi_conv_backward(const dfoi_conv *c, const dfo_run *run, size_t n, dfoi_m
                         int bias, dfoi_map mask, dfoi_map add, const dfoi_conv_room *room,
                         dfoi_map gx)
 {
-    const dfo_real *w = room->packed + c->packed;
+    const dfo_real *w = dfo_run_weights(run, c->w);
     size_t in = dfoi_panels(n, c->in_h, c->in_w), out = dfoi_panels(n, c->out_h, c->out_w);
     bias = bias && c->bias;
     if (c->scatter) {
@@ -241,20 +225,20 @@ void dfoi_conv_backward(const dfoi_conv *c, const dfo_run *run, size_t n, dfoi_m
             from = room->columns;
         }
         dfoi_gemm_grad(c->m, c->k, dfoi_map_panel(gy, p), from, dfo_run_grads(run, c->w), c->k,
-                       bias ? dfo_run_grads(run, c->b) : NULL, room->gradient);
+                       bias ? dfo_run_grads(run, c->b) : NULL, room->scratch);
     }
     if (!gx.x)
         return;
     for (size_t p = 0; p < out; p++)
         if (pointwise(c))
-            dfoi_gemm_back(c->m, c->k, w, dfoi_map_panel(gy, p), dfoi_map_panel(mask, p),
-                           dfoi_map_panel(add, p), dfoi_map_panel(gx, p));
+            dfoi_gemm_back(c->m, c->k, w, c->k, dfoi_map_panel(gy, p), dfoi_map_panel(mask, p),
+                           dfoi_map_panel(add, p), dfoi_map_panel(gx, p), room->scratch);
         else
-            dfoi_gemm_back(c->m, c->k, w, dfoi_map_panel(gy, p), NULL, NULL,
-                           room->columns + p * c->k * DFO_PANEL);
+            dfoi_gemm_back(c->m, c->k, w, c->k, dfoi_map_panel(gy, p), NULL, NULL,
+                           room->columns + p * c->k * DFO_PANEL, room->scratch);
     for (size_t p = 0; !pointwise(c) && p < in; p++) {
         /* gx may be add, which is then read before it is written: the sum goes through a panel.  */
-        dfo_real *to = dfoi_map_panel(gx, p), *sum = room->gradient;
+        dfo_real *to = dfoi_map_panel(gx, p), *sum = room->scratch;
         DFOI_CONV_KERN->gather_sum(&back, p, input_rows(c), dfoi_map_of(room->columns, c->k), NULL,
                                    sum);
         finish(c->in * DFO_PANEL, DFOI_ACT_NONE, dfoi_map_panel(mask, p), dfoi_map_panel(add, p),

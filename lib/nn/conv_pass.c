@@ -1,8 +1,7 @@
 /* Forward and backward of a chain of convolutions (conv.c).  A block of images goes through all
  * layers before the next one, so that its maps stay in the second cache.  As in dense nets, a layer
  * writes its result where the following unit wants it, activations and relu's masks stand in the
- * products' epilogues, and of each unit dfoi_unit_keep reals a panel are kept.  The weights are packed
- * once a call.  With last_scale the last layer's result is kept too: the scale's gradient is 3 g out.  */
+ * products' epilogues, and of each unit dfoi_unit_keep reals a panel are kept.  With last_scale the last layer's result is kept too: the scale's gradient is 3 g out.  */
 #include <string.h>
 
 #include "base/ctx_impl.h"
@@ -41,7 +40,7 @@ static void forward_block(const dfoi_convnet_work *w, const dfo_cond *in, dfoi_i
         dfoi_conv_forward(&m->conv[l], w->run, images.n, x,
                           done ? m->unit[l + 1].act : DFOI_ACT_NONE, none, &w->room, y);
         if (!l && m->input.features)
-            dfoi_conv_vector_forward(w->net, &m->input, &m->vector, w->room.packed, in, images,
+            dfoi_conv_vector_forward(w->net, &m->input, &m->vector, w->run, in, images,
                                      dfoi_convnet_plane(m, 0), w->vector, y);
         x = y;
     }
@@ -57,7 +56,7 @@ dfo_status dfoi_convnet_forward(const dfo_net *net, dfo_run *run, const dfo_cond
 {
     const dfoi_convnet *m = net->state;
     dfoi_convnet_work w;
-    DFO_TRY(dfoi_convnet_take(net, run, out.n, 0, &w));
+    DFO_TRY(dfoi_convnet_take(net, run, out.n, &w));
     for (size_t i = 0; i < out.n; i += m->block)
         forward_block(&w, in, dfoi_convnet_images(m, i, out.n), out,
                       acts ? acts + dfoi_convnet_acts(net, i) : NULL);
@@ -103,7 +102,7 @@ static void backward_block(const dfoi_convnet_work *w, const dfo_cond *in, dfoi_
             mask = dfoi_map_unit_gate(unit, w->run, kept, 0);
         }
         if (!l && m->input.features)
-            dfoi_conv_vector_backward(w->net, &m->input, &m->vector, w->run, w->room.packed, in,
+            dfoi_conv_vector_backward(w->net, &m->input, &m->vector, w->run, in,
                                       images, dfoi_convnet_plane(m, 0), w->vector, g, gin);
         if (m->plain[l] && !image)
             gx = none;
@@ -122,7 +121,7 @@ dfo_status dfoi_convnet_backward(const dfo_net *net, dfo_run *run, const dfo_con
 {
     const dfoi_convnet *m = net->state;
     dfoi_convnet_work w;
-    DFO_TRY(dfoi_convnet_take(net, run, gout.n, 1, &w));
+    DFO_TRY(dfoi_convnet_take(net, run, gout.n, &w));
     for (size_t i = 0; i < gout.n; i += m->block)
         backward_block(&w, in, dfoi_convnet_images(m, i, gout.n), gout, gin,
                        acts + dfoi_convnet_acts(net, i));

@@ -42,12 +42,11 @@ size_t dfoi_convnet_scratch(const dfo_net *net, size_t rows)
 {
     const dfoi_convnet *m = net->state;
     size_t n = block_of(m, rows);
-    return DFOI_CONVNET_MAPS * widest(m, n) + columns(m, n) + m->packed + m->gradient +
+    return DFOI_CONVNET_MAPS * widest(m, n) + columns(m, n) + m->scratch +
            vector_size(m) + dfo_arena_size(net->shape.c);
 }
 
-dfo_status dfoi_convnet_take(const dfo_net *net, dfo_run *run, size_t rows, int transpose,
-                             dfoi_convnet_work *w)
+dfo_status dfoi_convnet_take(const dfo_net *net, dfo_run *run, size_t rows, dfoi_convnet_work *w)
 {
     const dfoi_convnet *m = net->state;
     size_t n = block_of(m, rows), size = widest(m, n);
@@ -58,13 +57,9 @@ dfo_status dfoi_convnet_take(const dfo_net *net, dfo_run *run, size_t rows, int 
     for (size_t i = 0; i < DFOI_CONVNET_MAPS; i++, at += size)
         w->map[i] = at;
     w->room.columns = at;
-    w->room.packed = w->room.columns + columns(m, n);
-    w->room.gradient = w->room.packed + m->packed;
-    w->vector = w->room.gradient + m->gradient;
+    w->room.scratch = w->room.columns + columns(m, n);
+    w->vector = w->room.scratch + m->scratch;
     w->scale = w->vector + vector_size(m);
-    dfoi_conv_pack(run, m->layers, m->conv, transpose, w->room.packed);
-    if (m->input.features)
-        dfoi_conv_vector_pack(run, &m->vector, transpose, w->room.packed);
     if (m->settings.last_scale) {
         const dfo_real *s = dfo_run_weights(run, m->log_scale);
         for (size_t c = 0; c < net->shape.c; c++)

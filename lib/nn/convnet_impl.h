@@ -10,7 +10,7 @@
 
 /* The input parts of a net of images: those that are images, as channels, those that are vectors.  */
 typedef struct dfoi_conv_input {
-    size_t h, w;
+    size_t h, w;                  /* of the images */
     size_t channels, features;    /* over all image parts; over all vectors */
     int vector[DFO_COND_PARTS];   /* which parts are vectors */
 } dfoi_conv_input;
@@ -19,11 +19,12 @@ typedef struct dfoi_conv_input {
 typedef struct dfoi_conv_vector {
     size_t in, out;
     size_t w;                     /* (out, in) */
-    size_t packed;                /* as in dfoi_conv */
 } dfoi_conv_vector;
 
-/* Sorts a net's parts.  DFO_ESHAPE if images differ in size.  */
-dfo_status dfoi_conv_input_of(const dfo_net *net, dfoi_conv_input *input);
+/* Sorts a net's parts.  Parts of one pixel are vectors beside larger images; where there are none
+ * they are images if the net makes the output's shape of one pixel (one_pixel), else vectors of images
+ * of the output's size.  DFO_ESHAPE if images differ in size.  */
+dfo_status dfoi_conv_input_of(const dfo_net *net, int one_pixel, dfoi_conv_input *input);
 
 /* Image parts of `cond` to a map, and gradients back to those that are wanted.  */
 void dfoi_conv_read(const dfo_net *net, const dfoi_conv_input *input, const dfo_cond *cond,
@@ -34,21 +35,18 @@ void dfoi_conv_add(const dfo_net *net, const dfoi_conv_input *input, dfo_cond *c
 int dfoi_conv_wanted(const dfo_net *net, const dfoi_conv_input *input, const dfo_cond *cond,
                      int vector);
 
-dfo_status dfoi_conv_vector_new(dfo_build *build, size_t in, size_t out, size_t *packed,
-                                dfoi_conv_vector *vector);
+dfo_status dfoi_conv_vector_new(dfo_build *build, size_t in, size_t out, dfoi_conv_vector *vector);
 size_t dfoi_conv_vector_scratch(const dfoi_conv_vector *vector);
-void dfoi_conv_vector_pack(const dfo_run *run, const dfoi_conv_vector *vector, int transpose,
-                           dfo_real *packed);
 /* y += V v, y a map of planes of `plane` pixels; scratch: dfoi_conv_vector_scratch reals.  */
 void dfoi_conv_vector_forward(const dfo_net *net, const dfoi_conv_input *input,
-                              const dfoi_conv_vector *vector, const dfo_real *packed,
+                              const dfoi_conv_vector *vector, const dfo_run *run,
                               const dfo_cond *in, dfoi_images images, size_t plane,
                               dfo_real *scratch, dfoi_map y);
 /* Adds gradients of V to run->grads, and of the vectors to gin, where they are wanted.  */
 void dfoi_conv_vector_backward(const dfo_net *net, const dfoi_conv_input *input,
                                const dfoi_conv_vector *vector, const dfo_run *run,
-                               const dfo_real *packed, const dfo_cond *in, dfoi_images images,
-                               size_t plane, dfo_real *scratch, dfoi_map gy, dfo_cond *gin);
+                               const dfo_cond *in, dfoi_images images, size_t plane,
+                               dfo_real *scratch, dfoi_map gy, dfo_cond *gin);
 
 /* Settings of a layer: what stands in front of its convolution, and that.  */
 typedef struct dfoi_conv_setting {
@@ -72,7 +70,7 @@ typedef struct dfoi_convnet {
     dfoi_conv_vector vector;
     size_t block;                 /* images that go through together */
     size_t layers;
-    size_t packed, gradient;      /* reals */
+    size_t scratch;               /* the most that a layer needs, in reals */
     size_t log_scale;             /* (out) in the store, with last_scale */
     int plain[DFOI_CONV_LAYERS];  /* nothing stands in front of the first layer */
     dfoi_unit unit[DFOI_CONV_LAYERS];
@@ -91,9 +89,8 @@ typedef struct dfoi_convnet_work {
     dfo_real *vector, *scale;         /* scratch of vectors; e^(3 s) */
 } dfoi_convnet_work;
 
-/* Takes it from the arena and packs the weights (as they lie, or transposed).  */
-dfo_status dfoi_convnet_take(const dfo_net *net, dfo_run *run, size_t rows, int transpose,
-                             dfoi_convnet_work *work);
+/* Takes it from the arena.  */
+dfo_status dfoi_convnet_take(const dfo_net *net, dfo_run *run, size_t rows, dfoi_convnet_work *work);
 /* Images first .. of a call of n rows that go through together.  */
 dfoi_images dfoi_convnet_images(const dfoi_convnet *m, size_t first, size_t n);
 /* Where layer l's unit keeps things, in what a block of n images keeps; l = layers: the last layer's

@@ -11,20 +11,12 @@
 typedef struct dfoi_linear {
     size_t in, out;
     size_t w, b;             /* offsets in the store: (out, in), (out) */
-    size_t packed, packed_t; /* offsets in the net's derived data: W and W^T for dfoi_gemm */
 } dfoi_linear;
 
 /* Adds weights w_name (out, in) and b_name (out) to the store, drawn from [-bound, bound], bound =
- * 0 for zeros; bound < 0: PyTorch's 1/sqrt(in).  Takes its place in derived data: *derived grows.
- */
+ * 0 for zeros; bound < 0: PyTorch's 1/sqrt(in).  */
 dfo_status dfoi_linear_new(dfo_build *build, const char *w_name, const char *b_name, size_t in,
-                           size_t out, double bound, size_t *derived, dfoi_linear *linear);
-
-/* Packs n layers into derived, on up to run->threads threads.  The transposes are packed always:
- * packing is paid once per version of the weights, and whether backward will come is not known in
- * prepare.  */
-void dfoi_linear_prepare(const dfo_run *run, size_t n, const dfoi_linear *linear,
-                         dfo_real *derived);
+                           size_t out, double bound, dfoi_linear *linear);
 
 /* y (out,64) = act(W x + b) [+ residual]; act as in dfoi_gemm.  y = residual is fine, y = x is not.
  */
@@ -35,13 +27,14 @@ void dfoi_linear_forward(const dfoi_linear *linear, const dfo_run *run, const df
 void dfoi_linear_tangent(const dfoi_linear *linear, const dfo_run *run, const dfo_real *dx,
                          const dfo_real *mask, const dfo_real *add, dfo_real *dy);
 
+/* What the scratch of the two calls below takes, in reals.  */
+size_t dfoi_linear_scratch(const dfoi_linear *linear);
+
 /* gx = (W^T gy) [* (mask > 0)] [+ add]; gx = add is fine.  */
 void dfoi_linear_backward(const dfoi_linear *linear, const dfo_run *run, const dfo_real *gy,
-                          const dfo_real *mask, const dfo_real *add, dfo_real *gx);
+                          const dfo_real *mask, const dfo_real *add, dfo_real *gx, dfo_real *scratch);
 
-/* Adds gy x^T, and the row sums of gy where `bias` is set, to run->grads; nothing if that is NULL.
- * scratch: dfoi_linear_scratch reals.  */
-size_t dfoi_linear_scratch(const dfoi_linear *linear);
+/* Adds gy x^T, and the row sums of gy where `bias` is set, to run->grads; nothing if that is NULL.  */
 void dfoi_linear_grads(const dfoi_linear *linear, const dfo_run *run, const dfo_real *gy,
                        const dfo_real *x, int bias, dfo_real *scratch);
 

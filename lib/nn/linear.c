@@ -4,11 +4,10 @@
 #include <string.h>
 
 #include "base/ctx_impl.h"
-#include "base/par_impl.h"
 #include "nn/dense_impl.h"
 
 dfo_status dfoi_linear_new(dfo_build *build, const char *w_name, const char *b_name, size_t in,
-                           size_t out, double bound, size_t *derived, dfoi_linear *linear)
+                           size_t out, double bound, dfoi_linear *linear)
 {
     const size_t shape[2] = {out, in};
     linear->in = in;
@@ -21,64 +20,35 @@ dfo_status dfoi_linear_new(dfo_build *build, const char *w_name, const char *b_n
         dfo_build_uniform(build, linear->w, out * in, bound);
         dfo_build_uniform(build, linear->b, out, bound);
     }
-    linear->packed = *derived;
-    linear->packed_t = linear->packed + dfo_arena_size(dfoi_gemm_packed_size(out, in));
-    *derived = linear->packed_t + dfo_arena_size(dfoi_gemm_packed_size(in, out));
     return DFO_OK;
-}
-
-struct packing {
-    const dfo_run *run;
-    const dfoi_linear *linear;
-    dfo_real *derived;
-};
-
-static void pack(void *data, size_t index, int worker)
-{
-    const struct packing *p = data;
-    const dfoi_linear *l = &p->linear[index / 2];
-    const dfo_real *w = dfo_run_weights(p->run, l->w);
-    (void)worker;
-    if (index % 2)
-        dfoi_gemm_pack(l->in, l->out, w, l->in, 1, p->derived + l->packed_t);
-    else
-        dfoi_gemm_pack(l->out, l->in, w, l->in, 0, p->derived + l->packed);
-}
-
-void dfoi_linear_prepare(const dfo_run *run, size_t n, const dfoi_linear *linear, dfo_real *derived)
-{
-    struct packing packing = {run, linear, derived};
-    if (run->threads > 1) {
-        dfoi_par_for(run->threads, 2 * n, pack, &packing);
-        return;
-    }
-    for (size_t i = 0; i < 2 * n; i++)
-        pack(&packing, i, 0);
 }
 
 void dfoi_linear_forward(const dfoi_linear *linear, const dfo_run *run, const dfo_real *x,
                          dfoi_act act, const dfo_real *residual, dfo_real *y)
 {
-    dfoi_gemm(linear->out, linear->in, run->derived + linear->packed, x,
+    dfoi_gemm(linear->out, linear->in, dfo_run_weights(run, linear->w), linear->in, x,
               dfo_run_weights(run, linear->b), act, residual, y);
 }
 
 void dfoi_linear_tangent(const dfoi_linear *linear, const dfo_run *run, const dfo_real *dx,
                          const dfo_real *mask, const dfo_real *add, dfo_real *dy)
 {
-    /* dfoi_gemm_back multiplies by whatever was packed: W here.  */
-    dfoi_gemm_back(linear->in, linear->out, run->derived + linear->packed, dx, mask, add, dy);
+    dfoi_gemm_tangent(linear->out, linear->in, dfo_run_weights(run, linear->w), linear->in, dx, mask,
+                      add, dy);
 }
 
 void dfoi_linear_backward(const dfoi_linear *linear, const dfo_run *run, const dfo_real *gy,
-                          const dfo_real *mask, const dfo_real *add, dfo_real *gx)
+                          const dfo_real *mask, const dfo_real *add, dfo_real *gx, dfo_real *scratch)
 {
-    dfoi_gemm_back(linear->out, linear->in, run->derived + linear->packed_t, gy, mask, add, gx);
+    dfoi_gemm_back(linear->out, linear->in, dfo_run_weights(run, linear->w), linear->in, gy, mask, add,
+                   gx, scratch);
 }
 
 size_t dfoi_linear_scratch(const dfoi_linear *linear)
 {
-    return dfo_arena_size(dfoi_gemm_grad_scratch(linear->out, linear->in));
+    size_t grads = dfoi_gemm_grad_scratch(linear->out, linear->in),
+           back = dfoi_gemm_back_scratch(linear->out);
+    return dfo_arena_size(grads > back ? grads : back);
 }
 
 void dfoi_linear_grads(const dfoi_linear *linear, const dfo_run *run, const dfo_real *gy,

@@ -27,7 +27,6 @@ struct settings {
 struct mlp {
     struct settings settings;
     size_t layers; /* hidden ones */
-    size_t derived;
     size_t keep;   /* reals that forward keeps */
     size_t widest; /* of input and hidden layers */
     size_t scratch_grad;
@@ -79,8 +78,7 @@ static dfo_status build_layers(dfo_build *build, const dfo_net *net, int zero_la
         snprintf(w, sizeof w, "w%zu", l);
         snprintf(b, sizeof b, "b%zu", l);
         DFO_TRY(dfoi_linear_new(build, w, b, in, out,
-                                last && zero_last ? m->settings.last_init : -1, &m->derived,
-                                &m->linear[l]));
+                                last && zero_last ? m->settings.last_init : -1, &m->linear[l]));
         size_t scratch = dfoi_linear_scratch(&m->linear[l]);
         m->scratch_grad = scratch > m->scratch_grad ? scratch : m->scratch_grad;
         if (last)
@@ -142,19 +140,6 @@ static size_t acts(const dfo_net *net, size_t rows)
     return m->keep;
 }
 
-static size_t derived(const dfo_net *net)
-{
-    const struct mlp *m = net->state;
-    return m->derived;
-}
-
-static dfo_status prepare(const dfo_net *net, dfo_run *run, dfo_real *to)
-{
-    const struct mlp *m = net->state;
-    dfoi_linear_prepare(run, m->layers + 1, m->linear, to);
-    return DFO_OK;
-}
-
 /* Takes `panels` panels and the scratch of gradients behind them.  */
 static dfo_status take(const struct mlp *m, dfo_run *run, size_t panels, dfo_real **memory)
 {
@@ -201,7 +186,7 @@ static dfo_status backward(const dfo_net *net, dfo_run *run, const dfo_cond *in,
         const dfo_real *h = dfoi_unit_output(unit, run, &room, kept);
         const dfo_real *gate = dfoi_unit_gate(unit, run, kept, 0);
         dfoi_linear_grads(&m->linear[l], run, g, h, 1, gradient_scratch);
-        dfoi_linear_backward(&m->linear[l], run, g, gate, NULL, turn[l % 2]);
+        dfoi_linear_backward(&m->linear[l], run, g, gate, NULL, turn[l % 2], gradient_scratch);
         g = turn[l % 2];
         dfoi_unit_backward(unit, run, &room, gate != NULL, kept, g);
     }
@@ -210,7 +195,7 @@ static dfo_status backward(const dfo_net *net, dfo_run *run, const dfo_cond *in,
         dfoi_linear_grads(&m->linear[0], run, g, room.h, 1, gradient_scratch);
     }
     if (dfoi_parts_wanted(net, gin)) {
-        dfoi_linear_backward(&m->linear[0], run, g, NULL, NULL, room.h);
+        dfoi_linear_backward(&m->linear[0], run, g, NULL, NULL, room.h, gradient_scratch);
         dfoi_parts_add(net, room.h, gout.n, gin);
     }
     return DFO_OK;
@@ -269,8 +254,8 @@ static dfo_status jvp_backward(const dfo_net *net, dfo_run *run, const dfo_cond 
         const dfo_real *gate = dfoi_unit_gate(unit, run, kept, 1);
         dfoi_linear_grads(linear, run, g.x, h.x, 1, gradient_scratch);
         dfoi_linear_grads(linear, run, g.dx, h.dx, 0, gradient_scratch);
-        dfoi_linear_backward(linear, run, g.x, gate, NULL, next.x);
-        dfoi_linear_backward(linear, run, g.dx, gate, NULL, next.dx);
+        dfoi_linear_backward(linear, run, g.x, gate, NULL, next.x, gradient_scratch);
+        dfoi_linear_backward(linear, run, g.dx, gate, NULL, next.dx, gradient_scratch);
         g = next;
         dfoi_unit_jvp_backward(unit, run, &room, gate != NULL, kept, g.x, g.dx);
     }
@@ -281,11 +266,11 @@ static dfo_status jvp_backward(const dfo_net *net, dfo_run *run, const dfo_cond 
         dfoi_linear_grads(&m->linear[0], run, g.dx, room.dh, 0, gradient_scratch);
     }
     if (dfoi_parts_wanted(net, gin)) {
-        dfoi_linear_backward(&m->linear[0], run, g.x, NULL, NULL, room.h);
+        dfoi_linear_backward(&m->linear[0], run, g.x, NULL, NULL, room.h, gradient_scratch);
         dfoi_parts_add(net, room.h, gout.n, gin);
     }
     if (dfoi_parts_wanted(net, gdin)) {
-        dfoi_linear_backward(&m->linear[0], run, g.dx, NULL, NULL, room.h);
+        dfoi_linear_backward(&m->linear[0], run, g.dx, NULL, NULL, room.h, gradient_scratch);
         dfoi_parts_add(net, room.h, gout.n, gdin);
     }
     return DFO_OK;
@@ -296,8 +281,6 @@ static const struct dfo_net_ops ops = {
     .layout = DFO_FEATURES,
     .scratch = scratch,
     .acts = acts,
-    .derived = derived,
-    .prepare = prepare,
     .forward = forward,
     .backward = backward,
     .jvp = jvp,

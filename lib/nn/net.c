@@ -110,7 +110,7 @@ size_t dfo_net_acts(const dfo_net *net, size_t rows)
 
 size_t dfo_net_derived(const dfo_net *net)
 {
-    return net->ops->derived(net);
+    return net->ops->derived ? net->ops->derived(net) : 0;
 }
 
 dfo_status dfo_net_describe(const dfo_net *net, json_t *to)

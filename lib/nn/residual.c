@@ -63,7 +63,7 @@ static dfo_status add_linear(dfo_build *build, struct dfoi_residual *m, const ch
     dfoi_linear *linear = &m->linear[m->linears++];
     snprintf(w_name, sizeof w_name, "%s.%s", prefix, w);
     snprintf(b_name, sizeof b_name, "%s.%s", prefix, b);
-    DFO_TRY(dfoi_linear_new(build, w_name, b_name, in, out, bound, &m->derived, linear));
+    DFO_TRY(dfoi_linear_new(build, w_name, b_name, in, out, bound, linear));
     size_t scratch = dfoi_linear_scratch(linear);
     m->scratch_grad = scratch > m->scratch_grad ? scratch : m->scratch_grad;
     return DFO_OK;
@@ -159,26 +159,11 @@ static size_t acts(const dfo_net *net, size_t rows)
     return m->keep;
 }
 
-static size_t derived(const dfo_net *net)
-{
-    const struct dfoi_residual *m = net->state;
-    return m->derived;
-}
-
-static dfo_status prepare(const dfo_net *net, dfo_run *run, dfo_real *to)
-{
-    const struct dfoi_residual *m = net->state;
-    dfoi_linear_prepare(run, m->linears, m->linear, to);
-    return DFO_OK;
-}
-
 static const struct dfo_net_ops ops = {
     .type = "residual-mlp",
     .layout = DFO_FEATURES,
     .scratch = dfoi_residual_scratch,
     .acts = acts,
-    .derived = derived,
-    .prepare = prepare,
     .forward = dfoi_residual_forward,
     .backward = dfoi_residual_backward,
     .jvp = dfoi_residual_jvp,

@@ -98,7 +98,7 @@ static void gate_backward(const struct dfoi_residual *m, const struct dfoi_resid
     DFOI_UNIT_KERN->gate_backward(size, &(struct dfoi_gate){.r = r, .g = r + size}, gs, gr, gq);
     dfoi_linear_grads(b->gate, run, gq, context(m, x), 1, scratch);
     if (gx)
-        dfoi_linear_backward(b->gate, run, gq, NULL, context(m, gx), context(m, gx));
+        dfoi_linear_backward(b->gate, run, gq, NULL, context(m, gx), context(m, gx), scratch);
 }
 
 static void clear(size_t n, dfo_real *x)
@@ -121,7 +121,7 @@ dfo_status dfoi_residual_backward(const dfo_net *net, dfo_run *run, const dfo_co
     if (gx && m->context)
         clear(m->in * DFO_PANEL, gx);
     dfoi_linear_grads(m->last, run, gout.x, acts + m->at_last, 1, room.scratch);
-    dfoi_linear_backward(m->last, run, gout.x, NULL, NULL, gs);
+    dfoi_linear_backward(m->last, run, gout.x, NULL, NULL, gs, room.scratch);
     for (size_t k = m->settings.blocks; k-- > 0;) {
         const struct dfoi_residual_block *b = &m->block[k];
         const dfo_real *kept0 = acts + b->at[0], *kept1 = acts + b->at[1], *gr = gs;
@@ -132,22 +132,22 @@ dfo_status dfoi_residual_backward(const dfo_net *net, dfo_run *run, const dfo_co
         const dfo_real *h = dfoi_unit_output(&b->unit[1], run, &work, kept1);
         const dfo_real *mask = dfoi_unit_gate(&b->unit[1], run, kept1, 0);
         dfoi_linear_grads(b->linear[1], run, gr, h, 1, room.scratch);
-        dfoi_linear_backward(b->linear[1], run, gr, mask, NULL, gv);
+        dfoi_linear_backward(b->linear[1], run, gr, mask, NULL, gv, room.scratch);
         dfoi_unit_backward(&b->unit[1], run, &work, mask != NULL, kept1, gv);
         const dfo_real *u = dfoi_unit_output(&b->unit[0], run, &work, kept0);
         mask = dfoi_unit_gate(&b->unit[0], run, kept0, 0);
         dfoi_linear_grads(b->linear[0], run, gv, u, 1, room.scratch);
         if (mask && !b->unit[0].norm) {
-            dfoi_linear_backward(b->linear[0], run, gv, mask, gs, gs);
+            dfoi_linear_backward(b->linear[0], run, gv, mask, gs, gs, room.scratch);
             continue;
         }
-        dfoi_linear_backward(b->linear[0], run, gv, mask, NULL, gu);
+        dfoi_linear_backward(b->linear[0], run, gv, mask, NULL, gu, room.scratch);
         dfoi_unit_backward(&b->unit[0], run, &work, mask != NULL, kept0, gu);
         dfoi_add(size, gu, gs);
     }
     dfoi_linear_grads(m->first, run, gs, x, 1, room.scratch);
     if (gx) {
-        dfoi_linear_backward(m->first, run, gs, NULL, m->context ? gx : NULL, gx);
+        dfoi_linear_backward(m->first, run, gs, NULL, m->context ? gx : NULL, gx, room.scratch);
         dfoi_parts_add(net, gx, n, gin);
     }
     return DFO_OK;
@@ -213,10 +213,10 @@ static void pair_grads(const dfoi_linear *linear, const dfo_run *run, dfoi_pair 
 }
 
 static void pair_backward(const dfoi_linear *linear, const dfo_run *run, dfoi_pair g,
-                          const dfo_real *mask, dfoi_pair add, dfoi_pair to)
+                          const dfo_real *mask, dfoi_pair add, dfoi_pair to, dfo_real *scratch)
 {
-    dfoi_linear_backward(linear, run, g.x, mask, add.x, to.x);
-    dfoi_linear_backward(linear, run, g.dx, mask, add.dx, to.dx);
+    dfoi_linear_backward(linear, run, g.x, mask, add.x, to.x, scratch);
+    dfoi_linear_backward(linear, run, g.dx, mask, add.dx, to.dx, scratch);
 }
 
 static void gate_jvp_backward(const struct dfoi_residual *m, const struct dfoi_residual_block *b,
@@ -230,9 +230,9 @@ static void gate_jvp_backward(const struct dfoi_residual *m, const struct dfoi_r
     dfoi_pair c = {context(m, x.x), context(m, x.dx)};
     pair_grads(b->gate, run, gq, c, scratch);
     if (gx.x)
-        dfoi_linear_backward(b->gate, run, gq.x, NULL, context(m, gx.x), context(m, gx.x));
+        dfoi_linear_backward(b->gate, run, gq.x, NULL, context(m, gx.x), context(m, gx.x), scratch);
     if (gx.dx)
-        dfoi_linear_backward(b->gate, run, gq.dx, NULL, context(m, gx.dx), context(m, gx.dx));
+        dfoi_linear_backward(b->gate, run, gq.dx, NULL, context(m, gx.dx), context(m, gx.dx), scratch);
 }
 
 dfo_status dfoi_residual_jvp_backward(const dfo_net *net, dfo_run *run, const dfo_cond *in,
@@ -262,7 +262,7 @@ dfo_status dfoi_residual_jvp_backward(const dfo_net *net, dfo_run *run, const df
     if (gx.dx && m->context)
         clear(m->in * DFO_PANEL, gx.dx);
     pair_grads(m->last, run, g, last, room.scratch);
-    pair_backward(m->last, run, g, NULL, none, gs);
+    pair_backward(m->last, run, g, NULL, none, gs, room.scratch);
     for (size_t k = m->settings.blocks; k-- > 0;) {
         const struct dfoi_residual_block *b = &m->block[k];
         const dfo_real *kept0 = acts + 2 * b->at[0], *kept1 = acts + 2 * b->at[1];
@@ -274,27 +274,27 @@ dfo_status dfoi_residual_jvp_backward(const dfo_net *net, dfo_run *run, const df
         dfoi_pair h = dfoi_unit_jvp_output(&b->unit[1], run, &work, kept1);
         const dfo_real *mask = dfoi_unit_gate(&b->unit[1], run, kept1, 1);
         pair_grads(b->linear[1], run, gr, h, room.scratch);
-        pair_backward(b->linear[1], run, gr, mask, none, gv);
+        pair_backward(b->linear[1], run, gr, mask, none, gv, room.scratch);
         dfoi_unit_jvp_backward(&b->unit[1], run, &work, mask != NULL, kept1, gv.x, gv.dx);
         dfoi_pair u = dfoi_unit_jvp_output(&b->unit[0], run, &work, kept0);
         mask = dfoi_unit_gate(&b->unit[0], run, kept0, 1);
         pair_grads(b->linear[0], run, gv, u, room.scratch);
         if (mask && !b->unit[0].norm) {
-            pair_backward(b->linear[0], run, gv, mask, gs, gs);
+            pair_backward(b->linear[0], run, gv, mask, gs, gs, room.scratch);
             continue;
         }
-        pair_backward(b->linear[0], run, gv, mask, none, gu);
+        pair_backward(b->linear[0], run, gv, mask, none, gu, room.scratch);
         dfoi_unit_jvp_backward(&b->unit[0], run, &work, mask != NULL, kept0, gu.x, gu.dx);
         dfoi_add(size, gu.x, gs.x);
         dfoi_add(size, gu.dx, gs.dx);
     }
     pair_grads(m->first, run, gs, x, room.scratch);
     if (gx.x) {
-        dfoi_linear_backward(m->first, run, gs.x, NULL, m->context ? gx.x : NULL, gx.x);
+        dfoi_linear_backward(m->first, run, gs.x, NULL, m->context ? gx.x : NULL, gx.x, room.scratch);
         dfoi_parts_add(net, gx.x, n, gin);
     }
     if (gx.dx) {
-        dfoi_linear_backward(m->first, run, gs.dx, NULL, m->context ? gx.dx : NULL, gx.dx);
+        dfoi_linear_backward(m->first, run, gs.dx, NULL, m->context ? gx.dx : NULL, gx.dx, room.scratch);
         dfoi_parts_add(net, gx.dx, n, gdin);
     }
     return DFO_OK;

@@ -1,4 +1,4 @@
-/* Speed of the packed products (lib/math/gemm_kern.c) on one core, as JSON lines: GFLOP/s of forward
+/* Speed of the products (lib/math/gemm_kern.c) on one core, as JSON lines: GFLOP/s of forward
  * (bias, relu), of the input gradient (relu mask), of the weight gradient (with bias gradient), next to
  * OpenBLAS's gemm of the same shapes and the peak of fused multiply-adds in registers.
  *     bench_gemm [milliseconds per figure]
@@ -21,28 +21,22 @@
 
 struct job {
     size_t m, k;
-    dfo_real *w, *packed, *packed_t, *x, *b, *y, *gy, *gx, *gw, *gb, *scratch;
+    dfo_real *w, *x, *b, *y, *gy, *gx, *gw, *gb, *scratch;
 };
 
 static void forward(struct job *j)
 {
-    dfoi_gemm(j->m, j->k, j->packed, j->x, j->b, DFOI_ACT_RELU, NULL, j->y);
+    dfoi_gemm(j->m, j->k, j->w, j->k, j->x, j->b, DFOI_ACT_RELU, NULL, j->y);
 }
 
 static void back(struct job *j)
 {
-    dfoi_gemm_back(j->m, j->k, j->packed_t, j->gy, j->x, NULL, j->gx);
+    dfoi_gemm_back(j->m, j->k, j->w, j->k, j->gy, j->x, NULL, j->gx, j->scratch);
 }
 
 static void grad(struct job *j)
 {
     dfoi_gemm_grad(j->m, j->k, j->gy, j->x, j->gw, j->k, j->gb, j->scratch);
-}
-
-static void pack(struct job *j)
-{
-    dfoi_gemm_pack(j->m, j->k, j->w, j->k, 0, j->packed);
-    dfoi_gemm_pack(j->k, j->m, j->w, j->k, 1, j->packed_t);
 }
 
 static void blas_forward(struct job *j)
@@ -106,17 +100,16 @@ int main(int argc, char **argv)
            dfo_cpu_name(), dfo_blas_core(NULL), top);
     for (size_t s = 0; s < sizeof shape / sizeof shape[0]; s++) {
         size_t m = shape[s][0], k = shape[s][1];
-        struct job j = {m, k, reals(m * k), reals(dfoi_gemm_packed_size(m, k)), reals(dfoi_gemm_packed_size(k, m)),
-                        reals(k * DFO_PANEL), reals(m), reals(m * DFO_PANEL), reals(m * DFO_PANEL),
-                        reals(k * DFO_PANEL), reals(m * k), reals(m), reals(dfoi_gemm_grad_scratch(m, k))};
-        pack(&j);
+        size_t scratch = dfoi_gemm_grad_scratch(m, k) + dfoi_gemm_back_scratch(m);
+        struct job j = {m, k, reals(m * k), reals(k * DFO_PANEL), reals(m), reals(m * DFO_PANEL), reals(m * DFO_PANEL),
+                        reals(k * DFO_PANEL), reals(m * k), reals(m), reals(scratch)};
         double f = rate(&j, forward, seconds), b = rate(&j, back, seconds), g = rate(&j, grad, seconds);
         printf("{\"outputs\": %zu, \"inputs\": %zu, \"forward\": %.1f, \"back\": %.1f, \"grad\": %.1f, "
-               "\"share_of_peak\": [%.3f, %.3f, %.3f], \"pack\": %.1f, \"openblas\": [%.1f, %.1f, %.1f]}\n",
-               m, k, f, b, g, f / top, b / top, g / top, rate(&j, pack, seconds),
+               "\"share_of_peak\": [%.3f, %.3f, %.3f], \"openblas\": [%.1f, %.1f, %.1f]}\n",
+               m, k, f, b, g, f / top, b / top, g / top, 
                rate(&j, blas_forward, seconds), rate(&j, blas_back, seconds), rate(&j, blas_grad, seconds));
         fflush(stdout);
-        dfo_real *all[] = {j.w, j.packed, j.packed_t, j.x, j.b, j.y, j.gy, j.gx, j.gw, j.gb, j.scratch};
+        dfo_real *all[] = {j.w, j.x, j.b, j.y, j.gy, j.gx, j.gw, j.gb, j.scratch};
         for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
             free(all[i]);
     }

@@ -62,8 +62,6 @@ JOB(run_to_panel, PANEL->to_panel(DFO_PANEL, COLUMNS, a, COLUMNS, NULL, 0, b))
 JOB(run_to_panel_jumps, PANEL->to_panel(DFO_PANEL, COLUMNS, a, COLUMNS, jumps, 0, b))
 JOB(run_from_panel, PANEL->from_panel(DFO_PANEL, COLUMNS, b, NULL, a, COLUMNS))
 JOB(run_from_panel_add, PANEL->from_panel_add(DFO_PANEL, COLUMNS, b, NULL, a, COLUMNS))
-JOB(run_pack, PANEL->gemm_pack(COLUMNS, DFO_PANEL, a, DFO_PANEL, 0, b))
-JOB(run_pack_transposed, PANEL->gemm_pack(COLUMNS, DFO_PANEL, a, DFO_PANEL, 1, b))
 
 static const struct { const char *name; void (*run)(void); } jobs[] = {
     {"exp", run_exp}, {"exp in place", run_exp_in_place}, {"log", run_log}, {"tanh", run_tanh},
@@ -74,7 +72,7 @@ static const struct { const char *name; void (*run)(void); } jobs[] = {
     {"affine backward tanh", run_affine_back}, {"adam", run_adam}, {"adam with average", run_adam_ema},
     {"uniform", run_uniform}, {"normal", run_normal}, {"to_panel", run_to_panel},
     {"to_panel with jumps", run_to_panel_jumps}, {"from_panel", run_from_panel},
-    {"from_panel_add", run_from_panel_add}, {"pack", run_pack}, {"pack transposed", run_pack_transposed},
+    {"from_panel_add", run_from_panel_add}, 
 };
 
 int main(int argc, char **argv)

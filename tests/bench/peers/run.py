@@ -41,6 +41,7 @@ def peer(case, lib, threads, seconds):
     opts = dict(budget=seconds, min_rep=5, max_rep=400, count=False, replay=False)
     r = common.spawn(script, dict(c, lib=lib), "tuned", threads, opts)
     if "ops" not in r:
+        print(json.dumps(dict(workload=work, case=case, lib=lib, threads=threads, skip=r.get("skip"))), flush=True)
         return []
     rows = []
     for op, v in r["ops"].items():
