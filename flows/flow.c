@@ -7,6 +7,7 @@
 #include "math/kern_impl.h"
 
 #define BLOCK 128          /* rows a worker takes at a time */
+#define IMAGES 16          /* of images: few of them are work for every thread */
 
 dfo_status dfo_flow_new(dfo_build *build, json_t *config, dfo_flow **out)
 {
@@ -78,8 +79,8 @@ dfo_store *dfo_flow_store(const dfo_flow *flow)
 
 size_t dfo_flow_block(const dfo_flow *flow)
 {
-    (void)flow;
-    return BLOCK;
+    const dfo_bijector *bij = flow->bij;
+    return bij->shape.h * bij->shape.w > 1 ? IMAGES : BLOCK;
 }
 
 dfo_status dfo_flow_describe(const dfo_flow *flow, json_t *to)
