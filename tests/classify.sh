@@ -7,7 +7,7 @@
 
 # 200 pictures of 8x8 that grow lighter to the right (1) or downwards (0), with noise; as IDX and as CSV.
 pictures() {
-    awk -v n="$1" 'BEGIN { for (i = 0; i < n; i++) for (j = 0; j < 64; j++)
+    awk -v n="$1" 'BEGIN { srand(1); for (i = 0; i < n; i++) for (j = 0; j < 64; j++)
         printf "%d%s", 1 + (i % 2 ? j % 8 : int(j / 8)) * 8 + 60 * rand(), j < 63 ? "," : "\n" }'
 }
 pictures 200 >pictures.csv
@@ -23,9 +23,9 @@ train() {
 
 title 'train'
 # shellcheck disable=SC2086
-train $data --steps 60 --valid-fraction 0 --json -o c.safetensors
+train $data --steps 100 --valid-fraction 0 --json -o c.safetensors
 ok
-json steps == 60
+json steps == 100
 json parameters '>' 100
 # shellcheck disable=SC2086
 train $data --steps 6 --valid-fraction 0 --threads 1 -o one.safetensors
