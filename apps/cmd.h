@@ -88,13 +88,7 @@ int input_open(const struct common *c, struct input *in);
 int context_open(const struct common *c, struct input *in, uint64_t rows);
 void input_close(struct input *in);
 /* The rows fit the model?  Exit status.  */
-int input_fits(const struct common *c, const struct input *in, const dfo_model *model);
-
-#define chunk_rows CMD(chunk_rows)
-/* Rows come in chunks of so many, a multiple of every block; wide ones in fewer, down to the model's block.  */
-#define CHUNK 8192
-#define MOST_VALUES ((size_t)1 << 22)
-size_t chunk_rows(const dfo_model *model, size_t width);
+int input_fits(const struct common *c, const struct input *in, dfo_model *model);
 
 #define labels_for CMD(labels_for)
 #define labels_open CMD(labels_open)
@@ -104,13 +98,21 @@ int labels_for(const struct common *c, struct input *in, const char *path, dfo_m
 /* Opens the condition of `rows` rows that --labels or --class give, as in->parts[1].  Exit status.  */
 int labels_open(const struct common *c, struct input *in, uint64_t rows);
 
-#define output_open CMD(output_open)
 /* 256 or 65536 for a model that was trained on images of so many levels, else 0.  */
 uint32_t model_levels(dfo_model *model);
-/* Opens a sink of the model's rows: pictures (.png, a grid of so many columns, 0: as suits; folder/) and arrays
- * (.npy) of images, tables of others.  Exit status.  */
-int output_open(const struct common *c, dfo_model *model, const char *path, const char *format, uint64_t rows,
-                size_t columns_of_grid, dfo_sink **out);
+
+#define count_wrong_pixels CMD(count_wrong_pixels)
+/* Encodes and decodes all rows of in->source, images, and counts the pixels that come back as others.  Exit status.  */
+int count_wrong_pixels(const struct common *c, const struct input *in, const dfo_model *model, uint64_t batch,
+                       uint64_t *wrong);
+#define batch_argp CMD(batch_argp)
+extern const struct argp batch_argp;       /* a child parser; its input is uint64_t: --batch, 0 if not given */
+
+#define open_rows_out CMD(open_rows_out)
+/* Opens an output of rows like the model's: images as pictures (.png, a grid of so many columns, 0: as suits;
+ * folder/) or an array (.npy), others as a table with the names of its columns.  Exit status.  */
+int open_rows_out(const struct common *c, dfo_model *model, const char *path, const char *format, uint64_t rows,
+                  size_t grid, dfo_sink **out);
 
 #define split_chunk CMD(split_chunk)
 /* x (n, d + context_d) as rows and condition.  */
@@ -119,7 +121,7 @@ dfo_batch split_chunk(const struct input *in, dfo_real *x, size_t n, size_t d, d
 #define read_chunk CMD(read_chunk)
 dfo_status read_chunk(const struct common *c, const struct input *in, uint64_t first, size_t n, dfo_real *x);
 
-#define COMMANDS(X) X(train) X(loglik) X(sample) X(encode) X(decode) X(classify) X(check) X(info) X(plot)
+#define COMMANDS(X) X(train) X(loglik) X(sample) X(encode) X(decode) X(classify) X(check) X(info) X(plot) X(interpolate)
 
 #define X(name) int cmd_##name##_float(int argc, char **argv); int cmd_##name##_double(int argc, char **argv);
 COMMANDS(X)

@@ -11,6 +11,7 @@ struct options {
     struct common common;
     struct input  input;
     const char *model;
+    uint64_t batch;
     int    limits;
     char  *name[MAX_LIMITS];
     double limit[MAX_LIMITS];
@@ -29,16 +30,17 @@ struct figure {
     double      value;
 };
 
-enum { FIGURES = 9 };
+enum { FIGURES = 12 };
 
-static void list_figures(const dfo_check_report *r, struct figure f[FIGURES])
+static void list_figures(const dfo_check_report *r, double wrong, struct figure f[FIGURES])
 {
     const struct figure all[FIGURES] = {
         {"roundtrip_max_abs", r->roundtrip_max_abs}, {"roundtrip_p999_abs", r->roundtrip_p999_abs},
         {"roundtrip_max_rel", r->roundtrip_max_rel}, {"roundtrip_over_bound", r->roundtrip_over_bound},
         {"kappa", r->kappa}, {"logdet_sum_max_abs", r->logdet_sum_max_abs},
+        {"logdet_sum_p999_abs", r->logdet_sum_p999_abs}, {"logdet_over_bound", r->logdet_over_bound},
         {"logdet_jacobian_max_abs", r->logdet_jacobian_max_abs}, {"gradient_max_rel", r->gradient_max_rel},
-        {"normalisation", r->normalisation},
+        {"normalisation", r->normalisation}, {"pixels_wrong", wrong},
     };
     memcpy(f, all, sizeof all);
 }
@@ -48,7 +50,7 @@ static void add_limit(struct argp_state *state, struct options *o, char *arg)
     struct figure f[FIGURES];
     dfo_check_report none = {0};
     char *equals = strchr(arg, '=');
-    list_figures(&none, f);
+    list_figures(&none, 0, f);
     if (!equals)
         argp_error(state, "--tolerance: expected NAME=X, got '%s'", arg);
     *equals = 0;
@@ -70,6 +72,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     case ARGP_KEY_INIT:
         state->child_inputs[0] = &o->common;
         state->child_inputs[1] = &o->input;
+        state->child_inputs[2] = &o->batch;
         return 0;
     case TOLERANCE: add_limit(state, o, arg); return 0;
     case ARGP_KEY_ARG:
@@ -87,10 +90,12 @@ struct job {
     dfo_model      *model;
     dfo_real       *x;
     dfo_check_report report;
+    int             pictures;          /* rows are images: pixels are counted */
+    double          wrong;             /* NAN: they are not */
 };
 
 /* Without data: 1,000 decoded base draws.  */
-static int draw_rows(struct job *j, dfo_batch *x)
+static int draw_rows(struct job *j)
 {
     struct common *c = &j->o->common;
     size_t n = 1000, d = dfo_model_features(j->model);
@@ -101,38 +106,35 @@ static int draw_rows(struct job *j, dfo_batch *x)
         return usage_error(c, "%s is conditional: it is checked with --data and its context", j->o->model);
     if (!(j->x = malloc(n * d * sizeof *j->x)))
         return usage_error(c, "out of memory"), EXIT_FAILED;
-    *x = dfo_batch_of(j->x, n, d);
+    dfo_batch x = dfo_batch_of(j->x, n, d);
     if (dfo_model_plan_new(c->ctx, j->model, 0, &plan))
         return failed(c);
-    dfo_status status = dfo_model_sample(plan, c->seed, 0, *x, NULL, 1);
+    dfo_status status = dfo_model_sample(plan, c->seed, 0, x, NULL, 1);
     dfo_model_plan_free(plan);
-    return status ? failed(c) : 0;
+    for (size_t i = 0; i < n * d && model_levels(j->model); i++)       /* images are whole numbers in range */
+        j->x[i] = (dfo_real)fmin(fmax(floor((double)j->x[i] + 0.5), 0), model_levels(j->model) - 1);
+    j->pictures = model_levels(j->model) > 0;
+    return status || dfo_source_rows(c->ctx, x, &j->o->input.source) ? failed(c) : 0;
 }
 
 static int run(struct job *j)
 {
     struct options *o = j->o;
     struct common *c = &o->common;
-    dfo_batch x;
-    dfo_cond cond = {0};
     int status = 0;
     if (dfo_model_load(c->ctx, o->model, &j->model))
         return failed(c);
-    if (!o->input.data) {
-        status = draw_rows(j, &x);
-    } else {
-        if ((status = labels_for(c, &o->input, o->model, j->model)) || (status = input_open(c, &o->input)) ||
-            (status = input_fits(c, &o->input, j->model)))
-            return status;
-        size_t n = (size_t)o->input.info.rows, width = dfo_shape_size(o->input.info.shape);
-        if (n > SIZE_MAX / width / sizeof *j->x || !(j->x = malloc(n * width * sizeof *j->x)))
-            return usage_error(c, "out of memory: %zu rows", n), EXIT_FAILED;
-        if (read_chunk(c, &o->input, 0, n, j->x))
-            return failed(c);
-        x = split_chunk(&o->input, j->x, n, width - o->input.context_d, &cond);
-    }
-    if (!status && dfo_model_check(c->ctx, j->model, c->seed, x, cond.n ? &cond : NULL, &j->report))
+    if (!o->input.data)
+        status = draw_rows(j);
+    else if (!(status = labels_for(c, &o->input, o->model, j->model)) && !(status = input_open(c, &o->input)))
+        status = input_fits(c, &o->input, j->model);
+    if (o->input.data)
+        j->pictures = o->input.rows.discrete;
+    if (!status && dfo_model_check(c->ctx, j->model, c->seed, o->input.source, o->batch, &j->report))
         status = failed(c);
+    uint64_t wrong;
+    if (!status && j->pictures && !(status = count_wrong_pixels(c, &o->input, j->model, o->batch, &wrong)))
+        j->wrong = (double)wrong;
     return status;
 }
 
@@ -146,7 +148,7 @@ static int print_report(struct job *j)
     const dfo_check_report *r = &j->report;
     struct figure f[FIGURES];
     const char *worst = r->layers ? r->layer[r->worst_layer].type : "";
-    list_figures(r, f);
+    list_figures(r, j->wrong, f);
     if (j->o->common.json) {
         json_t *out = json_pack("{s:I, s:b, s:I, s:s}", "rows", (json_int_t)r->rows, "finite", r->finite,
                                 "worst_layer", (json_int_t)r->worst_layer, "worst_layer_type", worst);
@@ -154,10 +156,12 @@ static int print_report(struct job *j)
         for (int i = 0; i < FIGURES; i++)
             json_object_set_new(out, f[i].name, number(f[i].value));
         for (size_t k = 0; k < r->layers; k++)
-            json_array_append_new(layers, json_pack("{s:s, s:o, s:o, s:o, s:o}", "type", r->layer[k].type, "error",
+            json_array_append_new(layers, json_pack("{s:s, s:o, s:o, s:o, s:o, s:o, s:o}", "type", r->layer[k].type, "error",
                                                     number(r->layer[k].error), "kappa", number(r->layer[k].kappa),
                                                     "over_bound", number(r->layer[k].over), "logdet_sum",
-                                                    number(r->layer[k].logdet_sum)));
+                                                    number(r->layer[k].logdet_sum), "logdet_kappa",
+                                                    number(r->layer[k].logdet_kappa), "logdet_over_bound",
+                                                    number(r->layer[k].logdet_over)));
         json_object_set_new(out, "layers", layers);
         return print_json(&j->o->common, out);
     }
@@ -165,11 +169,11 @@ static int print_report(struct job *j)
     for (int i = 0; i < FIGURES; i++)
         if (isfinite(f[i].value))
             printf("  %-24s %.3g\n", f[i].name, f[i].value);
-    printf("  layer  type                 error      kappa      error/bound  log-det sum\n");
+    printf("  layer  type                 error      kappa      error/bound  log-det sum  its kappa  sum/bound\n");
     for (size_t k = 0; k < r->layers; k++)
-        printf("  %5zu  %-18s  %-9.2g  %-9.3g  %-11.2g  %.2g%s\n", k, r->layer[k].type, r->layer[k].error,
-               r->layer[k].kappa, r->layer[k].over, r->layer[k].logdet_sum,
-               k == r->worst_layer ? "   worst" : "");
+        printf("  %5zu  %-18s  %-9.2g  %-9.3g  %-11.2g  %-11.2g  %-9.3g  %-9.2g%s\n", k, r->layer[k].type,
+               r->layer[k].error, r->layer[k].kappa, r->layer[k].over, r->layer[k].logdet_sum,
+               r->layer[k].logdet_kappa, r->layer[k].logdet_over, k == r->worst_layer ? "  worst" : "");
     return 0;
 }
 
@@ -178,7 +182,7 @@ static int limits(const struct job *j)
     const struct options *o = j->o;
     struct figure f[FIGURES];
     int bad = !j->report.finite;
-    list_figures(&j->report, f);
+    list_figures(&j->report, j->wrong, f);
     if (bad)
         fprintf(stderr, "diffeo check: rows are not finite\n");
     for (int i = 0; i < o->limits; i++)
@@ -194,13 +198,14 @@ static int limits(const struct job *j)
 
 int CMD(cmd_check)(int argc, char **argv)
 {
-    static const struct argp_child children[] = {{&common_argp, 0, NULL, 0}, {&input_argp, 0, NULL, 0}, {0}};
+    static const struct argp_child children[] = {{&common_argp, 0, NULL, 0}, {&input_argp, 0, NULL, 0},
+                                                 {&batch_argp, 0, NULL, 0}, {0}};
     static const struct argp argp = {options_list, parse, "MODEL",
                                      "Verifies a model: inverses, log-determinants, gradients, normalisation.\v"
                                      "Without --data it takes 1,000 draws.  The limit of 'normalisation' is on |integral - 1|.",
                                      children, NULL, NULL};
     struct options o = {.common = {.command = "check", .argc = argc, .argv = argv}};
-    struct job j = {.o = &o};
+    struct job j = {.o = &o, .wrong = NAN};
     if (argp_parse(&argp, argc, argv, 0, NULL, &o))
         return EXIT_USAGE;
     int status = common_start(&o.common);

@@ -8,6 +8,7 @@ struct options {
     struct common common;
     struct input  input;               /* latents in other formats, and context */
     const char *model, *output;
+    uint64_t batch;
     int force;
 };
 
@@ -26,6 +27,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     case ARGP_KEY_INIT:
         state->child_inputs[0] = &o->common;
         state->child_inputs[1] = &o->input;
+        state->child_inputs[2] = &o->batch;
         return 0;
     case 'o': o->output = arg; return 0;
     case FORCE: o->force = 1; return 0;
@@ -46,7 +48,7 @@ struct job {
     dfo_latents    *latents;
     dfo_sink       *sink;
     dfo_real       *x, *context;
-    size_t          chunk;             /* rows at a time */
+    size_t          chunk;
     uint64_t        rows;
 };
 
@@ -90,7 +92,8 @@ static int open_rows(struct job *j)
         return usage_error(c, "expected %zu context columns (%s), got %zu", dfo_model_context(j->model),
                            o->input.classes ? "--labels or --class" : "--context", o->input.context_d), EXIT_FAILED;
     if (o->input.source && o->input.info.rows != j->rows)
-        return usage_error(c, "%s: expected %llu rows, got %llu", dfo_source_name(o->input.source), (unsigned long long)j->rows,
+        return usage_error(c, "%s: expected %llu rows, got %llu", dfo_source_name(o->input.source),
+                           (unsigned long long)j->rows,
                            (unsigned long long)o->input.info.rows), EXIT_FAILED;
     return status;
 }
@@ -104,15 +107,19 @@ static int set_up(struct job *j)
     int status = labels_for(c, &o->input, o->model, j->model);
     if (status || (status = open_rows(j)))
         return status;
-    size_t d = dfo_model_features(j->model), width = d + o->input.context_d;
-    j->chunk = chunk_rows(j->model, width);
+    size_t width = dfo_model_features(j->model) + o->input.context_d, before = dfo_ctx_bytes(c->ctx);
+    if (dfo_model_plan_new(c->ctx, j->model, 0, &j->plan))
+        return failed(c);
+    dfo_chunk k = {.asked = o->batch, .rows = j->rows, .block = dfo_model_block(j->model),
+                   .row_bytes = (width + o->input.context_d) * sizeof(dfo_real),
+                   .taken = dfo_ctx_bytes(c->ctx) - before};
+    if (dfo_chunk_rows(c->ctx, &k, &j->chunk))
+        return failed(c);
     j->x = malloc(j->chunk * width * sizeof *j->x);
     j->context = malloc(j->chunk * (o->input.context_d + 1) * sizeof *j->context);
     if (!j->x || !j->context)
         return usage_error(c, "out of memory"), EXIT_FAILED;
-    if (dfo_model_plan_new(c->ctx, j->model, 0, &j->plan))
-        return failed(c);
-    return output_open(c, j->model, o->output, o->input.format, j->rows, 0, &j->sink);
+    return open_rows_out(c, j->model, o->output, o->input.format, j->rows, 0, &j->sink);
 }
 
 static dfo_status read_latents(struct job *j, uint64_t first, size_t n, dfo_batch *z, dfo_cond *cond)
@@ -151,7 +158,8 @@ static int all_rows(struct job *j)
 
 int CMD(cmd_decode)(int argc, char **argv)
 {
-    static const struct argp_child children[] = {{&common_argp, 0, NULL, 0}, {&input_argp, 0, NULL, 0}, {0}};
+    static const struct argp_child children[] = {{&common_argp, 0, NULL, 0}, {&input_argp, 0, NULL, 0},
+                                                 {&batch_argp, 0, NULL, 0}, {0}};
     static const struct argp argp = {options_list, parse, "MODEL", "Maps latents back to rows.", children, NULL, NULL};
     struct options o = {.common = {.command = "decode", .argc = argc, .argv = argv}};
     struct job j = {.o = &o};

@@ -9,6 +9,7 @@ struct options {
     struct common common;
     struct input  input;
     const char *model, *output;
+    uint64_t batch;
     int verify;
 };
 
@@ -27,6 +28,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     case ARGP_KEY_INIT:
         state->child_inputs[0] = &o->common;
         state->child_inputs[1] = &o->input;
+        state->child_inputs[2] = &o->batch;
         return 0;
     case 'o': o->output = arg; return 0;
     case VERIFY: o->verify = 1; return 0;
@@ -47,9 +49,9 @@ struct job {
     dfo_latents_writer *latents;
     dfo_sink       *sink;
     dfo_real       *rows, *x;
+    size_t          chunk;
     double         *logp, total, worst;
     uint64_t        wrong;             /* pixels that come back as others */
-    size_t          chunk;             /* rows at a time */
     int             density;           /* the model has one */
 };
 
@@ -67,12 +69,17 @@ static int set_up(struct job *j)
     j->density = dfo_model_wants_density(j->model) == DFO_OK;
     size_t d = dfo_model_features(j->model), n = strlen(o->output), width = d + o->input.context_d;
     int full = n > 12 && !strcmp(o->output + n - 12, ".safetensors");
+    size_t before = dfo_ctx_bytes(c->ctx);
     if (dfo_model_plan_new(c->ctx, j->model, 0, &j->plan))
+        return failed(c);
+    dfo_chunk k = {.asked = o->batch, .rows = o->input.info.rows, .block = dfo_model_block(j->model),
+                   .row_bytes = 2 * width * sizeof(dfo_real) + sizeof(double),
+                   .taken = dfo_ctx_bytes(c->ctx) - before};
+    if (dfo_chunk_rows(c->ctx, &k, &j->chunk))
         return failed(c);
     if (full ? dfo_latents_create(j->model, o->output, o->input.info.rows, c->seed, &j->latents)
              : dfo_sink_open(c->ctx, o->output, o->input.format, o->input.info.rows, d, NULL, &j->sink))
         return failed(c);
-    j->chunk = chunk_rows(j->model, width);
     j->rows = malloc(j->chunk * width * sizeof *j->rows);
     j->x = malloc(j->chunk * width * sizeof *j->x);
     j->logp = malloc(j->chunk * sizeof *j->logp);
@@ -81,7 +88,7 @@ static int set_up(struct job *j)
     return 0;
 }
 
-static dfo_status chunk(struct job *j, uint64_t first, size_t n)
+static dfo_status one_chunk(struct job *j, uint64_t first, size_t n)
 {
     struct options *o = j->o;
     size_t d = dfo_model_features(j->model), width = d + o->input.context_d;
@@ -117,7 +124,7 @@ static int all_rows(struct job *j)
         size_t n = rows - first < j->chunk ? (size_t)(rows - first) : j->chunk;
         if (read_chunk(c, &o->input, first, n, j->rows))
             return failed(c);
-        if (chunk(j, first, n))
+        if (one_chunk(j, first, n))
             return file_failed(c, "%s", o->input.data);
     }
     return (j->latents ? dfo_latents_finish(j->latents) : dfo_sink_finish(j->sink)) ? failed(c) : 0;
@@ -148,7 +155,8 @@ static int report(struct job *j)
 
 int CMD(cmd_encode)(int argc, char **argv)
 {
-    static const struct argp_child children[] = {{&common_argp, 0, NULL, 0}, {&input_argp, 0, NULL, 0}, {0}};
+    static const struct argp_child children[] = {{&common_argp, 0, NULL, 0}, {&input_argp, 0, NULL, 0},
+                                                 {&batch_argp, 0, NULL, 0}, {0}};
     static const struct argp argp = {options_list, parse, "MODEL", "Maps rows to latents.", children, NULL, NULL};
     struct options o = {.common = {.command = "encode", .argc = argc, .argv = argv}};
     struct job j = {.o = &o};

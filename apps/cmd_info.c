@@ -89,8 +89,19 @@ static int show_model(struct options *o)
     } else if (c->json) {
         status = print_json(c, summary(o, model, architecture, hash));
     } else {
-        printf("%s: a %s over %zu features", o->model, dfo_model_kind(model), dfo_model_features(model));
-        if (dfo_model_context(model))
+        dfo_shape s = dfo_model_shape(model);
+        printf("%s: a %s over ", o->model, dfo_model_kind(model));
+        if (s.h * s.w > 1)
+            printf("images of %zux%zux%zu (height, width, channels)", s.h, s.w, s.c);
+        else
+            printf("%zu features", dfo_model_features(model));
+        if (model_levels(model))
+            printf(" of %u levels", model_levels(model));
+        if (dfo_model_classes(model))
+            printf(", of %zu classes", dfo_model_classes(model));
+        else if (json_object_get(dfo_model_notes(model), "classes"))
+            printf(" given %zu classes", dfo_model_context(model));
+        else if (dfo_model_context(model))
             printf(" given %zu", dfo_model_context(model));
         printf(", %zu parameters, hash %s\n", dfo_store_parameters(dfo_model_store(model)), hash);
         printf("configuration: ");

@@ -9,6 +9,7 @@ struct options {
     struct common common;
     struct input  input;
     const char *model[2], *output, *gradient;
+    uint64_t batch;
 };
 
 enum { GRADIENT = 256 };
@@ -26,6 +27,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     case ARGP_KEY_INIT:
         state->child_inputs[0] = &o->common;
         state->child_inputs[1] = &o->input;
+        state->child_inputs[2] = &o->batch;
         return 0;
     case 'o': o->output = arg; return 0;
     case GRADIENT: o->gradient = arg; return 0;
@@ -64,7 +66,7 @@ struct job {
     dfo_sink        *sink, *gradient;
     dfo_real        *rows, *copy, *grad;
     double          *out[2];
-    size_t           chunk;             /* rows at a time */
+    size_t           chunk;
     struct moments   logp[2], difference;
 };
 
@@ -79,16 +81,16 @@ static int set_up(struct job *j)
     if ((status = labels_for(c, &o->input, o->model[0], j->model[0])) || (status = input_open(c, &o->input)))
         return status;
     size_t width = dfo_shape_size(o->input.info.shape), d = width - o->input.context_d;
-    j->chunk = CHUNK;
+    dfo_chunk k = {.asked = o->batch, .rows = o->input.info.rows};
     for (int i = 0; i < 2 && o->model[i]; i++) {
-        size_t chunk = chunk_rows(j->model[i], width);
-        j->chunk = !i || chunk > j->chunk ? chunk : j->chunk;
         if ((status = input_fits(c, &o->input, j->model[i])))
             return status;
+        size_t before = dfo_ctx_bytes(c->ctx), block = dfo_model_block(j->model[i]);
         if (dfo_model_plan_new(c->ctx, j->model[i], o->gradient != NULL && !i, &j->plan[i]))
             return failed(c);
-        if (!(j->out[i] = malloc(CHUNK * sizeof(double))))
-            return usage_error(c, "out of memory"), EXIT_FAILED;
+        k.taken += dfo_ctx_bytes(c->ctx) - before;
+        k.block = block > k.block ? block : k.block;       /* powers of two */
+        k.row_bytes += sizeof(double);
     }
     if (!o->input.info.rows)
         return usage_error(c, "%s: no rows", o->input.data), EXIT_FAILED;
@@ -96,10 +98,15 @@ static int set_up(struct job *j)
         return failed(c);
     if (o->gradient && dfo_sink_open(c->ctx, o->gradient, NULL, o->input.info.rows, d, NULL, &j->gradient))
         return failed(c);
+    k.row_bytes += (2 * width + (o->gradient ? d : 0)) * sizeof(dfo_real);
+    if (dfo_chunk_rows(c->ctx, &k, &j->chunk))
+        return failed(c);
     j->rows = malloc(j->chunk * width * sizeof *j->rows);
     j->copy = malloc(j->chunk * width * sizeof *j->copy);
-    j->grad = malloc(j->chunk * d * sizeof *j->grad);
-    if (!j->rows || !j->copy || !j->grad)
+    j->grad = malloc(o->gradient ? j->chunk * d * sizeof *j->grad : 1);
+    for (int i = 0; i < 2; i++)
+        j->out[i] = malloc(j->chunk * sizeof(double));
+    if (!j->rows || !j->copy || !j->grad || !j->out[0] || !j->out[1])
         return usage_error(c, "out of memory"), EXIT_FAILED;
     return 0;
 }
@@ -195,7 +202,8 @@ static int report(struct job *j, double seconds)
 
 int CMD(cmd_loglik)(int argc, char **argv)
 {
-    static const struct argp_child children[] = {{&common_argp, 0, NULL, 0}, {&input_argp, 0, NULL, 0}, {0}};
+    static const struct argp_child children[] = {{&common_argp, 0, NULL, 0}, {&input_argp, 0, NULL, 0},
+                                                 {&batch_argp, 0, NULL, 0}, {0}};
     static const struct argp argp = {options_list, parse, "MODEL [MODEL]",
                                      "Log-likelihood of rows, in nats and in data units.", children, NULL, NULL};
     struct options o = {.common = {.command = "loglik", .argc = argc, .argv = argv}};

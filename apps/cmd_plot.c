@@ -1,11 +1,11 @@
-/* diffeo plot: a model's density with data over it, corner plots, histograms, training curves.  */
+/* diffeo plot: a model's density with data over it, corner plots, histograms, images, training curves.  */
 #include <errno.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include <diffeo/plot.h>
-#include "cmd.h"
+#include "plot_images.h"
 
 #define MOST_ARGS 8
 #define MOST_POINTS 20000              /* rows that are drawn */
@@ -258,14 +258,25 @@ static int plot_model(struct options *o, const char *path, const char *data)
     if (dfo_model_load(c->ctx, path, &model))
         return failed(c);
     size_t d = dfo_model_features(model);
-    int status = 0;
+    int status = 0, pictures = model_levels(model) && dfo_model_shape(model).h * dfo_model_shape(model).w > 1 &&
+                               (!dfo_model_context(model) ||
+                                json_object_get(dfo_model_notes(model), "classes"));
     if (dfo_model_wants_density(model))
         status = failed(c);
-    else if (dfo_model_context(model))
+    else if (pictures && data)
+        status = (usage_error(c, "%s is a model of images: its pictures are of draws, without data", path),
+                  EXIT_FAILED);
+    else if (dfo_model_context(model) && !pictures)
         status = (usage_error(c, "%s is conditional: draw rows with 'diffeo sample --context' and plot those", path),
                   EXIT_FAILED);
     else if (dfo_model_plan_new(c->ctx, model, 0, &plan))
         status = failed(c);
+    if (!status && pictures) {
+        status = plot_image_model(c, model, plan, o->output);
+        dfo_model_plan_free(plan);
+        dfo_model_free(model);
+        return status;
+    }
     if (!status && data)
         status = load_rows(o, data, &r);
     if (!status && data && r.d != d)
@@ -286,10 +297,27 @@ static int plot_model(struct options *o, const char *path, const char *data)
     return status;
 }
 
+/* Images are drawn as they are; *done says that they were.  */
+static int plot_images(struct options *o, int *done)
+{
+    struct input in = o->input;
+    in.data = o->arg[0];
+    int status = input_open(&o->common, &in);
+    *done = status || in.rows.discrete;
+    if (!status && *done && o->args > 1)
+        status = (usage_error(&o->common, "%s holds images: one data set at a time", o->arg[0]), EXIT_FAILED);
+    else if (!status && *done)
+        status = plot_image_data(&o->common, &in, o->output);
+    input_close(&in);
+    return status;
+}
+
 static int plot_data(struct options *o)
 {
     struct rows r[2] = {{0}, {0}};
-    int status = 0;
+    int done, status = plot_images(o, &done);
+    if (done)
+        return status;
     for (int i = 0; i < o->args && i < 2 && !status; i++)
         status = load_rows(o, o->arg[i], &r[i]);
     if (!status && o->args > 1 && r[0].d != r[1].d)
@@ -402,7 +430,7 @@ int CMD(cmd_plot)(int argc, char **argv)
 {
     static const struct argp_child children[] = {{&common_argp, 0, NULL, 0}, {&input_argp, 0, NULL, 0}, {0}};
     static const struct argp argp = {options_list, parse, "MODEL [DATA] | DATA [DATA] | LOG.jsonl...",
-                                     "Draws a density with data over it, a corner plot, or training curves.", children,
+                                     "Draws a density with data over it, a corner plot, a grid of images, or training curves.", children,
                                      NULL, NULL};
     struct options o = {.common = {.command = "plot", .argc = argc, .argv = argv}};
     if (argp_parse(&argp, argc, argv, 0, NULL, &o))

@@ -8,7 +8,7 @@ struct options {
     struct common common;
     struct input  context;             /* rows of context */
     const char *model, *output, *format;
-    uint64_t n;
+    uint64_t n, batch;
     double   temperature;
 };
 
@@ -28,7 +28,10 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 {
     struct options *o = state->input;
     switch (key) {
-    case ARGP_KEY_INIT: state->child_inputs[0] = &o->common; return 0;
+    case ARGP_KEY_INIT:
+        state->child_inputs[0] = &o->common;
+        state->child_inputs[1] = &o->batch;
+        return 0;
     case 'n': o->n = to_u64(state, "-n", arg, 1); return 0;
     case 'o': o->output = arg; return 0;
     case 'F': o->format = arg; return 0;
@@ -51,7 +54,7 @@ struct job {
     dfo_model_plan *plan;
     dfo_sink       *sink;
     dfo_real       *x, *cond;
-    size_t          chunk;             /* rows at a time */
+    size_t          chunk;
 };
 
 static int set_up(struct job *j, uint64_t *rows)
@@ -59,9 +62,12 @@ static int set_up(struct job *j, uint64_t *rows)
     struct options *o = j->o;
     struct common *c = &o->common;
     *rows = o->n;
-    if (dfo_model_load(c->ctx, o->model, &j->model) || dfo_model_wants_samples(j->model) ||
-        dfo_model_plan_new(c->ctx, j->model, 0, &j->plan))
+    if (dfo_model_load(c->ctx, o->model, &j->model) || dfo_model_wants_samples(j->model))
         return failed(c);
+    size_t before = dfo_ctx_bytes(c->ctx);
+    if (dfo_model_plan_new(c->ctx, j->model, 0, &j->plan))
+        return failed(c);
+    dfo_chunk k = {.asked = o->batch, .block = dfo_model_block(j->model), .taken = dfo_ctx_bytes(c->ctx) - before};
     size_t d = dfo_model_features(j->model), context = dfo_model_context(j->model);
     int status = labels_for(c, &o->context, o->model, j->model);
     if (!status && o->context.class && o->context.context)
@@ -77,12 +83,15 @@ static int set_up(struct job *j, uint64_t *rows)
                            o->context.context_d), EXIT_FAILED;
     if (o->context.source && __builtin_mul_overflow(*rows, o->context.info.rows, rows))
         return usage_error(c, "-n times the rows of context is too much"), EXIT_FAILED;
-    j->chunk = chunk_rows(j->model, d + context);
+    k.rows = *rows;
+    k.row_bytes = (d + context) * sizeof(dfo_real);
+    if (dfo_chunk_rows(c->ctx, &k, &j->chunk))
+        return failed(c);
     j->x = malloc(j->chunk * d * sizeof *j->x);
     j->cond = malloc(j->chunk * (context + 1) * sizeof *j->cond);
     if (!j->x || !j->cond)
         return usage_error(c, "out of memory"), EXIT_FAILED;
-    return output_open(c, j->model, o->output, o->format, *rows, 0, &j->sink);
+    return open_rows_out(c, j->model, o->output, o->format, *rows, 0, &j->sink);
 }
 
 /* Row i of the output has context row i / n.  */
@@ -127,7 +136,7 @@ static int all_rows(struct job *j, uint64_t rows)
 
 int CMD(cmd_sample)(int argc, char **argv)
 {
-    static const struct argp_child children[] = {{&common_argp, 0, NULL, 0}, {0}};
+    static const struct argp_child children[] = {{&common_argp, 0, NULL, 0}, {&batch_argp, 0, NULL, 0}, {0}};
     static const struct argp argp = {options_list, parse, "MODEL", "Draws rows from a model.", children, NULL, NULL};
     struct options o = {.common = {.command = "sample", .argc = argc, .argv = argv}, .temperature = 1};
     struct job j = {.o = &o};

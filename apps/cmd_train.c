@@ -23,6 +23,7 @@ struct options {
     int         tty, bar;              /* progress bar is on the screen */
     double      last_bar;
     json_t     *history;
+    double      bits;                  /* bits per dimension of a nat of images; 0: rows are no images */
 };
 
 static volatile int stop_flag;
@@ -160,6 +161,17 @@ static void clear_bar(struct options *o)
     o->bar = 0;
 }
 
+/* A log-likelihood as people read it: nats, of images bits per dimension.  */
+static double shown(const struct options *o, double nats)
+{
+    return o->bits > 0 ? -nats * o->bits : nats;
+}
+
+static const char *unit(const struct options *o)
+{
+    return o->bits > 0 ? "bits/dim" : "nats";
+}
+
 static void show_bar(struct options *o, const dfo_fit_event *e)
 {
     double left = e->progress > 0 ? e->seconds * (1 - e->progress) / e->progress : 0;
@@ -167,9 +179,9 @@ static void show_bar(struct options *o, const dfo_fit_event *e)
     if (seconds_now() - o->last_bar < 0.2)
         return;
     o->last_bar = seconds_now();
-    fprintf(stderr, "\r\033[K[%.*s%.*s] %3.0f%%  step %llu  train %.4f  %.0f rows/s  %.0f s left", filled,
+    fprintf(stderr, "\r\033[K[%.*s%.*s] %3.0f%%  step %llu  train %.4f %s  %.0f rows/s  %.0f s left", filled,
             "########################", 24 - filled, "........................", 100 * e->progress,
-            (unsigned long long)e->step, e->train_loss, e->rows_per_second, left);
+            (unsigned long long)e->step, shown(o, -e->train_loss), unit(o), e->rows_per_second, left);
     o->bar = 1;
 }
 
@@ -178,12 +190,20 @@ static json_t *number(double x)
     return isfinite(x) ? json_real(x) : json_null();
 }
 
+static void add_bits(const struct options *o, json_t *to, double train, double valid)
+{
+    json_object_set_new(to, "train_bits_per_dim", number(shown(o, train)));
+    json_object_set_new(to, "valid_bits_per_dim", number(shown(o, valid)));
+}
+
 static void write_log(struct options *o, const dfo_fit_event *e)
 {
     json_t *line = json_pack("{s:I, s:f, s:o, s:o, s:f, s:f, s:f, s:f, s:I}", "step", (json_int_t)e->step, "epoch",
                              e->epoch, "train_nats", number(-e->train_loss), "valid_nats", number(-e->valid_loss),
                              "lr", e->lr, "seconds", e->seconds, "rows_per_second", e->rows_per_second, "drift",
                              e->drift, "skipped", (json_int_t)e->skipped);
+    if (line && o->bits > 0)
+        add_bits(o, line, -e->train_loss, -e->valid_loss);
     if (line && o->history)
         json_array_append_new(o->history, json_pack("[I, o, o]", (json_int_t)e->step, number(-e->train_loss),
                                                     number(-e->valid_loss)));
@@ -210,9 +230,10 @@ static void on_event(void *data, const dfo_fit_event *e)
         show_bar(o, e);
     if (e->kind == DFO_FIT_VALID) {
         clear_bar(o);
-        fprintf(stderr, "step %llu  epoch %.1f  train %.4f nats", (unsigned long long)e->step, e->epoch, -e->train_loss);
+        fprintf(stderr, "step %llu  epoch %.1f  train %.4f %s", (unsigned long long)e->step, e->epoch,
+                shown(o, -e->train_loss), unit(o));
         if (isfinite(e->valid_loss))
-            fprintf(stderr, "  valid %.4f  best %.4f", -e->valid_loss, -e->best_loss);
+            fprintf(stderr, "  valid %.4f  best %.4f", shown(o, -e->valid_loss), shown(o, -e->best_loss));
         fprintf(stderr, "  %.0f rows/s  %.0f s", e->rows_per_second, e->seconds);
         if (e->drift > 1e-2)
             fprintf(stderr, "  drift %.1e: more anchors would help", e->drift);
@@ -249,6 +270,8 @@ static int open_data(struct job *j)
     if (status)
         return status;
     j->train = o->input.source;
+    if (o->input.rows.discrete)
+        o->bits = 1 / ((double)dfo_shape_size(o->input.rows.shape) * log(2));
     if (o->valid) {
         j->valid = o->input;
         j->valid.data = o->valid;
@@ -332,6 +355,9 @@ static int add_notes(struct job *j, const dfo_fit_report *r)
         json_object_set_new(training, "seconds", json_real(r->seconds));
     if (bad || json_object_set_new(notes, "training", training) || json_object_set_new(notes, "results", results) ||
         (!o->input.rows.discrete && json_object_set(notes, "columns", columns)))
+        bad = 1;
+    json_decref(columns);
+    if (bad)
         return usage_error(&o->common, "out of memory: notes"), EXIT_FAILED;
     return 0;
 }
@@ -340,19 +366,24 @@ static int report(struct job *j, const dfo_fit_report *r)
 {
     struct options *o = j->o;
     struct common *c = &o->common;
-    if (c->json)
-        return print_json(c, json_pack("{s:s, s:I, s:f, s:o, s:o, s:I, s:f, s:f, s:I, s:I, s:f, s:I, s:b}", "model",
+    if (c->json) {
+        json_t *out = json_pack("{s:s, s:I, s:f, s:o, s:o, s:I, s:f, s:f, s:I, s:I, s:f, s:I, s:b}", "model",
                                        o->output, "steps", (json_int_t)r->steps, "epochs", r->epochs, "train_nats",
                                        number(-r->train_loss), "valid_nats", number(-r->valid_loss), "best_step",
                                        (json_int_t)r->best_step, "seconds", r->seconds, "rows_per_second",
                                        r->rows_per_second, "peak_bytes", (json_int_t)dfo_ctx_peak_bytes(c->ctx),
                                        "parameters",
                                        (json_int_t)dfo_store_parameters(dfo_model_store(j->model)), "drift", r->drift,
-                                       "skipped", (json_int_t)r->skipped, "stopped_early", r->stopped_early));
+                                       "skipped", (json_int_t)r->skipped, "stopped_early", r->stopped_early);
+        if (out && o->bits > 0)
+            add_bits(o, out, -r->train_loss, -r->valid_loss);
+        return print_json(c, out);
+    }
     printf("%s: %llu steps, %.1f epochs, %.1f s; ", o->output, (unsigned long long)r->steps, r->epochs, r->seconds);
     if (isfinite(r->valid_loss))
-        printf("validation %.4f nats (step %llu), ", -r->valid_loss, (unsigned long long)r->best_step);
-    printf("train %.4f nats\n", -r->train_loss);
+        printf("validation %.4f %s (step %llu), ", shown(o, -r->valid_loss), unit(o),
+               (unsigned long long)r->best_step);
+    printf("train %.4f %s\n", shown(o, -r->train_loss), unit(o));
     return 0;
 }
 

@@ -164,7 +164,9 @@ static error_t parse_input(int key, char *arg, struct argp_state *state)
 }
 
 static const struct argp_option input_options[] = {
-    {"data", 'D', "SPEC", 0, "Rows: FILE.csv[.gz], FILE.npy, images (IDX, CIFAR-10, PNG, a folder of PNG), toy:NAME[:N[:SEED]], '-'; '#A:B' takes rows A to B-1", 1},
+    {"data", 'D', "SPEC", 0,
+     "Rows: FILE.csv[.gz], FILE.npy, images (IDX, CIFAR-10, PNG, a folder of PNG), toy:NAME[:N[:SEED]], '-'; "
+     "'#A:B' takes rows A to B-1", 1},
     {"columns", 'C', "LIST", 0, "Columns to use: 1,3-7,name (counted from 1)", 1},
     {"context-columns", 'X', "LIST", 0, "Columns that the density is conditioned on", 1},
     {"context", 'Y', "SPEC", 0, "Rows that the density is conditioned on, one for each of the data", 1},
@@ -240,8 +242,7 @@ int context_open(const struct common *c, struct input *in, uint64_t rows)
         in->source = in->parts[1];
         in->parts[1] = NULL;
     } else if (in->context) {
-        status = open_one(c, in, in->context, in->context_columns ? in->context_columns : in->columns, NULL,
-                          &in->source);
+        status = open_one(c, in, in->context, in->columns, NULL, &in->source);
     }
     if (status || !in->source)
         return status;
@@ -275,8 +276,14 @@ static int same_size(const struct common *c, const struct input *in, dfo_shape w
     return EXIT_FAILED;
 }
 
-int input_fits(const struct common *c, const struct input *in, const dfo_model *model)
+int input_fits(const struct common *c, const struct input *in, dfo_model *model)
 {
+    uint32_t levels = model_levels(model);
+    if (levels && in->rows.discrete && in->rows.levels > levels) {
+        fprintf(stderr, "diffeo %s: %s: expected images of %u levels, got %u\n", c->command, in->data, levels,
+                in->rows.levels);
+        return EXIT_FAILED;
+    }
     if (in->context_d == dfo_model_context(model))
         return same_size(c, in, dfo_model_shape(model));
     fprintf(stderr, "diffeo %s: %s: expected %zu context columns (%s), got %zu\n", c->command, in->data,

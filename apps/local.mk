@@ -1,11 +1,12 @@
 # The program: public headers alone; commands are compiled twice, for --precision.
 noinst_HEADERS += \
     apps/cmd.h \
+    apps/plot_images.h \
     apps/train_config.h
 APPS_REAL = \
     apps/common.c \
     apps/labels.c \
-    apps/output.c \
+    apps/rows.c \
     apps/train_config.c \
     apps/cmd_train.c \
     apps/cmd_loglik.c \
@@ -14,8 +15,11 @@ APPS_REAL = \
     apps/cmd_decode.c \
     apps/cmd_classify.c \
     apps/cmd_check.c \
+    apps/check_pixels.c \
     apps/cmd_info.c \
-    apps/cmd_plot.c
+    apps/cmd_plot.c \
+    apps/plot_images.c \
+    apps/cmd_interpolate.c
 noinst_LTLIBRARIES += libapps_f.la libapps_d.la
 libapps_f_la_SOURCES = $(APPS_REAL)
 libapps_f_la_CPPFLAGS = $(APPS_CPPFLAGS)
@@ -45,6 +49,7 @@ dist_man_MANS += \
     apps/man/diffeo-encode.1 \
     apps/man/diffeo-decode.1 \
     apps/man/diffeo-classify.1 \
+    apps/man/diffeo-interpolate.1 \
     apps/man/diffeo-check.1 \
     apps/man/diffeo-info.1 \
     apps/man/diffeo-plot.1 \

@@ -39,8 +39,8 @@ static int help(FILE *to)
           "  train    fit a model to data                loglik   log-likelihood of data\n"
           "  sample   draw from a model                  check    verify inverses, log-dets, gradients\n"
           "  encode   data to latents                    decode   latents to data\n"
-          "  classify class probabilities, calibration   plot     densities, corner plots, training curves\n"
-          "  info     what a model or preset is\n\n"
+          "  info     what a model or preset is          plot     densities, corner plots, images, curves\n"
+          "  classify class probabilities, calibration   interpolate   rows between, through the latents\n\n"
           "'diffeo COMMAND --help' lists a command's options; 'man diffeo' tells the rest.\n",
           to);
     return 0;

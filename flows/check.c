@@ -1,32 +1,67 @@
-/* Verifying a flow as a whole: round trip, log-dets, gradient, normalisation.  Layers: check_layers.c.  */
+/* Verifying a flow as a whole: one pass over the rows for round trip, log-dets and layers (check_layers.c), then what
+ * takes single rows or the density (check_rows.c).  */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <diffeo/check.h>
+#include <diffeo/plan.h>
 #include "check_impl.h"
 #include "layer_impl.h"
 
-#define JACOBIAN_ROWS 16
-#define JACOBIAN_D 12
-#define GRADIENT_ROWS 256
-
 struct check {
-    dfo_ctx *ctx;
-    const dfo_flow *flow;
-    dfo_flow_plan *plan;
-    dfo_check_report *report;
-    dfo_batch x;
-    const dfo_cond *cond;
-    uint64_t seed;
-    dfo_real *y, *g;               /* (n, d) each */
-    double   *a, *b, *error;       /* (n) each */
+    dfoi_row_check  rows;
+    dfoi_layer_check *layers;
+    size_t    chunk;
+    dfo_real *x, *y;               /* (chunk, d + cond_d), (chunk, d) */
+    double   *to, *from;           /* (chunk) each: log-dets */
+    double   *error, *sum;         /* (rows) each: of the round trip, of the two log-dets */
+    double    relative;
 };
 
-static void copy_rows(dfo_batch from, dfo_real *to)
+dfo_batch dfoi_check_split(const dfo_flow *flow, dfo_real *x, size_t n, dfo_cond *cond)
 {
-    for (size_t i = 0; i < from.n; i++)
-        memcpy(to + i * from.d, dfo_row(from, i), from.d * sizeof *to);
+    const dfo_bijector *bij = flow->bij;
+    dfo_batch all = dfo_batch_of(x, n, flow->d + flow->cond_d);
+    size_t at = flow->d;
+    memset(cond, 0, sizeof *cond);
+    for (size_t p = 0; p < bij->conds; p++) {
+        size_t d = dfo_shape_size(bij->cond[p]);
+        cond->part[p].rows = dfo_batch_columns(all, at, d);
+        cond->part[p].shape = bij->cond[p];
+        cond->n++;
+        at += d;
+    }
+    return dfo_batch_columns(all, 0, flow->d);
+}
+
+/* Rows first .. first+n-1, which x holds.  */
+static dfo_status round_trip(struct check *c, uint64_t first, dfo_batch x, const dfo_cond *cond)
+{
+    dfo_batch y = dfo_batch_of(c->y, x.n, x.d);
+    for (size_t i = 0; i < x.n; i++)
+        memcpy(dfo_row(y, i), dfo_row(x, i), x.d * sizeof *c->y);
+    DFO_TRY(dfo_flow_encode(c->rows.plan, first, y, cond, c->to));
+    DFO_TRY(dfo_flow_decode(c->rows.plan, first, y, cond, c->from));
+    for (size_t i = 0; i < x.n; i++) {
+        double worst = 0;
+        for (size_t j = 0; j < x.d; j++) {
+            double v = (double)dfo_row(x, i)[j], e = fabs((double)dfo_row(y, i)[j] - v);
+            worst = fmax(worst, e);
+            c->relative = fmax(c->relative, e / (1 + fabs(v)));
+        }
+        c->error[first + i] = worst;
+        c->sum[first + i] = fabs(c->to[i] + c->from[i]);
+    }
+    return DFO_OK;
+}
+
+static void range(dfoi_row_check *c, dfo_batch x)
+{
+    for (size_t j = 0; j < x.d && j < 2; j++)
+        for (size_t i = 0; i < x.n; i++) {
+            c->low[j] = fmin(c->low[j], (double)dfo_row(x, i)[j]);
+            c->high[j] = fmax(c->high[j], (double)dfo_row(x, i)[j]);
+        }
 }
 
 static int ascending(const void *a, const void *b)
@@ -37,245 +72,103 @@ static int ascending(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-static dfo_status round_trip(struct check *c)
+/* The largest, and the largest but for the worst thousandth.  */
+static void worst(size_t n, double *value, double *most, double *p999)
 {
-    dfo_check_report *r = c->report;
-    size_t n = c->x.n, d = c->x.d;
-    dfo_batch y = dfo_batch_of(c->y, n, d);
-    copy_rows(c->x, c->y);
-    DFO_TRY(dfo_flow_encode(c->plan, 0, y, c->cond, c->a));
-    DFO_TRY(dfo_flow_decode(c->plan, 0, y, c->cond, c->b));
-    r->roundtrip_max_abs = r->roundtrip_max_rel = r->logdet_sum_max_abs = 0;
-    for (size_t i = 0; i < n; i++) {
-        c->error[i] = 0;
-        for (size_t j = 0; j < d; j++) {
-            double x = (double)dfo_row(c->x, i)[j], e = fabs((double)c->y[i * d + j] - x);
-            c->error[i] = fmax(c->error[i], e);
-            r->roundtrip_max_rel = fmax(r->roundtrip_max_rel, e / (1 + fabs(x)));
-        }
-        r->logdet_sum_max_abs = fmax(r->logdet_sum_max_abs, fabs(c->a[i] + c->b[i]));
+    qsort(value, n, sizeof *value, ascending);
+    *most = value[n - 1];
+    *p999 = value[n - 1 - n / 1000];
+}
+
+static dfo_status pass(struct check *c)
+{
+    dfo_check_report *r = c->rows.report;
+    size_t width = c->rows.flow->d + c->rows.flow->cond_d;
+    for (uint64_t first = 0; first < r->rows; first += c->chunk) {
+        size_t n = r->rows - first < c->chunk ? (size_t)(r->rows - first) : c->chunk;
+        dfo_cond cond;
+        dfo_batch x = dfoi_check_split(c->rows.flow, c->x, n, &cond);
+        DFO_TRY(dfo_source_read(c->rows.rows, c->rows.ctx, first, dfo_batch_of(c->x, n, width), NULL));
+        DFO_TRY(round_trip(c, first, x, &cond));
+        range(&c->rows, x);
+        DFO_TRY(dfoi_layer_check_rows(c->layers, first, x, &cond));
     }
-    qsort(c->error, n, sizeof *c->error, ascending);
-    r->roundtrip_max_abs = c->error[n - 1];
-    r->roundtrip_p999_abs = c->error[n - 1 - n / 1000];
+    r->roundtrip_max_rel = c->relative;
+    worst((size_t)r->rows, c->error, &r->roundtrip_max_abs, &r->roundtrip_p999_abs);
+    worst((size_t)r->rows, c->sum, &r->logdet_sum_max_abs, &r->logdet_sum_p999_abs);
+    dfoi_layer_check_end(c->layers);
     return DFO_OK;
 }
 
-/* Step of central differences of a value of size x: the cube root of eps balances their two errors.  */
-static double step_of(double x)
+static dfo_status make(struct check *c, uint64_t batch)
 {
-    return cbrt((double)DFO_REAL_EPS) * (1 + fabs(x));
+    dfo_ctx *ctx = c->rows.ctx;
+    const dfo_flow *flow = c->rows.flow;
+    size_t d = flow->d, width = d + flow->cond_d, block = dfo_flow_block(flow), before = dfo_ctx_bytes(ctx);
+    uint64_t rows = c->rows.report->rows;
+    DFO_TRY(dfo_flow_plan_new(ctx, flow, 0, &c->rows.plan));
+    DFO_TRY(dfoi_layer_check_new(ctx, flow, c->rows.seed, c->rows.report, &c->layers));
+    if (rows > SIZE_MAX / sizeof(double))
+        return dfoi_fail(ctx, DFO_EMEM, "%llu rows are too many to check", (unsigned long long)rows);
+    DFO_TRY(dfoi_alloc(ctx, (size_t)rows, sizeof *c->error, &c->error));
+    DFO_TRY(dfoi_alloc(ctx, (size_t)rows, sizeof *c->sum, &c->sum));
+    dfo_chunk k = {.asked = batch, .rows = rows, .taken = dfo_ctx_bytes(ctx) - before,
+                   .block = block > DFOI_CHECK_BLOCK ? block : DFOI_CHECK_BLOCK,       /* powers of two */
+                   .row_bytes = (width + d) * sizeof(dfo_real) + 2 * sizeof(double)};
+    DFO_TRY(dfo_chunk_rows(ctx, &k, &c->chunk));
+    DFO_TRY(dfoi_alloc(ctx, c->chunk, width * sizeof *c->x, &c->x));
+    DFO_TRY(dfoi_alloc(ctx, c->chunk, d * sizeof *c->y, &c->y));
+    DFO_TRY(dfoi_alloc(ctx, c->chunk, sizeof *c->to, &c->to));
+    return dfoi_alloc(ctx, c->chunk, sizeof *c->from, &c->from);
 }
 
-/* log|det A| of a (n,n) by elimination with row exchanges, in place.  In double whatever the rows are.  */
-static double log_abs_det(size_t n, double *a)
+static void release(struct check *c)
 {
-    double sum = 0;
-    for (size_t k = 0; k < n; k++) {
-        size_t top = k;
-        for (size_t i = k + 1; i < n; i++)
-            if (fabs(a[i * n + k]) > fabs(a[top * n + k]))
-                top = i;
-        for (size_t j = 0; j < n; j++) {
-            double t = a[k * n + j];
-            a[k * n + j] = a[top * n + j];
-            a[top * n + j] = t;
-        }
-        sum += log(fabs(a[k * n + k]));
-        for (size_t i = k + 1; i < n; i++) {
-            double factor = a[i * n + k] / a[k * n + k];
-            for (size_t j = k; j < n; j++)
-                a[i * n + j] -= factor * a[k * n + j];
-        }
-    }
-    return sum;
+    dfo_ctx *ctx = c->rows.ctx;
+    dfoi_free(ctx, c->from);
+    dfoi_free(ctx, c->to);
+    dfoi_free(ctx, c->y);
+    dfoi_free(ctx, c->x);
+    dfoi_free(ctx, c->sum);
+    dfoi_free(ctx, c->error);
+    dfoi_layer_check_free(c->layers);
+    dfo_flow_plan_free(c->rows.plan);
 }
 
-/* log|det J| by differences of encode, column by column.  */
-static dfo_status jacobian_row(struct check *c, size_t i, double *jacobian, double *found)
+static dfo_status all(struct check *c, uint64_t batch)
 {
-    size_t d = c->x.d;
-    dfo_cond cond = dfo_cond_rows(c->cond, i, 1);
-    dfo_batch y = dfo_batch_of(c->y, 1, d);
-    for (size_t j = 0; j < d; j++) {
-        double end[2] = {0, 0};
-        for (int side = 0; side < 2; side++) {
-            memcpy(c->y, dfo_row(c->x, i), d * sizeof *c->y);
-            double h = step_of((double)c->y[j]);
-            c->y[j] += (dfo_real)(side ? h : -h);
-            end[side] = (double)c->y[j];
-            DFO_TRY(dfo_flow_encode(c->plan, i, y, &cond, NULL));
-            for (size_t k = 0; k < d; k++)
-                jacobian[k * d + j] = (side ? jacobian[k * d + j] : 0) + (side ? 1 : -1) * (double)c->y[k];
-        }
-        for (size_t k = 0; k < d; k++)
-            jacobian[k * d + j] /= end[1] - end[0];
-    }
-    *found = log_abs_det(d, jacobian);
-    return DFO_OK;
+    DFO_TRY(make(c, batch));
+    DFO_TRY(pass(c));
+    DFO_TRY(dfoi_check_jacobians(&c->rows));
+    DFO_TRY(dfoi_check_gradients(&c->rows));
+    return dfoi_check_normalisation(&c->rows);
 }
 
-static dfo_status jacobians(struct check *c)
-{
-    double jacobian[JACOBIAN_D * JACOBIAN_D], found, logdet;
-    size_t d = c->x.d, rows = c->x.n < JACOBIAN_ROWS ? c->x.n : JACOBIAN_ROWS;
-    if (d > JACOBIAN_D)
-        return DFO_OK;
-    c->report->logdet_jacobian_max_abs = 0;
-    for (size_t k = 0; k < rows; k++) {
-        size_t i = k * c->x.n / rows;
-        dfo_cond cond = dfo_cond_rows(c->cond, i, 1);
-        memcpy(c->y, dfo_row(c->x, i), d * sizeof *c->y);
-        DFO_TRY(dfo_flow_encode(c->plan, i, dfo_batch_of(c->y, 1, d), &cond, &logdet));
-        DFO_TRY(jacobian_row(c, i, jacobian, &found));
-        c->report->logdet_jacobian_max_abs = fmax(c->report->logdet_jacobian_max_abs, fabs(found - logdet));
-    }
-    return DFO_OK;
-}
-
-/* The slope of log p along u against g.u, relative to the lengths of both, by central differences of three
- * widths; the best counts, since a step may fall across a kink (ReLU nets have many).  */
-static dfo_status slopes(struct check *c, dfo_batch x, const dfo_cond *cond, const dfo_real *u, double *error)
-{
-    size_t d = x.d;
-    dfo_batch y = dfo_batch_of(c->y, x.n, d);
-    for (double h = cbrt((double)DFO_REAL_EPS), end = h / 100; h > end; h /= 8) {
-        for (int side = 0; side < 2; side++) {
-            copy_rows(x, c->y);
-            for (size_t i = 0; i < x.n * d; i++)
-                c->y[i] += (dfo_real)(side ? h : -h) * u[i];
-            DFO_TRY(dfo_flow_log_prob(c->plan, 0, y, cond, side ? c->b : c->a));
-        }
-        for (size_t i = 0; i < x.n; i++) {
-            double dot = 0, norm = 0, length = 0;
-            for (size_t j = i * d; j < (i + 1) * d; j++) {
-                dot += (double)c->g[j] * (double)u[j];
-                norm += (double)c->g[j] * (double)c->g[j];
-                length += (double)u[j] * (double)u[j];
-            }
-            double slope = (c->b[i] - c->a[i]) / (2 * h);
-            error[i] = fmin(error[i], fabs(slope - dot) / (1 + sqrt(norm * length)));
-        }
-    }
-    return DFO_OK;
-}
-
-/* Along a random direction u of each row, of the rows' own spread in every column.  */
-static dfo_status gradients(struct check *c)
-{
-    size_t d = c->x.d, n = c->x.n < GRADIENT_ROWS ? c->x.n : GRADIENT_ROWS;
-    dfo_batch x = dfo_batch_rows(c->x, 0, n), y = dfo_batch_of(c->y, n, d), g = dfo_batch_of(c->g, n, d);
-    dfo_cond cond = dfo_cond_rows(c->cond, 0, n);
-    dfo_flow_plan *plan;
-    dfo_real *u = NULL;
-    dfo_status status;
-    DFO_TRY(dfo_flow_plan_new(c->ctx, c->flow, 1, &plan));
-    DFO_GO(dfoi_alloc(c->ctx, n * d, sizeof *u, &u));
-    dfo_key key = {.seed = c->seed, .purpose = DFO_FOR_CHECK};
-    dfo_draw_real_normal(key, n * d, u);
-    for (size_t j = 0; j < d; j++) {
-        double mean, std;
-        dfoi_column_moments(c->x, j, 1, &mean, &std);
-        for (size_t i = 0; i < n && std > 0; i++)
-            u[i * d + j] *= (dfo_real)std;
-    }
-    copy_rows(x, c->y);
-    DFO_GO(dfo_flow_log_prob_grad(plan, 0, y, &cond, c->error, g, NULL));
-    for (size_t i = 0; i < n; i++)
-        c->error[i] = INFINITY;
-    DFO_GO(slopes(c, x, &cond, u, c->error));
-    c->report->gradient_max_rel = 0;
-    for (size_t i = 0; i < n; i++)
-        c->report->gradient_max_rel = fmax(c->report->gradient_max_rel, c->error[i]);
-fail:
-    dfoi_free(c->ctx, u);
-    dfo_flow_plan_free(plan);
-    return status;
-}
-
-/* The integral of exp(log p) by the trapezium rule over the rows' range, widened by its own width to each
- * side: 8,001 points, or 501 by 501.  */
-static dfo_status normalisation(struct check *c)
-{
-    size_t d = c->x.d, side = d == 1 ? 8001 : 501, total = d == 1 ? side : side * side;
-    double low[2], width[2], cell = 1, sum = 0;
-    dfo_real *grid;
-    double *out = NULL;
-    dfo_status status;
-    if (d > 2 || c->flow->cond_d)
-        return DFO_OK;
-    for (size_t j = 0; j < d; j++) {
-        double least = INFINITY, most = -INFINITY;
-        for (size_t i = 0; i < c->x.n; i++) {
-            least = fmin(least, (double)dfo_row(c->x, i)[j]);
-            most = fmax(most, (double)dfo_row(c->x, i)[j]);
-        }
-        double spread = most > least ? most - least : 1;
-        low[j] = least - spread;
-        width[j] = 3 * spread / (double)(side - 1);
-        cell *= width[j];
-    }
-    DFO_TRY(dfoi_alloc(c->ctx, total, d * sizeof *grid, &grid));
-    DFO_GO(dfoi_alloc(c->ctx, total, sizeof *out, &out));
-    for (size_t i = 0; i < total; i++) {
-        grid[i * d] = (dfo_real)(low[0] + width[0] * (double)(i % side));
-        if (d == 2)
-            grid[i * d + 1] = (dfo_real)(low[1] + width[1] * (double)(i / side));
-    }
-    DFO_GO(dfo_flow_log_prob(c->plan, 0, dfo_batch_of(grid, total, d), NULL, out));
-    for (size_t i = 0; i < total; i++)
-        sum += exp(out[i]);
-    c->report->normalisation = sum * cell;
-fail:
-    if (status == DFO_ENUM) {          /* the grid left the support: nothing to say */
-        dfo_ctx_clear(c->ctx);
-        status = DFO_OK;
-    }
-    dfoi_free(c->ctx, out);
-    dfoi_free(c->ctx, grid);
-    return status;
-}
-
-static dfo_status all(struct check *c)
-{
-    size_t n = c->x.n, d = c->x.d;
-    DFO_TRY(dfo_flow_plan_new(c->ctx, c->flow, 0, &c->plan));
-    DFO_TRY(dfoi_alloc(c->ctx, n * d, sizeof *c->y, &c->y));
-    DFO_TRY(dfoi_alloc(c->ctx, n * d, sizeof *c->g, &c->g));
-    DFO_TRY(dfoi_alloc(c->ctx, n, sizeof *c->a, &c->a));
-    DFO_TRY(dfoi_alloc(c->ctx, n, sizeof *c->b, &c->b));
-    DFO_TRY(dfoi_alloc(c->ctx, n, sizeof *c->error, &c->error));
-    DFO_TRY(round_trip(c));
-    DFO_TRY(dfoi_check_layers(c->ctx, c->flow, c->seed, c->x, c->cond, c->report));
-    DFO_TRY(jacobians(c));
-    DFO_TRY(gradients(c));
-    return normalisation(c);
-}
-
-dfo_status dfo_flow_check(dfo_ctx *ctx, const dfo_flow *flow, uint64_t seed, dfo_batch x, const dfo_cond *cond,
+dfo_status dfo_flow_check(dfo_ctx *ctx, const dfo_flow *flow, uint64_t seed, const dfo_source *rows, uint64_t batch,
                           dfo_check_report *report)
 {
-    struct check c = {.ctx = ctx, .flow = flow, .report = report, .x = x, .cond = cond, .seed = seed};
+    struct check c = {.rows = {.ctx = ctx, .flow = flow, .report = report, .rows = rows, .seed = seed,
+                               .low = {INFINITY, INFINITY}, .high = {-INFINITY, -INFINITY}}};
+    dfo_source_info info;
+    dfo_source_describe(rows, &info);
     *report = (dfo_check_report){
-        .rows = x.n, .finite = 1, .roundtrip_max_abs = NAN, .roundtrip_p999_abs = NAN, .roundtrip_max_rel = NAN,
-        .roundtrip_over_bound = NAN, .kappa = NAN, .logdet_sum_max_abs = NAN, .logdet_jacobian_max_abs = NAN,
-        .gradient_max_rel = NAN, .normalisation = NAN,
+        .rows = info.rows, .finite = 1, .roundtrip_max_abs = NAN, .roundtrip_p999_abs = NAN, .roundtrip_max_rel = NAN,
+        .roundtrip_over_bound = NAN, .kappa = NAN, .logdet_sum_max_abs = NAN, .logdet_sum_p999_abs = NAN,
+        .logdet_over_bound = NAN, .logdet_jacobian_max_abs = NAN, .gradient_max_rel = NAN, .normalisation = NAN,
     };
-    if (!x.n)
+    if (!info.rows)
         return dfoi_fail(ctx, DFO_ESHAPE, "no rows to check with");
-    dfo_status status = all(&c);
+    if (dfo_shape_size(info.shape) != flow->d + flow->cond_d)
+        return dfoi_fail(ctx, DFO_ESHAPE, "expected rows of %zu features and %zu of context, got %zu in all", flow->d,
+                         flow->cond_d, dfo_shape_size(info.shape));
+    dfo_status status = all(&c, batch);
     if (status == DFO_ENUM) {
         report->finite = 0;
         dfoi_log(ctx, DFO_LOG_WARNING, "%s", dfo_ctx_error(ctx));
         dfo_ctx_clear(ctx);
         status = DFO_OK;
     }
-    dfo_flow_plan_free(c.plan);
-    dfoi_free(ctx, c.y);
-    dfoi_free(ctx, c.g);
-    dfoi_free(ctx, c.a);
-    dfoi_free(ctx, c.b);
-    dfoi_free(ctx, c.error);
+    release(&c);
     return status;
 }
 

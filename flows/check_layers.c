@@ -1,7 +1,13 @@
 /* Layers one by one: rows x go to z and back to x'; the error is held against the bound 64 eps kappa with
  * kappa = 1 + |dx/dz|_F |z|: what rounding z by one eps does to x, plus rounding x itself.  The Frobenius
  * norm of dx/dz comes from J^-T u (the layer's inverse_backward): u over the unit vectors where there are
- * few, else over 16 random vectors (E |J^-T u|^2 is its square).  */
+ * few, else over 16 random vectors (E |J^-T u|^2 is its square).
+ *
+ * The two log-dets, L(x) and L'(z), cancel but for rounding; their sum is held against 64 eps kappa' with
+ * kappa' = d + |L'| + |dL'/dz| |z|: each of d logarithms is rounded, absolutely and relatively, and L' belongs to a
+ * z that was rounded by one eps.  dL'/dz is what inverse_backward makes of no gradient of x and one of L'.  The
+ * last term is the layer's, not the arithmetic's: where a slope changes within a narrow bin, no arithmetic that
+ * hands z on in this precision can do better.  */
 #include <math.h>
 #include <string.h>
 
@@ -9,17 +15,20 @@
 #include "layer_impl.h"
 #include "train/plan_impl.h"
 
-#define BLOCK 256
+#define BLOCK DFOI_CHECK_BLOCK
 #define PROBES 16
 
-struct layers {
+struct dfoi_layer_check {
+    dfo_ctx  *ctx;
     const dfo_flow *flow;
     dfo_check_report *report;
+    dfo_plan *plan;
     dfo_batch x;
     const dfo_cond *cond;
     size_t   *derived;             /* (layers) */
     const dfo_bijector **layer;
     uint64_t  seed;
+    int       prepared;
 };
 
 static double norm(size_t n, const dfo_real *x)
@@ -42,7 +51,7 @@ static void copy(dfo_batch from, dfo_batch to)
 }
 
 /* square[i] = |dx/dz|_F^2 of row i.  */
-static dfo_status inverse_norms(const struct layers *l, const dfo_bijector *bij, dfo_run *run, dfo_batch back,
+static dfo_status inverse_norms(const dfoi_layer_check *l, const dfo_bijector *bij, dfo_run *run, dfo_batch back,
                                 const dfo_cond *cond, double *square)
 {
     size_t n = back.n, d = back.d, probes = d <= PROBES ? d : PROBES;
@@ -68,15 +77,42 @@ static dfo_status inverse_norms(const struct layers *l, const dfo_bijector *bij,
     return DFO_OK;
 }
 
+/* norm[i] = |dL'/dz| of row i.  */
+static dfo_status logdet_slopes(const dfo_bijector *bij, dfo_run *run, dfo_batch back, const dfo_cond *cond,
+                                double *slope)
+{
+    dfo_batch x = packed(run, back), u = packed(run, back);
+    double *one = dfoi_take_doubles(run, back.n);
+    copy(back, x);
+    memset(u.x, 0, u.n * u.d * sizeof *u.x);
+    for (size_t i = 0; i < back.n; i++)
+        one[i] = 1;
+    DFO_TRY(dfo_bijector_inverse_backward(bij, run, x, u, cond, NULL, one));
+    for (size_t i = 0; i < back.n; i++)
+        slope[i] = norm(back.d, dfo_row(u, i));
+    return DFO_OK;
+}
+
+/* A figure, the number it is held against, and how it is done: the worst ratio counts.  */
+static void hold(double figure, double kappa, double *most, double *worst_kappa, double *over)
+{
+    double ratio = figure / (64 * (double)DFO_REAL_EPS * kappa);
+    *most = fmax(*most, figure);
+    if (ratio > *over || (isnan(*worst_kappa) && !isnan(kappa))) {
+        *over = ratio;
+        *worst_kappa = kappa;
+    }
+}
+
 /* x becomes z on the way; the layer's worst figures are updated.  */
-static dfo_status one_layer(const struct layers *l, size_t k, dfo_run *run, dfo_batch x, const dfo_cond *cond)
+static dfo_status one_layer(const dfoi_layer_check *l, size_t k, dfo_run *run, dfo_batch x, const dfo_cond *cond)
 {
     const dfo_bijector *bij = l->layer[k];
     dfo_check_layer *worst = &l->report->layer[k];
     size_t mark = run->arena_used;
     dfo_batch z = packed(run, x), back = packed(run, x);
     double *to = dfoi_take_doubles(run, x.n), *from = dfoi_take_doubles(run, x.n);
-    double *square = dfoi_take_doubles(run, x.n);
+    double *square = dfoi_take_doubles(run, x.n), *slope = dfoi_take_doubles(run, x.n);
     run->derived += l->derived[k];
     memset(to, 0, x.n * sizeof *to);
     memset(from, 0, x.n * sizeof *from);
@@ -84,9 +120,13 @@ static dfo_status one_layer(const struct layers *l, size_t k, dfo_run *run, dfo_
     DFO_TRY(dfo_bijector_forward(bij, run, z, cond, to));
     copy(z, back);
     DFO_TRY(dfo_bijector_inverse(bij, run, back, cond, from));
+    size_t inner = run->arena_used;
     int bounded = bij->ops->inverse_backward != NULL;
-    if (bounded)
+    if (bounded) {
         DFO_TRY(inverse_norms(l, bij, run, back, cond, square));
+        run->arena_used = inner;
+        DFO_TRY(logdet_slopes(bij, run, back, cond, slope));
+    }
     for (size_t i = 0; i < x.n; i++) {
         double e = 0;
         for (size_t j = 0; j < x.d; j++) {
@@ -94,14 +134,10 @@ static dfo_status one_layer(const struct layers *l, size_t k, dfo_run *run, dfo_
             e += t * t;
         }
         e = sqrt(e);
-        double kappa = bounded ? 1 + sqrt(square[i]) * norm(x.d, dfo_row(z, i)) : NAN;
-        double over = e / (64 * (double)DFO_REAL_EPS * kappa);
-        worst->error = fmax(worst->error, e);
-        worst->logdet_sum = fmax(worst->logdet_sum, fabs(to[i] + from[i]));
-        if (over > worst->over || (isnan(worst->kappa) && bounded)) {
-            worst->over = over;
-            worst->kappa = kappa;
-        }
+        double size = norm(x.d, dfo_row(z, i));
+        hold(e, bounded ? 1 + sqrt(square[i]) * size : NAN, &worst->error, &worst->kappa, &worst->over);
+        hold(fabs(to[i] + from[i]), bounded ? (double)x.d + fabs(from[i]) + slope[i] * size : NAN, &worst->logdet_sum,
+             &worst->logdet_kappa, &worst->logdet_over);
     }
     copy(z, x);
     run->arena_used = mark;
@@ -110,7 +146,7 @@ static dfo_status one_layer(const struct layers *l, size_t k, dfo_run *run, dfo_
 
 static dfo_status block(void *data, dfo_run *run, size_t first, size_t n)
 {
-    const struct layers *l = data;
+    const dfoi_layer_check *l = data;
     dfo_batch x = packed(run, dfo_batch_rows(l->x, first, n));
     dfo_cond cond = dfo_cond_rows(l->cond, first, n);
     dfo_real *derived = run->derived;
@@ -123,47 +159,76 @@ static dfo_status block(void *data, dfo_run *run, size_t first, size_t n)
     return DFO_OK;
 }
 
-static dfo_status measure(dfo_ctx *ctx, struct layers *l)
+/* One worker: the figures of a layer are shared.  */
+static dfo_status make_plan(dfoi_layer_check *l)
 {
-    dfo_plan *plan;
     dfo_run how = {.memory = DFO_MEMORY_INVERT};
     dfo_need need = dfoi_flow_need(l->flow, BLOCK, &how, 0);
-    need.scratch += 6 * dfo_arena_size(BLOCK * l->flow->d) + 4 * dfoi_doubles_size(BLOCK);
-    /* One worker: the figures of a layer are shared.  */
+    need.scratch += 6 * dfo_arena_size(BLOCK * l->flow->d) + 5 * dfoi_doubles_size(BLOCK);
     dfo_plan_options options = {.threads = 1, .block = BLOCK, .seed = l->seed, .mode = DFO_EVALUATE};
-    DFO_TRY(dfo_plan_new(ctx, l->flow->store, &need, &options, &plan));
-    dfo_key key = {.seed = l->seed, .purpose = DFO_FOR_CHECK};
-    dfo_run *run = dfoi_plan_single(plan, key);
-    dfo_status status = dfoi_flow_prepare(l->flow, run, plan->derived);
-    status = status != DFO_OK ? dfoi_plan_error(plan, run) : dfoi_plan_blocks(plan, key, l->x.n, block, l);
-    dfo_plan_free(plan);
+    return dfo_plan_new(l->ctx, l->flow->store, &need, &options, &l->plan);
+}
+
+dfo_status dfoi_layer_check_new(dfo_ctx *ctx, const dfo_flow *flow, uint64_t seed, dfo_check_report *r,
+                                dfoi_layer_check **out)
+{
+    dfo_status status;
+    dfoi_layer_check *l;
+    *out = NULL;
+    DFO_TRY(dfoi_alloc(ctx, 1, sizeof *l, &l));
+    *l = (dfoi_layer_check){.ctx = ctx, .flow = flow, .report = r, .seed = seed};
+    size_t layers = dfoi_chain_count(flow->bij);
+    DFO_GO(dfoi_alloc(ctx, layers, sizeof *r->layer, &r->layer));
+    r->layers = layers;
+    DFO_GO(dfoi_alloc(ctx, layers, sizeof *l->derived, &l->derived));
+    DFO_GO(dfoi_alloc(ctx, layers, sizeof *l->layer, &l->layer));
+    for (size_t k = 0; k < layers; k++) {
+        l->layer[k] = dfoi_chain_layer(flow->bij, k, &l->derived[k]);
+        r->layer[k].type = l->layer[k]->ops->type;
+        r->layer[k].kappa = r->layer[k].logdet_kappa = NAN;
+    }
+    DFO_GO(make_plan(l));
+    *out = l;
+    return DFO_OK;
+fail:
+    dfoi_layer_check_free(l);
     return status;
 }
 
-dfo_status dfoi_check_layers(dfo_ctx *ctx, const dfo_flow *flow, uint64_t seed, dfo_batch x, const dfo_cond *cond,
-                             dfo_check_report *r)
+dfo_status dfoi_layer_check_rows(dfoi_layer_check *l, uint64_t first, dfo_batch x, const dfo_cond *cond)
 {
-    dfo_status status;
-    struct layers l = {.flow = flow, .report = r, .x = x, .cond = cond, .seed = seed};
-    r->layers = dfoi_chain_count(flow->bij);
-    DFO_GO(dfoi_alloc(ctx, r->layers, sizeof *r->layer, &r->layer));
-    DFO_GO(dfoi_alloc(ctx, r->layers, sizeof *l.derived, &l.derived));
-    DFO_GO(dfoi_alloc(ctx, r->layers, sizeof *l.layer, &l.layer));
-    for (size_t k = 0; k < r->layers; k++) {
-        l.layer[k] = dfoi_chain_layer(flow->bij, k, &l.derived[k]);
-        r->layer[k].type = l.layer[k]->ops->type;
-        r->layer[k].kappa = NAN;
+    dfo_key key = {.seed = l->seed, .purpose = DFO_FOR_CHECK, .row = first};
+    if (!l->prepared) {
+        dfo_run *run = dfoi_plan_single(l->plan, key);
+        if (dfoi_flow_prepare(l->flow, run, l->plan->derived) != DFO_OK)
+            return dfoi_plan_error(l->plan, run);
+        l->prepared = 1;
     }
-    DFO_GO(measure(ctx, &l));
-    r->roundtrip_over_bound = 0;
-    for (size_t k = 0; k < r->layers; k++)
+    l->x = x;
+    l->cond = cond;
+    return dfoi_plan_blocks(l->plan, key, x.n, block, l);
+}
+
+void dfoi_layer_check_end(dfoi_layer_check *l)
+{
+    dfo_check_report *r = l->report;
+    r->roundtrip_over_bound = r->logdet_over_bound = 0;
+    for (size_t k = 0; k < r->layers; k++) {
+        r->logdet_over_bound = fmax(r->logdet_over_bound, r->layer[k].logdet_over);
         if (r->layer[k].over >= r->roundtrip_over_bound) {
             r->roundtrip_over_bound = r->layer[k].over;
             r->kappa = r->layer[k].kappa;
             r->worst_layer = k;
         }
-fail:
-    dfoi_free(ctx, l.layer);
-    dfoi_free(ctx, l.derived);
-    return status;
+    }
+}
+
+void dfoi_layer_check_free(dfoi_layer_check *l)
+{
+    if (!l)
+        return;
+    dfo_plan_free(l->plan);
+    dfoi_free(l->ctx, l->layer);
+    dfoi_free(l->ctx, l->derived);
+    dfoi_free(l->ctx, l);
 }

@@ -52,6 +52,7 @@ FLOWS_REAL = \
     flows/loss_classify.c \
     flows/check.c \
     flows/check_layers.c \
+    flows/check_rows.c \
     flows/preset.c \
     flows/preset_irevnet.c
 noinst_LTLIBRARIES += libflows_f.la libflows_d.la

@@ -63,11 +63,10 @@ static size_t classes(const dfo_model *model)
     return dfo_classifier_classes(model->state);
 }
 
-static dfo_status check(dfo_ctx *ctx, const dfo_model *model, uint64_t seed, dfo_batch x, const dfo_cond *cond,
+static dfo_status check(dfo_ctx *ctx, const dfo_model *model, uint64_t seed, const dfo_source *rows, uint64_t batch,
                         dfo_check_report *report)
 {
-    (void)cond;
-    return dfo_flow_check(ctx, dfo_classifier_body(model->state), seed, x, NULL, report);
+    return dfo_flow_check(ctx, dfo_classifier_body(model->state), seed, rows, batch, report);
 }
 
 static size_t block(const dfo_model *model)

@@ -70,10 +70,10 @@ static dfo_status sample(void *state, uint64_t seed, uint64_t first_row, dfo_bat
     return dfo_flow_sample(state, seed, first_row, x, cond, temperature);
 }
 
-static dfo_status check(dfo_ctx *ctx, const dfo_model *model, uint64_t seed, dfo_batch x, const dfo_cond *cond,
+static dfo_status check(dfo_ctx *ctx, const dfo_model *model, uint64_t seed, const dfo_source *rows, uint64_t batch,
                         dfo_check_report *report)
 {
-    return dfo_flow_check(ctx, model->state, seed, x, cond, report);
+    return dfo_flow_check(ctx, model->state, seed, rows, batch, report);
 }
 
 static size_t block(const dfo_model *model)

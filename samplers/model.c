@@ -271,10 +271,10 @@ dfo_status dfo_model_classify(dfo_model_plan *plan, uint64_t first_row, dfo_batc
     return plan->model->ops->classify(plan->state, first_row, x, logits);
 }
 
-dfo_status dfo_model_check(dfo_ctx *ctx, const dfo_model *model, uint64_t seed, dfo_batch x, const dfo_cond *cond,
-                           dfo_check_report *report)
+dfo_status dfo_model_check(dfo_ctx *ctx, const dfo_model *model, uint64_t seed, const dfo_source *rows,
+                           uint64_t batch, dfo_check_report *report)
 {
     if (!model->ops->check)
         return absent(ctx, model, "check");
-    return model->ops->check(ctx, model, seed, x, cond, report);
+    return model->ops->check(ctx, model, seed, rows, batch, report);
 }

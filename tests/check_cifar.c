@@ -95,6 +95,14 @@ START_TEST(tables)
     const char *path = test_tmp_file("labels.csv");
     dfo_source *source;
     size_t classes;
+    dfo_sink *sink;
+    OK(dfo_sink_open_doubles(ctx, test_tmp_file("labels.npy"), NULL, 3, NULL, &sink));
+    OK(dfo_sink_write_doubles(sink, (double[]){4, 0, 2}, 3));
+    OK(dfo_sink_finish(sink));
+    dfo_sink_free(sink);
+    OK(dfo_source_labels(ctx, test_tmp_file("labels.npy"), NULL, &source, &classes));
+    ck_assert(classes == 5 && data_rows(source) == 3);
+    dfo_source_free(source);
     dfo_source_options options = {.columns = "class"};
     test_write(path, "x,class\n0.5,2\n1.5,0\n2.5,6\n", 26);
     OK(dfo_source_labels(ctx, path, &options, &source, &classes));

@@ -36,7 +36,7 @@ ok
 same one.safetensors two.safetensors
 run diffeo info c.safetensors
 ok
-out '^c.safetensors: a classifier over 64 features'
+out '^c.safetensors: a classifier over images of 8x8x1 .* of 256 levels, of 2 classes, '
 out '^head: .*"classes": 2'
 out 'irevnet'
 run diffeo info --preset irevnet --json

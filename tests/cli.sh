@@ -13,14 +13,14 @@ train() {
 title 'help and version'
 run diffeo --help
 ok
-for command in train loglik sample encode decode check info plot; do
+for command in train loglik sample encode decode check info plot interpolate; do
     out "^ .*$command"
 done
 run diffeo --version
 ok
 out '^diffeo [0-9]+\.[0-9]+\.[0-9]+$'
 out '^OpenBLAS: '
-for command in train loglik sample encode decode check info plot; do
+for command in train loglik sample encode decode check info plot interpolate; do
     run diffeo $command --help
     ok
     out '^Usage: diffeo'
@@ -85,6 +85,40 @@ run diffeo loglik m.safetensors --data "$data" --precision double --json
 ok
 json mean_nats '~' "$mean" 1e-4
 
+title 'any number of rows at a time: the same bits'
+run diffeo sample m.safetensors -n 700 -o rows.npy --quiet
+ok
+for n in 1 3 128 129 500 100000; do
+    for threads in 1 2; do
+        how="--batch $n --threads $threads --quiet"
+        # shellcheck disable=SC2086
+        {
+            run diffeo loglik m.safetensors --data rows.npy -o l.npy --gradient-out g.npy $how
+            ok
+            run diffeo encode m.safetensors --data rows.npy -o z.npy $how
+            ok
+            run diffeo decode m.safetensors --data z.npy -o x.npy $how
+            ok
+            run diffeo sample m.safetensors -n 700 -o s.npy --seed 5 $how
+            ok
+            run diffeo check m.safetensors --data rows.npy --json $how
+            ok
+        }
+        mv out c.npy
+        for kind in l g z x s c; do
+            [ -e $kind.first ] || cp $kind.npy $kind.first
+            same $kind.npy $kind.first
+        done
+    done
+done
+run diffeo loglik m.safetensors --data rows.npy --batch 0
+error 2 'batch: expected an integer of at least 1'
+run diffeo loglik m.safetensors --data rows.npy -o l.npy --memory 100K
+error 1 'working memory: [0-9]+ bytes needed, --memory allows 102400'
+run diffeo loglik m.safetensors --data rows.npy -o l.npy --memory 20M
+ok
+same l.npy l.first
+
 title 'info'
 run diffeo info m.safetensors --json
 ok
@@ -133,6 +167,10 @@ run diffeo check m.safetensors --data "$data" --json
 ok
 json finite == true
 json roundtrip_max_abs '<' 1e-2
+json roundtrip_over_bound '<' 1
+json logdet_over_bound '<' 1
+json logdet_sum_p999_abs '<' 1e-3
+json layers.0.logdet_kappa '>' 1
 run diffeo check m.safetensors --data "$data" --tolerance roundtrip_max_abs=1e-30 --json
 code 1
 

@@ -31,11 +31,16 @@ offers() {
 echo >some.json
 offers train diffeo tr
 offers plot diffeo ''
+offers interpolate diffeo in
 offers --steps= diffeo train --st
 offers --verify diffeo encode --v
 offers --gradient-out= diffeo loglik --gr
+offers --batch= diffeo decode --ba
+offers logdet_over_bound= diffeo check --tolerance logdet_o
 offers nsf diffeo train --flow ns
 offers some.json diffeo train --flow ''
+offers circle diffeo interpolate --route =
+offers cifar10 diffeo train --format c
 offers double diffeo check --precision = d
 offers cosine diffeo train --schedule =
 offers some.json diffeo train --data so

@@ -14,6 +14,15 @@ tests_contract_bijector_d_SOURCES = $(CONTRACT_BIJECTOR)
 tests_contract_bijector_d_CPPFLAGS = $(TEST_CPPFLAGS) -DDFO_DOUBLE
 tests_contract_bijector_d_LDADD = $(OOM_LIBS) $(TEST_LIBS)
 
+check_PROGRAMS += tests/check_verify tests/check_verify_d
+TESTS += tests/check_verify tests/check_verify_d
+tests_check_verify_SOURCES = tests/check_verify.c
+tests_check_verify_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_check_verify_LDADD = $(OOM_LIBS) $(TEST_LIBS)
+tests_check_verify_d_SOURCES = $(tests_check_verify_SOURCES)
+tests_check_verify_d_CPPFLAGS = $(TEST_CPPFLAGS) -DDFO_DOUBLE
+tests_check_verify_d_LDADD = $(OOM_LIBS) $(TEST_LIBS)
+
 check_PROGRAMS += tests/check_flow tests/check_flow_d
 TESTS += tests/check_flow tests/check_flow_d
 tests_check_flow_SOURCES = tests/check_flow.c

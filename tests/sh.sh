@@ -69,7 +69,7 @@ ok() { code 0; }
 error() {
     if [ "$code" != "$1" ]; then
         _bad "status $1"
-    elif [ "$(grep -cv '^Try .diffeo.* --help' err)" != 1 ]; then
+    elif [ "$(grep -cvE '^Try .diffeo.* --help|^information\.$' err)" != 1 ]; then
         _bad "one line on standard error (and, after a misuse, where help is), got $(wc -l <err)"
     elif ! grep -qE '^diffeo( [a-z]+)?: ' err; then
         _bad "a line that begins with 'diffeo COMMAND: '"

@@ -10,10 +10,12 @@ extern "C" {
 #endif
 
 /* One layer's worst figures over the rows.  kappa = 1 + |dx/dz|_F |z| of the row with the worst ratio; the
- * bound of a row is 64 eps kappa, over = |x' - x| / bound.  */
+ * bound of a row is 64 eps kappa, over = |x' - x| / bound.  Log-dets alike: logdet_kappa = d + |L| + |dL/dz| |z|, with
+ * L the log-det of decoding.  The kappas are NAN, and nothing is over, where the layer cannot differentiate its
+ * inverse.  */
 typedef struct dfo_check_layer {
     const char *type;              /* constant text */
-    double error, kappa, over, logdet_sum;
+    double error, kappa, over, logdet_sum, logdet_kappa, logdet_over;
 } dfo_check_layer;
 
 /* What was found.  Quantities that were not measured are NAN.  */
@@ -25,6 +27,8 @@ typedef struct dfo_check_report {
     double roundtrip_over_bound;   /* worst layer and row: error / (64 eps kappa) */
     double kappa;                  /* of that row and layer */
     double logdet_sum_max_abs;     /* |logdet(encode) + logdet(decode)| */
+    double logdet_sum_p999_abs;    /* the same of all but the worst thousandth of the rows */
+    double logdet_over_bound;      /* worst layer and row: that sum / (64 eps logdet_kappa) */
     double logdet_jacobian_max_abs;/* against LU of a numerical Jacobian: d <= 12 */
     double gradient_max_rel;       /* d log p/dx along a random direction against central differences */
     double normalisation;          /* integral of exp(log p): d <= 2, no condition */
@@ -34,10 +38,12 @@ typedef struct dfo_check_report {
     dfo_check_layer *layer;        /* (layers) owned by the report */
 } dfo_check_report;
 
-/* Checks the flow on x (n,d), n >= 1, and cond (n rows, or NULL); neither is changed.  Layers are checked
- * one by one if the flow's bijector is a chain.  Rows whose maps are not finite make finite = 0 and leave the
- * other figures of the whole at NAN.  DFO_ESHAPE, DFO_EMEM.  */
-dfo_status dfo_flow_check(dfo_ctx *ctx, const dfo_flow *flow, uint64_t seed, dfo_batch x, const dfo_cond *cond,
+/* Checks the flow on all rows of a source (at least one), whose last features are the condition of a conditional
+ * flow.  batch: rows taken at a time (0: the usual number; see dfo_chunk_rows): figures do not depend on it.  16
+ * bytes a row are kept besides.  Layers are checked one by one if the flow's bijector is a chain.  Rows whose maps
+ * are not finite make finite = 0 and leave the other figures of the whole at NAN.  DFO_ESHAPE, DFO_EMEM, DFO_ELIMIT,
+ * and what reading says.  report->layer is freed with dfo_check_free, after errors too.  */
+dfo_status dfo_flow_check(dfo_ctx *ctx, const dfo_flow *flow, uint64_t seed, const dfo_source *rows, uint64_t batch,
                           dfo_check_report *report);
 /* Frees what a report owns.  */
 void dfo_check_free(dfo_ctx *ctx, dfo_check_report *report);

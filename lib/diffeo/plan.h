@@ -35,6 +35,18 @@ void dfo_plan_free(dfo_plan *plan);
 /* Bytes that a plan with these measures takes.  */
 size_t dfo_plan_bytes(const dfo_store *store, const dfo_need *need, const dfo_plan_options *options, int threads);
 
+/* What the number of rows that are taken at a time is chosen by.  */
+typedef struct dfo_chunk {
+    uint64_t asked, rows;          /* how many were asked for (0: the usual number); how many there are */
+    size_t   block;                /* >= 1; a chunk is a multiple of it */
+    size_t   row_bytes, taken;     /* bytes that a row of a chunk takes, and what other working memory takes */
+} dfo_chunk;
+
+/* How many rows to take at a time: as many as asked, else 8,192 and at most 64 MiB of them, rounded up to whole
+ * blocks; no more than there are, and than the context's memory limit leaves room for.  DFO_ELIMIT, with the bytes
+ * needed, if it leaves no room for one block; DFO_EMEM if so many cannot be addressed.  */
+dfo_status dfo_chunk_rows(dfo_ctx *ctx, const dfo_chunk *what, size_t *rows);
+
 #ifdef __cplusplus
 }
 #endif

@@ -6,6 +6,7 @@ noinst_HEADERS += \
     lib/train/fit_impl.h \
     lib/train/plan_impl.h
 LIB_REAL += \
+    lib/train/chunk.c \
     lib/train/ckpt.c \
     lib/train/fit.c \
     lib/train/loss.c \

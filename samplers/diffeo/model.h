@@ -33,8 +33,8 @@ struct dfo_model_ops {
     dfo_status (*decode)  (void *plan, uint64_t first_row, dfo_batch z, const dfo_cond *cond, double *logdet);
     dfo_status (*sample)  (void *plan, uint64_t seed, uint64_t first_row, dfo_batch x, const dfo_cond *cond,
                            double temperature);
-    dfo_status (*check)   (dfo_ctx *, const dfo_model *, uint64_t seed, dfo_batch x, const dfo_cond *cond,
-                           dfo_check_report *);
+    dfo_status (*check)   (dfo_ctx *, const dfo_model *, uint64_t seed, const dfo_source *rows,
+                           uint64_t batch, dfo_check_report *);
     dfo_status (*classify)(void *plan, uint64_t first_row, dfo_batch x, double *logits);
     size_t     (*classes) (const dfo_model *);
     size_t     (*block)   (const dfo_model *);
@@ -118,8 +118,8 @@ dfo_status dfo_model_sample(dfo_model_plan *plan, uint64_t seed, uint64_t first_
 dfo_status dfo_model_classify(dfo_model_plan *plan, uint64_t first_row, dfo_batch x, double *logits);
 
 /* As dfo_flow_check.  */
-dfo_status dfo_model_check(dfo_ctx *ctx, const dfo_model *model, uint64_t seed, dfo_batch x, const dfo_cond *cond,
-                           dfo_check_report *report);
+dfo_status dfo_model_check(dfo_ctx *ctx, const dfo_model *model, uint64_t seed, const dfo_source *rows,
+                           uint64_t batch, dfo_check_report *report);
 
 #ifdef __cplusplus
 }

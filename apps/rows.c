@@ -1,7 +1,25 @@
-/* Where rows of data go: images as pictures or arrays of bytes, others as tables with the columns' names.  */
+/* What the commands share that go through rows: --batch, and where rows like the model's go: images as pictures or
+ * arrays of whole numbers, others as tables with the columns' names.  */
 #include <stdlib.h>
+#include <string.h>
 
 #include "cmd.h"
+
+static error_t parse(int key, char *arg, struct argp_state *state)
+{
+    uint64_t *asked = state->input;
+    if (key != 'B')
+        return ARGP_ERR_UNKNOWN;
+    *asked = to_u64(state, "--batch", arg, 1);
+    return 0;
+}
+
+static const struct argp_option options[] = {
+    {"batch", 'B', "N", 0, "Rows taken at a time, rounded up to whole blocks of the model (results do not depend on it)", 3},
+    {0},
+};
+
+const struct argp batch_argp = {options, parse, NULL, NULL, NULL, NULL, NULL};
 
 uint32_t model_levels(dfo_model *model)
 {
@@ -21,14 +39,14 @@ static int is_text(const char *path, const char *format)
     return format ? !strcmp(format, "csv") : ends(path, ".csv") || !strcmp(path, "-") || !strncmp(path, "/dev/", 5);
 }
 
-int output_open(const struct common *c, dfo_model *model, const char *path, const char *format, uint64_t rows,
-                size_t columns_of_grid, dfo_sink **out)
+int open_rows_out(const struct common *c, dfo_model *model, const char *path, const char *format, uint64_t rows,
+                  size_t grid, dfo_sink **out)
 {
     size_t d = dfo_model_features(model);
     uint32_t levels = model_levels(model);
     if (levels && !is_text(path, format))
-        return dfo_sink_open_images(c->ctx, path, format, rows, dfo_model_shape(model), levels,
-                                    columns_of_grid, out) ? failed(c) : 0;
+        return dfo_sink_open_images(c->ctx, path, format, rows, dfo_model_shape(model), levels, grid, out)
+                   ? failed(c) : 0;
     if (ends(path, ".png") || ends(path, "/") || (format && !strcmp(format, "png")))
         return usage_error(c, "%s: pictures are of images of 8 or 16 bits, which this model does not make", path),
                EXIT_FAILED;
@@ -42,12 +60,4 @@ int output_open(const struct common *c, dfo_model *model, const char *path, cons
     dfo_status status = dfo_sink_open(c->ctx, path, format, rows, d, named ? columns : NULL, out);
     free(columns);
     return status ? failed(c) : 0;
-}
-
-size_t chunk_rows(const dfo_model *model, size_t width)
-{
-    size_t n = CHUNK, block = dfo_model_block(model);
-    while (n > block && n > 16 && n * width > MOST_VALUES)
-        n /= 2;
-    return n;
 }
