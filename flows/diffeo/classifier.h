@@ -18,6 +18,7 @@ typedef struct dfo_classifier dfo_classifier;
 dfo_status dfo_classifier_new(dfo_build *build, struct json_t *config, dfo_classifier **out);
 void dfo_classifier_free(dfo_classifier *classifier);
 
+/* Classes that it tells apart.  */
 size_t dfo_classifier_classes(const dfo_classifier *classifier);
 /* The bijector as a flow (over a standard normal base that nothing trains); owned by the classifier.  */
 dfo_flow *dfo_classifier_body(const dfo_classifier *classifier);
