@@ -23,7 +23,7 @@ struct options {
     int         tty, bar;              /* progress bar is on the screen */
     double      last_bar;
     json_t     *history;
-    double      bits;                  /* bits per dimension of a nat of images; 0: rows are no images */
+    double      bits;                  /* bits per dimension of a nat of images; 0: no density of images */
 };
 
 static volatile int stop_flag;
@@ -270,7 +270,7 @@ static int open_data(struct job *j)
     if (status)
         return status;
     j->train = o->input.source;
-    if (o->input.rows.discrete)
+    if (o->input.rows.discrete && !o->input.label_column)
         o->bits = 1 / ((double)dfo_shape_size(o->input.rows.shape) * log(2));
     if (o->valid) {
         j->valid = o->input;

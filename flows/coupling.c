@@ -1,157 +1,45 @@
 /* Coupling layers: some features pass unchanged and feed a net, whose output transforms the others one
  * by one: additive (NICE, Dinh et al. 2015), affine (Real NVP, Dinh et al. 2017), rational-quadratic
- * spline (Durkan et al. 2019).  Rows are worked on in blocks of 64, feature-major: the net's output is
- * parameter-major already, so the transforms are unit-stride over rows.  With no feature to pass (a row of
- * one column) and no condition the net is a learned constant: the elementwise form.
- * What passes unchanged and the condition are the net's inputs; its weights' gradients come from the same
- * activations, recomputed in backward unless the memory mode keeps them.  */
-#include <math.h>
+ * spline (Durkan et al. 2019).  */
 #include <string.h>
 
-#include <diffeo/net.h>
+#include "coupling_impl.h"
 #include "layers.h"
-#include "math/kern_impl.h"
 #include "spline_set_impl.h"
-
-enum kind { ADDITIVE, AFFINE, SPLINE };
-
-struct coupling {
-    enum kind   kind;
-    dfo_net    *net;
-    size_t      na, nb;                /* features that pass, and that are transformed */
-    size_t     *a, *b;                 /* (na), (nb) their columns */
-    int         run_a;                 /* columns a are consecutive: the net reads the row itself */
-    size_t      each;                  /* what the net is given for one of them: itself, or cosine and sine */
-    size_t      params;                /* outputs of the net */
-    dfoi_affine affine;
-    dfoi_spline spline;
-    json_t     *mask;
-    int         zero_init;
-    double      given[5];              /* the configuration's numbers: what float makes of them may be out of range */
-};
-
-/* Activations that backward needs, for one block.  */
-static size_t block_acts(const struct coupling *c)
-{
-    return dfo_arena_size(dfo_net_acts(c->net, DFO_PANEL));
-}
-
-static size_t block_params(const struct coupling *c)
-{
-    return c->params * DFO_PANEL;
-}
-
-/* The net's inputs of one block, where it does not read the rows themselves.  */
-static size_t pass_size(const struct coupling *c)
-{
-    return c->na * c->each * DFO_PANEL;
-}
 
 static size_t scratch(const dfo_bijector *bij, size_t rows)
 {
-    const struct coupling *c = bij->state;
-    (void)rows;
-    return 2 * block_params(c) + 2 * c->nb * DFO_PANEL + 2 * dfo_arena_size(pass_size(c)) + 2 * DFO_PANEL +
-           block_acts(c) + dfo_net_scratch(c->net, DFO_PANEL);
+    const dfoi_coupling *c = bij->state;
+    return c->image ? dfoi_coupling_image_scratch(bij, rows) : dfoi_coupling_rows_scratch(c);
 }
 
 static size_t saved(const dfo_bijector *bij, size_t rows, const dfo_run *how)
 {
-    const struct coupling *c = bij->state;
-    size_t blocks = (rows + DFO_PANEL - 1) / DFO_PANEL;
-    return how->memory == DFO_MEMORY_STORE ? blocks * (block_acts(c) + block_params(c)) : 0;
+    const dfoi_coupling *c = bij->state;
+    if (how->memory != DFO_MEMORY_STORE)
+        return 0;
+    return c->image ? dfoi_coupling_image_saved(bij, rows) : dfoi_coupling_rows_saved(c, rows);
 }
 
 static size_t derived(const dfo_bijector *bij)
 {
-    const struct coupling *c = bij->state;
+    const dfoi_coupling *c = bij->state;
     return dfo_net_derived(c->net);
 }
 
 static dfo_status prepare(const dfo_bijector *bij, dfo_run *run, dfo_real *to)
 {
-    const struct coupling *c = bij->state;
+    const dfoi_coupling *c = bij->state;
     return dfo_net_prepare(c->net, run, to);
 }
 
-/* Memory of one block of rows.  */
-struct work {
-    dfo_real *x, *gx;                  /* (nb, 64) */
-    dfo_real *par, *gpar;              /* (params, 64) */
-    dfo_real *pass, *gpass;            /* (64, na * each) where the net does not read the rows themselves */
-    dfo_real *ld;                      /* (64) */
-    dfo_real *gld;                     /* (64) */
-    dfo_real *acts;
-};
-
-static struct work take(const struct coupling *c, dfo_run *run)
+void dfoi_coupling_add_conds(const dfo_cond *cond, size_t conds, dfo_cond *in)
 {
-    struct work w;
-    w.x = dfo_arena_take(run, c->nb * DFO_PANEL);
-    w.gx = dfo_arena_take(run, c->nb * DFO_PANEL);
-    w.par = dfo_arena_take(run, block_params(c));
-    w.gpar = dfo_arena_take(run, block_params(c));
-    w.pass = dfo_arena_take(run, pass_size(c));
-    w.gpass = dfo_arena_take(run, pass_size(c));
-    w.ld = dfo_arena_take(run, DFO_PANEL);
-    w.gld = dfo_arena_take(run, DFO_PANEL);
-    w.acts = dfo_arena_take(run, block_acts(c));
-    return w;
-}
-
-/* Columns a side by side; of columns on a circle (period 2B) the cosines, then the sines: the net's output
- * must not jump where -B meets B.  */
-static dfo_batch gather(const struct coupling *c, dfo_batch x, dfo_real *pass)
-{
-    dfo_batch to = dfo_batch_of(pass, x.n, c->na * c->each);
-    for (size_t i = 0; i < x.n; i++) {
-        dfo_real *row = dfo_row(to, i), *sines = row + c->na;
-        for (size_t j = 0; j < c->na; j++)
-            row[j] = dfo_row(x, i)[c->a[j]];
-        if (c->each == 1)
-            continue;
-        for (size_t j = 0; j < c->na; j++) {
-            double turns = (double)row[j] / (2 * (double)c->spline.bound);
-            sines[j] = (dfo_real)(turns - floor(turns));
-        }
-        dfoi_vsincos2pi(c->na, sines, sines, row);
+    for (size_t p = 0; p < conds; p++) {
+        if (cond && p < cond->n)
+            in->part[in->n] = cond->part[p];
+        in->n++;
     }
-    return to;
-}
-
-/* Gradients of what gather made, added to those of the rows.  */
-static void scatter_add(const struct coupling *c, const dfo_real *pass, const dfo_real *gpass, dfo_batch gx)
-{
-    dfo_real turn = (dfo_real)(3.14159265358979323846 / (double)c->spline.bound);
-    for (size_t i = 0; i < gx.n; i++) {
-        const dfo_real *v = pass + i * c->na * c->each, *g = gpass + i * c->na * c->each;
-        dfo_real *to = dfo_row(gx, i);
-        for (size_t j = 0; j < c->na; j++)
-            to[c->a[j]] += c->each == 1 ? g[j] : turn * (v[j] * g[c->na + j] - v[c->na + j] * g[j]);
-    }
-}
-
-/* The net's inputs: what passes (if anything), then the condition.  */
-static dfo_cond inputs(const struct coupling *c, dfo_batch x, const dfo_cond *cond, dfo_real *pass)
-{
-    dfo_cond in = {0};
-    if (c->na) {
-        in.n = 1;
-        in.part[0].shape = dfo_shape_vector(c->na * c->each);
-        if (c->run_a)
-            in.part[0].rows = dfo_batch_columns(x, c->a[0], c->na);
-        else
-            in.part[0].rows = gather(c, x, pass);
-    }
-    for (size_t p = 0; cond && p < cond->n; p++)
-        in.part[in.n++] = cond->part[p];
-    return in;
-}
-
-static dfo_block block(dfo_real *x, size_t n, size_t d)
-{
-    dfo_block b = {x, n, d, DFO_PANEL, DFO_FEATURES};
-    return b;
 }
 
 static void add_panel(size_t n, const dfo_real *t, dfo_real sign, dfo_real *x)
@@ -160,38 +48,36 @@ static void add_panel(size_t n, const dfo_real *t, dfo_real sign, dfo_real *x)
         x[i] += sign * t[i];
 }
 
-/* x -> z (or z -> x) over a block; ld has the block's log-dets added.  */
-static void transform(const struct coupling *c, int inverse, const dfo_real *par, dfo_real *x, dfo_real *ld)
+void dfoi_coupling_transform(const dfoi_coupling *c, int inverse, size_t nb, size_t m, const dfo_real *par,
+                             dfo_real *x, dfo_real *ld)
 {
     switch (c->kind) {
-    case ADDITIVE:
-        add_panel(c->nb * DFO_PANEL, par, inverse ? -1 : 1, x);
+    case DFOI_ADDITIVE:
+        add_panel(nb * m, par, inverse ? -1 : 1, x);
         break;
-    case AFFINE:
-        (inverse ? dfoi_affine_inverse : dfoi_affine_forward)(&c->affine, c->nb, DFO_PANEL, par, x, ld);
+    case DFOI_AFFINE:
+        (inverse ? dfoi_affine_inverse : dfoi_affine_forward)(&c->affine, nb, m, par, x, ld);
         break;
-    case SPLINE:
-        (inverse ? dfoi_spline_inverse : dfoi_spline_forward)(&c->spline, c->nb, DFO_PANEL, par, x, ld);
+    case DFOI_SPLINE:
+        (inverse ? dfoi_spline_inverse : dfoi_spline_forward)(&c->spline, nb, m, par, x, ld);
         break;
     }
 }
 
-static void transform_back(const struct coupling *c, int inverse, const struct work *w, const dfo_real *par)
+void dfoi_coupling_transform_back(const dfoi_coupling *c, int inverse, size_t nb, size_t m, const dfo_real *par,
+                                  dfo_real *x, dfo_real *gx, const dfo_real *gld, dfo_real *gpar)
 {
-    size_t n = c->nb * DFO_PANEL;
     switch (c->kind) {
-    case ADDITIVE:
-        add_panel(n, par, inverse ? 1 : -1, w->x);
-        for (size_t i = 0; i < n; i++)
-            w->gpar[i] = inverse ? -w->gx[i] : w->gx[i];
+    case DFOI_ADDITIVE:
+        add_panel(nb * m, par, inverse ? 1 : -1, x);
+        for (size_t i = 0; i < nb * m; i++)
+            gpar[i] = inverse ? -gx[i] : gx[i];
         break;
-    case AFFINE:
-        (inverse ? dfoi_affine_inverse_backward : dfoi_affine_backward)(&c->affine, c->nb, DFO_PANEL, par, w->x,
-                                                                        w->gx, w->gld, w->gpar);
+    case DFOI_AFFINE:
+        (inverse ? dfoi_affine_inverse_backward : dfoi_affine_backward)(&c->affine, nb, m, par, x, gx, gld, gpar);
         break;
-    case SPLINE:
-        (inverse ? dfoi_spline_inverse_backward : dfoi_spline_backward)(&c->spline, c->nb, DFO_PANEL, par, w->x,
-                                                                        w->gx, w->gld, w->gpar);
+    case DFOI_SPLINE:
+        (inverse ? dfoi_spline_inverse_backward : dfoi_spline_backward)(&c->spline, nb, m, par, x, gx, gld, gpar);
         break;
     }
 }
@@ -199,26 +85,17 @@ static void transform_back(const struct coupling *c, int inverse, const struct w
 static dfo_status map(const dfo_bijector *bij, dfo_run *run, dfo_batch x, const dfo_cond *cond, double *logdet,
                       int inverse)
 {
-    const struct coupling *c = bij->state;
-    struct work w = take(c, run);
-    int keep = run->saved && run->memory == DFO_MEMORY_STORE && !inverse;
-    dfo_real *saved_at = run->saved;
-    for (size_t first = 0; first < x.n; first += DFO_PANEL) {
-        size_t n = x.n - first < DFO_PANEL ? x.n - first : DFO_PANEL;
-        dfo_batch rows = dfo_batch_rows(x, first, n);
-        dfo_cond sub = dfo_cond_rows(cond, first, n), in = inputs(c, rows, &sub, w.pass);
-        dfo_real *par = keep ? saved_at + block_acts(c) : w.par;
-        DFO_TRY(dfo_net_forward(c->net, run, &in, block(par, n, c->params), keep ? saved_at : NULL));
-        dfoi_to_panel(n, c->nb, rows.x, rows.ld, c->b, 0, w.x);
-        memset(w.ld, 0, DFO_PANEL * sizeof *w.ld);
-        transform(c, inverse, par, w.x, w.ld);
-        dfoi_from_panel(n, c->nb, w.x, c->b, rows.x, rows.ld);
-        for (size_t i = 0; logdet && i < n; i++)
-            logdet[first + i] += (double)w.ld[i];
-        if (keep)
-            saved_at += block_acts(c) + block_params(c);
-    }
-    return DFO_OK;
+    const dfoi_coupling *c = bij->state;
+    return c->image ? dfoi_coupling_image_map(bij, run, x, cond, logdet, inverse)
+                    : dfoi_coupling_rows_map(c, run, x, cond, logdet, inverse);
+}
+
+static dfo_status map_back(const dfo_bijector *bij, dfo_run *run, dfo_batch x, dfo_batch gx, const dfo_cond *cond,
+                           const dfo_cond *gcond, const double *glogdet, int inverse)
+{
+    const dfoi_coupling *c = bij->state;
+    return c->image ? dfoi_coupling_image_back(bij, run, x, gx, cond, gcond, glogdet, inverse)
+                    : dfoi_coupling_rows_back(c, run, x, gx, cond, gcond, glogdet, inverse);
 }
 
 static dfo_status forward(const dfo_bijector *bij, dfo_run *run, dfo_batch x, const dfo_cond *cond,
@@ -231,64 +108,6 @@ static dfo_status inverse(const dfo_bijector *bij, dfo_run *run, dfo_batch z, co
                           double *logdet)
 {
     return map(bij, run, z, cond, logdet, 1);
-}
-
-/* Where the net's input gradients go: into the row's own gradient, and the condition's.  */
-static dfo_cond input_grads(const struct coupling *c, dfo_batch gx, const dfo_cond *gcond, size_t conds,
-                            dfo_real *gpass)
-{
-    dfo_cond g = {0};
-    if (c->na) {
-        g.n = 1;
-        g.part[0].shape = dfo_shape_vector(c->na * c->each);
-        if (c->run_a) {
-            g.part[0].rows = dfo_batch_columns(gx, c->a[0], c->na);
-        } else {
-            g.part[0].rows = dfo_batch_of(gpass, gx.n, c->na * c->each);
-            memset(gpass, 0, gx.n * c->na * c->each * sizeof *gpass);
-        }
-    }
-    for (size_t p = 0; p < conds; p++) {
-        if (gcond && p < gcond->n)
-            g.part[g.n] = gcond->part[p];
-        g.n++;
-    }
-    return g;
-}
-
-static dfo_status map_back(const dfo_bijector *bij, dfo_run *run, dfo_batch x, dfo_batch gx, const dfo_cond *cond,
-                           const dfo_cond *gcond, const double *glogdet, int inverse)
-{
-    const struct coupling *c = bij->state;
-    struct work w = take(c, run);
-    int kept = run->saved && run->memory == DFO_MEMORY_STORE && !inverse;
-    dfo_real *saved_at = run->saved;
-    for (size_t first = 0; first < x.n; first += DFO_PANEL) {
-        size_t n = x.n - first < DFO_PANEL ? x.n - first : DFO_PANEL;
-        dfo_batch rows = dfo_batch_rows(x, first, n), grows = dfo_batch_rows(gx, first, n);
-        dfo_cond sub = dfo_cond_rows(cond, first, n), gsub = dfo_cond_rows(gcond, first, n);
-        dfo_cond in = inputs(c, rows, &sub, w.pass);
-        dfo_cond gin = input_grads(c, grows, &gsub, sub.n, w.gpass);
-        dfo_real *par = w.par, *acts = w.acts;
-        if (kept) {
-            acts = saved_at;
-            par = saved_at + block_acts(c);
-            saved_at = par + block_params(c);
-        } else {
-            DFO_TRY(dfo_net_forward(c->net, run, &in, block(par, n, c->params), acts));
-        }
-        dfoi_to_panel(n, c->nb, rows.x, rows.ld, c->b, 0, w.x);
-        dfoi_to_panel(n, c->nb, grows.x, grows.ld, c->b, 1, w.gx);
-        for (size_t i = 0; i < DFO_PANEL; i++)
-            w.gld[i] = i < n ? (dfo_real)glogdet[first + i] : 0;
-        transform_back(c, inverse, &w, par);
-        dfoi_from_panel(n, c->nb, w.x, c->b, rows.x, rows.ld);
-        dfoi_from_panel(n, c->nb, w.gx, c->b, grows.x, grows.ld);
-        DFO_TRY(dfo_net_backward(c->net, run, &in, block(w.gpar, n, c->params), &gin, acts));
-        if (c->na && !c->run_a)
-            scatter_add(c, w.pass, w.gpass, grows);
-    }
-    return DFO_OK;
 }
 
 static dfo_status backward(const dfo_bijector *bij, dfo_run *run, dfo_batch z, dfo_batch gz,
@@ -305,88 +124,31 @@ static dfo_status inverse_backward(const dfo_bijector *bij, dfo_run *run, dfo_ba
 
 static dfo_status describe(const dfo_bijector *bij, json_t *to)
 {
-    const struct coupling *c = bij->state;
+    const dfoi_coupling *c = bij->state;
     dfo_ctx *ctx = bij->ctx;
-    DFO_TRY(dfoi_json_set(ctx, to, "mask", json_deep_copy(c->mask)));
+    DFO_TRY(dfoi_json_set(ctx, to, "mask", json_deep_copy(c->mask.json)));
     json_t *net = json_object();
     DFO_TRY(dfoi_json_set(ctx, to, "net", net));
     DFO_TRY(dfoi_json_set(ctx, to, "zero_init", json_boolean(c->zero_init)));
     DFO_TRY(dfo_net_describe(c->net, net));
-    if (c->kind == AFFINE) {
+    if (c->kind == DFOI_AFFINE) {
         DFO_TRY(dfoi_json_set(ctx, to, "scale", json_string(c->affine.kind ? "sigmoid" : "tanh")));
         DFO_TRY(dfoi_json_set(ctx, to, "scale_max", json_real(c->given[0])));
     }
-    return c->kind == SPLINE ? dfoi_spline_describe(ctx, to, &c->spline, c->given) : DFO_OK;
+    return c->kind == DFOI_SPLINE ? dfoi_spline_describe(ctx, to, &c->spline, c->given) : DFO_OK;
 }
 
 static void coupling_free(dfo_bijector *bij)
 {
-    struct coupling *c = bij->state;
+    dfoi_coupling *c = bij->state;
     if (!c)
         return;
     dfo_net_free(c->net);
-    dfoi_free(bij->ctx, c->a);
-    dfoi_free(bij->ctx, c->b);
-    json_decref(c->mask);
+    dfoi_mask_free(bij->ctx, &c->mask);
     dfoi_free(bij->ctx, c);
 }
 
-/* 1: feature j passes unchanged.  "half": the first d/2 do; "alternate": the even ones; "-swapped": the
- * others instead; "none" does; or an array of 0 and 1.  */
-static int passes(const json_t *mask, size_t d, size_t j)
-{
-    if (json_is_array(mask))
-        return (int)json_integer_value(json_array_get(mask, j));
-    const char *name = json_string_value(mask);
-    int swapped = strstr(name, "-swapped") != NULL;
-    if (!strcmp(name, "none"))
-        return 0;
-    int first = strncmp(name, "half", 4) == 0 ? j < d / 2 : j % 2 == 0;
-    return d == 1 ? 0 : first != swapped;
-}
-
-static dfo_status check_mask(dfo_ctx *ctx, const json_t *mask, size_t d)
-{
-    static const char *const known[] = {"half", "half-swapped", "alternate", "alternate-swapped", "none"};
-    const char *name = json_string_value(mask);
-    for (size_t i = 0; name && i < sizeof known / sizeof *known; i++)
-        if (!strcmp(name, known[i]))
-            return DFO_OK;
-    if (name || !json_is_array(mask))
-        return dfoi_fail(ctx, DFO_EARG, "mask: expected half, half-swapped, alternate, alternate-swapped, none or an "
-                         "array of 0 and 1%s%s", name ? ", got " : "", name ? name : "");
-    if (json_array_size(mask) != d)
-        return dfoi_fail(ctx, DFO_EARG, "mask: expected %zu entries, got %zu", d, json_array_size(mask));
-    for (size_t j = 0; j < d; j++) {
-        const json_t *v = json_array_get(mask, j);
-        if (!json_is_integer(v) || json_integer_value(v) < 0 || json_integer_value(v) > 1)
-            return dfoi_fail(ctx, DFO_EARG, "mask: entry %zu is not 0 or 1", j);
-    }
-    return DFO_OK;
-}
-
-static dfo_status set_mask(dfo_ctx *ctx, struct coupling *c, json_t *config, size_t d)
-{
-    json_t *mask = json_object_get(config, "mask");
-    c->mask = mask ? json_deep_copy(mask) : json_string("half");
-    if (!c->mask)
-        return dfoi_fail(ctx, DFO_EMEM, "out of memory: mask");
-    DFO_TRY(check_mask(ctx, c->mask, d));
-    DFO_TRY(dfoi_alloc(ctx, d, sizeof *c->a, &c->a));
-    DFO_TRY(dfoi_alloc(ctx, d, sizeof *c->b, &c->b));
-    for (size_t j = 0; j < d; j++)
-        if (passes(c->mask, d, j))
-            c->a[c->na++] = j;
-        else
-            c->b[c->nb++] = j;
-    if (!c->nb)
-        return dfoi_fail(ctx, DFO_EARG, "mask: nothing left to transform");
-    c->each = 1;
-    c->run_a = !c->na || c->a[c->na - 1] - c->a[0] == c->na - 1;
-    return DFO_OK;
-}
-
-static dfo_status set_affine(dfo_ctx *ctx, struct coupling *c, const json_t *config)
+static dfo_status set_affine(dfo_ctx *ctx, dfoi_coupling *c, const json_t *config)
 {
     const char *scale;
     DFO_TRY(dfoi_json_string(ctx, config, "scale", "tanh", &scale));
@@ -398,6 +160,47 @@ static dfo_status set_affine(dfo_ctx *ctx, struct coupling *c, const json_t *con
     return DFO_OK;
 }
 
+/* A net for what passes and the condition.  Nets of images are given images, dense ones vectors.  */
+static dfo_status add_net(dfo_build *build, json_t *config, dfo_bijector *bij)
+{
+    dfoi_coupling *c = bij->state;
+    dfoi_mask *m = &c->mask;
+    size_t parts = 0, plane = bij->shape.h * bij->shape.w;
+    dfo_shape in[DFO_COND_PARTS], out = dfo_shape_vector(c->params * m->nb);
+    if (m->na && c->image)
+        in[parts++] = (dfo_shape){m->pixel ? bij->shape.c : m->na / plane, bij->shape.h, bij->shape.w};
+    else if (m->na)
+        in[parts++] = dfo_shape_vector(m->na * c->each);
+    if (parts + build->conds > DFO_COND_PARTS)
+        return dfoi_fail(build->ctx, DFO_EARG, "more than %d conditions", DFO_COND_PARTS - 1);
+    for (size_t p = 0; p < build->conds; p++)
+        in[parts++] = c->image ? build->cond[p] : dfo_shape_vector(dfo_shape_size(build->cond[p]));
+    if (c->image && parts)
+        out = (dfo_shape){c->params * m->channels_b, bij->shape.h, bij->shape.w};
+    char path[256];
+    dfo_build inner;
+    DFO_TRY(dfo_build_child(build, "net", path, sizeof path, &inner));
+    DFO_TRY(dfo_net_new(&inner, json_object_get(config, "net"), parts, in, out, c->zero_init, &c->net));
+    c->image = c->net->ops->layout == DFO_ROWS;        /* without inputs it is a constant, of vectors */
+    return DFO_OK;
+}
+
+/* A net of images wants a mask with a meaning for them.  */
+static dfo_status set_image(dfo_ctx *ctx, const json_t *config, dfoi_coupling *c)
+{
+    const char *type;
+    json_t *net = json_object_get(config, "net");
+    if (!json_is_object(net))
+        return DFO_OK;
+    DFO_TRY(dfoi_json_string(ctx, net, "type", "mlp", &type));
+    c->image = dfo_net_type_layout(type) == DFO_ROWS;
+    if (c->image && !c->mask.image)
+        return dfoi_fail(ctx, DFO_EARG, "mask: a %s net wants channels, checkerboard (-swapped) or none", type);
+    if (c->image && c->spline.circular)
+        return dfoi_fail(ctx, DFO_EARG, "tails: circular ones want a dense net, got %s", type);
+    return DFO_OK;
+}
+
 dfo_status dfoi_coupling_create(dfo_build *build, json_t *config, dfo_bijector *bij)
 {
     static const char *const additive[] = {"type", "mask", "net", "zero_init", NULL};
@@ -405,42 +208,31 @@ dfo_status dfoi_coupling_create(dfo_build *build, json_t *config, dfo_bijector *
     static const char *const spline[] = {"type", "mask", "net", "zero_init", "bins", "tail_bound", "tails",
                                          "min_width", "min_height", "min_derivative", "parameter_scale", NULL};
     dfo_ctx *ctx = build->ctx;
-    struct coupling *c;
+    dfoi_coupling *c;
     DFO_TRY(dfoi_alloc(ctx, 1, sizeof *c, &c));
     bij->state = c;
-    c->kind = bij->ops == &dfoi_additive_coupling_ops ? ADDITIVE : bij->ops == &dfoi_affine_coupling_ops ? AFFINE
-                                                                                                       : SPLINE;
-    DFO_TRY(dfoi_json_keys(ctx, config, c->kind == ADDITIVE ? additive : c->kind == AFFINE ? affine : spline));
+    c->kind = bij->ops == &dfoi_additive_coupling_ops ? DFOI_ADDITIVE
+              : bij->ops == &dfoi_affine_coupling_ops ? DFOI_AFFINE
+                                                      : DFOI_SPLINE;
+    DFO_TRY(dfoi_json_keys(ctx, config, c->kind == DFOI_ADDITIVE ? additive
+                                        : c->kind == DFOI_AFFINE ? affine
+                                                                 : spline));
     DFO_TRY(dfoi_json_bool(ctx, config, "zero_init", 1, &c->zero_init));
-    DFO_TRY(set_mask(ctx, c, config, bij->d));
-    if (c->kind == AFFINE)
+    DFO_TRY(dfoi_mask_new(ctx, config, bij->shape, &c->mask));
+    c->each = c->params = 1;
+    if (c->kind == DFOI_AFFINE) {
         DFO_TRY(set_affine(ctx, c, config));
-    if (c->kind == SPLINE)
+        c->params = 2;
+    } else if (c->kind == DFOI_SPLINE) {
         DFO_TRY(dfoi_spline_read(ctx, config, &c->spline, c->given));
-    if (c->spline.circular && c->na) {
-        c->each = 2;
-        c->run_a = 0;
+        c->params = dfoi_spline_params(&c->spline);
     }
-    c->params = c->nb * (c->kind == ADDITIVE ? 1 : c->kind == AFFINE ? 2 : dfoi_spline_params(&c->spline));
-
-    dfo_shape in[DFO_COND_PARTS];
-    size_t parts = 0;
-    if (c->na)
-        in[parts++] = dfo_shape_vector(c->na * c->each);
-    if (parts + build->conds > DFO_COND_PARTS)
-        return dfoi_fail(ctx, DFO_EARG, "more than %d conditions", DFO_COND_PARTS - 1);
-    for (size_t p = 0; p < build->conds; p++)
-        in[parts++] = dfo_shape_vector(dfo_shape_size(build->cond[p]));
-    char path[256];
-    dfo_build inner;
-    DFO_TRY(dfo_build_child(build, "net", path, sizeof path, &inner));
-    json_t *net = json_object_get(config, "net"), *none = net ? NULL : json_pack("{s:s}", "type", "mlp");
-    if (!net && !none)
-        return dfoi_fail(ctx, DFO_EMEM, "out of memory: net");
-    dfo_status status = dfo_net_new(&inner, net ? net : none, parts, in, dfo_shape_vector(c->params), c->zero_init,
-                                    &c->net);
-    json_decref(none);
-    return status;
+    if (c->spline.circular && c->mask.na) {
+        c->each = 2;
+        c->mask.run_a = 0;
+    }
+    DFO_TRY(set_image(ctx, config, c));
+    return add_net(build, config, bij);
 }
 
 #define COUPLING(name, its_type, its_caps)           \

@@ -2,7 +2,7 @@
  * They are computed in double in both precisions.  Layers whose output is squeezed into a range
  * keep their input for backward: it cannot be found again from a saturated output.  Box-Cox has a
  * learned exponent per feature (channel, for images), logit its margin and scale: z = logit(alpha +
- * (1-2 alpha) (x-low)/(high-low)). A value outside f's domain is an error that names row and
+ * (1-2 alpha) (x-low)/(high-low)), rescale: z = (x-low)/(high-low) - 1/2. A value outside f's domain is an error that names row and
  * column.  */
 #include <math.h>
 #include <string.h>
@@ -173,9 +173,11 @@ static dfo_status describe(const dfo_bijector *bij, json_t *to)
         return dfoi_json_set(bij->ctx, to, "slope", json_real(e->set.slope));
     if (e->box_cox)
         return dfoi_json_set(bij->ctx, to, "lambda", json_real(e->start));
-    if (strcmp(e->f->type, "logit"))
+    int logit = !strcmp(e->f->type, "logit");
+    if (!logit && strcmp(e->f->type, "rescale"))
         return DFO_OK;
-    DFO_TRY(dfoi_json_set(bij->ctx, to, "alpha", json_real(e->set.alpha)));
+    if (logit)
+        DFO_TRY(dfoi_json_set(bij->ctx, to, "alpha", json_real(e->set.alpha)));
     DFO_TRY(dfoi_json_set(bij->ctx, to, "low", json_real(e->set.low)));
     return dfoi_json_set(bij->ctx, to, "high", json_real(e->set.high));
 }
@@ -185,17 +187,30 @@ static void elementwise_free(dfo_bijector *bij)
     dfoi_free(bij->ctx, bij->state);
 }
 
+static dfo_status read_range(dfo_ctx *ctx, const json_t *config, struct dfoi_scalar_set *s)
+{
+    DFO_TRY(dfoi_json_real(ctx, config, "low", 0, -1e30, 1e30, &s->low));
+    DFO_TRY(dfoi_json_real(ctx, config, "high", 1, -1e30, 1e30, &s->high));
+    if (!(s->high > s->low))
+        return dfoi_fail(ctx, DFO_EARG, "high must be more than low, got %g and %g", s->high,
+                         s->low);
+    return DFO_OK;
+}
+
+static dfo_status create_rescale(dfo_ctx *ctx, const json_t *config, struct elementwise *e)
+{
+    static const char *const keys[] = {"type", "low", "high", NULL};
+    DFO_TRY(dfoi_json_keys(ctx, config, keys));
+    return read_range(ctx, config, &e->set);
+}
+
 static dfo_status create_logit(dfo_ctx *ctx, const json_t *config, struct elementwise *e)
 {
     static const char *const keys[] = {"type", "alpha", "low", "high", NULL};
     struct dfoi_scalar_set *s = &e->set;
     DFO_TRY(dfoi_json_keys(ctx, config, keys));
     DFO_TRY(dfoi_json_real(ctx, config, "alpha", 0, 0, 0.499, &s->alpha));
-    DFO_TRY(dfoi_json_real(ctx, config, "low", 0, -1e30, 1e30, &s->low));
-    DFO_TRY(dfoi_json_real(ctx, config, "high", 1, -1e30, 1e30, &s->high));
-    if (!(s->high > s->low))
-        return dfoi_fail(ctx, DFO_EARG, "high must be more than low, got %g and %g", s->high,
-                         s->low);
+    DFO_TRY(read_range(ctx, config, s));
     double margin = (s->high - s->low) * s->alpha / (1 - 2 * s->alpha);
     e->low = s->low - margin;
     e->high = s->high + margin;
@@ -226,6 +241,8 @@ dfo_status dfoi_elementwise_create(dfo_build *build, json_t *config, dfo_bijecto
     e->high = e->f->high;
     if (!strcmp(e->f->type, "logit"))
         return create_logit(ctx, config, e);
+    if (!strcmp(e->f->type, "rescale"))
+        return create_rescale(ctx, config, e);
     if (!strcmp(e->f->type, "box-cox"))
         return create_box_cox(build, config, e);
     if (strcmp(e->f->type, "leaky-relu"))
@@ -253,6 +270,7 @@ dfo_status dfoi_elementwise_create(dfo_build *build, json_t *config, dfo_bijecto
 
 ELEMENTWISE(dfoi_sigmoid_ops, "sigmoid", SQUEEZE);
 ELEMENTWISE(dfoi_logit_ops, "logit", EXACT);
+ELEMENTWISE(dfoi_rescale_ops, "rescale", EXACT);
 ELEMENTWISE(dfoi_tanh_ops, "tanh", SQUEEZE);
 ELEMENTWISE(dfoi_atanh_ops, "atanh", EXACT);
 ELEMENTWISE(dfoi_softplus_ops, "softplus", SQUEEZE);

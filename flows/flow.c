@@ -4,10 +4,11 @@
 
 #include "flow_impl.h"
 #include "layer_impl.h"
+#include "layers.h"
 #include "math/kern_impl.h"
 
-#define BLOCK 128          /* rows a worker takes at a time */
-#define IMAGES 16          /* of images: few of them are work for every thread */
+#define BLOCK 128          /* rows a worker takes at a time; fewer images: 64 Ki pixels */
+#define BLOCK_PIXELS 65536
 
 dfo_status dfo_flow_new(dfo_build *build, json_t *config, dfo_flow **out)
 {
@@ -79,8 +80,17 @@ dfo_store *dfo_flow_store(const dfo_flow *flow)
 
 size_t dfo_flow_block(const dfo_flow *flow)
 {
-    const dfo_bijector *bij = flow->bij;
-    return bij->shape.h * bij->shape.w > 1 ? IMAGES : BLOCK;
+    size_t block = BLOCK;
+    int image = flow->bij->shape.h * flow->bij->shape.w > 1;
+    while (image && block > 1 && block * flow->d > BLOCK_PIXELS)
+        block /= 2;
+    return block;
+}
+
+size_t dfo_flow_bins(const dfo_flow *flow)
+{
+    size_t at;
+    return dfoi_chain_count(flow->bij) ? dfoi_dequantise_bins(dfoi_chain_layer(flow->bij, 0, &at)) : 0;
 }
 
 dfo_status dfo_flow_describe(const dfo_flow *flow, json_t *to)

@@ -13,6 +13,8 @@ extern const struct dfo_bijector_ops dfoi_standardise_ops;
 extern const struct dfo_bijector_ops dfoi_permute_ops;
 extern const struct dfo_bijector_ops dfoi_squeeze_ops;
 extern const struct dfo_bijector_ops dfoi_haar_ops;
+extern const struct dfo_bijector_ops dfoi_dequantise_ops;
+extern const struct dfo_bijector_ops dfoi_rescale_ops;
 extern const struct dfo_bijector_ops dfoi_linear_ops;
 extern const struct dfo_bijector_ops dfoi_bounds_ops;
 extern const struct dfo_bijector_ops dfoi_affine_ops;
@@ -43,6 +45,7 @@ dfo_status dfoi_actnorm_create(dfo_build *build, json_t *config, dfo_bijector *b
 dfo_status dfoi_standardise_create(dfo_build *build, json_t *config, dfo_bijector *bij);
 dfo_status dfoi_permute_create(dfo_build *build, json_t *config, dfo_bijector *bij);
 dfo_status dfoi_squeeze_create(dfo_build *build, json_t *config, dfo_bijector *bij);
+dfo_status dfoi_dequantise_create(dfo_build *build, json_t *config, dfo_bijector *bij);
 dfo_status dfoi_linear_create(dfo_build *build, json_t *config, dfo_bijector *bij);
 dfo_status dfoi_bounds_create(dfo_build *build, json_t *config, dfo_bijector *bij);
 dfo_status dfoi_affine_create(dfo_build *build, json_t *config, dfo_bijector *bij);
@@ -52,5 +55,8 @@ dfo_status dfoi_householder_create(dfo_build *build, json_t *config, dfo_bijecto
 dfo_status dfoi_elementwise_create(dfo_build *build, json_t *config, dfo_bijector *bij);
 dfo_status dfoi_coupling_create(dfo_build *build, json_t *config, dfo_bijector *bij);
 dfo_status dfoi_irevnet_create(dfo_build *build, json_t *config, dfo_bijector *bij);
+
+/* The bins of a dequantise layer; 0 for any other.  */
+size_t dfoi_dequantise_bins(const dfo_bijector *bij);
 
 #endif

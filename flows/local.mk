@@ -14,6 +14,7 @@ noinst_HEADERS += \
     flows/scalar_impl.h \
     flows/spline_set_impl.h \
     flows/flow_impl.h \
+    flows/coupling_impl.h \
     flows/classifier_impl.h \
     flows/head_impl.h \
     flows/preset_impl.h
@@ -28,6 +29,7 @@ FLOWS_REAL = \
     flows/standardise.c \
     flows/permute.c \
     flows/squeeze.c \
+    flows/dequantise.c \
     flows/channels.c \
     flows/matrix.c \
     flows/mix.c \
@@ -41,6 +43,9 @@ FLOWS_REAL = \
     flows/spline_set.c \
     flows/spline.c \
     flows/coupling.c \
+    flows/coupling_mask.c \
+    flows/coupling_rows.c \
+    flows/coupling_image.c \
     flows/irevnet.c \
     flows/flow.c \
     flows/flow_plan.c \
@@ -54,6 +59,7 @@ FLOWS_REAL = \
     flows/check_layers.c \
     flows/check_rows.c \
     flows/preset.c \
+    flows/preset_image.c \
     flows/preset_irevnet.c
 noinst_LTLIBRARIES += libflows_f.la libflows_d.la
 libflows_f_la_SOURCES = $(FLOWS_REAL)

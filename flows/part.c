@@ -1,7 +1,9 @@
 /* A layer applied to a slice of the row: features (channels, for images) first .. first+count-1.  With
  * "rest": true the layer is given the rest of the row as its first condition: a conditional prior on
  * split-off latents is a conditional affine layer on that slice.  Rows keep all their d features, and their
- * shape: a slice that the layer gives another one (by squeeze) lies in its place feature by feature.  */
+ * shape: a slice that the layer gives another one (by squeeze) lies in its place feature by feature, and parts
+ * further on say which with "shape": [c, h, w], the slice then being that many features from feature `first`
+ * on, and its rest vectors.  So a chain is flat however many levels a flow has.  */
 #include <string.h>
 
 #include "layers.h"
@@ -10,6 +12,8 @@ struct part {
     dfo_bijector *layer;
     size_t        channel, channels;       /* the slice */
     size_t        first, d;                /* the same in features */
+    dfo_shape     seen;                    /* what the layer takes it for */
+    int           shaped;                  /* that is given; channel counts features */
     int           rest;
 };
 
@@ -56,14 +60,14 @@ static dfo_cond condition(const dfo_bijector *bij, dfo_batch row, const dfo_cond
     const struct part *p = bij->state;
     dfo_cond all = {0};
     if (p->rest) {
-        size_t plane = bij->shape.h * bij->shape.w, end = p->first + p->d;
+        size_t h = p->shaped ? 1 : bij->shape.h, w = p->shaped ? 1 : bij->shape.w, end = p->first + p->d;
         if (p->first) {
             all.part[all.n].rows = dfo_batch_columns(row, 0, p->first);
-            all.part[all.n++].shape = (dfo_shape){p->first / plane, bij->shape.h, bij->shape.w};
+            all.part[all.n++].shape = (dfo_shape){p->first / (h * w), h, w};
         }
         if (end < bij->d) {
             all.part[all.n].rows = dfo_batch_columns(row, end, bij->d - end);
-            all.part[all.n++].shape = (dfo_shape){(bij->d - end) / plane, bij->shape.h, bij->shape.w};
+            all.part[all.n++].shape = (dfo_shape){(bij->d - end) / (h * w), h, w};
         }
     }
     for (size_t i = 0; i < bij->conds; i++) {
@@ -136,7 +140,11 @@ static dfo_status describe(const dfo_bijector *bij, json_t *to)
     const struct part *p = bij->state;
     json_t *layer;
     DFO_TRY(dfoi_json_set(bij->ctx, to, "first", json_integer((json_int_t)p->channel)));
-    DFO_TRY(dfoi_json_set(bij->ctx, to, "count", json_integer((json_int_t)p->channels)));
+    if (p->shaped)
+        DFO_TRY(dfoi_json_set(bij->ctx, to, "shape", json_pack("[I, I, I]", (json_int_t)p->seen.c,
+                                                               (json_int_t)p->seen.h, (json_int_t)p->seen.w)));
+    else
+        DFO_TRY(dfoi_json_set(bij->ctx, to, "count", json_integer((json_int_t)p->channels)));
     DFO_TRY(dfoi_json_set(bij->ctx, to, "rest", json_boolean(p->rest)));
     DFO_TRY(dfoi_layer_json(p->layer, &layer));
     return dfoi_json_set(bij->ctx, to, "layer", layer);
@@ -151,22 +159,48 @@ static void part_free(dfo_bijector *bij)
     dfoi_free(bij->ctx, p);
 }
 
-dfo_status dfoi_part_create(dfo_build *build, json_t *config, dfo_bijector *bij)
+/* "first" and "count" of channels.  */
+static dfo_status read_channels(dfo_ctx *ctx, const json_t *config, dfo_shape shape, struct part *p)
 {
-    static const char *const keys[] = {"type", "first", "count", "rest", "layer", NULL};
-    dfo_ctx *ctx = build->ctx;
-    size_t channels = build->shape.c, plane = build->shape.h * build->shape.w;
-    struct part *p;
-    DFO_TRY(dfoi_json_keys(ctx, config, keys));
-    DFO_TRY(dfoi_alloc(ctx, 1, sizeof *p, &p));
-    bij->state = p;
-    DFO_TRY(dfoi_json_size(ctx, config, "first", 0, 0, channels - 1, &p->channel));
-    DFO_TRY(dfoi_json_size(ctx, config, "count", channels - p->channel, 1, channels - p->channel, &p->channels));
-    DFO_TRY(dfoi_json_bool(ctx, config, "rest", 0, &p->rest));
+    size_t plane = shape.h * shape.w;
+    DFO_TRY(dfoi_json_size(ctx, config, "first", 0, 0, shape.c - 1, &p->channel));
+    DFO_TRY(dfoi_json_size(ctx, config, "count", shape.c - p->channel, 1, shape.c - p->channel, &p->channels));
     p->first = p->channel * plane;
     p->d = p->channels * plane;
+    p->seen = (dfo_shape){p->channels, shape.h, shape.w};
+    return DFO_OK;
+}
+
+/* "first" of features and "shape".  */
+static dfo_status read_shape(dfo_ctx *ctx, const json_t *config, size_t d, struct part *p)
+{
+    size_t s[3], n;
+    p->shaped = 1;
+    DFO_TRY(dfoi_json_sizes(ctx, config, "shape", 1, d, 3, s, &n));
+    DFO_TRY(dfoi_json_size(ctx, config, "first", 0, 0, d - 1, &p->first));
+    if (n != 3 || s[1] > d / s[0] || s[2] > d / s[0] / s[1] || s[0] * s[1] * s[2] > d - p->first)
+        return dfoi_fail(ctx, DFO_EARG, "shape: expected [channels, height, width] of at most %zu features",
+                         d - p->first);
+    p->channel = p->first;
+    p->seen = (dfo_shape){s[0], s[1], s[2]};
+    p->d = dfo_shape_size(p->seen);
+    return DFO_OK;
+}
+
+dfo_status dfoi_part_create(dfo_build *build, json_t *config, dfo_bijector *bij)
+{
+    static const char *const keys[] = {"type", "first", "count", "rest", "layer", NULL},
+                      *const shape_keys[] = {"type", "first", "shape", "rest", "layer", NULL};
+    dfo_ctx *ctx = build->ctx;
+    struct part *p;
+    int shaped = json_object_get(config, "shape") != NULL;
+    DFO_TRY(dfoi_json_keys(ctx, config, shaped ? shape_keys : keys));
+    DFO_TRY(dfoi_alloc(ctx, 1, sizeof *p, &p));
+    bij->state = p;
+    DFO_TRY(dfoi_json_bool(ctx, config, "rest", 0, &p->rest));
+    DFO_TRY(shaped ? read_shape(ctx, config, bij->d, p) : read_channels(ctx, config, build->shape, p));
     dfo_build inner = *build;
-    inner.shape.c = p->channels;
+    inner.shape = p->seen;
     dfo_cond all = condition(bij, dfo_batch_of(NULL, 0, bij->d), NULL);
     if (all.n > DFO_COND_PARTS)
         return dfoi_fail(ctx, DFO_EARG, "more than %d conditions", DFO_COND_PARTS);

@@ -1,13 +1,11 @@
-/* Presets: NICE (Dinh et al. 2015), Real NVP (2017), RQ-NSF coupling (Durkan et al. 2019), written out as
- * chains of layers.  Every preset begins with standardise, so that densities stay in data units.  */
+/* The presets, and those for rows: NICE (Dinh et al. 2015), Real NVP (2017), RQ-NSF coupling (Durkan et al.
+ * 2019), written out as chains of layers.  They begin with standardise, so that densities stay in data units.  */
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
-#include <diffeo/preset.h>
 #include "layer_impl.h"
 #include "preset_impl.h"
-
-/* ---- settings: name, default as JSON text, and what the presets share */
 
 static const struct dfoi_setting nice_settings[] = {
     {"layers", "6"}, {"hidden", "128"}, {"depth", "2"}, {"activation", "\"relu\""}, {"mask", "\"half\""},
@@ -28,16 +26,20 @@ static const struct dfoi_setting nsf_settings[] = {
     {"base", "{\"type\":\"normal\"}"}, {NULL, NULL},
 };
 
-static const struct preset {
-    const char *name, *text;
-    const struct dfoi_setting *settings;
-    dfo_status (*expand)(dfo_ctx *, const json_t *, dfo_shape, json_t **);     /* where it is another file's */
-} presets[] = {
-    {"nice", "additive couplings over a logistic base (Dinh et al. 2015)", nice_settings, NULL},
-    {"realnvp", "affine couplings with bounded scales (Dinh et al. 2017)", realnvp_settings, NULL},
-    {"nsf", "rational-quadratic spline couplings with residual nets (Durkan et al. 2019)", nsf_settings, NULL},
+static dfo_status write_rows(dfo_ctx *ctx, const json_t *config, dfo_shape shape, json_t *list);
+
+static const struct dfoi_preset presets[] = {
+    {"nice", "additive couplings over a logistic base (Dinh et al. 2015)", nice_settings, write_rows, NULL},
+    {"realnvp", "affine couplings with bounded scales (Dinh et al. 2017)", realnvp_settings, write_rows, NULL},
+    {"nsf", "rational-quadratic spline couplings with residual nets (Durkan et al. 2019)", nsf_settings, write_rows, NULL},
+    {"realnvp-image", "affine couplings of images, checkerboards then channels (Dinh et al. 2017)",
+     dfoi_realnvp_image_settings, dfoi_preset_write_image, NULL},
+    {"glow", "images: activation normalisation, 1x1 convolutions, affine couplings (Kingma and Dhariwal 2018)",
+     dfoi_glow_settings, dfoi_preset_write_image, NULL},
+    {"nsf-image", "images: 1x1 convolutions and rational-quadratic spline couplings (Durkan et al. 2019)",
+     dfoi_nsf_image_settings, dfoi_preset_write_image, NULL},
     {"irevnet", "classifier of images with invertible features (Jacobsen et al. 2018)", dfoi_irevnet_settings,
-     dfoi_irevnet_expand},
+     dfoi_irevnet_write, dfoi_irevnet_complete},
 };
 
 #define PRESETS (sizeof presets / sizeof *presets)
@@ -57,21 +59,26 @@ const char *dfo_preset_text(size_t i)
     return i < PRESETS ? presets[i].text : NULL;
 }
 
-static const struct preset *find(const char *name)
+static dfo_status find(dfo_ctx *ctx, const char *name, const struct dfoi_preset **out)
 {
-    for (size_t i = 0; i < PRESETS; i++)
-        if (!strcmp(presets[i].name, name))
-            return &presets[i];
-    return NULL;
+    char list[256] = "";
+    for (size_t i = 0; i < PRESETS; i++) {
+        size_t used = strlen(list);
+        if (!strcmp(presets[i].name, name)) {
+            *out = &presets[i];
+            return DFO_OK;
+        }
+        snprintf(list + used, sizeof list - used, "%s, ", presets[i].name);
+    }
+    return dfoi_fail(ctx, DFO_EARG, "unknown flow '%s'; known: %sor a .json file", name, list);
 }
 
 dfo_status dfo_preset_config(dfo_ctx *ctx, const char *name, json_t **out)
 {
     dfo_status status;
-    const struct preset *p = find(name);
+    const struct dfoi_preset *p;
     *out = NULL;
-    if (!p)
-        return dfoi_fail(ctx, DFO_EARG, "unknown flow '%s'; known: nice, realnvp, nsf, irevnet, or a .json file", name);
+    DFO_TRY(find(ctx, name, &p));
     *out = json_object();
     DFO_GO(dfoi_json_set(ctx, *out, "flow", json_string(p->name)));
     for (const struct dfoi_setting *s = p->settings; s->key; s++) {
@@ -97,6 +104,7 @@ struct settings {
 
 static dfo_status read_settings(dfo_ctx *ctx, const json_t *config, struct settings *s)
 {
+    DFO_TRY(dfoi_json_string(ctx, config, "flow", NULL, &s->flow));
     DFO_TRY(dfoi_json_size(ctx, config, "layers", 8, 0, 1000, &s->layers));
     DFO_TRY(dfoi_json_size(ctx, config, "hidden", 128, 1, 65536, &s->hidden));
     DFO_TRY(dfoi_json_size(ctx, config, "depth", 2, 1, 100, &s->depth));
@@ -149,32 +157,35 @@ static json_t *coupling(const struct settings *s, size_t i)
                      1 / sqrt((double)s->hidden), "net", net(s));
 }
 
-static dfo_status append(dfo_ctx *ctx, json_t *list, json_t *layer)
+dfo_status dfoi_preset_append(dfo_ctx *ctx, json_t *list, json_t *layer)
 {
     if (!layer || json_array_append_new(list, layer))
         return dfoi_fail(ctx, DFO_EMEM, "out of memory: layers");
     return DFO_OK;
 }
 
-static dfo_status write_layers(dfo_ctx *ctx, const struct settings *s, size_t d, json_t *list)
+static dfo_status write_rows(dfo_ctx *ctx, const json_t *config, dfo_shape shape, json_t *list)
 {
+    struct settings settings = {0}, *s = &settings;
+    size_t d = dfo_shape_size(shape);
+    DFO_TRY(read_settings(ctx, config, s));
     if (s->standardise)
-        DFO_TRY(append(ctx, list, json_pack("{s:s}", "type", "standardise")));
+        DFO_TRY(dfoi_preset_append(ctx, list, json_pack("{s:s}", "type", "standardise")));
     for (size_t i = 0; i < s->layers; i++) {
         if (s->actnorm)
-            DFO_TRY(append(ctx, list, json_pack("{s:s}", "type", "actnorm")));
+            DFO_TRY(dfoi_preset_append(ctx, list, json_pack("{s:s}", "type", "actnorm")));
         if (strcmp(s->permute, "none") && d > 1)
-            DFO_TRY(append(ctx, list, json_pack("{s:s, s:s}", "type", "permute", "order", s->permute)));
+            DFO_TRY(dfoi_preset_append(ctx, list, json_pack("{s:s, s:s}", "type", "permute", "order", s->permute)));
         if (strcmp(s->linear, "none"))
-            DFO_TRY(append(ctx, list, json_pack("{s:s}", "type", "linear")));
-        DFO_TRY(append(ctx, list, coupling(s, i)));
+            DFO_TRY(dfoi_preset_append(ctx, list, json_pack("{s:s}", "type", "linear")));
+        DFO_TRY(dfoi_preset_append(ctx, list, coupling(s, i)));
     }
     if (!strcmp(s->flow, "nice"))                /* NICE ends with a learned scaling */
-        DFO_TRY(append(ctx, list, json_pack("{s:s}", "type", "actnorm")));
+        DFO_TRY(dfoi_preset_append(ctx, list, json_pack("{s:s}", "type", "actnorm")));
     return DFO_OK;
 }
 
-static dfo_status check_keys(dfo_ctx *ctx, const json_t *config, const struct preset *p)
+static dfo_status check_keys(dfo_ctx *ctx, const json_t *config, const struct dfoi_preset *p)
 {
     const char *known[32] = {"flow"};
     size_t n = 1;
@@ -188,11 +199,12 @@ dfo_status dfo_preset_expand(dfo_ctx *ctx, json_t *config, dfo_shape shape, json
 {
     static const char *const custom_keys[] = {"flow", "bijector", "base", "head", "augment", "levels", NULL};
     dfo_status status;
-    struct settings s = {0};
+    const struct dfoi_preset *p;
+    const char *flow;
     *out = NULL;
-    DFO_TRY(dfoi_json_string(ctx, config, "flow", NULL, &s.flow));
+    DFO_TRY(dfoi_json_string(ctx, config, "flow", NULL, &flow));
     json_t *base = json_object_get(config, "base");
-    if (!strcmp(s.flow, "custom")) {
+    if (!strcmp(flow, "custom")) {
         DFO_TRY(dfoi_json_keys(ctx, config, custom_keys));
         *out = json_deep_copy(config);
         if (!*out || json_object_del(*out, "flow")) {
@@ -201,20 +213,17 @@ dfo_status dfo_preset_expand(dfo_ctx *ctx, json_t *config, dfo_shape shape, json
         }
         return DFO_OK;
     }
-    const struct preset *p = find(s.flow);
-    if (!p)
-        return dfoi_fail(ctx, DFO_EARG, "unknown flow '%s'; known: nice, realnvp, nsf, irevnet, or a .json file", s.flow);
+    DFO_TRY(find(ctx, flow, &p));
     DFO_TRY(check_keys(ctx, config, p));
-    if (p->expand)
-        return p->expand(ctx, config, shape, out);
-    DFO_TRY(read_settings(ctx, config, &s));
     json_t *list = json_array();
     *out = json_pack("{s:{s:s, s:o}}", "bijector", "type", "chain", "layers", list);
     if (!*out) {
         status = dfoi_fail(ctx, DFO_EMEM, "out of memory: layers");
         goto fail;
     }
-    DFO_GO(write_layers(ctx, &s, dfo_shape_size(shape), list));
+    DFO_GO(p->write(ctx, config, shape, list));
+    if (p->complete)
+        DFO_GO(p->complete(ctx, config, *out));
     if (base)
         DFO_GO(dfoi_json_set(ctx, *out, "base", json_deep_copy(base)));
     return DFO_OK;

@@ -1,19 +1,37 @@
-/* Presets that stand in files of their own.  Private to flows.  */
+/* What preset.c, which lists the presets and writes those for rows, preset_image.c and preset_irevnet.c, which
+ * write those for images, share.  Private to flows.  */
 #ifndef DFOI_PRESET_IMPL_H
 #define DFOI_PRESET_IMPL_H
 
 #include "base/real_impl.h"
-#include "base/json_impl.h"
+#include <jansson.h>
 #include <diffeo/preset.h>
 
-/* A setting and its default, as JSON text.  */
+/* A setting and its default as JSON text.  */
 struct dfoi_setting {
     const char *key, *value;
 };
 
+struct dfoi_preset {
+    const char *name, *text;
+    const struct dfoi_setting *settings;
+    /* Appends the layers for rows of this shape to list.  config has known keys only.  */
+    dfo_status (*write)(dfo_ctx *ctx, const json_t *config, dfo_shape shape, json_t *list);
+    /* Adds what stands beside the bijector, or NULL.  */
+    dfo_status (*complete)(dfo_ctx *ctx, const json_t *config, json_t *to);
+};
+
+extern const struct dfoi_setting dfoi_realnvp_image_settings[];
+extern const struct dfoi_setting dfoi_glow_settings[];
+extern const struct dfoi_setting dfoi_nsf_image_settings[];
 extern const struct dfoi_setting dfoi_irevnet_settings[];
 
-/* What dfo_preset_expand gives, for a configuration whose keys are known.  */
-dfo_status dfoi_irevnet_expand(dfo_ctx *ctx, const json_t *config, dfo_shape shape, json_t **out);
+/* Takes the layer's reference; DFO_EMEM if it is NULL.  */
+dfo_status dfoi_preset_append(dfo_ctx *ctx, json_t *list, json_t *layer);
+
+dfo_status dfoi_preset_write_image(dfo_ctx *ctx, const json_t *config, dfo_shape shape, json_t *list);
+
+dfo_status dfoi_irevnet_write(dfo_ctx *ctx, const json_t *config, dfo_shape shape, json_t *list);
+dfo_status dfoi_irevnet_complete(dfo_ctx *ctx, const json_t *config, json_t *to);
 
 #endif

@@ -2,6 +2,7 @@
  * once, then stages of blocks; a stage's first block has the stage's stride.  The first block of all leads with its
  * convolution.  Defaults: 28x28 or 32x32 pixels on two cores.  */
 #include "base/ctx_impl.h"
+#include "base/json_impl.h"
 #include "preset_impl.h"
 
 #define STAGES 8
@@ -49,13 +50,6 @@ static dfo_status read_settings(dfo_ctx *ctx, const json_t *config, struct setti
     return dfoi_json_string(ctx, config, "norm", "none", &s->norm);
 }
 
-static dfo_status append(dfo_ctx *ctx, json_t *list, json_t *layer)
-{
-    if (!layer || json_array_append_new(list, layer))
-        return dfoi_fail(ctx, DFO_EMEM, "out of memory: layers");
-    return DFO_OK;
-}
-
 static dfo_status append_block(dfo_ctx *ctx, json_t *list, const struct settings *s, size_t stage, size_t i)
 {
     json_t *block = json_pack("{s:s, s:I, s:I, s:b, s:s, s:s, s:b}", "type", "irevnet", "stride",
@@ -66,16 +60,16 @@ static dfo_status append_block(dfo_ctx *ctx, json_t *list, const struct settings
         json_decref(block);
         block = NULL;
     }
-    return append(ctx, list, block);
+    return dfoi_preset_append(ctx, list, block);
 }
 
 static dfo_status write_layers(dfo_ctx *ctx, const struct settings *s, json_t *list)
 {
     if (s->standardise)
-        DFO_TRY(append(ctx, list, json_pack("{s:s}", "type", "standardise")));
+        DFO_TRY(dfoi_preset_append(ctx, list, json_pack("{s:s}", "type", "standardise")));
     if (s->squeeze > 1)
-        DFO_TRY(append(ctx, list, json_pack("{s:s, s:I, s:s}", "type", "squeeze", "block", (json_int_t)s->squeeze,
-                                            "order", "offset-slow")));
+        DFO_TRY(dfoi_preset_append(ctx, list, json_pack("{s:s, s:I, s:s}", "type", "squeeze", "block",
+                                                        (json_int_t)s->squeeze, "order", "offset-slow")));
     for (size_t stage = 0; stage < s->stages; stage++)
         for (size_t i = 0; i < s->blocks[stage]; i++)
             DFO_TRY(append_block(ctx, list, s, stage, i));
@@ -99,29 +93,25 @@ static dfo_status check_shape(dfo_ctx *ctx, const struct settings *s, dfo_shape 
     return DFO_OK;
 }
 
-dfo_status dfoi_irevnet_expand(dfo_ctx *ctx, const json_t *config, dfo_shape shape, json_t **out)
+dfo_status dfoi_irevnet_write(dfo_ctx *ctx, const json_t *config, dfo_shape shape, json_t *list)
 {
-    dfo_status status;
     struct settings s = {0};
-    json_t *classes = json_object_get(config, "classes"), *levels = json_object_get(config, "levels");
-    *out = NULL;
     DFO_TRY(read_settings(ctx, config, &s));
     DFO_TRY(check_shape(ctx, &s, shape));
-    json_t *list = json_array();
-    *out = json_pack("{s:{s:s, s:o}, s:{s:b, s:s}, s:{s:I, s:b}}", "bijector", "type", "chain", "layers", list, "head",
-                     "norm", s.head_norm, "activation", "relu", "augment", "shift", (json_int_t)s.shift, "flip", s.flip);
-    if (!*out) {
-        status = dfoi_fail(ctx, DFO_EMEM, "out of memory: layers");
-        goto fail;
-    }
+    return write_layers(ctx, &s, list);
+}
+
+/* The head, augmentation and levels.  */
+dfo_status dfoi_irevnet_complete(dfo_ctx *ctx, const json_t *config, json_t *to)
+{
+    struct settings s = {0};
+    json_t *classes = json_object_get(config, "classes"), *levels = json_object_get(config, "levels");
+    DFO_TRY(read_settings(ctx, config, &s));
+    DFO_TRY(dfoi_json_set(ctx, to, "head", json_pack("{s:b, s:s}", "norm", s.head_norm, "activation", "relu")));
+    DFO_TRY(dfoi_json_set(ctx, to, "augment", json_pack("{s:I, s:b}", "shift", (json_int_t)s.shift, "flip", s.flip)));
     if (json_is_integer(classes))
-        DFO_GO(dfoi_json_set(ctx, json_object_get(*out, "head"), "classes", json_deep_copy(classes)));
+        DFO_TRY(dfoi_json_set(ctx, json_object_get(to, "head"), "classes", json_deep_copy(classes)));
     if (json_is_integer(levels))
-        DFO_GO(dfoi_json_set(ctx, *out, "levels", json_deep_copy(levels)));
-    DFO_GO(write_layers(ctx, &s, list));
+        DFO_TRY(dfoi_json_set(ctx, to, "levels", json_deep_copy(levels)));
     return DFO_OK;
-fail:
-    json_decref(*out);
-    *out = NULL;
-    return status;
 }

@@ -3,6 +3,7 @@
  *   softplus(x) = max(x, 0) + log1p(e^-|x|), its inverse log(e^x - 1),
  *   log cosh x = |x| + log1p(e^-2|x|) - log 2,
  *   logit: v = alpha + (1 - 2 alpha)(x - low)/(high - low), and 1 - v the same from the other end,
+ *   rescale: (x - low)/(high - low) - 1/2,
  *   Box-Cox: (x^l - 1)/l = expm1(l log x)/l (Box & Cox 1964).  */
 #include <math.h>
 #include <string.h>
@@ -319,6 +320,30 @@ static double zero(SET, double u)
     return 0;
 }
 
+/* ---- rescale */
+
+static double rescale_value(SET, double x)
+{
+    return (x - s->low) / (s->high - s->low) - 0.5;
+}
+
+static double rescale_inverse(SET, double z)
+{
+    return s->low + (z + 0.5) * (s->high - s->low);
+}
+
+static double rescale_log_slope(SET, double x)
+{
+    (void)x;
+    return -log(s->high - s->low);
+}
+
+static double rescale_slope(SET, double x)
+{
+    (void)x;
+    return 1 / (s->high - s->low);
+}
+
 /* ---- Box-Cox */
 
 static double box_cox_value(SET, double x)
@@ -384,6 +409,7 @@ static const struct dfoi_scalar scalars[] = {
     {"log", 1, log_value, exp_value, minus, exp_minus, minus_exp_minus, 0, INFINITY, REST},
     {"sinh", 0, sinh_value, asinh_value, sinh_log_slope, sinh_slope, sinh_change, REST, REST},
     {"asinh", 1, asinh_value, sinh_value, asinh_log_slope, asinh_slope, asinh_change, REST, REST},
+    {"rescale", 0, rescale_value, rescale_inverse, rescale_log_slope, rescale_slope, zero, REST, REST},
     {"leaky-relu", 1, leaky_value, leaky_inverse, leaky_log_slope, leaky_slope, zero, REST, REST},
     {"box-cox", 0, box_cox_value, box_cox_inverse, box_cox_log_slope, box_cox_slope, box_cox_change,
      0, INFINITY, REST},

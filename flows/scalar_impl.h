@@ -9,7 +9,7 @@
 struct dfoi_scalar_set {
     double slope;                      /* leaky-relu */
     double lambda;                     /* box-cox */
-    double alpha, low, high;           /* logit */
+    double alpha, low, high;           /* logit; rescale: low and high */
 };
 
 /* z = value(x), x = inverse(z).  log_slope = log dz/dx, slope = dz/dx and change = d log_slope / dx

@@ -284,6 +284,38 @@ START_TEST(irevnet)
 }
 END_TEST
 
+/* What an additive coupling of that mask leaves as it was.  */
+static int mask_case(ref_case c)
+{
+    static const char *const name[] = {"checkerboard", "checkerboard-swapped", "channels", "channels-swapped",
+                                       "alternate-swapped", "alternate"};
+    const char *kind = ref_text(c, "settings.kind", "");
+    ref_array mask = ref_need(c, "mask");
+    int board = !strcmp(kind, "checkerboard");
+    size_t which = !strcmp(kind, "channel") ? 2 : board ? 0 : 4;
+    which += ref_number(c, "settings.parity", 0) + ref_number(c, "settings.reversed", 0) > 0;
+    dfo_shape shape = board ? (dfo_shape){1, mask.shape[0], mask.shape[1]} : dfo_shape_vector(mask.shape[0]);
+    json_t *config = json_pack("{s:s, s:s, s:b, s:{s:s, s:[i]}}", "type", "additive-coupling", "mask", name[which],
+                               "zero_init", 0, "net", "type", "mlp", "hidden", 3);
+    layerfix f = layerfix_new(config, shape, 0, 1);
+    double x[16], z[16], ld;
+    ck_assert_uint_le(mask.n, 16);
+    for (size_t j = 0; j < mask.n; j++)
+        x[j] = 0.5;
+    ck_assert_int_eq(layerfix_prepare(&f), DFO_OK);
+    ck_assert_int_eq(layerfix_forward(&f, 1, x, NULL, z, &ld), DFO_OK);
+    for (size_t j = 0; j < mask.n; j++)
+        ck_assert_msg((z[j] == x[j]) == (mask.data[j] > 0), "%s: entry %zu: %g", c.name, j, z[j]);
+    layerfix_free(&f);
+    return 1;
+}
+
+START_TEST(masks)
+{
+    each_case("masks", 16, mask_case);
+}
+END_TEST
+
 static json_t *coupling_config(ref_case c, size_t hidden)
 {
     const char *transform = ref_text(c, "settings.transform", "");
@@ -578,6 +610,7 @@ int main(void)
     tcase_add_test(t, squeeze);
     tcase_add_test(t, haar);
     tcase_add_test(t, irevnet);
+    tcase_add_test(t, masks);
     tcase_add_test(t, linear_dense);
     tcase_add_test(t, householder);
     tcase_add_test(t, elementwise);

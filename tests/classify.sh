@@ -30,6 +30,7 @@ json parameters '>' 100
 # shellcheck disable=SC2086
 train $data --steps 6 --valid-fraction 0 --threads 1 -o one.safetensors
 ok
+out 'train -[0-9.]+ nats$'
 # shellcheck disable=SC2086
 train $data --steps 6 --valid-fraction 0 --threads 2 -o two.safetensors
 ok

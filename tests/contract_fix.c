@@ -61,7 +61,9 @@ struct setting random_setting(test_rng *rng, const struct row *row, size_t most)
     if (row->flags & TAKES_CONDS && test_rng_between(rng, 0, 1))
         s.conds = test_rng_between(rng, 1, 2);
     for (size_t p = 0; p < s.conds; p++)
-        s.cond[p] = dfo_shape_vector(test_rng_between(rng, 1, 4));
+        s.cond[p] = s.shape.h * s.shape.w > 1 && test_rng_between(rng, 0, 1)
+                        ? (dfo_shape){test_rng_between(rng, 1, 2), s.shape.h, s.shape.w}
+                        : dfo_shape_vector(test_rng_between(rng, 1, 4));
     return s;
 }
 

@@ -43,6 +43,10 @@ static void problem_new(struct problem *p, const struct row *row, int back, enum
     p->n = n;
     p->weights = dfo_store_weights_size(p->l.store);
     p->t = run_new(&p->l, n, modes[test_rng_between(rng, 0, 2)]);
+#ifdef DFO_DOUBLE
+    if (p->l.bij->caps & DFO_STOCHASTIC && test_rng_between(rng, 0, 1))
+        p->t->run.mode = DFO_TRAIN;                /* draws are continuous functions of the weights */
+#endif
     p->cond = cond_new(&set, n, rng);
     p->x = (back ? latents_new : data_new)(&p->l, p->t, n, test_rng_between(rng, 0, 2), given(p), rng);
     p->c = rows_new(n, p->x.d, 1);
@@ -106,6 +110,8 @@ static struct direction direction_new(const struct problem *p)
 static int point(struct problem *p, struct direction *v, size_t which, int one, test_rng *rng)
 {
     dfo_batch to = v->x, g = p->gx;
+    if (which == 0 && p->l.bij->caps & DFO_STOCHASTIC)       /* whole numbers */
+        return 1;
     if (which > p->cond.n) {
         size_t e = which - 1 - p->cond.n;
         if (e >= dfo_store_entries(p->l.store))

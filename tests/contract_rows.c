@@ -42,8 +42,29 @@ static json_t *mask(test_rng *rng, size_t d)
     return list;
 }
 
+/* A small convolution net.  */
+static json_t *image_net(test_rng *rng, const struct setting *s)
+{
+    json_t *of = net(rng, s), *kernel = json_array();
+    for (size_t l = json_array_size(json_object_get(of, "hidden")) + 1; l > 0; l--)
+        json_array_append_new(kernel, json_integer((json_int_t)between(rng, 1, 3)));
+    json_object_set_new(of, "type", json_string("conv"));
+    json_object_set_new(of, "kernel", kernel);
+    return of;
+}
+
+/* Channels or pixels of an image feed a convolution net.  */
+static json_t *make_image_coupling(test_rng *rng, const struct setting *s, const char *type)
+{
+    static const char *const named[] = {"channels", "channels-swapped", "checkerboard", "checkerboard-swapped"};
+    return json_pack("{s:s, s:s, s:o, s:b}", "type", type, "mask", named[between(rng, 0, 3)], "net",
+                     image_net(rng, s), "zero_init", (int)between(rng, 0, 1));
+}
+
 static json_t *make_coupling(test_rng *rng, const struct setting *s, const char *type)
 {
+    if (s->shape.h * s->shape.w > 1 && between(rng, 0, 2))
+        return make_image_coupling(rng, s, type);
     return json_pack("{s:s, s:o, s:o, s:b}", "type", type, "mask", mask(rng, dfo_shape_size(s->shape)), "net",
                      net(rng, s), "zero_init", (int)between(rng, 0, 1));
 }
@@ -64,7 +85,8 @@ static json_t *make_spline_coupling(test_rng *rng, const struct setting *s, cons
     size_t bins = between(rng, 2, 10);
     json_object_set_new(c, "bins", json_integer((json_int_t)bins));
     json_object_set_new(c, "tail_bound", json_real(real(rng, 1, 4)));
-    if (s->depth == 0 && between(rng, 0, 3) == 0) {        /* on a circle that no row leaves */
+    const char *type_of_net = json_string_value(json_object_get(json_object_get(c, "net"), "type"));
+    if (s->depth == 0 && strcmp(type_of_net, "conv") && !between(rng, 0, 3)) {   /* a circle that no row leaves */
         json_object_set_new(c, "tails", json_string("circular"));
         json_object_set_new(c, "tail_bound", json_real(9));
     }
@@ -88,7 +110,7 @@ static json_t *make_affine(test_rng *rng, const struct setting *s, const char *t
 {
     json_t *a = make_plain(rng, s, type);
     if (between(rng, 0, 1)) {
-        json_object_set_new(a, "net", net(rng, s));
+        json_object_set_new(a, "net", s->shape.h * s->shape.w > 1 ? image_net(rng, s) : net(rng, s));
         json_object_set_new(a, "zero_init", json_boolean(between(rng, 0, 1)));
         json_object_set_new(a, "scale", json_string(between(rng, 0, 1) ? "tanh" : "sigmoid"));
     }
@@ -133,6 +155,12 @@ static json_t *make_logit(test_rng *rng, const struct setting *s, const char *ty
         json_object_set_new(l, "high", json_real(real(rng, 0.5, 256)));
     }
     return l;
+}
+
+static json_t *make_rescale(test_rng *rng, const struct setting *s, const char *type)
+{
+    (void)s;
+    return json_pack("{s:s, s:f, s:f}", "type", type, "low", real(rng, -3, 0), "high", real(rng, 0.5, 256));
 }
 
 static json_t *make_leaky(test_rng *rng, const struct setting *s, const char *type)
@@ -294,8 +322,26 @@ static json_t *make_invert(test_rng *rng, const struct setting *s, const char *t
     }
 }
 
+/* Uniform, or with some exact layer over the logits of what is added, given the row.  */
+static json_t *make_dequantise(test_rng *rng, const struct setting *s, const char *type)
+{
+    struct setting inner = *s;
+    json_t *q = json_pack("{s:s, s:i}", "type", type, "bins", (int)between(rng, 2, 256));
+    if (between(rng, 0, 2) == 0)
+        return q;
+    inner.conds = 0;
+    inner.cond[inner.conds++] = s->shape;
+    for (size_t p = 0; p < s->conds; p++)
+        inner.cond[inner.conds++] = s->cond[p];
+    json_object_set_new(q, "kind", json_string("variational"));
+    json_object_set_new(q, "layer", child(rng, &inner, 1));
+    return q;
+}
+
 #define COUPLING_BAD                                                                                   \
-    {"{\"mask\":\"third\"}", "mask"}, {"{\"mask\":[]}", "mask"}, {"{\"zero_init\":2}", "zero_init"},   \
+    {"{\"mask\":\"third\"}", "mask"}, {"{\"mask\":[]}", "mask"},                                           \
+    {"{\"mask\":\"half\",\"net\":{\"type\":\"conv\"}}", "mask: a conv net"},                                  \
+    {"{\"zero_init\":2}", "zero_init"},   \
     {"{\"net\":{\"type\":\"no-net\"}}", "no-net"}
 
 const struct row contract_rows[] = {
@@ -314,6 +360,8 @@ const struct row contract_rows[] = {
     {"squeeze", EVEN_SIDES, make_squeeze,
      {{"{\"order\":\"band-slow\"}", "order"}, {"{\"block\":1}", "block"}, {"{\"block\":3}", "3x3"}}},
     {"haar", EVEN_SIDES, make_squeeze, {{"{\"order\":\"offset-slow\"}", "order"}, {"{\"block\":2}", "block"}}},
+    {"dequantise", BOUNDED_X | BOUNDED_Z | TAKES_CONDS | TAKES_IMAGES, make_dequantise,
+     {{"{\"bins\":1}", "bins"}, {"{\"kind\":\"normal\"}", "kind"}, {"{\"kind\":\"variational\",\"layer\":{}}", "layer"}}},
     {"linear", TAKES_IMAGES, make_linear,
      {{"{\"init\":\"zero\"}", "init"}, {"{\"perm\":[7,7]}", "perm"}, {"{\"sign\":2}", "sign"}}},
     {"bounds", BOUNDED_X | TAKES_IMAGES, make_bounds,
@@ -329,6 +377,7 @@ const struct row contract_rows[] = {
     {"sigmoid", BOUNDED_Z | TAKES_IMAGES, make_plain, {{NULL, NULL}}},
     {"logit", BOUNDED_X | TAKES_IMAGES, make_logit,
      {{"{\"alpha\":0.5}", "alpha"}, {"{\"low\":2,\"high\":1}", "high"}}},
+    {"rescale", TAKES_IMAGES, make_rescale, {{"{\"low\":2,\"high\":1}", "high"}}},
     {"tanh", BOUNDED_Z | TAKES_IMAGES, make_plain, {{NULL, NULL}}},
     {"atanh", BOUNDED_X | TAKES_IMAGES, make_plain, {{NULL, NULL}}},
     {"softplus", BOUNDED_Z | TAKES_IMAGES, make_plain, {{NULL, NULL}}},

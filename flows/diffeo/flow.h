@@ -23,6 +23,10 @@ void dfo_flow_free(dfo_flow *flow);
 size_t dfo_flow_features(const dfo_flow *flow);             /* d */
 size_t dfo_flow_context(const dfo_flow *flow);              /* features of the condition, 0: none */
 
+/* The number of values that its data take, 0 .. bins-1, where its first layer dequantises them; else 0.  Log
+ * densities of such a flow are log probabilities of the bins (bounds of them): dfo_bits_per_dim(nats, d, 1).  */
+size_t dfo_flow_bins(const dfo_flow *flow);
+
 /* The parts, owned by the flow (the store is the one it was built into).  */
 const dfo_bijector *dfo_flow_bijector(const dfo_flow *flow);
 const dfo_dist *dfo_flow_base(const dfo_flow *flow);

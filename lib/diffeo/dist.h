@@ -48,6 +48,10 @@ dfo_status dfo_dist_new(dfo_build *build, struct json_t *config, dfo_dist **out)
 /* Frees a density; NULL is fine.  */
 void dfo_dist_free(dfo_dist *dist);
 
+/* Bits per dimension of `dims` values with log density nats, where a bin of the data is 1/bins wide (bins = 1: the
+ * density is of values 0, 1, 2, …; 256: of bytes divided by 256):  -nats / (dims log 2) + log2(bins).  */
+double dfo_bits_per_dim(double nats, double dims, double bins);
+
 /* The number of registered types and their names (NULL beyond).  */
 size_t dfo_dist_types(void);
 const char *dfo_dist_type(size_t i);

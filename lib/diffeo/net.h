@@ -77,6 +77,8 @@ void dfo_net_free(dfo_net *net);
 /* The number of registered net types and their names.  */
 size_t dfo_net_types(void);
 const char *dfo_net_type(size_t i);
+/* How the outputs of nets of that type lie; DFO_FEATURES for a name that is not registered.  */
+dfo_layout dfo_net_type_layout(const char *type);
 
 /* The four passes and measures: as in the table; an absent pass is DFO_EUNSUP naming the net.  The
  * arena mark is put back.  */

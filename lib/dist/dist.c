@@ -220,3 +220,8 @@ dfo_status dfo_dist_describe(const dfo_dist *dist, json_t *to)
 {
     return dist->ops->describe(dist, to);
 }
+
+double dfo_bits_per_dim(double nats, double dims, double bins)
+{
+    return -nats / (dims * log(2)) + log2(bins);
+}

@@ -1,4 +1,6 @@
 /* The nets that diffeo knows: one line a type.  */
+#include <string.h>
+
 #include "nn/net_impl.h"
 
 static const struct dfoi_net_type *const types[] = {
@@ -26,4 +28,12 @@ size_t dfo_net_types(void)
 const char *dfo_net_type(size_t i)
 {
     return types[i]->ops->type;
+}
+
+dfo_layout dfo_net_type_layout(const char *type)
+{
+    for (size_t i = 0; i < dfoi_net_type_count(); i++)
+        if (!strcmp(types[i]->ops->type, type))
+            return types[i]->ops->layout;
+    return DFO_FEATURES;
 }

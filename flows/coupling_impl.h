@@ -1,0 +1,68 @@
+/* What the files of the couplings share: coupling.c makes them and holds the transforms, coupling_mask.c says
+ * which features pass, coupling_rows.c runs dense nets on panels of 64 rows, coupling_image.c convolution nets
+ * on images.  Private to flows.  */
+#ifndef DFOI_COUPLING_IMPL_H
+#define DFOI_COUPLING_IMPL_H
+
+#include "base/real_impl.h"
+#include <diffeo/net.h>
+#include "layer_impl.h"
+#include "math/kern_impl.h"
+
+typedef enum dfoi_coupling_kind { DFOI_ADDITIVE, DFOI_AFFINE, DFOI_SPLINE } dfoi_coupling_kind;
+
+/* Which features pass unchanged: json is the configuration's, a and b their columns, and those of the others.  */
+typedef struct dfoi_mask {
+    json_t *json;
+    size_t  na, nb;
+    size_t *a, *b;                     /* (na), (nb) ascending */
+    int     run_a;                     /* columns a are consecutive: the net reads the row itself */
+    int     image;                     /* it has a meaning for images: channels, pixels, nothing passes */
+    size_t  first_b, channels_b;       /* image: the channels that are transformed, at some of their pixels */
+    size_t  pixels;                    /* image: how many of each channel's pixels that is */
+    size_t *pixel;                     /* (pixels) ascending; NULL: all */
+} dfoi_mask;
+
+typedef struct dfoi_coupling {
+    dfoi_coupling_kind kind;
+    dfo_net    *net;
+    dfoi_mask   mask;
+    int         image;                 /* the net works on images */
+    size_t      each;                  /* what a dense net is given for one feature: itself, or cosine and sine */
+    size_t      params;                /* outputs of the net for one value */
+    dfoi_affine affine;
+    dfoi_spline spline;
+    int         zero_init;
+    double      given[5];              /* the configuration's numbers: what float makes of them may be out of range */
+} dfoi_coupling;
+
+/* Reads "mask" for rows of this shape.  What it made before a failure is freed by dfoi_mask_free.  */
+dfo_status dfoi_mask_new(dfo_ctx *ctx, const json_t *config, dfo_shape shape, dfoi_mask *mask);
+void dfoi_mask_free(dfo_ctx *ctx, dfoi_mask *mask);
+
+/* x -> z (or z -> x) of nb features with m values each, parameters by features (params, m); ld (m) has the
+ * log-dets added.  */
+void dfoi_coupling_transform(const dfoi_coupling *c, int inverse, size_t nb, size_t m, const dfo_real *par,
+                             dfo_real *x, dfo_real *ld);
+/* Back: x and gx in place, gpar written, from gld (m).  */
+void dfoi_coupling_transform_back(const dfoi_coupling *c, int inverse, size_t nb, size_t m, const dfo_real *par,
+                                  dfo_real *x, dfo_real *gx, const dfo_real *gld, dfo_real *gpar);
+
+/* The condition behind the net's own first input; and its gradients (of `conds` parts).  */
+void dfoi_coupling_add_conds(const dfo_cond *cond, size_t conds, dfo_cond *in);
+
+/* Both ways of running the net: as the layer's.  */
+size_t dfoi_coupling_rows_scratch(const dfoi_coupling *c);
+size_t dfoi_coupling_rows_saved(const dfoi_coupling *c, size_t rows);
+dfo_status dfoi_coupling_rows_map(const dfoi_coupling *c, dfo_run *run, dfo_batch x, const dfo_cond *cond,
+                                  double *logdet, int inverse);
+dfo_status dfoi_coupling_rows_back(const dfoi_coupling *c, dfo_run *run, dfo_batch x, dfo_batch gx,
+                                   const dfo_cond *cond, const dfo_cond *gcond, const double *glogdet, int inverse);
+size_t dfoi_coupling_image_scratch(const dfo_bijector *bij, size_t rows);
+size_t dfoi_coupling_image_saved(const dfo_bijector *bij, size_t rows);
+dfo_status dfoi_coupling_image_map(const dfo_bijector *bij, dfo_run *run, dfo_batch x, const dfo_cond *cond,
+                                   double *logdet, int inverse);
+dfo_status dfoi_coupling_image_back(const dfo_bijector *bij, dfo_run *run, dfo_batch x, dfo_batch gx,
+                                    const dfo_cond *cond, const dfo_cond *gcond, const double *glogdet, int inverse);
+
+#endif

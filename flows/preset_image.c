@@ -1,0 +1,235 @@
+/* Presets for images: Real NVP (Dinh et al. 2017), Glow (Kingma and Dhariwal 2018), RQ-NSF (Durkan et al.
+ * 2019), each
+ *
+ *     dequantise, scaling (to [-1/2, 1/2], or a logit), then for every level
+ *         squeeze (or haar), `depth` steps, split
+ *
+ * where a step is actnorm, 1x1 convolution, coupling (Real NVP: checkerboard couplings before the squeeze,
+ * channel couplings behind it, with actnorm), and split sets half of the channels aside as latents: they get a
+ * normal distribution whose mean and scale are a convolution of the channels that go on.  The last level's
+ * latents have a learned scale and mean for each channel.  Rows keep all features, so levels behind the first
+ * work on a part of the row, the first features, seen in that level's shape.  */
+#include <math.h>
+#include <string.h>
+
+#include "layer_impl.h"
+#include "preset_impl.h"
+
+#define MAX_LEVELS 8
+
+#define IMAGE_SETTINGS                                                                                            \
+    {"levels", "0"}, {"activation", "\"relu\""}, {"squeeze", "\"squeeze\""}, {"prior", "true"}, {"bins", "0"},    \
+    {"dequantise", "\"uniform\""}, {"dequantise_layers", "4"}, {"dequantise_hidden", "32"}, {"alpha", "0.05"}
+
+const struct dfoi_setting dfoi_realnvp_image_settings[] = {
+    {"depth", "3"}, {"hidden", "64"}, {"scale", "\"tanh\""}, {"scale_max", "2.0"}, {"coupling", "\"affine\""},
+    {"scaling", "\"logit\""}, {"linear", "\"none\""}, IMAGE_SETTINGS, {"base", "{\"type\":\"normal\"}"}, {NULL, NULL},
+};
+
+const struct dfoi_setting dfoi_glow_settings[] = {
+    {"depth", "8"}, {"hidden", "128"}, {"scale", "\"sigmoid\""}, {"scale_max", "2.0"}, {"coupling", "\"affine\""},
+    {"scaling", "\"centre\""}, {"linear", "\"lu\""}, IMAGE_SETTINGS, {"base", "{\"type\":\"normal\"}"}, {NULL, NULL},
+};
+
+const struct dfoi_setting dfoi_nsf_image_settings[] = {
+    {"depth", "7"}, {"hidden", "96"}, {"spline_bins", "4"}, {"tail_bound", "3.0"}, {"coupling", "\"spline\""},
+    {"scaling", "\"centre\""}, {"linear", "\"lu\""}, IMAGE_SETTINGS, {"base", "{\"type\":\"normal\"}"}, {NULL, NULL},
+};
+
+struct settings {
+    const char *flow, *activation, *squeeze, *dequantise, *scaling, *scale, *coupling, *linear;
+    size_t levels, depth, hidden, bins, spline_bins, dequantise_layers, dequantise_hidden;
+    int    prior;
+    double alpha, scale_max, tail_bound;
+};
+
+/* The value of a key, one of up to three.  */
+static dfo_status choice(dfo_ctx *ctx, const json_t *config, const char *key, const char *a, const char *b,
+                         const char *c, const char **out)
+{
+    DFO_TRY(dfoi_json_string(ctx, config, key, a, out));
+    if (!strcmp(*out, a) || !strcmp(*out, b) || (c && !strcmp(*out, c)))
+        return DFO_OK;
+    return dfoi_fail(ctx, DFO_EARG, "%s: expected %s%s%s or %s, got %s", key, c ? c : "", c ? ", " : "", a, b, *out);
+}
+
+static dfo_status read_settings(dfo_ctx *ctx, const json_t *config, struct settings *s)
+{
+    DFO_TRY(dfoi_json_string(ctx, config, "flow", NULL, &s->flow));
+    DFO_TRY(dfoi_json_size(ctx, config, "levels", 0, 0, MAX_LEVELS, &s->levels));
+    DFO_TRY(dfoi_json_size(ctx, config, "depth", 8, 0, 256, &s->depth));
+    DFO_TRY(dfoi_json_size(ctx, config, "hidden", 128, 1, 65536, &s->hidden));
+    DFO_TRY(dfoi_json_size(ctx, config, "bins", 0, 0, 65536, &s->bins));
+    DFO_TRY(dfoi_json_size(ctx, config, "spline_bins", 4, 2, 64, &s->spline_bins));
+    DFO_TRY(dfoi_json_size(ctx, config, "dequantise_layers", 4, 0, 64, &s->dequantise_layers));
+    DFO_TRY(dfoi_json_size(ctx, config, "dequantise_hidden", 32, 1, 65536, &s->dequantise_hidden));
+    DFO_TRY(dfoi_json_bool(ctx, config, "prior", 1, &s->prior));
+    DFO_TRY(dfoi_json_real(ctx, config, "alpha", 0.05, 1e-9, 0.499, &s->alpha));
+    DFO_TRY(dfoi_json_real(ctx, config, "scale_max", 2, 1e-3, 20, &s->scale_max));
+    DFO_TRY(dfoi_json_real(ctx, config, "tail_bound", 3, 1e-3, 1e6, &s->tail_bound));
+    DFO_TRY(dfoi_json_string(ctx, config, "activation", "relu", &s->activation));
+    DFO_TRY(choice(ctx, config, "squeeze", "squeeze", "haar", NULL, &s->squeeze));
+    DFO_TRY(choice(ctx, config, "dequantise", "uniform", "variational", NULL, &s->dequantise));
+    DFO_TRY(choice(ctx, config, "scaling", "centre", "logit", NULL, &s->scaling));
+    DFO_TRY(choice(ctx, config, "scale", "sigmoid", "tanh", NULL, &s->scale));
+    DFO_TRY(choice(ctx, config, "linear", "lu", "householder", "none", &s->linear));
+    return choice(ctx, config, "coupling", "affine", "additive", "spline", &s->coupling);
+}
+
+/* ---- layers */
+
+/* Where layers go: the whole row, or its first features, seen as images of this shape.  */
+struct place {
+    dfo_ctx  *ctx;
+    json_t   *list;
+    dfo_shape shape;
+    int       part;
+};
+
+static json_t *shape_json(dfo_shape s)
+{
+    return json_pack("[I, I, I]", (json_int_t)s.c, (json_int_t)s.h, (json_int_t)s.w);
+}
+
+/* Takes the layer's reference.  */
+static dfo_status append(const struct place *p, json_t *layer)
+{
+    if (layer && p->part)
+        layer = json_pack("{s:s, s:o, s:o}", "type", "part", "shape", shape_json(p->shape), "layer", layer);
+    return dfoi_preset_append(p->ctx, p->list, layer);
+}
+
+static json_t *net(const struct settings *s)
+{
+    return json_pack("{s:s, s:[I, I], s:[i, i, i], s:s}", "type", "conv", "hidden", (json_int_t)s->hidden,
+                     (json_int_t)s->hidden, "kernel", 3, 1, 3, "activation", s->activation);
+}
+
+static json_t *coupling(const struct settings *s, const char *mask, json_t *of)
+{
+    if (!strcmp(s->coupling, "additive"))
+        return json_pack("{s:s, s:s, s:o}", "type", "additive-coupling", "mask", mask, "net", of);
+    if (!strcmp(s->coupling, "affine"))
+        return json_pack("{s:s, s:s, s:s, s:f, s:o}", "type", "affine-coupling", "mask", mask, "scale", s->scale,
+                         "scale_max", s->scale_max, "net", of);
+    return json_pack("{s:s, s:s, s:I, s:f, s:f, s:o}", "type", "spline-coupling", "mask", mask, "bins",
+                     (json_int_t)s->spline_bins, "tail_bound", s->tail_bound, "parameter_scale",
+                     1 / sqrt((double)s->hidden), "net", of);
+}
+
+static json_t *plain(const char *type)
+{
+    return json_pack("{s:s}", "type", type);
+}
+
+/* Mean and scale of some pixels from one convolution: of everything else that is given.  */
+static json_t *conditional_normal(void)
+{
+    return json_pack("{s:s, s:s, s:f, s:{s:s, s:[], s:i}}", "type", "affine", "scale", "tanh", "scale_max", 3.0,
+                     "net", "type", "conv", "hidden", "kernel", 3);
+}
+
+/* ---- dequantisation and scaling */
+
+/* v of what is added to a pixel, by couplings of checkerboards that see the image too.  */
+static json_t *noise_layers(const struct settings *s)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; i < s->dequantise_layers; i++) {
+        json_t *of = json_pack("{s:s, s:[I, I], s:s}", "type", "conv", "hidden", (json_int_t)s->dequantise_hidden,
+                               (json_int_t)s->dequantise_hidden, "activation", s->activation);
+        json_t *layer = json_pack("{s:s, s:s, s:o}", "type", "affine-coupling", "mask",
+                                  i % 2 ? "checkerboard-swapped" : "checkerboard", "net", of);
+        if (json_array_append_new(list, layer)) {
+            json_decref(list);
+            return NULL;
+        }
+    }
+    json_array_append_new(list, conditional_normal());
+    return json_pack("{s:s, s:o}", "type", "chain", "layers", list);
+}
+
+static dfo_status write_begin(const struct settings *s, const struct place *p)
+{
+    json_int_t bins = (json_int_t)(s->bins ? s->bins : 256);
+    json_t *dequantise = json_pack("{s:s, s:I, s:s}", "type", "dequantise", "bins", bins, "kind", s->dequantise);
+    if (dequantise && !strcmp(s->dequantise, "variational"))
+        json_object_set_new(dequantise, "layer", noise_layers(s));
+    DFO_TRY(append(p, dequantise));
+    if (!strcmp(s->scaling, "logit"))
+        return append(p, json_pack("{s:s, s:f, s:i, s:I}", "type", "logit", "alpha", s->alpha, "low", 0, "high", bins));
+    return append(p, json_pack("{s:s, s:i, s:I}", "type", "rescale", "low", 0, "high", bins));
+}
+
+/* ---- levels */
+
+static dfo_status write_step(const struct settings *s, const struct place *p, size_t i)
+{
+    DFO_TRY(append(p, plain("actnorm")));
+    if (!strcmp(s->linear, "lu"))
+        DFO_TRY(append(p, json_pack("{s:s, s:s}", "type", "linear", "init", "orthogonal")));
+    else if (!strcmp(s->linear, "householder"))
+        DFO_TRY(append(p, plain("householder")));
+    return append(p, coupling(s, i % 2 ? "channels-swapped" : "channels", net(s)));
+}
+
+static dfo_status write_checkerboards(const struct settings *s, const struct place *p)
+{
+    for (size_t i = 0; i < s->depth; i++) {
+        DFO_TRY(append(p, plain("actnorm")));
+        DFO_TRY(append(p, coupling(s, i % 2 ? "checkerboard-swapped" : "checkerboard", net(s))));
+    }
+    return DFO_OK;
+}
+
+/* The second half of the channels gets its distribution; the first goes on.  */
+static dfo_status write_split(const struct settings *s, struct place *p)
+{
+    json_int_t kept = (json_int_t)(p->shape.c / 2);
+    if (s->prior)
+        DFO_TRY(append(p, json_pack("{s:s, s:I, s:b, s:o}", "type", "part", "first", kept, "rest", 1, "layer",
+                                    conditional_normal())));
+    p->shape.c /= 2;
+    p->part = 1;
+    return DFO_OK;
+}
+
+static dfo_status write_level(const struct settings *s, struct place *p, int last)
+{
+    if (!strcmp(s->flow, "realnvp-image"))
+        DFO_TRY(write_checkerboards(s, p));
+    DFO_TRY(append(p, plain(s->squeeze)));
+    p->shape = (dfo_shape){4 * p->shape.c, p->shape.h / 2, p->shape.w / 2};
+    for (size_t i = 0; i < s->depth; i++)
+        DFO_TRY(write_step(s, p, i));
+    return last ? append(p, plain("affine")) : write_split(s, p);
+}
+
+/* As many as the sides can be halved, three unless more are asked for.  */
+static dfo_status count_levels(dfo_ctx *ctx, dfo_shape shape, struct settings *s)
+{
+    size_t most = 0;
+    while (most < MAX_LEVELS && !(shape.h >> most & 1) && !(shape.w >> most & 1))
+        most++;
+    if (most == 0)
+        return dfoi_fail(ctx, DFO_ESHAPE, "%s wants images with an even number of rows and columns, got %zux%zu pixels",
+                         s->flow, shape.h, shape.w);
+    if (s->levels > most)
+        return dfoi_fail(ctx, DFO_EARG, "levels must be at most %zu for %zux%zu pixels, got %zu", most, shape.h,
+                         shape.w, s->levels);
+    if (!s->levels)
+        s->levels = most < 3 ? most : 3;
+    return DFO_OK;
+}
+
+dfo_status dfoi_preset_write_image(dfo_ctx *ctx, const json_t *config, dfo_shape shape, json_t *list)
+{
+    struct settings s;
+    DFO_TRY(read_settings(ctx, config, &s));
+    DFO_TRY(count_levels(ctx, shape, &s));
+    struct place p = {.ctx = ctx, .list = list, .shape = shape};
+    DFO_TRY(write_begin(&s, &p));
+    for (size_t level = 0; level < s.levels; level++)
+        DFO_TRY(write_level(&s, &p, level + 1 == s.levels));
+    return DFO_OK;
+}
