@@ -4,7 +4,8 @@
  * S is the identity, or space to depth by the stride s within each half: channel (i s + j) C + c, pixel (y, x) of S x
  * is channel c, pixel (s y + i, s x + j) of x.  F is a bottleneck, by default three 3x3 convolutions
  *     (norm, relu) conv of stride s -> norm, relu, conv -> norm, relu, conv
- * of C s^2 / bottleneck hidden channels; the first norm and relu are left out with "leading": false.  The log-det is 0.
+ * of C s^2 / bottleneck hidden channels (kernel 1: 1x1); the first norm and relu are left out with "leading": false.
+ * The log-det is 0.
  * Zero-padding of channels, which the paper's injective form has, leaves no density: it is refused.  */
 #include <string.h>
 
@@ -322,25 +323,26 @@ static dfo_status set_shape(dfo_ctx *ctx, const json_t *config, dfo_bijector *bi
 static dfo_status bottleneck(dfo_ctx *ctx, const json_t *config, const struct irevnet *b, size_t out, json_t **net)
 {
     const char *activation, *norm;
-    size_t ratio, hidden;
+    size_t ratio, hidden, kernel;
     int leading;
     DFO_TRY(dfoi_json_size(ctx, config, "bottleneck", 4, 1, 1024, &ratio));
     DFO_TRY(dfoi_json_size(ctx, config, "hidden", out > ratio ? out / ratio : 1, 1, 65536, &hidden));
+    DFO_TRY(dfoi_json_size(ctx, config, "kernel", 3, 1, 15, &kernel));
     DFO_TRY(dfoi_json_bool(ctx, config, "leading", 1, &leading));
     DFO_TRY(dfoi_json_string(ctx, config, "activation", "relu", &activation));
     DFO_TRY(dfoi_json_string(ctx, config, "norm", "none", &norm));
-    *net = json_pack("{s:s, s:[{s:I, s:i, s:I, s:s, s:s}, {s:I, s:i, s:s, s:s}, {s:i, s:s, s:s}]}", "type", "conv",
-                     "layers", "channels", (json_int_t)hidden, "kernel", 3, "stride", (json_int_t)b->stride,
-                     "activation", leading ? activation : "none", "norm", leading ? norm : "none", "channels",
-                     (json_int_t)hidden, "kernel", 3, "activation", activation, "norm", norm, "kernel", 3, "activation",
-                     activation, "norm", norm);
+    json_int_t k = (json_int_t)kernel, m = (json_int_t)hidden;
+    *net = json_pack("{s:s, s:[{s:I, s:I, s:I, s:s, s:s}, {s:I, s:I, s:s, s:s}, {s:I, s:s, s:s}]}", "type", "conv", "layers",
+                     "channels", m, "kernel", k, "stride", (json_int_t)b->stride, "activation",
+                     leading ? activation : "none", "norm", leading ? norm : "none", "channels", m, "kernel", k,
+                     "activation", activation, "norm", norm, "kernel", k, "activation", activation, "norm", norm);
     return *net ? DFO_OK : dfoi_fail(ctx, DFO_EMEM, "out of memory: net");
 }
 
 dfo_status dfoi_irevnet_create(dfo_build *build, json_t *config, dfo_bijector *bij)
 {
-    static const char *const keys[] = {"type", "stride", "channels", "bottleneck", "hidden", "leading", "activation",
-                                       "norm", "zero_init", NULL};
+    static const char *const keys[] = {"type", "stride", "channels", "bottleneck", "hidden", "kernel", "leading",
+                                       "activation", "norm", "zero_init", NULL};
     static const char *const with_net[] = {"type", "stride", "channels", "net", "zero_init", NULL};
     dfo_ctx *ctx = build->ctx;
     struct irevnet *b;

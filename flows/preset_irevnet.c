@@ -1,6 +1,7 @@
 /* The preset "irevnet": a classifier of images whose features are invertible (Jacobsen et al. 2018).  Space to depth
  * once, then stages of blocks; a stage's first block has the stage's stride.  The first block of all leads with its
- * convolution.  Defaults: 28x28 or 32x32 pixels on two cores.  */
+ * convolution.  Not in the paper: blocks over all features at one pixel at the end, so that the head knows where in the
+ * picture a feature stands.  Defaults: 28x28 or 32x32 pixels on two cores.  */
 #include "base/ctx_impl.h"
 #include "base/json_impl.h"
 #include "preset_impl.h"
@@ -8,16 +9,17 @@
 #define STAGES 8
 
 /* null: from the data.  blocks, hidden: one number for all stages, or one for each; hidden 0: a half's channels over
- * bottleneck.  squeeze: the side of the first space to depth, 1: none.  */
+ * bottleneck.  squeeze: the side of the first space to depth, 1: none.  dense_blocks, dense_hidden: those at the end.  */
 const struct dfoi_setting dfoi_irevnet_settings[] = {
-    {"classes", "null"}, {"levels", "null"}, {"squeeze", "2"}, {"strides", "[1,2]"}, {"blocks", "[4,4]"},
-    {"hidden", "[32,64]"}, {"bottleneck", "4"}, {"activation", "\"relu\""}, {"norm", "\"none\""},
+    {"classes", "null"}, {"levels", "null"}, {"squeeze", "2"}, {"strides", "[1,2]"}, {"blocks", "[2,3]"},
+    {"hidden", "[24,64]"}, {"dense_blocks", "2"}, {"dense_hidden", "128"}, {"bottleneck", "4"}, {"activation", "\"relu\""}, {"norm", "\"none\""},
     {"zero_init", "true"}, {"standardise", "true"}, {"head_norm", "true"}, {"shift", "2"}, {"flip", "true"},
     {NULL, NULL},
 };
 
 struct settings {
-    size_t squeeze, stages, stride[STAGES], blocks[STAGES], hidden[STAGES], bottleneck, shift;
+    size_t squeeze, stages, stride[STAGES], blocks[STAGES], hidden[STAGES], bottleneck, shift, dense_blocks,
+              dense_hidden;
     int    zero_init, standardise, head_norm, flip;
     const char *activation, *norm;
 };
@@ -40,6 +42,8 @@ static dfo_status read_settings(dfo_ctx *ctx, const json_t *config, struct setti
     DFO_TRY(dfoi_json_sizes(ctx, config, "strides", 1, 64, STAGES, s->stride, &s->stages));
     DFO_TRY(per_stage(ctx, config, "blocks", 1, s->stages, s->blocks));
     DFO_TRY(per_stage(ctx, config, "hidden", 0, s->stages, s->hidden));
+    DFO_TRY(dfoi_json_size(ctx, config, "dense_blocks", 2, 0, 1000, &s->dense_blocks));
+    DFO_TRY(dfoi_json_size(ctx, config, "dense_hidden", 128, 1, 65536, &s->dense_hidden));
     DFO_TRY(dfoi_json_size(ctx, config, "bottleneck", 4, 1, 1024, &s->bottleneck));
     DFO_TRY(dfoi_json_size(ctx, config, "shift", 2, 0, 1024, &s->shift));
     DFO_TRY(dfoi_json_bool(ctx, config, "zero_init", 1, &s->zero_init));
@@ -50,33 +54,50 @@ static dfo_status read_settings(dfo_ctx *ctx, const json_t *config, struct setti
     return dfoi_json_string(ctx, config, "norm", "none", &s->norm);
 }
 
-static dfo_status append_block(dfo_ctx *ctx, json_t *list, const struct settings *s, size_t stage, size_t i)
+/* hidden 0: by the bottleneck.  */
+static dfo_status append_block(dfo_ctx *ctx, json_t *list, const struct settings *s, size_t stride, size_t kernel,
+                               size_t hidden, int leading)
 {
-    json_t *block = json_pack("{s:s, s:I, s:I, s:b, s:s, s:s, s:b}", "type", "irevnet", "stride",
-                              (json_int_t)(i ? 1 : s->stride[stage]), "bottleneck", (json_int_t)s->bottleneck, "leading",
-                              stage || i, "activation", s->activation, "norm", s->norm, "zero_init", s->zero_init);
-    if (block && s->hidden[stage] &&
-        json_object_set_new(block, "hidden", json_integer((json_int_t)s->hidden[stage]))) {
+    json_t *block = json_pack("{s:s, s:I, s:I, s:I, s:b, s:s, s:s, s:b}", "type", "irevnet", "stride", (json_int_t)stride,
+                              "kernel", (json_int_t)kernel, "bottleneck", (json_int_t)s->bottleneck, "leading", leading,
+                              "activation", s->activation, "norm", s->norm, "zero_init", s->zero_init);
+    if (block && hidden && json_object_set_new(block, "hidden", json_integer((json_int_t)hidden))) {
         json_decref(block);
         block = NULL;
     }
     return dfoi_preset_append(ctx, list, block);
 }
 
-static dfo_status write_layers(dfo_ctx *ctx, const struct settings *s, json_t *list)
+static dfo_status append_squeeze(dfo_ctx *ctx, json_t *list, size_t side)
+{
+    if (side == 1)
+        return DFO_OK;
+    return dfoi_preset_append(ctx, list, json_pack("{s:s, s:I, s:s}", "type", "squeeze", "block", (json_int_t)side, "order",
+                                                   "offset-slow"));
+}
+
+/* side: of the pictures after the stages, 0 if they are not square.  */
+static dfo_status write_layers(dfo_ctx *ctx, const struct settings *s, size_t side, json_t *list)
 {
     if (s->standardise)
         DFO_TRY(dfoi_preset_append(ctx, list, json_pack("{s:s}", "type", "standardise")));
-    if (s->squeeze > 1)
-        DFO_TRY(dfoi_preset_append(ctx, list, json_pack("{s:s, s:I, s:s}", "type", "squeeze", "block",
-                                                        (json_int_t)s->squeeze, "order", "offset-slow")));
+    DFO_TRY(append_squeeze(ctx, list, s->squeeze));
     for (size_t stage = 0; stage < s->stages; stage++)
         for (size_t i = 0; i < s->blocks[stage]; i++)
-            DFO_TRY(append_block(ctx, list, s, stage, i));
+            DFO_TRY(append_block(ctx, list, s, i ? 1 : s->stride[stage], 3, s->hidden[stage], stage || i));
+    if (!s->dense_blocks)
+        return DFO_OK;
+    if (!side || side > 64)
+        return dfoi_fail(ctx, DFO_ESHAPE, "dense_blocks: only square images of at most 64 pixels a side after the stages "
+                         "can be gathered in one pixel; 0 leaves these blocks out");
+    DFO_TRY(append_squeeze(ctx, list, side));
+    for (size_t i = 0; i < s->dense_blocks; i++)
+        DFO_TRY(append_block(ctx, list, s, 1, 1, s->dense_hidden, 1));
     return DFO_OK;
 }
 
-static dfo_status check_shape(dfo_ctx *ctx, const struct settings *s, dfo_shape shape)
+/* Also the side of the pictures after the stages, as write_layers wants it.  */
+static dfo_status check_shape(dfo_ctx *ctx, const struct settings *s, dfo_shape shape, size_t *left)
 {
     size_t side = s->squeeze;
     if (shape.h * shape.w < 2)
@@ -90,15 +111,17 @@ static dfo_status check_shape(dfo_ctx *ctx, const struct settings *s, dfo_shape 
     }
     if (s->squeeze % 2 && shape.c % 2)
         return dfoi_fail(ctx, DFO_ESHAPE, "irevnet: %zu channels have no halves; squeeze must be even", shape.c);
+    *left = shape.h == shape.w ? shape.h / side : 0;
     return DFO_OK;
 }
 
 dfo_status dfoi_irevnet_write(dfo_ctx *ctx, const json_t *config, dfo_shape shape, json_t *list)
 {
     struct settings s = {0};
+    size_t side = 0;
     DFO_TRY(read_settings(ctx, config, &s));
-    DFO_TRY(check_shape(ctx, &s, shape));
-    return write_layers(ctx, &s, list);
+    DFO_TRY(check_shape(ctx, &s, shape, &side));
+    return write_layers(ctx, &s, side, list);
 }
 
 /* The head, augmentation and levels.  */

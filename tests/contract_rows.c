@@ -241,6 +241,8 @@ static json_t *make_irevnet(test_rng *rng, const struct setting *s, const char *
     if (between(rng, 0, 1))
         json_object_set_new(r, "hidden", json_integer((json_int_t)between(rng, 1, 5)));
     else if (between(rng, 0, 1))
+        json_object_set_new(r, "kernel", json_integer((json_int_t)between(rng, 1, 3)));
+    else if (between(rng, 0, 1))
         json_object_set_new(r, "bottleneck", json_integer((json_int_t)between(rng, 1, 3)));
     return r;
 }
@@ -397,7 +399,7 @@ const struct row contract_rows[] = {
     {"irevnet", TAKES_CONDS | TAKES_IMAGES | EVEN_CHANNELS, make_irevnet,
      {{"{\"stride\":0}", "stride"}, {"{\"stride\":17}", "stride of 17"}, {"{\"channels\":1000}", "no density"},
       {"{\"zero_init\":3}", "zero_init"}, {"{\"activation\":\"step\"}", "activation"},
-      {"{\"norm\":\"some\"}", "norm"}, {"{\"bottleneck\":0}", "bottleneck"}, {"{\"hidden\":0}", "hidden"},
+      {"{\"norm\":\"some\"}", "norm"}, {"{\"bottleneck\":0}", "bottleneck"}, {"{\"kernel\":16}", "kernel"}, {"{\"hidden\":0}", "hidden"},
       {"{\"net\":{\"type\":\"conv\"}}", "unknown key"}}},
 };
 const size_t contract_rows_count = sizeof contract_rows / sizeof *contract_rows;

@@ -65,9 +65,9 @@ static void die(dfo_ctx *ctx)
 static dfo_model *model_of(dfo_ctx *ctx, const struct bench *b)
 {
     dfo_model *model;
-    json_t *config = json_pack("{s:s, s:i, s:i, s:i, s:[i,i,i], s:i, s:i, s:s, s:b, s:b, s:i, s:b}", "flow", "irevnet",
+    json_t *config = json_pack("{s:s, s:i, s:i, s:i, s:[i,i,i], s:i, s:i, s:i, s:s, s:b, s:b, s:i, s:b}", "flow", "irevnet",
                                "classes", 10, "levels", 0, "squeeze", 2, "strides", 2, 2, 2, "blocks", b->blocks, "hidden",
-                               0, "norm", "batch", "standardise", 0, "zero_init", 0, "shift", 0, "flip", 0);
+                               0, "dense_blocks", 0, "norm", "batch", "standardise", 0, "zero_init", 0, "shift", 0, "flip", 0);
     if (!config || dfo_model_new(ctx, config, (dfo_shape){3, 32, 32}, 0, 0, &model))
         die(ctx);
     json_decref(config);
