@@ -206,10 +206,11 @@ dfo_status dfo_preset_expand(dfo_ctx *ctx, json_t *config, dfo_shape shape, json
     json_t *base = json_object_get(config, "base");
     if (!strcmp(flow, "custom")) {
         DFO_TRY(dfoi_json_keys(ctx, config, custom_keys));
-        *out = json_deep_copy(config);
-        if (!*out || json_object_del(*out, "flow")) {
-            status = dfoi_fail(ctx, DFO_EMEM, "out of memory: configuration");
-            goto fail;
+        *out = json_object();
+        for (size_t i = 1; custom_keys[i]; i++) {              /* all but "flow" */
+            json_t *value = json_incref(json_object_get(config, custom_keys[i]));
+            if (value || !*out)
+                DFO_GO(dfoi_json_set(ctx, *out, custom_keys[i], value));
         }
         return DFO_OK;
     }

@@ -2,6 +2,8 @@
  * once, then stages of blocks; a stage's first block has the stage's stride.  The first block of all leads with its
  * convolution.  Not in the paper: blocks over all features at one pixel at the end, so that the head knows where in the
  * picture a feature stands.  Defaults: 28x28 or 32x32 pixels on two cores.  */
+#include <string.h>
+
 #include "base/ctx_impl.h"
 #include "base/json_impl.h"
 #include "preset_impl.h"
@@ -36,22 +38,40 @@ static dfo_status per_stage(dfo_ctx *ctx, const json_t *config, const char *key,
     return DFO_OK;
 }
 
-static dfo_status read_settings(dfo_ctx *ctx, const json_t *config, struct settings *s)
+/* What the configuration does not say is as in the list above.  */
+static dfo_status with_defaults(dfo_ctx *ctx, const json_t *config, json_t **out)
 {
-    DFO_TRY(dfoi_json_size(ctx, config, "squeeze", 2, 1, 64, &s->squeeze));
+    dfo_status status;
+    *out = json_object();
+    for (const struct dfoi_setting *s = dfoi_irevnet_settings; s->key; s++) {
+        json_t *value = json_incref(json_object_get(config, s->key));
+        if (!value)
+            DFO_GO(dfoi_json_parse(ctx, s->value, strlen(s->value), s->key, &value));
+        DFO_GO(dfoi_json_set(ctx, *out, s->key, value));
+    }
+    return DFO_OK;
+fail:
+    json_decref(*out);
+    *out = NULL;
+    return status;
+}
+
+static dfo_status read_all(dfo_ctx *ctx, const json_t *config, struct settings *s)
+{
+    DFO_TRY(dfoi_json_size(ctx, config, "squeeze", 0, 1, 64, &s->squeeze));
     DFO_TRY(dfoi_json_sizes(ctx, config, "strides", 1, 64, STAGES, s->stride, &s->stages));
     DFO_TRY(per_stage(ctx, config, "blocks", 1, s->stages, s->blocks));
     DFO_TRY(per_stage(ctx, config, "hidden", 0, s->stages, s->hidden));
-    DFO_TRY(dfoi_json_size(ctx, config, "dense_blocks", 2, 0, 1000, &s->dense_blocks));
-    DFO_TRY(dfoi_json_size(ctx, config, "dense_hidden", 128, 1, 65536, &s->dense_hidden));
-    DFO_TRY(dfoi_json_size(ctx, config, "bottleneck", 4, 1, 1024, &s->bottleneck));
-    DFO_TRY(dfoi_json_size(ctx, config, "shift", 2, 0, 1024, &s->shift));
-    DFO_TRY(dfoi_json_bool(ctx, config, "zero_init", 1, &s->zero_init));
-    DFO_TRY(dfoi_json_bool(ctx, config, "standardise", 1, &s->standardise));
-    DFO_TRY(dfoi_json_bool(ctx, config, "head_norm", 1, &s->head_norm));
-    DFO_TRY(dfoi_json_bool(ctx, config, "flip", 1, &s->flip));
-    DFO_TRY(dfoi_json_string(ctx, config, "activation", "relu", &s->activation));
-    return dfoi_json_string(ctx, config, "norm", "none", &s->norm);
+    DFO_TRY(dfoi_json_size(ctx, config, "dense_blocks", 0, 0, 1000, &s->dense_blocks));
+    DFO_TRY(dfoi_json_size(ctx, config, "dense_hidden", 0, 1, 65536, &s->dense_hidden));
+    DFO_TRY(dfoi_json_size(ctx, config, "bottleneck", 0, 1, 1024, &s->bottleneck));
+    DFO_TRY(dfoi_json_size(ctx, config, "shift", 0, 0, 1024, &s->shift));
+    DFO_TRY(dfoi_json_bool(ctx, config, "zero_init", 0, &s->zero_init));
+    DFO_TRY(dfoi_json_bool(ctx, config, "standardise", 0, &s->standardise));
+    DFO_TRY(dfoi_json_bool(ctx, config, "head_norm", 0, &s->head_norm));
+    DFO_TRY(dfoi_json_bool(ctx, config, "flip", 0, &s->flip));
+    DFO_TRY(dfoi_json_string(ctx, config, "activation", NULL, &s->activation));
+    return dfoi_json_string(ctx, config, "norm", NULL, &s->norm);
 }
 
 /* hidden 0: by the bottleneck.  */
@@ -118,23 +138,39 @@ static dfo_status check_shape(dfo_ctx *ctx, const struct settings *s, dfo_shape 
 dfo_status dfoi_irevnet_write(dfo_ctx *ctx, const json_t *config, dfo_shape shape, json_t *list)
 {
     struct settings s = {0};
+    json_t *all;
     size_t side = 0;
-    DFO_TRY(read_settings(ctx, config, &s));
-    DFO_TRY(check_shape(ctx, &s, shape, &side));
-    return write_layers(ctx, &s, side, list);
+    DFO_TRY(with_defaults(ctx, config, &all));
+    dfo_status status = read_all(ctx, all, &s);
+    if (status == DFO_OK)
+        status = check_shape(ctx, &s, shape, &side);
+    if (status == DFO_OK)
+        status = write_layers(ctx, &s, side, list);
+    json_decref(all);                      /* s points into it */
+    return status;
+}
+
+static dfo_status add_head(dfo_ctx *ctx, const struct settings *s, const json_t *config, json_t *to)
+{
+    json_t *classes = json_object_get(config, "classes"), *levels = json_object_get(config, "levels");
+    DFO_TRY(dfoi_json_set(ctx, to, "head", json_pack("{s:b, s:s}", "norm", s->head_norm, "activation", "relu")));
+    DFO_TRY(dfoi_json_set(ctx, to, "augment", json_pack("{s:I, s:b}", "shift", (json_int_t)s->shift, "flip", s->flip)));
+    if (!json_is_null(classes))
+        DFO_TRY(dfoi_json_set(ctx, json_object_get(to, "head"), "classes", json_deep_copy(classes)));
+    if (!json_is_null(levels))
+        DFO_TRY(dfoi_json_set(ctx, to, "levels", json_deep_copy(levels)));
+    return DFO_OK;
 }
 
 /* The head, augmentation and levels.  */
 dfo_status dfoi_irevnet_complete(dfo_ctx *ctx, const json_t *config, json_t *to)
 {
     struct settings s = {0};
-    json_t *classes = json_object_get(config, "classes"), *levels = json_object_get(config, "levels");
-    DFO_TRY(read_settings(ctx, config, &s));
-    DFO_TRY(dfoi_json_set(ctx, to, "head", json_pack("{s:b, s:s}", "norm", s.head_norm, "activation", "relu")));
-    DFO_TRY(dfoi_json_set(ctx, to, "augment", json_pack("{s:I, s:b}", "shift", (json_int_t)s.shift, "flip", s.flip)));
-    if (json_is_integer(classes))
-        DFO_TRY(dfoi_json_set(ctx, json_object_get(to, "head"), "classes", json_deep_copy(classes)));
-    if (json_is_integer(levels))
-        DFO_TRY(dfoi_json_set(ctx, to, "levels", json_deep_copy(levels)));
-    return DFO_OK;
+    json_t *all;
+    DFO_TRY(with_defaults(ctx, config, &all));
+    dfo_status status = read_all(ctx, all, &s);
+    if (status == DFO_OK)
+        status = add_head(ctx, &s, all, to);
+    json_decref(all);
+    return status;
 }

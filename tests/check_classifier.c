@@ -3,6 +3,7 @@
 #include <check.h>
 #include <jansson.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -21,7 +22,7 @@
 #define IMAGES "\"bijector\":{\"type\":\"chain\",\"layers\":[{\"type\":\"actnorm\"},{\"type\":\"linear\",\"init\":\"orthogonal\"}]}"
 #define LONE "\"bijector\":{\"type\":\"actnorm\"}"
 
-static const dfo_shape vector = {4, 1, 1}, image = {2, 3, 5};
+static const dfo_shape vector = {4, 1, 1}, image = {2, 3, 5}, odd = {1, 4, 4};
 
 static json_t *json(const char *text)
 {
@@ -407,6 +408,48 @@ START_TEST(levels)
 }
 END_TEST
 
+/* The preset: pictures come back, every pixel, also from features that weights far from their first values made.  */
+static const struct {
+    const char *config;
+    dfo_shape shape;
+} pictures[] = {
+    {"{\"flow\":\"irevnet\",\"classes\":3,\"levels\":256,\"hidden\":5,\"blocks\":2,\"dense_hidden\":6}", {1, 8, 8}},
+    {"{\"flow\":\"irevnet\",\"classes\":3,\"levels\":256,\"hidden\":0,\"blocks\":[3,1],\"dense_blocks\":0}", {3, 8, 12}},
+    {"{\"flow\":\"irevnet\",\"classes\":2,\"levels\":256,\"hidden\":3,\"blocks\":1,\"strides\":[2,2,2],\"squeeze\":1}", {2, 8, 8}},
+};
+
+START_TEST(preset)
+{
+    enum { N = 40 };
+    size_t d = dfo_shape_size(pictures[_i].shape);
+    test_rng rng = test_rng_new(test_seed());
+    dfo_model_plan *plan;
+    dfo_model *model = made(pictures[_i].config, pictures[_i].shape, 1);
+    ck_assert_msg(model != NULL, "%s", dfo_ctx_error(ctx));
+    dfo_store *store = dfo_model_store(model);
+    for (size_t k = 0; k < dfo_store_weights_size(store); k++)
+        dfo_store_weights(store)[k] += (dfo_real)(0.1 * test_rng_normal(&rng));
+    dfo_store_touch(store);
+    dfo_real *x = malloc(N * d * sizeof *x), *z = malloc(N * d * sizeof *z);
+    for (size_t k = 0; k < N * d; k++)
+        x[k] = z[k] = (dfo_real)test_rng_between(&rng, 0, 255);
+    ck_assert_int_eq(dfo_model_plan_new(ctx, model, 0, &plan), DFO_OK);
+    ck_assert_msg(dfo_model_encode(plan, 0, dfo_batch_of(z, N, d), NULL, NULL) == DFO_OK, "%s", dfo_ctx_error(ctx));
+    double change = 0;
+    for (size_t k = 0; k < N * d; k++)
+        change += fabs((double)z[k] - (double)x[k]) > 1;
+    ck_assert_msg(change > 0.5 * (double)(N * d), "the features are pixels");
+    ck_assert_int_eq(dfo_model_decode(plan, 0, dfo_batch_of(z, N, d), NULL, NULL), DFO_OK);
+    for (size_t k = 0; k < N * d; k++)
+        ck_assert_msg(x[k] == z[k], "seed %llu: pixel %zu: %g came back as %g", (unsigned long long)test_seed(), k,
+                      (double)x[k], (double)z[k]);
+    free(x);
+    free(z);
+    dfo_model_plan_free(plan);
+    dfo_model_free(model);
+}
+END_TEST
+
 static void says(const char *text)
 {
     ck_assert_msg(strstr(dfo_ctx_error(ctx), text) != NULL, "expected '%s', got '%s'", text, dfo_ctx_error(ctx));
@@ -465,6 +508,14 @@ START_TEST(refusals)
         {"{\"flow\":\"custom\"," VECTORS ",\"head\":{\"classes\":2}}", &vector, 2, "takes no context"},
         {"{\"flow\":\"custom\",\"head\":{\"classes\":2}}", &vector, 1, "expected a bijector"},
         {"{\"flow\":\"custom\"," VECTORS ",\"head\":{\"classes\":2},\"levels\":70000}", &vector, 1, "levels"},
+        {"{\"flow\":\"irevnet\",\"classes\":3}", &vector, 1, "expected images"},
+        {"{\"flow\":\"irevnet\",\"classes\":3}", &image, 1, "images of 3x5 cannot be divided by 2"},
+        {"{\"flow\":\"irevnet\",\"classes\":3,\"squeeze\":1,\"strides\":1,\"blocks\":1,\"hidden\":2}", &image, 1, "only square images"},
+        {"{\"flow\":\"irevnet\",\"squeeze\":1,\"strides\":1,\"blocks\":1,\"hidden\":2,\"dense_blocks\":0}", &image, 1, "classes: expected"},
+        {"{\"flow\":\"irevnet\",\"classes\":3,\"squeeze\":1,\"strides\":1,\"blocks\":1,\"hidden\":[1,2]}", &image, 1,
+         "hidden: expected 1 numbers"},
+        {"{\"flow\":\"irevnet\",\"classes\":3,\"squeeze\":1,\"strides\":[1,2]}", &odd, 1, "1 channels have no halves"},
+        {"{\"flow\":\"irevnet\",\"classes\":3,\"bins\":8}", &image, 1, "unknown key 'bins'"},
     };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         ck_assert_msg(made(bad[i].config, *bad[i].shape, bad[i].context) == NULL, "%s was taken", bad[i].config);
@@ -473,8 +524,14 @@ START_TEST(refusals)
 }
 END_TEST
 
+struct life {
+    char path[256];
+    const char *config;
+};
+
 static dfo_status life(dfo_ctx *c, void *data)
 {
+    struct life *l = data;
     dfo_status status;
     dfo_model *model = NULL, *loaded = NULL;
     dfo_model_plan *plan = NULL;
@@ -482,12 +539,11 @@ static dfo_status life(dfo_ctx *c, void *data)
     json_t *config = NULL;
     dfo_real x[60] = {1, 2, 3};
     double logits[4];
-    const char *text = PICTURES("256");
-    DFO_GO(dfoi_json_parse(c, text, strlen(text), "configuration", &config));
+    DFO_GO(dfoi_json_parse(c, l->config, strlen(l->config), "configuration", &config));
     DFO_GO(dfo_model_new(c, config, image, 1, 7, &model));
     DFO_GO(dfo_model_loss(model, &loss));
-    DFO_GO(dfo_model_save(model, data));
-    DFO_GO(dfo_model_load(c, data, &loaded));
+    DFO_GO(dfo_model_save(model, l->path));
+    DFO_GO(dfo_model_load(c, l->path, &loaded));
     DFO_GO(dfo_model_plan_new(c, loaded, 0, &plan));
     DFO_GO(dfo_model_classify(plan, 0, dfo_batch_of(x, 2, 30), logits));
     DFO_GO(dfo_model_decode(plan, 0, dfo_batch_of(x, 2, 30), NULL, NULL));
@@ -502,10 +558,13 @@ fail:
 
 START_TEST(no_memory)
 {
-    char path[256];
-    strncpy(path, test_tmp_file("m.safetensors"), sizeof path - 1);
-    path[sizeof path - 1] = 0;
-    oom_check("a classifier", OOM_ALL, life, path);
+    static const char *const config[] = {
+        PICTURES("256"),
+        "{\"flow\":\"irevnet\",\"classes\":2,\"levels\":256,\"squeeze\":1,\"strides\":1,\"blocks\":1,\"hidden\":2,\"dense_blocks\":0}",
+    };
+    struct life l = {.config = config[_i]};
+    snprintf(l.path, sizeof l.path, "%s", test_tmp_file("m.safetensors"));
+    oom_check(l.config, OOM_ALL, life, &l);
 }
 END_TEST
 
@@ -523,7 +582,8 @@ int main(void)
     tcase_add_test(models, levels);
     tcase_add_test(models, absent_abilities);
     tcase_add_test(models, refusals);
-    tcase_add_test(models, no_memory);
+    tcase_add_loop_test(models, preset, 0, (int)(sizeof pictures / sizeof *pictures));
+    tcase_add_loop_test(models, no_memory, 0, 2);
     suite_add_tcase(suite, models);
     return test_run(suite);
 }

@@ -44,6 +44,13 @@ run diffeo info --preset irevnet --json
 ok
 json flow == irevnet
 
+title 'a configuration in a file: what it leaves out is as in the preset'
+printf '%s' '{"flow":"irevnet","blocks":1,"hidden":8}' >short.json
+# shellcheck disable=SC2086
+run diffeo train $data --flow short.json --batch 50 --lr 5e-3 --quiet --steps 6 --valid-fraction 0 -o short.safetensors
+ok
+same short.safetensors one.safetensors
+
 title 'classify'
 # shellcheck disable=SC2086
 run diffeo classify c.safetensors $data --json -o p.csv
