@@ -40,7 +40,9 @@ static const dfo_real *weight(const netcase *c, const char *name)
     char text[96];
     snprintf(text, sizeof text, "net.%s", name);
     const dfo_entry *e = dfo_store_find(c->store, text);
-    return e ? dfo_store_weights(c->store) + e->offset : NULL;
+    if (!e)
+        return NULL;
+    return (e->buffer ? dfo_store_buffers(c->store) : dfo_store_weights(c->store)) + e->offset;
 }
 
 static const dfo_real *numbered(const netcase *c, const char *name, size_t l)
@@ -57,11 +59,13 @@ static double act_of(const char *name, double a)
     return (double)y;
 }
 
-/* Normalisation over channels, pixel by pixel, and activation.  */
+/* Normalisation over channels, pixel by pixel, or with running statistics; activation.  */
 static void plain_unit(const netcase *c, size_t l, const json_t *unit, struct image *x)
 {
     const char *act = json_string_value(json_object_get(unit, "activation"));
-    int norm = !strcmp(json_string_value(json_object_get(unit, "norm")), "layer");
+    const char *kind = json_string_value(json_object_get(unit, "norm"));
+    int norm = !strcmp(kind, "layer"), batch = !strcmp(kind, "batch");
+    const dfo_real *running = numbered(c, "mean", l), *spread = numbered(c, "var", l);
     const dfo_real *scale = numbered(c, "scale", l), *shift = numbered(c, "shift", l);
     for (size_t q = 0; q < x->h * x->w; q++) {
         double mean = 0, var = 0, *p = x->x + q;
@@ -73,6 +77,10 @@ static void plain_unit(const netcase *c, size_t l, const json_t *unit, struct im
         if (norm)
             x->size = fmax(x->size, 1 / sqrt(var + 1e-5));
         for (size_t k = 0; k < x->c; k++) {
+            if (batch)
+                p[k * step] = (double)scale[k] * (p[k * step] - (double)running[k]) /
+                                  sqrt((double)spread[k] + 1e-5) +
+                              (double)shift[k];
             if (norm)
                 p[k * step] = (double)scale[k] * (p[k * step] - mean) / sqrt(var + 1e-5) +
                               (double)shift[k];
@@ -259,6 +267,81 @@ START_TEST(every_geometry_is_direct_loops)
 }
 END_TEST
 
+/* ---- batch normalisation
+ * ------------------------------------------------------------------------------- */
+
+static double sum_of(const netcase *c, size_t channel, size_t plane, double minus, int power)
+{
+    double sum = 0;
+    for (size_t i = 0; i < c->n; i++)
+        for (size_t q = 0; q < plane; q++)
+            sum += pow((double)dfo_row(c->in.part[0].rows, i)[channel * plane + q] - minus, power);
+    return sum;
+}
+
+/* In training: y = scale (x - mean) / sqrt(var + 1e-5) + shift with mean and variance of all rows and
+ * pixels; backward adds them, weighted, to the statistics, twice if called twice; update moves the
+ * running ones by a tenth.  In evaluation nothing is added.  */
+START_TEST(batch_statistics_are_those_of_the_rows)
+{
+    test_rng rng = test_rng_new(test_seed());
+    for (size_t k = 0; k < test_times(10); k++) {
+        netcase c;
+        dfo_shape in = {test_rng_between(&rng, 1, 5), test_rng_between(&rng, 1, 9),
+                        test_rng_between(&rng, 1, 9)};
+        size_t plane = in.h * in.w;
+        netcase_of(&c, test_rng_next(&rng) >> 16,
+                   "{\"type\":\"conv\",\"layers\":[{\"norm\":\"batch\",\"kernel\":1,\"bias\":false}]}",
+                   test_rng_between(&rng, 4, 40), 1, &in, in);
+        dfo_run *run = &c.t->run;
+        double count = (double)(c.n * plane);
+        dfo_real *w = dfo_store_weights(c.store) + dfo_store_find(c.store, "net.w0")->offset;
+        const dfo_real *scale = numbered(&c, "scale", 0), *shift = numbered(&c, "shift", 0);
+        for (size_t i = 0; i < in.c * in.c; i++)
+            w[i] = i % (in.c + 1) == 0; /* the convolution changes nothing */
+        dfo_block out = netcase_block(&c, 0), gout = netcase_block(&c, 5);
+        run->mode = DFO_TRAIN;
+        OK(&c, dfo_net_forward(c.net, run, &c.in, out, c.acts));
+        for (int twice = 0; twice < 2; twice++)
+            OK(&c, dfo_net_backward(c.net, run, &c.in, gout, NULL, c.acts));
+        run->mode = DFO_EVALUATE;
+        OK(&c, dfo_net_forward(c.net, run, &c.in, gout, c.acts));
+        OK(&c, dfo_net_backward(c.net, run, &c.in, gout, NULL, c.acts));
+        double before[2 * 5];
+        for (size_t ch = 0; ch < in.c; ch++) {
+            before[ch] = (double)numbered(&c, "mean", 0)[ch];
+            before[5 + ch] = (double)numbered(&c, "var", 0)[ch];
+        }
+        OK(&c, dfo_net_update(c.net, run));
+        for (size_t ch = 0; ch < in.c; ch++) {
+            double mean = sum_of(&c, ch, plane, 0, 1) / count;
+            double squares = sum_of(&c, ch, plane, mean, 2);
+            double r = 1 / sqrt(squares / count + 1e-5);
+            for (size_t i = 0; i < c.n; i++)
+                for (size_t q = 0; q < plane; q++) {
+                    double x = (double)dfo_row(c.in.part[0].rows, i)[ch * plane + q];
+                    double want = (double)scale[ch] * (x - mean) * r + (double)shift[ch];
+                    double got = (double)*netcase_at(out, i, ch * plane + q);
+                    ck_assert_msg(fabs(got - want) <= 100 * DFO_REAL_EPS * (1 + r),
+                                  "%s: %.15g, expected %.15g", netcase_text(&c), got, want);
+                }
+            double new_mean = 0.9 * before[ch] + 0.1 * mean;
+            double new_var = 0.9 * before[5 + ch] + 0.1 * squares / (count - 1);
+            ck_assert_msg(fabs((double)numbered(&c, "mean", 0)[ch] - new_mean) <=
+                                  100 * DFO_REAL_EPS &&
+                              fabs((double)numbered(&c, "var", 0)[ch] - new_var) <=
+                                  100 * DFO_REAL_EPS * new_var,
+                          "%s: running mean %g, expected %g; var %g, expected %g", netcase_text(&c),
+                          (double)numbered(&c, "mean", 0)[ch], new_mean,
+                          (double)numbered(&c, "var", 0)[ch], new_var);
+        }
+        dfoi_free(c.ctx, out.x);
+        dfoi_free(c.ctx, gout.x);
+        netcase_free(&c);
+    }
+}
+END_TEST
+
 /* ---- settings
  * ---------------------------------------------------------------------------------------- */
 
@@ -300,7 +383,7 @@ static const struct {
     {"{\"type\":\"conv\",\"kernel\":[3,3]}",
      "conv net: kernel: expected 3 numbers, one more than hidden, got 2"},
     {"{\"type\":\"conv\",\"norm\":\"instance\"}",
-     "conv net: norm must be \"none\" or \"layer\", got \"instance\""},
+     "conv net: norm must be \"none\", \"layer\" or \"batch\", got \"instance\""},
     {"{\"type\":\"conv\",\"activation\":\"rellu\"}", "conv net: activation: there is no 'rellu'"},
     {"{\"type\":\"conv\",\"dropout\":1}", "conv net: dropout must be from 0 to 0.99"},
     {"{\"type\":\"conv\",\"last_scale\":1}", "conv net: last_scale: expected true or false"},
@@ -372,6 +455,9 @@ static const char *const good[][2] = {
     {"{\"type\":\"conv\",\"hidden\":[4],\"kernel\":5,\"norm\":\"layer\",\"last_scale\":false}",
      "{\"type\":\"conv\",\"hidden\":[4],\"kernel\":[5,5],\"activation\":\"relu\",\"dropout\":0.0,"
      "\"norm\":\"layer\",\"last_scale\":false,\"last_init\":0.0}"},
+    {"{\"type\":\"conv\",\"hidden\":[2],\"norm\":\"batch\",\"kernel\":[3,1]}",
+     "{\"type\":\"conv\",\"hidden\":[2],\"kernel\":[3,1],\"activation\":\"relu\",\"dropout\":0.0,"
+     "\"norm\":\"batch\",\"last_scale\":true,\"last_init\":0.0}"},
     {"{\"type\":\"conv\",\"hidden\":[],\"activation\":\"tanh\"}",
      "{\"type\":\"conv\",\"hidden\":[],\"kernel\":[3],\"activation\":\"none\",\"dropout\":0.0,"
      "\"norm\":\"none\",\"last_scale\":true,\"last_init\":0.0}"},
@@ -483,6 +569,7 @@ int main(void)
     TCase *all = tcase_create("nets");
     tcase_add_test(all, random_nets_are_direct_loops);
     tcase_add_test(all, every_geometry_is_direct_loops);
+    tcase_add_test(all, batch_statistics_are_those_of_the_rows);
     tcase_add_test(all, bad_settings_are_errors_that_name_the_key);
     tcase_add_test(all, sizes_that_do_not_fit_are_errors);
     tcase_add_test(all, a_description_makes_the_same_net);

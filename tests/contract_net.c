@@ -171,11 +171,13 @@ START_TEST(passes_agree_and_repeat)
 END_TEST
 
 /* A row alone gives the bits that it gives among others, values and input gradients; the sum of the
- * rows' weight gradients is the batch's.  Gradients are added, and nothing is written beside them.
- */
+ * rows' weight gradients is the batch's.  Gradients are added, and nothing is written beside them.  Nets
+ * with statistics of their rows: in evaluation.  */
 static void rows_alone(netcase *c)
 {
     dfo_run *run = &c->t->run;
+    if (dfo_net_statistics(c->net))
+        run->mode = DFO_EVALUATE;
     dfo_key key = run->key;
     dfo_block out = netcase_block(c, 0), one = netcase_block(c, 0), gout = netcase_block(c, 14),
               g = netcase_block(c, 0);

@@ -44,8 +44,9 @@ static json_t *conv_layers(test_rng *rng)
         json_object_set_new(layer, "bias", json_boolean(test_rng_between(rng, 0, 3) > 0));
         if (!l && test_rng_between(rng, 0, 1))
             json_object_set_new(layer, "activation", json_string("silu"));
-        if (!test_rng_between(rng, 0, 3))
-            json_object_set_new(layer, "norm", json_string("layer"));
+        if (!test_rng_between(rng, 0, 2))
+            json_object_set_new(layer, "norm",
+                                json_string(test_rng_between(rng, 0, 1) ? "layer" : "batch"));
         down = up ? 1 : go_down ? step : down;
         json_array_append_new(list, layer);
     }
@@ -54,7 +55,8 @@ static json_t *conv_layers(test_rng *rng)
 
 static void conv_config(test_rng *rng, json_t *o)
 {
-    json_object_set_new(o, "norm", json_string(test_rng_between(rng, 0, 3) ? "none" : "layer"));
+    static const char *const norm[] = {"none", "none", "layer", "batch"};
+    json_object_set_new(o, "norm", json_string(norm[test_rng_between(rng, 0, 3)]));
     if (test_rng_between(rng, 0, 2)) {
         json_object_set_new(o, "layers", conv_layers(rng));
     } else if (test_rng_between(rng, 0, 2)) {
@@ -84,6 +86,15 @@ static json_t *make_config(test_rng *rng, const char *type, const char *activati
     json_object_set_new(o, "last_init", json_real(test_rng_between(rng, 0, 1) ? 1e-3 : 0));
     if (!strcmp(type, "conv")) {
         conv_config(rng, o);
+    } else if (!strcmp(type, "residual-conv")) {
+        static const char *const norm[] = {"none", "none", "layer", "batch"};
+        json_object_set_new(o, "hidden", json_integer((json_int_t)test_rng_between(rng, 3, 20)));
+        json_object_set_new(o, "blocks", json_integer((json_int_t)test_rng_between(rng, 0, 3)));
+        json_object_set_new(o, "first_kernel",
+                            json_integer((json_int_t)test_rng_between(rng, 1, 3)));
+        json_object_set_new(o, "norm", json_string(norm[test_rng_between(rng, 0, 3)]));
+        json_object_set_new(o, "context",
+                            json_string(test_rng_between(rng, 0, 1) ? "gate" : "concat"));
     } else if (!strcmp(type, "mlp")) {
         json_t *hidden = json_array();
         for (size_t l = test_rng_between(rng, 0, 3); l > 0; l--)
@@ -104,13 +115,16 @@ static void draw_weights(netcase *c)
 {
     for (size_t e = 0; e < dfo_store_entries(c->store); e++) {
         const dfo_entry *entry = dfo_store_entry(c->store, e);
-        dfo_real *w = dfo_store_weights(c->store) + entry->offset;
+        dfo_real *w = (entry->buffer ? dfo_store_buffers(c->store) : dfo_store_weights(c->store)) +
+                      entry->offset;
         dfo_key key = {.seed = c->seed, .row = e, .purpose = DFO_FOR_TEST};
         double fan = (double)entry->count / (double)entry->shape[0];
         double scale = entry->ndim > 1 ? 1 / sqrt(fan) : strstr(entry->name, "log") ? 0.1 : 0.7;
         dfo_draw_real_normal(key, entry->count, w);
         for (size_t i = 0; i < entry->count; i++)
             w[i] = (dfo_real)(scale * (double)w[i]);
+        for (size_t i = 0; entry->buffer && strstr(entry->name, "var") && i < entry->count; i++)
+            w[i] = (dfo_real)0.5 + w[i] * w[i];
     }
 }
 
@@ -126,7 +140,10 @@ static void make_images(netcase *c, test_rng *rng, const json_t *config, dfo_sha
     }
     size_t h = stride * test_rng_between(rng, 1, 9 / stride);
     size_t w = stride * test_rng_between(rng, 1, 9 / stride);
-    c->n = test_rng_between(rng, 0, 3) ? test_rng_between(rng, 1, 12) : 1;
+    char *text = json_dumps(config, 0);
+    size_t least = strstr(text, "batch") ? 4 : 1; /* statistics of fewer numbers are rounding errors */
+    free(text);
+    c->n = test_rng_between(rng, 0, 3) ? test_rng_between(rng, least, 12) : least;
     for (size_t p = 0; p < c->parts; p++)
         c->shape[p] = !p || test_rng_between(rng, 0, 1)
                           ? (dfo_shape){test_rng_between(rng, p ? 0 : 3, 6), h, w}
@@ -142,7 +159,8 @@ static void finish(netcase *c, test_rng *rng, json_t *config, dfo_shape out)
     json_decref(config);
     draw_weights(c);
     dfo_need need = {
-        .rows = 64, .scratch = dfo_net_scratch(c->net, 64), .derived = dfo_net_derived(c->net)};
+        .rows = 64, .scratch = dfo_net_scratch(c->net, 64), .derived = dfo_net_derived(c->net),
+        .gderived = dfo_net_statistics(c->net)};
     must(c, testrun_new(c->ctx, c->store, &need, &c->t), "run");
     c->t->run.key =
         (dfo_key){.seed = c->seed, .row = test_rng_between(rng, 0, 1000000), .step = 3};

@@ -49,6 +49,11 @@ struct dfo_net_ops {
     dfo_status (*jvp_backward)(const dfo_net *, dfo_run *, const dfo_cond *in, const dfo_cond *din,
                                dfo_block gout, dfo_block gdout, dfo_cond *gin, dfo_cond *gdin,
                                const dfo_real *acts);
+    /* Absent unless the net keeps running statistics of its rows: reals that the shards' backward passes
+     * add to run->gderived (each once a step, where it is not NULL), and what becomes of their sum, found
+     * there: run->new_buffers, after an accepted step.  */
+    size_t     (*statistics)(const dfo_net *);
+    dfo_status (*update)(const dfo_net *, dfo_run *);
     dfo_status (*describe)(const dfo_net *, struct json_t *);
     void       (*free)(dfo_net *);
 };
@@ -95,6 +100,10 @@ dfo_status dfo_net_jvp(const dfo_net *net, dfo_run *run, const dfo_cond *in, con
 dfo_status dfo_net_jvp_backward(const dfo_net *net, dfo_run *run, const dfo_cond *in,
                                 const dfo_cond *din, dfo_block gout, dfo_block gdout, dfo_cond *gin,
                                 dfo_cond *gdin, const dfo_real *acts);
+/* A layer with a net counts dfo_net_statistics in its gderived() and calls dfo_net_update in its
+ * update(); 0 and nothing for most nets.  */
+size_t dfo_net_statistics(const dfo_net *net);
+dfo_status dfo_net_update(const dfo_net *net, dfo_run *run);
 dfo_status dfo_net_describe(const dfo_net *net, struct json_t *to);
 
 #ifdef __cplusplus

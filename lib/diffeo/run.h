@@ -32,7 +32,8 @@ typedef struct dfo_run {
 
     /* Composite layers move these to their children's slices and put them back.  */
     dfo_real       *derived;      /* of this layer, once per weight version */
-    dfo_real       *gderived;     /* gradients with respect to the first gderived() reals of derived */
+    dfo_real       *gderived;     /* gradients with respect to the first gderived() reals of derived, and
+                                     what else shards add up; in update() the step's sum */
     dfo_real       *saved;        /* of this layer, for these rows */
     dfo_batch       aux;          /* second state of reversible solvers; x = NULL: not wanted */
 

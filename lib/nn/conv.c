@@ -1,7 +1,7 @@
 /* A chain of convolutions: structure and weights.
  *
  *   {"type":"conv", "hidden":128 or [128,128], "kernel":[3,1,3] or one number, "activation":"relu",
- *    "dropout":0, "norm":"none" or "layer", "last_scale":true, "last_init":0}
+ *    "dropout":0, "norm":"none", "layer" or "batch", "last_scale":true, "last_init":0}
  *
  * is Glow's (Kingma and Dhariwal 2018) by default: convolution 3x3, relu, 1x1, relu, 3x3.  One by one:
  *
@@ -16,8 +16,9 @@
  * - 1) / 2 rounded down, and has ceil(h / stride) pixels a side; a transposed convolution is the
  * adjoint of that, from h to h stride pixels.  A chain of kernels k_1, k_2, ... of stride 1 sees (k_1
  * - 1) + (k_2 - 1) + ... + 1 pixels a side.  last_scale: the output is multiplied by e^(3 s), s of
- * each channel learned, zero at first.  Weights: w0 (out, kernel, kernel, in), b0 (out), ...,
- * log_scale (out); vector.w (out, features).  Drawn as PyTorch's; a net made with zero_last starts
+ * each channel learned, zero at first.  Weights: w0 (out, kernel, kernel, in), b0 (out), scale0
+ * (in), shift0 (in) of the norm in front, ..., log_scale (out), vector.w (out, features); buffers of batch
+ * normalisation, batch_norm.c: mean0 (in), var0 (in).  Drawn as PyTorch's; a net made with zero_last starts
  * its last layer at zero, or in +-last_init.  The passes are in conv_pass.c.  */
 #include <stdio.h>
 #include <string.h>
@@ -29,25 +30,10 @@
 #include "nn/convnet_impl.h"
 #include "nn/net_impl.h"
 
-static dfo_status read_norm(dfo_ctx *ctx, const json_t *config, const char *fallback, int *norm)
-{
-    const char *text;
-    DFO_TRY(dfoi_json_string(ctx, config, "norm", fallback, &text));
-    *norm = !strcmp(text, "layer");
-    if (!*norm && strcmp(text, "none"))
-        return dfoi_fail(ctx, DFO_EARG, "norm must be \"none\" or \"layer\", got \"%s\"", text);
-    return DFO_OK;
-}
-
-static const char *norm_name(int norm)
-{
-    return norm ? "layer" : "none";
-}
-
 /* norm, activation and dropout of an object; what is absent is as in *s.  */
 static dfo_status read_unit(dfo_ctx *ctx, const json_t *config, dfoi_conv_setting *s)
 {
-    DFO_TRY(read_norm(ctx, config, norm_name(s->norm), &s->norm));
+    DFO_TRY(dfoi_conv_read_norm(ctx, config, s->norm, &s->norm));
     if (json_object_get(config, "activation"))
         DFO_TRY(dfoi_config_activation(ctx, config, &s->act));
     return dfoi_json_real(ctx, config, "dropout", s->dropout, 0, DFOI_DROPOUT_MAX, &s->dropout);
@@ -144,23 +130,11 @@ static dfo_status check(dfo_ctx *ctx, const json_t *config)
 static dfo_status add_unit(dfo_build *build, dfoi_convnet *m, size_t l)
 {
     const dfoi_conv_setting *s = &m->settings.layer[l];
-    char name[32];
     size_t width = m->conv[l].in;
-    dfoi_unit *unit = &m->unit[l];
-    *unit = (dfoi_unit){.width = width,
-                        .act = s->act,
-                        .norm = s->norm,
-                        .drop = dfoi_unit_drop(s->dropout),
-                        .stream = dfoi_unit_stream(m->conv[l].w)};
-    m->plain[l] = !l && (!width || (s->act == DFOI_ACT_NONE && !s->norm && !unit->drop));
-    if (m->plain[l] || !s->norm)
-        return DFO_OK;
-    snprintf(name, sizeof name, "scale%zu", l);
-    DFO_TRY(dfo_build_weights(build, name, 1, &width, &unit->scale));
-    snprintf(name, sizeof name, "shift%zu", l);
-    DFO_TRY(dfo_build_weights(build, name, 1, &width, &unit->shift));
-    dfo_build_constant(build, unit->scale, width, 1);
-    return DFO_OK;
+    m->plain[l] = !l && (!width || (s->act == DFOI_ACT_NONE && s->norm == DFOI_NORM_NONE &&
+                                    !dfoi_unit_drop(s->dropout)));
+    return dfoi_conv_unit_new(build, "", l, width, m->plain[l] ? DFOI_NORM_NONE : s->norm, s->act,
+                              s->dropout, m->conv[l].w, &m->statistics, &m->unit[l]);
 }
 
 static dfo_status add_layer(dfo_build *build, const dfo_net *net, int zero_last, dfoi_convnet *m,
@@ -217,10 +191,10 @@ static dfo_status create(dfo_build *build, const json_t *config, int zero_last, 
                          "its layers make %zux%zu pixels of %zux%zu, expected %zux%zu", last->out_h,
                          last->out_w, m->input.h, m->input.w, net->shape.h, net->shape.w);
     if (m->input.features)
-        DFO_TRY(dfoi_conv_vector_new(build, m->input.features, m->conv[0].out, &m->vector));
+        DFO_TRY(dfoi_conv_vector_new(build, "vector.w", m->input.features, m->conv[0].out, &m->vector));
     if (m->settings.last_scale)
         DFO_TRY(dfo_build_weights(build, "log_scale", 1, &net->shape.c, &m->log_scale));
-    m->block = dfoi_conv_block(h, w);
+    m->block = m->statistics ? 0 : dfoi_conv_block(h, w);
     return DFO_OK;
 }
 
@@ -228,7 +202,7 @@ static dfo_status describe_unit(dfo_ctx *ctx, const dfoi_conv_setting *s, json_t
 {
     DFO_TRY(dfoi_json_set(ctx, to, "activation", json_string(dfoi_act_name(s->act))));
     DFO_TRY(dfoi_json_set(ctx, to, "dropout", json_real(s->dropout)));
-    return dfoi_json_set(ctx, to, "norm", json_string(norm_name(s->norm)));
+    return dfoi_json_set(ctx, to, "norm", json_string(dfoi_conv_norm_name(s->norm)));
 }
 
 static dfo_status describe_layer(dfo_ctx *ctx, const dfoi_conv_setting *s, json_t *to)
@@ -296,6 +270,8 @@ static const struct dfo_net_ops ops = {
     .backward = dfoi_convnet_backward,
     .jvp = dfoi_convnet_jvp,
     .jvp_backward = dfoi_convnet_jvp_backward,
+    .statistics = dfoi_convnet_statistics,
+    .update = dfoi_convnet_update,
     .describe = describe,
     .free = release,
 };

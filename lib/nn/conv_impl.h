@@ -2,6 +2,7 @@
 #ifndef DFOI_CONV_IMPL_H
 #define DFOI_CONV_IMPL_H
 
+#include <jansson.h>
 #include <diffeo/net.h>
 #include "base/real_impl.h"
 #include "math/gemm_impl.h"
@@ -93,38 +94,79 @@ void dfoi_map_add_images(size_t n, size_t first, size_t count, size_t plane, siz
 void dfoi_map_sum_images(size_t first, size_t count, size_t plane, size_t channels, dfoi_map map,
                          dfo_real *sums);
 
-/* Units (unit_impl.h) over maps: the same functions, panel by panel.  A room's members are maps of
- * `width` channels.  keep holds dfoi_unit_keep() reals a panel (with tangents twice that).  Draws of
- * dropout belong to the row and the pixel, whatever the block.  */
-typedef struct dfoi_area {
-    size_t panels;
-    size_t plane;       /* pixels of an image */
-    size_t first;       /* image of the call */
-} dfoi_area;
-
 typedef struct dfoi_map_pair {
     dfoi_map x, dx;
 } dfoi_map_pair;
 
-dfoi_map dfoi_map_unit_target(const dfoi_unit *unit, const dfoi_unit_room *room, dfo_real *keep);
-dfoi_map dfoi_map_unit_forward(const dfoi_unit *unit, dfo_run *run, dfoi_area area, dfoi_map x,
-                               int done, const dfoi_unit_room *room, dfo_real *keep);
-dfoi_map dfoi_map_unit_output(const dfoi_unit *unit, dfo_run *run, dfoi_area area,
-                              const dfoi_unit_room *room, const dfo_real *keep);
-dfoi_map dfoi_map_unit_gate(const dfoi_unit *unit, const dfo_run *run, const dfo_real *keep,
-                            int tangents);
-void dfoi_map_unit_backward(const dfoi_unit *unit, dfo_run *run, dfoi_area area,
-                            const dfoi_unit_room *room, int gated, const dfo_real *keep, dfoi_map g);
+/* The pixels of a block of images.  */
+typedef struct dfoi_area {
+    size_t panels;
+    size_t images, plane;   /* images of `plane` pixels */
+    size_t first;           /* image of the call */
+} dfoi_area;
 
-dfoi_map_pair dfoi_map_unit_jvp_target(const dfoi_unit *unit, const dfoi_unit_room *room,
-                                       dfo_real *keep);
-dfoi_map_pair dfoi_map_unit_jvp(const dfoi_unit *unit, dfo_run *run, dfoi_area area,
-                                dfoi_map_pair x, int done, const dfoi_unit_room *room,
-                                dfo_real *keep);
-dfoi_map_pair dfoi_map_unit_jvp_output(const dfoi_unit *unit, dfo_run *run, dfoi_area area,
-                                       const dfoi_unit_room *room, const dfo_real *keep);
-void dfoi_map_unit_jvp_backward(const dfoi_unit *unit, dfo_run *run, dfoi_area area,
-                                const dfoi_unit_room *room, int gated, const dfo_real *keep,
-                                dfoi_map_pair g);
+/* A unit (unit_impl.h) over a map: norm, activation, dropout.  Normalisation is over the channels of a
+ * pixel, unit.norm, or over the pixels of a channel, batch.  */
+typedef struct dfoi_conv_unit {
+    dfoi_unit unit;
+    int batch;
+    size_t mean, var;       /* running statistics: offsets of buffers, (width) each */
+    size_t statistics;      /* offset of a step's statistics in those of the net */
+} dfoi_conv_unit;
+
+/* Names of normalisations in configurations.  */
+typedef enum dfoi_conv_norm { DFOI_NORM_NONE, DFOI_NORM_LAYER, DFOI_NORM_BATCH } dfoi_conv_norm;
+dfo_status dfoi_conv_read_norm(dfo_ctx *ctx, const json_t *config, dfoi_conv_norm fallback,
+                               dfoi_conv_norm *norm);
+const char *dfoi_conv_norm_name(dfoi_conv_norm norm);
+
+/* Makes a unit in front of a convolution whose weights begin at offset w of the store; its own are
+ * called prefix + scale, shift, mean, var + number.  *statistics grows.  */
+dfo_status dfoi_conv_unit_new(dfo_build *build, const char *prefix, size_t number, size_t width,
+                              dfoi_conv_norm norm, dfoi_act act, double dropout, size_t w,
+                              size_t *statistics, dfoi_conv_unit *unit);
+
+/* As dfoi_unit_..., with maps for panels; a room's members are maps of `width` channels.  keep holds
+ * dfoi_conv_unit_keep() reals (with tangents twice that).  Draws of dropout belong to the row and the
+ * pixel, whatever the block.  */
+size_t dfoi_conv_unit_keep(const dfoi_conv_unit *unit, size_t panels);
+int dfoi_conv_unit_fused(const dfoi_conv_unit *unit);
+dfoi_map dfoi_conv_unit_target(const dfoi_conv_unit *unit, dfoi_area area,
+                               const dfoi_unit_room *room, dfo_real *keep);
+dfoi_map dfoi_conv_unit_forward(const dfoi_conv_unit *unit, dfo_run *run, dfoi_area area, dfoi_map x,
+                                int done, const dfoi_unit_room *room, dfo_real *keep);
+dfoi_map dfoi_conv_unit_output(const dfoi_conv_unit *unit, dfo_run *run, dfoi_area area,
+                               const dfoi_unit_room *room, const dfo_real *keep);
+dfoi_map dfoi_conv_unit_gate(const dfoi_conv_unit *unit, const dfo_run *run, dfoi_area area,
+                             const dfo_real *keep, int tangents);
+void dfoi_conv_unit_backward(const dfoi_conv_unit *unit, dfo_run *run, dfoi_area area,
+                             const dfoi_unit_room *room, int gated, const dfo_real *keep, dfoi_map g);
+
+dfoi_map_pair dfoi_conv_unit_jvp_target(const dfoi_conv_unit *unit, dfoi_area area,
+                                        const dfoi_unit_room *room, dfo_real *keep);
+dfoi_map_pair dfoi_conv_unit_jvp(const dfoi_conv_unit *unit, dfo_run *run, dfoi_area area,
+                                 dfoi_map_pair x, int done, const dfoi_unit_room *room,
+                                 dfo_real *keep);
+dfoi_map_pair dfoi_conv_unit_jvp_output(const dfoi_conv_unit *unit, dfo_run *run, dfoi_area area,
+                                        const dfoi_unit_room *room, const dfo_real *keep);
+void dfoi_conv_unit_jvp_backward(const dfoi_conv_unit *unit, dfo_run *run, dfoi_area area,
+                                 const dfoi_unit_room *room, int gated, const dfo_real *keep,
+                                 dfoi_map_pair g);
+
+/* Batch normalisation, see batch_norm.c.  keep: NULL, or dfoi_batch_keep() reals (with tangents twice
+ * that); y may be x.  Backward adds the call's statistics to run->gderived, if there is one.  */
+size_t dfoi_batch_keep(const dfoi_conv_unit *unit, size_t panels);
+void dfoi_batch_forward(const dfoi_conv_unit *unit, const dfo_run *run, dfoi_area area, dfoi_map x,
+                        dfoi_map y, dfo_real *keep);
+void dfoi_batch_backward(const dfoi_conv_unit *unit, const dfo_run *run, dfoi_area area,
+                         const dfo_real *keep, dfoi_map g);
+void dfoi_batch_jvp(const dfoi_conv_unit *unit, const dfo_run *run, dfoi_area area, dfoi_map_pair x,
+                    dfoi_map_pair y, dfo_real *keep);
+void dfoi_batch_jvp_backward(const dfoi_conv_unit *unit, const dfo_run *run, dfoi_area area,
+                             const dfo_real *keep, dfoi_map_pair g);
+/* Reals of a step's statistics; and what becomes of them: run->gderived to run->new_buffers, for units
+ * with batch.  */
+size_t dfoi_batch_statistics(size_t width);
+void dfoi_batch_update(const dfoi_conv_unit *unit, const dfo_run *run);
 
 #endif

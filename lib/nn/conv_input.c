@@ -35,11 +35,22 @@ dfo_status dfoi_conv_input_of(const dfo_net *net, int one_pixel, dfoi_conv_input
     return DFO_OK;
 }
 
+dfoi_conv_input dfoi_conv_input_from(const dfo_net *net, const dfoi_conv_input *all, size_t from)
+{
+    dfoi_conv_input input = *all;
+    input.from = from;
+    input.channels = input.features = 0;
+    for (size_t p = from; p < net->parts; p++)
+        if (dfo_shape_size(net->part[p]))
+            *(input.vector[p] ? &input.features : &input.channels) += net->part[p].c;
+    return input;
+}
+
 void dfoi_conv_read(const dfo_net *net, const dfoi_conv_input *input, const dfo_cond *cond,
                     dfoi_images images, dfoi_map map)
 {
     size_t first = 0;
-    for (size_t p = 0; p < net->parts; p++) {
+    for (size_t p = input->from; p < net->parts; p++) {
         const dfo_batch *rows = &cond->part[p].rows;
         size_t c = net->part[p].c;
         if (input->vector[p] || !dfo_shape_size(net->part[p]))
@@ -53,7 +64,7 @@ void dfoi_conv_add(const dfo_net *net, const dfoi_conv_input *input, dfo_cond *c
                    dfoi_images images, dfoi_map map)
 {
     size_t first = 0;
-    for (size_t p = 0; p < net->parts; p++) {
+    for (size_t p = input->from; p < net->parts; p++) {
         const dfo_batch *rows = &cond->part[p].rows;
         size_t c = net->part[p].c;
         if (input->vector[p] || !dfo_shape_size(net->part[p]))
@@ -67,17 +78,18 @@ void dfoi_conv_add(const dfo_net *net, const dfoi_conv_input *input, dfo_cond *c
 int dfoi_conv_wanted(const dfo_net *net, const dfoi_conv_input *input, const dfo_cond *cond,
                      int vector)
 {
-    for (size_t p = 0; cond && p < net->parts; p++)
+    for (size_t p = input->from; cond && p < net->parts; p++)
         if (cond->part[p].rows.x && dfo_shape_size(net->part[p]) && input->vector[p] == vector)
             return 1;
     return 0;
 }
 
-dfo_status dfoi_conv_vector_new(dfo_build *build, size_t in, size_t out, dfoi_conv_vector *vector)
+dfo_status dfoi_conv_vector_new(dfo_build *build, const char *name, size_t in, size_t out,
+                                dfoi_conv_vector *vector)
 {
     const size_t shape[2] = {out, in};
     *vector = (dfoi_conv_vector){.in = in, .out = out};
-    DFO_TRY(dfo_build_weights(build, "vector.w", 2, shape, &vector->w));
+    DFO_TRY(dfo_build_weights(build, name, 2, shape, &vector->w));
     dfo_build_uniform(build, vector->w, out * in, 1 / sqrt((double)in));
     return DFO_OK;
 }
@@ -93,7 +105,7 @@ size_t dfoi_conv_vector_scratch(const dfoi_conv_vector *vector)
 static void read_vectors(const dfo_net *net, const dfoi_conv_input *input, const dfo_cond *in,
                          size_t first, size_t n, dfo_real *panel)
 {
-    for (size_t p = 0; p < net->parts; p++) {
+    for (size_t p = input->from; p < net->parts; p++) {
         const dfo_batch *rows = &in->part[p].rows;
         size_t d = net->part[p].c;
         if (!input->vector[p])
@@ -109,7 +121,7 @@ static void read_vectors(const dfo_net *net, const dfoi_conv_input *input, const
 static void add_vectors(const dfo_net *net, const dfoi_conv_input *input, const dfo_real *panel,
                         size_t first, size_t n, dfo_cond *to)
 {
-    for (size_t p = 0; p < net->parts; p++) {
+    for (size_t p = input->from; p < net->parts; p++) {
         const dfo_batch *rows = &to->part[p].rows;
         size_t d = net->part[p].c;
         if (!input->vector[p])

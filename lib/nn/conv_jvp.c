@@ -20,13 +20,14 @@ static dfoi_map_pair result(const dfoi_convnet *m, size_t n, const dfo_real *kee
 }
 
 /* Where layer l writes.  */
-static dfoi_map_pair target(const dfoi_convnet *m, size_t n, size_t l, const dfoi_unit_room *room,
-                            dfo_real *keep)
+static dfoi_map_pair target(const dfoi_convnet *m, dfoi_images images, size_t l,
+                            const dfoi_unit_room *room, dfo_real *keep)
 {
     if (l + 1 < m->layers)
-        return dfoi_map_unit_jvp_target(&m->unit[l + 1], room,
-                                        keep ? keep + 2 * dfoi_convnet_kept_at(m, n, l + 1) : NULL);
-    return keep && m->settings.last_scale ? result(m, n, keep)
+        return dfoi_conv_unit_jvp_target(
+            &m->unit[l + 1], dfoi_convnet_area(m, images, l + 1), room,
+            keep ? keep + 2 * dfoi_convnet_kept_at(m, images.n, l + 1) : NULL);
+    return keep && m->settings.last_scale ? result(m, images.n, keep)
                                           : pair(room->h, room->dh, m->conv[l].out);
 }
 
@@ -44,7 +45,7 @@ static void jvp_block(const dfoi_convnet_work *w, const dfo_cond *in, const dfo_
     for (size_t l = 0; l < m->layers; l++) {
         const dfoi_conv *conv = &m->conv[l];
         if (!m->plain[l])
-            x = dfoi_map_unit_jvp(&m->unit[l], w->run, dfoi_convnet_area(m, images, l), x, done,
+            x = dfoi_conv_unit_jvp(&m->unit[l], w->run, dfoi_convnet_area(m, images, l), x, done,
                                   &room,
                                   keep ? keep + 2 * dfoi_convnet_kept_at(m, images.n, l) : NULL);
         if (x.x.x == room.h) {
@@ -52,9 +53,9 @@ static void jvp_block(const dfoi_convnet_work *w, const dfo_cond *in, const dfo_
             room.h = w->map[first ? 2 : 0];
             room.dh = w->map[first ? 3 : 1];
         }
-        dfoi_map_pair y = target(m, images.n, l, &room, keep);
+        dfoi_map_pair y = target(m, images, l, &room, keep);
         done = dfoi_convnet_fused(m, l);
-        dfoi_act act = done ? m->unit[l + 1].act : DFOI_ACT_NONE;
+        dfoi_act act = done ? m->unit[l + 1].unit.act : DFOI_ACT_NONE;
         dfoi_conv_forward(conv, w->run, images.n, x.x, act, none, &w->room, y.x);
         dfoi_conv_tangent(conv, w->run, images.n, x.dx, act == DFOI_ACT_RELU ? y.x : none, none, &w->room,
                           y.dx);
@@ -83,9 +84,11 @@ dfo_status dfoi_convnet_jvp(const dfo_net *net, dfo_run *run, const dfo_cond *in
     const dfoi_convnet *m = net->state;
     dfoi_convnet_work w;
     DFO_TRY(dfoi_convnet_take(net, run, out.n, &w));
-    for (size_t i = 0; i < out.n; i += m->block)
-        jvp_block(&w, in, din, dfoi_convnet_images(m, i, out.n), out, dout,
-                  acts ? acts + 2 * dfoi_convnet_acts(net, i) : NULL);
+    for (dfoi_images images = {0, 0}; images.first < out.n; images.first += images.n) {
+        images = dfoi_convnet_images(m, images.first, out.n);
+        jvp_block(&w, in, din, images, out, dout,
+                  acts ? acts + 2 * dfoi_convnet_acts(net, images.first) : NULL);
+    }
     return DFO_OK;
 }
 
@@ -134,11 +137,11 @@ static void jvp_backward_block(const dfoi_convnet_work *w, const dfo_cond *in, c
     if (m->settings.last_scale)
         scale_backward(w, images.n, result(m, images.n, keep), g);
     for (size_t l = m->layers; l-- > 0;) {
-        const dfoi_unit *unit = &m->unit[l];
+        const dfoi_conv_unit *unit = &m->unit[l];
         const dfo_real *kept = keep + 2 * dfoi_convnet_kept_at(m, images.n, l);
         const dfoi_area area = dfoi_convnet_area(m, images, l);
-        dfoi_map_pair x = pair(room.h, room.dh, unit->width);
-        dfoi_map_pair gx = pair(other[0], other[1], unit->width);
+        dfoi_map_pair x = pair(room.h, room.dh, unit->unit.width);
+        dfoi_map_pair gx = pair(other[0], other[1], unit->unit.width);
         dfoi_map mask = none;
         if (m->plain[l]) {
             dfoi_conv_read(w->net, &m->input, in, images, x.x);
@@ -146,8 +149,8 @@ static void jvp_backward_block(const dfoi_convnet_work *w, const dfo_cond *in, c
             gx.x = image ? gx.x : none;
             gx.dx = tangent ? gx.dx : none;
         } else {
-            x = dfoi_map_unit_jvp_output(unit, w->run, area, &room, kept);
-            mask = dfoi_map_unit_gate(unit, w->run, kept, 1);
+            x = dfoi_conv_unit_jvp_output(unit, w->run, area, &room, kept);
+            mask = dfoi_conv_unit_gate(unit, w->run, area, kept, 1);
         }
         if (!l && m->input.features)
             vector_backward(w, in, din, images, g, gin, gdin);
@@ -155,7 +158,7 @@ static void jvp_backward_block(const dfoi_convnet_work *w, const dfo_cond *in, c
         dfoi_conv_backward(&m->conv[l], w->run, images.n, g.dx, x.dx, 0, mask, none, &w->room,
                            gx.dx);
         if (!m->plain[l])
-            dfoi_map_unit_jvp_backward(unit, w->run, area, &room, mask.x != NULL, kept, gx);
+            dfoi_conv_unit_jvp_backward(unit, w->run, area, &room, mask.x != NULL, kept, gx);
         other[0] = g.x.x;
         other[1] = g.dx.x;
         g = gx;
@@ -173,8 +176,10 @@ dfo_status dfoi_convnet_jvp_backward(const dfo_net *net, dfo_run *run, const dfo
     const dfoi_convnet *m = net->state;
     dfoi_convnet_work w;
     DFO_TRY(dfoi_convnet_take(net, run, gout.n, &w));
-    for (size_t i = 0; i < gout.n; i += m->block)
-        jvp_backward_block(&w, in, din, dfoi_convnet_images(m, i, gout.n), gout, gdout, gin, gdin,
-                           acts + 2 * dfoi_convnet_acts(net, i));
+    for (dfoi_images images = {0, 0}; images.first < gout.n; images.first += images.n) {
+        images = dfoi_convnet_images(m, images.first, gout.n);
+        jvp_backward_block(&w, in, din, images, gout, gdout, gin, gdin,
+                           acts + 2 * dfoi_convnet_acts(net, images.first));
+    }
     return DFO_OK;
 }

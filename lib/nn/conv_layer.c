@@ -61,13 +61,15 @@ dfo_status dfoi_conv_new(dfo_build *build, const char *w_name, const char *b_nam
     conv->scatter = !pointwise(conv) && conv->out < conv->in;
     conv->m = conv->scatter ? conv->out * taps_of(conv) : conv->out;
     conv->k = conv->scatter ? conv->in : fan;
-    DFO_TRY(dfo_build_weights(build, w_name, 4, shape, &conv->w));
+    if (size)
+        DFO_TRY(dfo_build_weights(build, w_name, 4, shape, &conv->w));
     if (conv->bias)
         DFO_TRY(dfo_build_weights(build, b_name, 1, shape, &conv->b));
     if (bound < 0)
         bound = fan ? 1 / sqrt((double)fan) : 0;
     if (bound > 0) {
-        dfo_build_uniform(build, conv->w, size, bound);
+        if (size)
+            dfo_build_uniform(build, conv->w, size, bound);
         if (conv->bias)
             dfo_build_uniform(build, conv->b, conv->out, bound);
     }

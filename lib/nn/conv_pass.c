@@ -9,12 +9,13 @@
 #include "nn/convnet_impl.h"
 
 /* Where layer l writes: into what is kept, or a map of its own.  */
-static dfoi_map target(const dfoi_convnet *m, size_t n, size_t l, const dfoi_unit_room *room,
-                       dfo_real *keep)
+static dfoi_map target(const dfoi_convnet *m, dfoi_images images, size_t l,
+                       const dfoi_unit_room *room, dfo_real *keep)
 {
-    dfo_real *kept = keep ? keep + dfoi_convnet_kept_at(m, n, l + 1) : NULL;
+    dfo_real *kept = keep ? keep + dfoi_convnet_kept_at(m, images.n, l + 1) : NULL;
     if (l + 1 < m->layers)
-        return dfoi_map_unit_target(&m->unit[l + 1], room, kept);
+        return dfoi_conv_unit_target(&m->unit[l + 1], dfoi_convnet_area(m, images, l + 1), room,
+                                     kept);
     return dfoi_map_of(kept && m->settings.last_scale ? kept : room->h, m->conv[l].out);
 }
 
@@ -30,15 +31,15 @@ static void forward_block(const dfoi_convnet_work *w, const dfo_cond *in, dfoi_i
     dfoi_conv_read(w->net, &m->input, in, images, x);
     for (size_t l = 0; l < m->layers; l++) {
         if (!m->plain[l])
-            x = dfoi_map_unit_forward(&m->unit[l], w->run, dfoi_convnet_area(m, images, l), x, done,
+            x = dfoi_conv_unit_forward(&m->unit[l], w->run, dfoi_convnet_area(m, images, l), x, done,
                                       &room,
                                       keep ? keep + dfoi_convnet_kept_at(m, images.n, l) : NULL);
         if (x.x == room.h)
             room.h = room.h == w->map[1] ? w->map[0] : w->map[1];
-        dfoi_map y = target(m, images.n, l, &room, keep);
+        dfoi_map y = target(m, images, l, &room, keep);
         done = dfoi_convnet_fused(m, l);
         dfoi_conv_forward(&m->conv[l], w->run, images.n, x,
-                          done ? m->unit[l + 1].act : DFOI_ACT_NONE, none, &w->room, y);
+                          done ? m->unit[l + 1].unit.act : DFOI_ACT_NONE, none, &w->room, y);
         if (!l && m->input.features)
             dfoi_conv_vector_forward(w->net, &m->input, &m->vector, w->run, in, images,
                                      dfoi_convnet_plane(m, 0), w->vector, y);
@@ -57,9 +58,11 @@ dfo_status dfoi_convnet_forward(const dfo_net *net, dfo_run *run, const dfo_cond
     const dfoi_convnet *m = net->state;
     dfoi_convnet_work w;
     DFO_TRY(dfoi_convnet_take(net, run, out.n, &w));
-    for (size_t i = 0; i < out.n; i += m->block)
-        forward_block(&w, in, dfoi_convnet_images(m, i, out.n), out,
-                      acts ? acts + dfoi_convnet_acts(net, i) : NULL);
+    for (dfoi_images images = {0, 0}; images.first < out.n; images.first += images.n) {
+        images = dfoi_convnet_images(m, images.first, out.n);
+        forward_block(&w, in, images, out,
+                      acts ? acts + dfoi_convnet_acts(net, images.first) : NULL);
+    }
     return DFO_OK;
 }
 
@@ -90,16 +93,16 @@ static void backward_block(const dfoi_convnet_work *w, const dfo_cond *in, dfoi_
     if (m->settings.last_scale)
         scale_backward(w, images.n, dfoi_map_of((dfo_real *)result, s->c), g);
     for (size_t l = m->layers; l-- > 0;) {
-        const dfoi_unit *unit = &m->unit[l];
+        const dfoi_conv_unit *unit = &m->unit[l];
         const dfo_real *kept = keep + dfoi_convnet_kept_at(m, images.n, l);
         const dfoi_area area = dfoi_convnet_area(m, images, l);
-        dfoi_map x = dfoi_map_of(room.h, unit->width), mask = none;
-        dfoi_map gx = dfoi_map_of(other, unit->width);
+        dfoi_map x = dfoi_map_of(room.h, unit->unit.width), mask = none;
+        dfoi_map gx = dfoi_map_of(other, unit->unit.width);
         if (m->plain[l]) {
             dfoi_conv_read(w->net, &m->input, in, images, x);
         } else {
-            x = dfoi_map_unit_output(unit, w->run, area, &room, kept);
-            mask = dfoi_map_unit_gate(unit, w->run, kept, 0);
+            x = dfoi_conv_unit_output(unit, w->run, area, &room, kept);
+            mask = dfoi_conv_unit_gate(unit, w->run, area, kept, 0);
         }
         if (!l && m->input.features)
             dfoi_conv_vector_backward(w->net, &m->input, &m->vector, w->run, in,
@@ -108,7 +111,7 @@ static void backward_block(const dfoi_convnet_work *w, const dfo_cond *in, dfoi_
             gx = none;
         dfoi_conv_backward(&m->conv[l], w->run, images.n, g, x, 1, mask, none, &w->room, gx);
         if (!m->plain[l])
-            dfoi_map_unit_backward(unit, w->run, area, &room, mask.x != NULL, kept, gx);
+            dfoi_conv_unit_backward(unit, w->run, area, &room, mask.x != NULL, kept, gx);
         other = g.x;
         g = gx;
     }
@@ -122,8 +125,9 @@ dfo_status dfoi_convnet_backward(const dfo_net *net, dfo_run *run, const dfo_con
     const dfoi_convnet *m = net->state;
     dfoi_convnet_work w;
     DFO_TRY(dfoi_convnet_take(net, run, gout.n, &w));
-    for (size_t i = 0; i < gout.n; i += m->block)
-        backward_block(&w, in, dfoi_convnet_images(m, i, gout.n), gout, gin,
-                       acts + dfoi_convnet_acts(net, i));
+    for (dfoi_images images = {0, 0}; images.first < gout.n; images.first += images.n) {
+        images = dfoi_convnet_images(m, images.first, gout.n);
+        backward_block(&w, in, images, gout, gin, acts + dfoi_convnet_acts(net, images.first));
+    }
     return DFO_OK;
 }

@@ -35,7 +35,7 @@ static size_t vector_size(const dfoi_convnet *m)
 
 static size_t block_of(const dfoi_convnet *m, size_t rows)
 {
-    return rows < m->block ? rows : m->block;
+    return m->block && rows > m->block ? m->block : rows;
 }
 
 size_t dfoi_convnet_scratch(const dfo_net *net, size_t rows)
@@ -79,13 +79,16 @@ size_t dfoi_convnet_kept_at(const dfoi_convnet *m, size_t n, size_t l)
     size_t at = 0;
     for (size_t i = 0; i < l; i++)
         if (!m->plain[i])
-            at += dfoi_unit_keep(&m->unit[i]) * dfoi_panels(n, m->conv[i].in_h, m->conv[i].in_w);
+            at += dfoi_conv_unit_keep(&m->unit[i],
+                                      dfoi_panels(n, m->conv[i].in_h, m->conv[i].in_w));
     return at;
 }
 
 static size_t kept_size(const dfoi_convnet *m, size_t n)
 {
     const dfoi_conv *last = &m->conv[m->layers - 1];
+    if (!n)
+        return 0;
     size_t result = last->out * dfoi_panels(n, last->out_h, last->out_w) * DFO_PANEL;
     return dfoi_convnet_kept_at(m, n, m->layers) + (m->settings.last_scale ? result : 0);
 }
@@ -93,13 +96,16 @@ static size_t kept_size(const dfoi_convnet *m, size_t n)
 size_t dfoi_convnet_acts(const dfo_net *net, size_t rows)
 {
     const dfoi_convnet *m = net->state;
+    if (!m->block)
+        return kept_size(m, rows);
     return rows / m->block * kept_size(m, m->block) + kept_size(m, rows % m->block);
 }
 
 dfoi_area dfoi_convnet_area(const dfoi_convnet *m, dfoi_images images, size_t l)
 {
     const dfoi_conv *c = &m->conv[l];
-    return (dfoi_area){dfoi_panels(images.n, c->in_h, c->in_w), c->in_h * c->in_w, images.first};
+    return (dfoi_area){dfoi_panels(images.n, c->in_h, c->in_w), images.n, c->in_h * c->in_w,
+                       images.first};
 }
 
 size_t dfoi_convnet_plane(const dfoi_convnet *m, size_t l)
@@ -109,7 +115,7 @@ size_t dfoi_convnet_plane(const dfoi_convnet *m, size_t l)
 
 int dfoi_convnet_fused(const dfoi_convnet *m, size_t l)
 {
-    return l + 1 < m->layers && dfoi_unit_fused(&m->unit[l + 1]) && (l || !m->input.features);
+    return l + 1 < m->layers && dfoi_conv_unit_fused(&m->unit[l + 1]) && (l || !m->input.features);
 }
 
 void dfoi_convnet_scale(const dfoi_convnet_work *w, size_t n, dfoi_map x, dfoi_map y)
@@ -129,4 +135,18 @@ void dfoi_convnet_dots(const dfoi_convnet_work *w, size_t n, dfoi_map x, dfoi_ma
     const dfo_shape *s = &w->net->shape;
     for (size_t p = 0; p < dfoi_panels(n, s->h, s->w); p++)
         DFOI_CONV_KERN->add_dots(s->c, dfoi_map_panel(x, p), dfoi_map_panel(y, p), sums);
+}
+
+size_t dfoi_convnet_statistics(const dfo_net *net)
+{
+    const dfoi_convnet *m = net->state;
+    return m->statistics;
+}
+
+dfo_status dfoi_convnet_update(const dfo_net *net, dfo_run *run)
+{
+    const dfoi_convnet *m = net->state;
+    for (size_t l = 0; l < m->layers; l++)
+        dfoi_batch_update(&m->unit[l], run);
+    return DFO_OK;
 }

@@ -11,11 +11,12 @@
 /* The input parts of a net of images: those that are images, as channels, those that are vectors.  */
 typedef struct dfoi_conv_input {
     size_t h, w;                  /* of the images */
+    size_t from;                  /* the first part that counts */
     size_t channels, features;    /* over all image parts; over all vectors */
     int vector[DFO_COND_PARTS];   /* which parts are vectors */
 } dfoi_conv_input;
 
-/* How vectors enter: y[o][every pixel] += V v.  */
+/* How vectors enter: y[o][every pixel] += V v; vectors of one input alone.  */
 typedef struct dfoi_conv_vector {
     size_t in, out;
     size_t w;                     /* (out, in) */
@@ -26,6 +27,9 @@ typedef struct dfoi_conv_vector {
  * of the output's size.  DFO_ESHAPE if images differ in size.  */
 dfo_status dfoi_conv_input_of(const dfo_net *net, int one_pixel, dfoi_conv_input *input);
 
+/* The same parts from `from` on.  */
+dfoi_conv_input dfoi_conv_input_from(const dfo_net *net, const dfoi_conv_input *all, size_t from);
+
 /* Image parts of `cond` to a map, and gradients back to those that are wanted.  */
 void dfoi_conv_read(const dfo_net *net, const dfoi_conv_input *input, const dfo_cond *cond,
                     dfoi_images images, dfoi_map map);
@@ -35,7 +39,8 @@ void dfoi_conv_add(const dfo_net *net, const dfoi_conv_input *input, dfo_cond *c
 int dfoi_conv_wanted(const dfo_net *net, const dfoi_conv_input *input, const dfo_cond *cond,
                      int vector);
 
-dfo_status dfoi_conv_vector_new(dfo_build *build, size_t in, size_t out, dfoi_conv_vector *vector);
+dfo_status dfoi_conv_vector_new(dfo_build *build, const char *name, size_t in, size_t out,
+                                dfoi_conv_vector *vector);
 size_t dfoi_conv_vector_scratch(const dfoi_conv_vector *vector);
 /* y += V v, y a map of planes of `plane` pixels; scratch: dfoi_conv_vector_scratch reals.  */
 void dfoi_conv_vector_forward(const dfo_net *net, const dfoi_conv_input *input,
@@ -51,7 +56,8 @@ void dfoi_conv_vector_backward(const dfo_net *net, const dfoi_conv_input *input,
 /* Settings of a layer: what stands in front of its convolution, and that.  */
 typedef struct dfoi_conv_setting {
     size_t channels, kernel, stride;
-    int transposed, bias, norm;
+    int transposed, bias;
+    dfoi_conv_norm norm;
     dfoi_act act;
     double dropout;
 } dfoi_conv_setting;
@@ -68,12 +74,13 @@ typedef struct dfoi_convnet {
     dfoi_convnet_settings settings;
     dfoi_conv_input input;
     dfoi_conv_vector vector;
-    size_t block;                 /* images that go through together */
+    size_t block;                 /* images that go through together; 0: all of a call */
+    size_t statistics;            /* reals of a step's statistics */
     size_t layers;
     size_t scratch;               /* the most that a layer needs, in reals */
     size_t log_scale;             /* (out) in the store, with last_scale */
     int plain[DFOI_CONV_LAYERS];  /* nothing stands in front of the first layer */
-    dfoi_unit unit[DFOI_CONV_LAYERS];
+    dfoi_conv_unit unit[DFOI_CONV_LAYERS];
     dfoi_conv conv[DFOI_CONV_LAYERS];
 } dfoi_convnet;
 
@@ -117,5 +124,7 @@ dfo_status dfoi_convnet_jvp(const dfo_net *net, dfo_run *run, const dfo_cond *in
 dfo_status dfoi_convnet_jvp_backward(const dfo_net *net, dfo_run *run, const dfo_cond *in,
                                      const dfo_cond *din, dfo_block gout, dfo_block gdout,
                                      dfo_cond *gin, dfo_cond *gdin, const dfo_real *acts);
+size_t dfoi_convnet_statistics(const dfo_net *net);
+dfo_status dfoi_convnet_update(const dfo_net *net, dfo_run *run);
 
 #endif

@@ -7,7 +7,9 @@ noinst_HEADERS += \
     lib/nn/dense_impl.h \
     lib/nn/conv_impl.h \
     lib/nn/conv_kern_impl.h \
+    lib/nn/batch_kern_impl.h \
     lib/nn/convnet_impl.h \
+    lib/nn/residual_conv_impl.h \
     lib/nn/unit_impl.h \
     lib/nn/unit_kern_impl.h
 LIB_REAL += \
@@ -21,6 +23,7 @@ LIB_REAL += \
     lib/nn/mlp.c \
     lib/nn/residual.c \
     lib/nn/residual_pass.c \
+    lib/nn/batch_norm.c \
     lib/nn/conv.c \
     lib/nn/conv_input.c \
     lib/nn/conv_layer.c \
@@ -29,8 +32,12 @@ LIB_REAL += \
     lib/nn/conv_pass.c \
     lib/nn/conv_work.c \
     lib/nn/conv_unit.c \
+    lib/nn/residual_conv.c \
+    lib/nn/residual_conv_jvp.c \
+    lib/nn/residual_conv_pass.c \
     lib/nn/constant.c
 LIB_KERN += \
     lib/nn/unit_kern.c \
-    lib/nn/conv_kern.c
+    lib/nn/conv_kern.c \
+    lib/nn/batch_kern.c
 EXTRA_DIST += lib/nn/README.md

@@ -113,6 +113,16 @@ size_t dfo_net_derived(const dfo_net *net)
     return net->ops->derived ? net->ops->derived(net) : 0;
 }
 
+size_t dfo_net_statistics(const dfo_net *net)
+{
+    return net->ops->statistics ? net->ops->statistics(net) : 0;
+}
+
+dfo_status dfo_net_update(const dfo_net *net, dfo_run *run)
+{
+    return net->ops->update ? net->ops->update(net, run) : DFO_OK;
+}
+
 dfo_status dfo_net_describe(const dfo_net *net, json_t *to)
 {
     DFO_TRY(dfoi_json_set(net->ctx, to, "type", json_string(net->ops->type)));

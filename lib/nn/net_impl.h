@@ -22,6 +22,7 @@ const struct dfoi_net_type *dfoi_net_type_at(size_t i);
 extern const struct dfoi_net_type dfoi_net_mlp;
 extern const struct dfoi_net_type dfoi_net_residual;
 extern const struct dfoi_net_type dfoi_net_conv;
+extern const struct dfoi_net_type dfoi_net_residual_conv;
 extern const struct dfoi_net_type dfoi_net_constant;
 
 #endif

@@ -7,6 +7,7 @@ static const struct dfoi_net_type *const types[] = {
     &dfoi_net_mlp,
     &dfoi_net_residual,
     &dfoi_net_conv,
+    &dfoi_net_residual_conv,
     &dfoi_net_constant,
 };
 

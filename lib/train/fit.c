@@ -250,7 +250,11 @@ static dfo_status one_step(struct fit *f)
     if (f->loss->ops->update && s->buffers) {
         dfo_run *run = dfoi_plan_single(f->plan, step_key(f, DFO_FOR_NOISE));
         run->new_buffers = dfo_store_buffers(f->loss->store);
-        if (f->loss->ops->update(f->loss, run) != DFO_OK)
+        dfo_real *gderived = run->gderived;
+        run->gderived = f->plan->total + s->size;
+        status = f->loss->ops->update(f->loss, run);
+        run->gderived = gderived;
+        if (status != DFO_OK)
             return dfoi_plan_error(f->plan, run);
     }
     s->loss_sum += loss;
