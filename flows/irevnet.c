@@ -58,6 +58,19 @@ static size_t derived(const dfo_bijector *bij)
     return dfo_net_derived(b->net);
 }
 
+/* Statistics of batch normalisation, which shards add up.  */
+static size_t gderived(const dfo_bijector *bij)
+{
+    const struct irevnet *b = bij->state;
+    return dfo_net_statistics(b->net);
+}
+
+static dfo_status update(const dfo_bijector *bij, dfo_run *run)
+{
+    const struct irevnet *b = bij->state;
+    return dfo_net_update(b->net, run);
+}
+
 static dfo_status prepare(const dfo_bijector *bij, dfo_run *run, dfo_real *to)
 {
     const struct irevnet *b = bij->state;
@@ -368,6 +381,8 @@ dfo_status dfoi_irevnet_create(dfo_build *build, json_t *config, dfo_bijector *b
     if (status == DFO_OK)
         status = dfo_net_new(&inner, given ? given : own, parts, in, out, b->zero_init, &b->net);
     json_decref(own);
+    if (status == DFO_OK && dfo_net_statistics(b->net))
+        bij->caps |= DFO_COUPLES_ROWS;
     if (status == DFO_OK && b->net->ops->layout != DFO_ROWS)
         return dfoi_fail(ctx, DFO_EARG, "net: expected one of images (conv), got %s", b->net->ops->type);
     return status;
@@ -379,6 +394,8 @@ const struct dfo_bijector_ops dfoi_irevnet_ops = {
     .scratch = scratch,
     .saved = saved,
     .derived = derived,
+    .gderived = gderived,
+    .update = update,
     .prepare = prepare,
     .forward = forward,
     .inverse = inverse,
