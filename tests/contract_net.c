@@ -171,8 +171,8 @@ START_TEST(passes_agree_and_repeat)
 END_TEST
 
 /* A row alone gives the bits that it gives among others, values and input gradients; the sum of the
- * rows' weight gradients is the batch's.  Gradients are added, and nothing is written beside them.  Nets
- * with statistics of their rows: in evaluation.  */
+ * rows' weight gradients is the batch's.  Gradients are added, and nothing is written beside them.
+ * Nets with statistics of their rows: in evaluation.  */
 static void rows_alone(netcase *c)
 {
     dfo_run *run = &c->t->run;

@@ -36,8 +36,7 @@ static json_t *conv_layers(test_rng *rng)
         if (l + 1 < n)
             json_object_set_new(layer, "channels",
                                 json_integer((json_int_t)test_rng_between(rng, 3, 9)));
-        json_object_set_new(layer, "kernel",
-                            json_integer((json_int_t)test_rng_between(rng, 1, 4)));
+        json_object_set_new(layer, "kernel", json_integer((json_int_t)test_rng_between(rng, 1, 4)));
         json_object_set_new(layer, "stride", json_integer((json_int_t)stride));
         json_object_set_new(layer, "transposed",
                             json_boolean(up || (stride == 1 && !test_rng_between(rng, 0, 2))));
@@ -128,7 +127,7 @@ static void draw_weights(netcase *c)
     }
 }
 
-/* Few images of few pixels: some parts are images, some vectors; sides are multiples of strides.  */
+/* Few images of few pixels: some parts are images, some vectors; sides are multiples of strides. */
 static void make_images(netcase *c, test_rng *rng, const json_t *config, dfo_shape *out)
 {
     size_t stride = 1, layer;
@@ -141,7 +140,8 @@ static void make_images(netcase *c, test_rng *rng, const json_t *config, dfo_sha
     size_t h = stride * test_rng_between(rng, 1, 9 / stride);
     size_t w = stride * test_rng_between(rng, 1, 9 / stride);
     char *text = json_dumps(config, 0);
-    size_t least = strstr(text, "batch") ? 4 : 1; /* statistics of fewer numbers are rounding errors */
+    size_t least =
+        strstr(text, "batch") ? 4 : 1; /* statistics of fewer numbers are rounding errors */
     free(text);
     c->n = test_rng_between(rng, 0, 3) ? test_rng_between(rng, least, 12) : least;
     for (size_t p = 0; p < c->parts; p++)
@@ -158,12 +158,12 @@ static void finish(netcase *c, test_rng *rng, json_t *config, dfo_shape out)
     must(c, dfoi_json_dump(c->ctx, config, JSON_COMPACT, &c->config), "text");
     json_decref(config);
     draw_weights(c);
-    dfo_need need = {
-        .rows = 64, .scratch = dfo_net_scratch(c->net, 64), .derived = dfo_net_derived(c->net),
-        .gderived = dfo_net_statistics(c->net)};
+    dfo_need need = {.rows = 64,
+                     .scratch = dfo_net_scratch(c->net, 64),
+                     .derived = dfo_net_derived(c->net),
+                     .gderived = dfo_net_statistics(c->net)};
     must(c, testrun_new(c->ctx, c->store, &need, &c->t), "run");
-    c->t->run.key =
-        (dfo_key){.seed = c->seed, .row = test_rng_between(rng, 0, 1000000), .step = 3};
+    c->t->run.key = (dfo_key){.seed = c->seed, .row = test_rng_between(rng, 0, 1000000), .step = 3};
     c->t->run.mode = test_rng_between(rng, 0, 1) ? DFO_TRAIN : DFO_EVALUATE;
     c->size = 2 * dfo_net_acts(c->net, 64);
     must(c, dfoi_alloc(c->ctx, c->size, sizeof *c->acts, &c->acts), "acts");

@@ -28,6 +28,15 @@ tests_check_conv_d_SOURCES = $(tests_check_conv_SOURCES)
 tests_check_conv_d_CPPFLAGS = $(TEST_CPPFLAGS) -DDFO_DOUBLE
 tests_check_conv_d_LDADD = $(OOM_LIBS) $(TEST_LIBS)
 
+check_PROGRAMS += tests/check_conv_config tests/check_conv_config_d
+TESTS += tests/check_conv_config tests/check_conv_config_d
+tests_check_conv_config_SOURCES = tests/check_conv_config.c $(NETCASE)
+tests_check_conv_config_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_check_conv_config_LDADD = $(OOM_LIBS) $(TEST_LIBS)
+tests_check_conv_config_d_SOURCES = $(tests_check_conv_config_SOURCES)
+tests_check_conv_config_d_CPPFLAGS = $(TEST_CPPFLAGS) -DDFO_DOUBLE
+tests_check_conv_config_d_LDADD = $(OOM_LIBS) $(TEST_LIBS)
+
 noinst_HEADERS += tests/bench/peak.h
 EXTRA_PROGRAMS += tests/bench/bench_net tests/bench/bench_net_d
 tests_bench_bench_net_SOURCES = tests/bench/bench_net.c

@@ -7,6 +7,7 @@
 
 enum { LANES = 8 };
 #define EACH for (size_t l = 0; l < LANES; l++)
+#define LOOP _Pragma("GCC ivdep") for (size_t j = 0; j < DFO_PANEL; j++)
 
 /* Row c of panel p, and how many of its columns there are.  */
 static const dfo_real *row_of(dfoi_map x, size_t p, size_t c)
@@ -76,18 +77,16 @@ static double squares(size_t columns, size_t c, dfoi_map x, double mean)
     return total(a);
 }
 
-static void combine(size_t columns, size_t c, double a, dfoi_map x, double b, dfoi_map u, double d,
-                    dfoi_map y)
+static void combine(size_t columns, size_t c, dfo_real a, dfoi_map x, dfo_real b, dfoi_map u,
+                    dfo_real d, dfoi_map y)
 {
     for (size_t p = 0; p * DFO_PANEL < columns; p++) {
         const dfo_real *rx = row_of(x, p, c), *ru = u.x ? row_of(u, p, c) : rx;
         dfo_real *to = y.x + p * y.stride + c * DFO_PANEL;
         if (u.x)
-            for (size_t j = 0; j < DFO_PANEL; j++)
-                to[j] = (dfo_real)(a * (double)rx[j] + (b * (double)ru[j] + d));
+            LOOP to[j] = a * rx[j] + (b * ru[j] + d);
         else
-            for (size_t j = 0; j < DFO_PANEL; j++)
-                to[j] = (dfo_real)(a * (double)rx[j] + d);
+            LOOP to[j] = a * rx[j] + d;
         for (size_t j = count(columns, p); j < DFO_PANEL; j++)
             to[j] = 0;
     }

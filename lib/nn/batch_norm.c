@@ -1,11 +1,11 @@
-/* Batch normalisation (Ioffe and Szegedy 2015) of a map, each channel over all N pixels of all images
- * of a call, with its four passes:
+/* Batch normalisation (Ioffe and Szegedy 2015) of a map, each channel over all N pixels of all
+ * images of a call, with its four passes:
  *
  *   u = (x - mean) r,  r = (var + 1e-5)^(-1/2),  y = scale u + shift.
  *
- * In training mean and var are those of the call's rows: of a shard, so that no bit depends on threads.
- * The derivatives are those of layer normalisation (norm.c) with pixels for features.  Elsewhere they
- * are the running statistics, buffers of the store: u is linear in x.
+ * In training mean and var are those of the call's rows: of a shard, so that no bit depends on
+ * threads. The derivatives are those of layer normalisation (norm.c) with pixels for features.
+ * Elsewhere they are the running statistics, buffers of the store: u is linear in x.
  *
  * Backward adds N mean, N var and N to the step's statistics; after the step
  * running += 0.1 (mean over shards - running), with N / (N - 1) var as PyTorch has it.  */
@@ -19,14 +19,15 @@
 #define EPSILON 1e-5
 #define MOMENTUM 0.1
 
-/* What is kept of the normalisation, in front of what the unit keeps: u, du, and for each channel r,
- * mean of u dx, mean of x, var of x.  */
+/* What is kept of the normalisation, in front of what the unit keeps: u, du, and for each channel
+ * r, mean of u dx, mean of x, var of x.  */
 struct kept {
     dfoi_map u, du;
     dfo_real *r, *slope, *mean, *var;
 };
 
-static struct kept kept(const dfoi_conv_unit *unit, dfoi_area area, const dfo_real *keep, int tangents)
+static struct kept kept(const dfoi_conv_unit *unit, dfoi_area area, const dfo_real *keep,
+                        int tangents)
 {
     size_t width = unit->unit.width, map = area.panels * width * DFO_PANEL;
     struct kept k = {.u = dfoi_map_of((dfo_real *)keep, width)};
@@ -57,6 +58,13 @@ static size_t columns_of(dfoi_area area)
     return area.images * area.plane;
 }
 
+/* y = a x + b u + d of channel c.  */
+static void combine(dfoi_area area, size_t c, double a, dfoi_map x, double b, dfoi_map u, double d,
+                    dfoi_map y)
+{
+    DFOI_BATCH_KERN->combine(columns_of(area), c, (dfo_real)a, x, (dfo_real)b, u, (dfo_real)d, y);
+}
+
 /* Mean and variance of channel c.  */
 static void moments(const dfoi_conv_unit *unit, const dfo_run *run, dfoi_area area, dfoi_map x,
                     size_t c, double *mean, double *var)
@@ -84,17 +92,17 @@ void dfoi_batch_forward(const dfoi_conv_unit *unit, const dfo_run *run, dfoi_are
         double r = 1 / sqrt(var + EPSILON);
         if (keep) {
             struct kept k = kept(unit, area, keep, 0);
-            DFOI_BATCH_KERN->combine(columns_of(area), c, r, x, 0, none, -mean * r, k.u);
+            combine(area, c, r, x, 0, none, -mean * r, k.u);
             k.r[c] = (dfo_real)r;
             k.mean[c] = (dfo_real)mean;
             k.var[c] = (dfo_real)var;
         }
-        DFOI_BATCH_KERN->combine(columns_of(area), c, s * r, x, 0, none, t - s * mean * r, y);
+        combine(area, c, s * r, x, 0, none, t - s * mean * r, y);
     }
 }
 
-/* y = r (x - mean x - u mean(u x)) times `by`: the symmetric Jacobian; r x where statistics are fixed.
- * *slope = mean(u x).  */
+/* y = r (x - mean x - u mean(u x)) times `by`: the symmetric Jacobian; r x where statistics are
+ * fixed. *slope = mean(u x).  */
 static void jacobian(const dfo_run *run, dfoi_area area, size_t c, dfoi_map u, double r, dfoi_map x,
                      double by, dfoi_map y, double *slope)
 {
@@ -102,13 +110,12 @@ static void jacobian(const dfo_run *run, dfoi_area area, size_t c, dfoi_map u, d
     double n = (double)columns_of(area), sum = 0;
     *slope = 0;
     if (!of_rows(run)) {
-        DFOI_BATCH_KERN->combine(columns_of(area), c, by * r, x, 0, none, 0, y);
+        combine(area, c, by * r, x, 0, none, 0, y);
         return;
     }
     DFOI_BATCH_KERN->sums(columns_of(area), c, x, u, 0, &sum, slope);
     *slope /= n;
-    DFOI_BATCH_KERN->combine(columns_of(area), c, by * r, x, -by * r * *slope, u, -by * r * sum / n,
-                             y);
+    combine(area, c, by * r, x, -by * r * *slope, u, -by * r * sum / n, y);
 }
 
 /* Adds gradients of scale, sum of g u, and of shift (if `shift`), sum of g.  */
@@ -190,20 +197,20 @@ void dfoi_batch_jvp(const dfoi_conv_unit *unit, const dfo_run *run, dfoi_area ar
         double by_x = -r * r * slope, rest = r * (r * slope * mean - sum);
         if (keep) {
             struct kept k = kept(unit, area, keep, 1);
-            DFOI_BATCH_KERN->combine(columns, c, r, x.x, 0, none, -mean * r, k.u);
-            DFOI_BATCH_KERN->combine(columns, c, r, x.dx, by_x, x.x, rest, k.du);
+            combine(area, c, r, x.x, 0, none, -mean * r, k.u);
+            combine(area, c, r, x.dx, by_x, x.x, rest, k.du);
             k.r[c] = (dfo_real)r;
             k.slope[c] = (dfo_real)slope;
             k.mean[c] = (dfo_real)mean;
             k.var[c] = (dfo_real)var;
         }
-        DFOI_BATCH_KERN->combine(columns, c, s * r, x.dx, s * by_x, x.x, s * rest, y.dx);
-        DFOI_BATCH_KERN->combine(columns, c, s * r, x.x, 0, none, t - s * mean * r, y.x);
+        combine(area, c, s * r, x.dx, s * by_x, x.x, s * rest, y.dx);
+        combine(area, c, s * r, x.x, 0, none, t - s * mean * r, y.x);
     }
 }
 
-/* As dfoi_norm_jvp_backward: g_dx = J q, g_x = J p - r [mean(q du) u + mean(u dx) J q + mean(q u) du],
- * p = scale g, q = scale gd.  */
+/* As dfoi_norm_jvp_backward: g_dx = J q, g_x = J p - r [mean(q du) u + mean(u dx) J q + mean(q u)
+ * du], p = scale g, q = scale gd.  */
 void dfoi_batch_jvp_backward(const dfoi_conv_unit *unit, const dfo_run *run, dfoi_area area,
                              const dfo_real *keep, dfoi_map_pair g)
 {
@@ -220,9 +227,9 @@ void dfoi_batch_jvp_backward(const dfoi_conv_unit *unit, const dfo_run *run, dfo
         jacobian(run, area, c, k.u, r, g.dx, s, g.dx, &q_u);
         if (!of_rows(run))
             continue;
-        DFOI_BATCH_KERN->combine(columns, c, 1, g.x, -r * q_du, k.u, 0, g.x);
-        DFOI_BATCH_KERN->combine(columns, c, 1, g.x, -r * (double)k.slope[c], g.dx, 0, g.x);
-        DFOI_BATCH_KERN->combine(columns, c, 1, g.x, -r * s * q_u, k.du, 0, g.x);
+        combine(area, c, 1, g.x, -r * q_du, k.u, 0, g.x);
+        combine(area, c, 1, g.x, -r * (double)k.slope[c], g.dx, 0, g.x);
+        combine(area, c, 1, g.x, -r * s * q_u, k.du, 0, g.x);
     }
     add_statistics(unit, run, area, &k);
 }

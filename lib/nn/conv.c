@@ -3,7 +3,8 @@
  *   {"type":"conv", "hidden":128 or [128,128], "kernel":[3,1,3] or one number, "activation":"relu",
  *    "dropout":0, "norm":"none", "layer" or "batch", "last_scale":true, "last_init":0}
  *
- * is Glow's (Kingma and Dhariwal 2018) by default: convolution 3x3, relu, 1x1, relu, 3x3.  One by one:
+ * is Glow's (Kingma and Dhariwal 2018) by default: convolution 3x3, relu, 1x1, relu, 3x3.  One by
+ * one:
  *
  *   {"type":"conv", "layers":[{"channels":64, "kernel":3, "stride":1, "transposed":false,
  *    "bias":true, "norm":.., "activation":.., "dropout":..}, ..., {"kernel":3}], ...}
@@ -11,15 +12,17 @@
  * where norm, activation and dropout stand in front of the layer's convolution: absent ones are the
  * net's own, and none in the first layer.  The last layer has no channels: they are the output's.
  *
- * h_l+1 = W_l * dropout(act(norm(h_l))) + b_l.  A pixel sees zeros outside of its image.  The output's
- * pixel y stands over the input's pixels y stride - pad .. y stride - pad + kernel - 1, pad = (kernel
+ * h_l+1 = W_l * dropout(act(norm(h_l))) + b_l.  A pixel sees zeros outside of its image.  The
+ * output's pixel y stands over the input's pixels y stride - pad .. y stride - pad + kernel - 1,
+ * pad = (kernel
  * - 1) / 2 rounded down, and has ceil(h / stride) pixels a side; a transposed convolution is the
- * adjoint of that, from h to h stride pixels.  A chain of kernels k_1, k_2, ... of stride 1 sees (k_1
+ * adjoint of that, from h to h stride pixels.  A chain of kernels k_1, k_2, ... of stride 1 sees
+ * (k_1
  * - 1) + (k_2 - 1) + ... + 1 pixels a side.  last_scale: the output is multiplied by e^(3 s), s of
  * each channel learned, zero at first.  Weights: w0 (out, kernel, kernel, in), b0 (out), scale0
- * (in), shift0 (in) of the norm in front, ..., log_scale (out), vector.w (out, features); buffers of batch
- * normalisation, batch_norm.c: mean0 (in), var0 (in).  Drawn as PyTorch's; a net made with zero_last starts
- * its last layer at zero, or in +-last_init.  The passes are in conv_pass.c.  */
+ * (in), shift0 (in) of the norm in front, ..., log_scale (out), vector.w (out, features); buffers
+ * of batch normalisation, batch_norm.c: mean0 (in), var0 (in).  Drawn as PyTorch's; a net made with
+ * zero_last starts its last layer at zero, or in +-last_init.  The passes are in conv_pass.c.  */
 #include <stdio.h>
 #include <string.h>
 
@@ -52,11 +55,12 @@ static dfo_status read_short(dfo_ctx *ctx, const json_t *config, const dfoi_conv
         n = 2;
     }
     if (json_object_get(config, "kernel"))
-        DFO_TRY(dfoi_json_sizes(ctx, config, "kernel", 1, DFOI_CONV_KERNEL, DFOI_CONV_LAYERS, kernel,
-                                &kernels));
+        DFO_TRY(dfoi_json_sizes(ctx, config, "kernel", 1, DFOI_CONV_KERNEL, DFOI_CONV_LAYERS,
+                                kernel, &kernels));
     if (kernels > 1 && kernels != n + 1)
-        return dfoi_fail(ctx, DFO_EARG, "kernel: expected %zu numbers, one more than hidden, got %zu",
-                         n + 1, kernels);
+        return dfoi_fail(ctx, DFO_EARG,
+                         "kernel: expected %zu numbers, one more than hidden, got %zu", n + 1,
+                         kernels);
     s->layers = n + 1;
     for (size_t l = 0; l <= n; l++) {
         s->layer[l] = l ? *unit : (dfoi_conv_setting){.act = DFOI_ACT_NONE};
@@ -70,7 +74,7 @@ static dfo_status read_short(dfo_ctx *ctx, const json_t *config, const dfoi_conv
 
 static dfo_status read_layer(dfo_ctx *ctx, const json_t *entry, int last, dfoi_conv_setting *s)
 {
-    static const char *const keys[] = {"channels",   "kernel", "stride",     "transposed", "bias",
+    static const char *const keys[] = {"channels",   "kernel", "stride",  "transposed", "bias",
                                        "activation", "norm",   "dropout", NULL};
     if (!json_is_object(entry))
         return dfoi_fail(ctx, DFO_EARG, "expected an object");
@@ -106,9 +110,8 @@ static dfo_status read_list(dfo_ctx *ctx, const json_t *list, const dfoi_conv_se
 
 static dfo_status read_settings(dfo_ctx *ctx, const json_t *config, dfoi_convnet_settings *s)
 {
-    static const char *const keys[] = {"type",       "hidden",    "kernel",  "layers",
-                                       "activation", "dropout",   "norm",    "last_scale",
-                                       "last_init",  NULL};
+    static const char *const keys[] = {"type",    "hidden", "kernel",     "layers",    "activation",
+                                       "dropout", "norm",   "last_scale", "last_init", NULL};
     const json_t *list = json_object_get(config, "layers");
     dfoi_conv_setting unit = {.act = DFOI_ACT_RELU};
     *s = (dfoi_convnet_settings){.listed = 0};
@@ -154,8 +157,8 @@ static dfo_status add_layer(dfo_build *build, const dfo_net *net, int zero_last,
                              .bias = s->bias};
     snprintf(w, sizeof w, "w%zu", l);
     snprintf(b, sizeof b, "b%zu", l);
-    DFO_TRY(dfoi_conv_new(build, w, b, last && zero_last ? m->settings.last_init : -1,
-                          &m->conv[l]));
+    DFO_TRY(
+        dfoi_conv_new(build, w, b, last && zero_last ? m->settings.last_init : -1, &m->conv[l]));
     size_t scratch = dfoi_conv_scratch(&m->conv[l]);
     m->scratch = scratch > m->scratch ? scratch : m->scratch;
     return add_unit(build, m, l);
@@ -191,7 +194,8 @@ static dfo_status create(dfo_build *build, const json_t *config, int zero_last, 
                          "its layers make %zux%zu pixels of %zux%zu, expected %zux%zu", last->out_h,
                          last->out_w, m->input.h, m->input.w, net->shape.h, net->shape.w);
     if (m->input.features)
-        DFO_TRY(dfoi_conv_vector_new(build, "vector.w", m->input.features, m->conv[0].out, &m->vector));
+        DFO_TRY(
+            dfoi_conv_vector_new(build, "vector.w", m->input.features, m->conv[0].out, &m->vector));
     if (m->settings.last_scale)
         DFO_TRY(dfo_build_weights(build, "log_scale", 1, &net->shape.c, &m->log_scale));
     m->block = m->statistics ? 0 : dfoi_conv_block(h, w);

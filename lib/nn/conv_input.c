@@ -9,7 +9,8 @@
 dfo_status dfoi_conv_input_of(const dfo_net *net, int one_pixel, dfoi_conv_input *input)
 {
     size_t pixels = 1;
-    *input = (dfoi_conv_input){.h = one_pixel ? 1 : net->shape.h, .w = one_pixel ? 1 : net->shape.w};
+    *input =
+        (dfoi_conv_input){.h = one_pixel ? 1 : net->shape.h, .w = one_pixel ? 1 : net->shape.w};
     for (size_t p = 0; p < net->parts && pixels == 1; p++) {
         pixels = net->part[p].h * net->part[p].w;
         if (pixels > 1) {
@@ -118,17 +119,34 @@ static void read_vectors(const dfo_net *net, const dfoi_conv_input *input, const
     }
 }
 
-static void add_vectors(const dfo_net *net, const dfoi_conv_input *input, const dfo_real *panel,
-                        size_t first, size_t n, dfo_cond *to)
+size_t dfoi_conv_vectors_size(const dfoi_conv_input *input, size_t n)
 {
-    for (size_t p = input->from; p < net->parts; p++) {
-        const dfo_batch *rows = &to->part[p].rows;
+    return input->features * dfoi_panels(n, 1, 1) * DFO_PANEL;
+}
+
+dfoi_map dfoi_conv_vectors_begin(const dfo_net *net, const dfoi_conv_input *input,
+                                 const dfo_cond *cond, size_t n, dfo_real *x)
+{
+    if (!dfoi_conv_wanted(net, input, cond, 1))
+        return (dfoi_map){NULL, 0};
+    memset(x, 0, dfoi_conv_vectors_size(input, n) * sizeof *x);
+    return dfoi_map_of(x, input->features);
+}
+
+void dfoi_conv_vectors_add(const dfo_net *net, const dfoi_conv_input *input, dfo_cond *cond,
+                           dfoi_images images, dfoi_map gv)
+{
+    size_t before = 0;
+    for (size_t p = input->from; gv.x && p < net->parts; p++) {
+        const dfo_batch *rows = &cond->part[p].rows;
         size_t d = net->part[p].c;
         if (!input->vector[p])
             continue;
-        if (rows->x)
-            dfoi_from_panel_add(n, d, panel, NULL, rows->x + first * rows->ld, rows->ld);
-        panel += d * DFO_PANEL;
+        for (size_t i = 0; rows->x && i < images.n; i += DFO_PANEL)
+            dfoi_from_panel_add(images.n - i < DFO_PANEL ? images.n - i : DFO_PANEL, d,
+                                dfoi_map_panel(gv, i / DFO_PANEL) + before * DFO_PANEL, NULL,
+                                rows->x + (images.first + i) * rows->ld, rows->ld);
+        before += d;
     }
 }
 
@@ -140,28 +158,28 @@ void dfoi_conv_vector_forward(const dfo_net *net, const dfoi_conv_input *input,
     for (size_t i = 0; i < images.n; i += DFO_PANEL) {
         size_t n = images.n - i < DFO_PANEL ? images.n - i : DFO_PANEL;
         read_vectors(net, input, in, images.first + i, n, x);
-        dfoi_gemm(v->out, v->in, dfo_run_weights(run, v->w), v->in, x, NULL, DFOI_ACT_NONE, NULL, bias);
+        dfoi_gemm(v->out, v->in, dfo_run_weights(run, v->w), v->in, x, NULL, DFOI_ACT_NONE, NULL,
+                  bias);
         dfoi_map_add_images(images.n, i, n, plane, v->out, bias, y);
     }
 }
 
 void dfoi_conv_vector_backward(const dfo_net *net, const dfoi_conv_input *input,
-                               const dfoi_conv_vector *v, const dfo_run *run,
-                               const dfo_cond *in, dfoi_images images, size_t plane,
-                               dfo_real *scratch, dfoi_map gy, dfo_cond *gin)
+                               const dfoi_conv_vector *v, const dfo_run *run, const dfo_cond *in,
+                               dfoi_images images, size_t plane, dfo_real *scratch, dfoi_map gy,
+                               dfoi_map gv)
 {
+    const dfo_real *w = dfo_run_weights(run, v->w);
     dfo_real *x = scratch, *g = x + v->in * DFO_PANEL, *work = g + v->out * DFO_PANEL;
-    int wanted = dfoi_conv_wanted(net, input, gin, 1);
-    for (size_t i = 0; (run->grads || wanted) && i < images.n; i += DFO_PANEL) {
+    for (size_t i = 0; (run->grads || gv.x) && i < images.n; i += DFO_PANEL) {
         size_t n = images.n - i < DFO_PANEL ? images.n - i : DFO_PANEL;
+        dfo_real *to = dfoi_map_panel(gv, i / DFO_PANEL);
         dfoi_map_sum_images(i, n, plane, v->out, gy, g);
         if (run->grads) {
             read_vectors(net, input, in, images.first + i, n, x);
             dfoi_gemm_grad(v->out, v->in, g, x, dfo_run_grads(run, v->w), v->in, NULL, work);
         }
-        if (wanted) {
-            dfoi_gemm_back(v->out, v->in, dfo_run_weights(run, v->w), v->in, g, NULL, NULL, x, work);
-            add_vectors(net, input, x, images.first + i, n, gin);
-        }
+        if (to)
+            dfoi_gemm_back(v->out, v->in, w, v->in, g, NULL, to, to, work);
     }
 }

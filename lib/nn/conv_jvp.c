@@ -1,5 +1,6 @@
 /* A chain of convolutions with tangents, and the reverse of that pass: as conv_pass.c, with pairs
- * (value, tangent) for maps.  out = e^(3 s) y and dout = e^(3 s) dy give 3 (g out + gd dout) for s.  */
+ * (value, tangent) for maps.  out = e^(3 s) y and dout = e^(3 s) dy give 3 (g out + gd dout) for s.
+ */
 #include <string.h>
 
 #include "base/ctx_impl.h"
@@ -16,7 +17,8 @@ static dfoi_map_pair result(const dfoi_convnet *m, size_t n, const dfo_real *kee
 {
     const dfoi_conv *last = &m->conv[m->layers - 1];
     dfo_real *at = (dfo_real *)keep + 2 * dfoi_convnet_kept_at(m, n, m->layers);
-    return pair(at, at + last->out * dfoi_panels(n, last->out_h, last->out_w) * DFO_PANEL, last->out);
+    return pair(at, at + last->out * dfoi_panels(n, last->out_h, last->out_w) * DFO_PANEL,
+                last->out);
 }
 
 /* Where layer l writes.  */
@@ -24,9 +26,9 @@ static dfoi_map_pair target(const dfoi_convnet *m, dfoi_images images, size_t l,
                             const dfoi_unit_room *room, dfo_real *keep)
 {
     if (l + 1 < m->layers)
-        return dfoi_conv_unit_jvp_target(
-            &m->unit[l + 1], dfoi_convnet_area(m, images, l + 1), room,
-            keep ? keep + 2 * dfoi_convnet_kept_at(m, images.n, l + 1) : NULL);
+        return dfoi_conv_unit_jvp_target(&m->unit[l + 1], dfoi_convnet_area(m, images, l + 1), room,
+                                         keep ? keep + 2 * dfoi_convnet_kept_at(m, images.n, l + 1)
+                                              : NULL);
     return keep && m->settings.last_scale ? result(m, images.n, keep)
                                           : pair(room->h, room->dh, m->conv[l].out);
 }
@@ -46,8 +48,8 @@ static void jvp_block(const dfoi_convnet_work *w, const dfo_cond *in, const dfo_
         const dfoi_conv *conv = &m->conv[l];
         if (!m->plain[l])
             x = dfoi_conv_unit_jvp(&m->unit[l], w->run, dfoi_convnet_area(m, images, l), x, done,
-                                  &room,
-                                  keep ? keep + 2 * dfoi_convnet_kept_at(m, images.n, l) : NULL);
+                                   &room,
+                                   keep ? keep + 2 * dfoi_convnet_kept_at(m, images.n, l) : NULL);
         if (x.x.x == room.h) {
             int first = room.h == w->map[0];
             room.h = w->map[first ? 2 : 0];
@@ -57,14 +59,14 @@ static void jvp_block(const dfoi_convnet_work *w, const dfo_cond *in, const dfo_
         done = dfoi_convnet_fused(m, l);
         dfoi_act act = done ? m->unit[l + 1].unit.act : DFOI_ACT_NONE;
         dfoi_conv_forward(conv, w->run, images.n, x.x, act, none, &w->room, y.x);
-        dfoi_conv_tangent(conv, w->run, images.n, x.dx, act == DFOI_ACT_RELU ? y.x : none, none, &w->room,
-                          y.dx);
+        dfoi_conv_tangent(conv, w->run, images.n, x.dx, act == DFOI_ACT_RELU ? y.x : none, none,
+                          &w->room, y.dx);
         if (!l && m->input.features) {
             size_t plane = dfoi_convnet_plane(m, 0);
-            dfoi_conv_vector_forward(w->net, &m->input, &m->vector, w->run, in, images,
-                                     plane, w->vector, y.x);
-            dfoi_conv_vector_forward(w->net, &m->input, &m->vector, w->run, din, images,
-                                     plane, w->vector, y.dx);
+            dfoi_conv_vector_forward(w->net, &m->input, &m->vector, w->run, in, images, plane,
+                                     w->vector, y.x);
+            dfoi_conv_vector_forward(w->net, &m->input, &m->vector, w->run, din, images, plane,
+                                     w->vector, y.dx);
         }
         x = y;
     }
@@ -110,10 +112,14 @@ static void vector_backward(const dfoi_convnet_work *w, const dfo_cond *in, cons
 {
     const dfoi_convnet *m = w->m;
     size_t plane = dfoi_convnet_plane(m, 0);
-    dfoi_conv_vector_backward(w->net, &m->input, &m->vector, w->run, in, images,
-                              plane, w->vector, g.x, gin);
-    dfoi_conv_vector_backward(w->net, &m->input, &m->vector, w->run, din, images,
-                              plane, w->vector, g.dx, gdin);
+    dfoi_map gv = dfoi_conv_vectors_begin(w->net, &m->input, gin, images.n, w->gvector[0]);
+    dfoi_map gdv = dfoi_conv_vectors_begin(w->net, &m->input, gdin, images.n, w->gvector[1]);
+    dfoi_conv_vector_backward(w->net, &m->input, &m->vector, w->run, in, images, plane, w->vector,
+                              g.x, gv);
+    dfoi_conv_vector_backward(w->net, &m->input, &m->vector, w->run, din, images, plane, w->vector,
+                              g.dx, gdv);
+    dfoi_conv_vectors_add(w->net, &m->input, gin, images, gv);
+    dfoi_conv_vectors_add(w->net, &m->input, gdin, images, gdv);
 }
 
 static void jvp_backward_block(const dfoi_convnet_work *w, const dfo_cond *in, const dfo_cond *din,
@@ -123,11 +129,8 @@ static void jvp_backward_block(const dfoi_convnet_work *w, const dfo_cond *in, c
     const dfoi_convnet *m = w->m;
     const dfo_shape *s = &w->net->shape;
     const dfoi_map none = {NULL, 0};
-    const dfoi_unit_room room = {.h = w->map[4],
-                                 .dh = w->map[5],
-                                 .mask = w->map[6],
-                                 .d1 = w->map[4],
-                                 .d2 = w->map[5]};
+    const dfoi_unit_room room = {
+        .h = w->map[4], .dh = w->map[5], .mask = w->map[6], .d1 = w->map[4], .d2 = w->map[5]};
     int image = dfoi_conv_wanted(w->net, &m->input, gin, 0);
     int tangent = dfoi_conv_wanted(w->net, &m->input, gdin, 0);
     dfoi_map_pair g = pair(w->map[0], w->map[1], s->c);

@@ -2,8 +2,8 @@
  * them ("col2im"); compiled per instruction set.
  *
  * With stride 1 a tap moves all columns of a panel by the same distance: its row is the end of one
- * panel's row and the beginning of the next one's, vector by vector, and a mask takes away what lies
- * outside of the column's image.  Other strides go by a list of indices.  */
+ * panel's row and the beginning of the next one's, vector by vector, and a mask takes away what
+ * lies outside of the column's image.  Other strides go by a list of indices.  */
 #include <stdint.h>
 #include <string.h>
 

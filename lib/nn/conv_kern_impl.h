@@ -1,5 +1,5 @@
-/* Kernels of convolutions, compiled per instruction set (math/isa_impl.h), same bits at every level.
- * Called as DFOI_CONV_KERN->gather(...).  Private.  */
+/* Kernels of convolutions, compiled per instruction set (math/isa_impl.h), same bits at every
+ * level. Called as DFOI_CONV_KERN->gather(...).  Private.  */
 #ifndef DFOI_CONV_KERN_IMPL_H
 #define DFOI_CONV_KERN_IMPL_H
 

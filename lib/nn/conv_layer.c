@@ -2,11 +2,11 @@
  *
  *   y[o][q] = b[o] + sum over taps t, channels c of W[o][t][c] x[c][t(q)]
  *
- * where t(q) is the pixel under tap t.  The weights lie (out, kernel, kernel, in), so that both ways
- * are products with the matrix as it lies.  Few inputs: the taps' pixels are gathered into a panel
- * (kernel^2 in, 64), W is (out, kernel^2 in).  Few outputs: W is (out kernel^2, in), the product
- * comes first and its rows are summed where they belong.  A transposed convolution has the two roles
- * of t(q) exchanged.  */
+ * where t(q) is the pixel under tap t.  The weights lie (out, kernel, kernel, in), so that both
+ * ways are products with the matrix as it lies.  Few inputs: the taps' pixels are gathered into a
+ * panel (kernel^2 in, 64), W is (out, kernel^2 in).  Few outputs: W is (out kernel^2, in), the
+ * product comes first and its rows are summed where they belong.  A transposed convolution has the
+ * two roles of t(q) exchanged.  */
 #include <math.h>
 #include <string.h>
 
@@ -95,14 +95,14 @@ size_t dfoi_conv_scratch(const dfoi_conv *conv)
 /* From the input's pixels to the output's, and the adjoint.  */
 static dfoi_taps to_output(const dfoi_conv *c, size_t n)
 {
-    return (dfoi_taps){n, c->out_h, c->out_w, c->in_h, c->in_w, c->kernel, c->stride, c->pad,
-                       c->transposed};
+    return (dfoi_taps){n,         c->out_h,  c->out_w, c->in_h,      c->in_w,
+                       c->kernel, c->stride, c->pad,   c->transposed};
 }
 
 static dfoi_taps to_input(const dfoi_conv *c, size_t n)
 {
-    return (dfoi_taps){n, c->in_h, c->in_w, c->out_h, c->out_w, c->kernel, c->stride, c->pad,
-                       !c->transposed};
+    return (dfoi_taps){n,         c->in_h,   c->in_w, c->out_h,      c->out_w,
+                       c->kernel, c->stride, c->pad,  !c->transposed};
 }
 
 /* Rows of a panel of taps: of inputs (t, c), of outputs (o, t).  */
@@ -117,7 +117,8 @@ static dfoi_tap_rows output_rows(const dfoi_conv *c)
 }
 
 /* What dfoi_gemm does behind a product, where the product's rows were summed.  */
-static void finish(size_t size, dfoi_act act, const dfo_real *mask, const dfo_real *add, dfo_real *y)
+static void finish(size_t size, dfoi_act act, const dfo_real *mask, const dfo_real *add,
+                   dfo_real *y)
 {
     if (act != DFOI_ACT_NONE)
         dfoi_vact(act, size, y, y);
@@ -130,7 +131,8 @@ static void finish(size_t size, dfoi_act act, const dfo_real *mask, const dfo_re
 void dfoi_conv_forward(const dfoi_conv *c, const dfo_run *run, size_t n, dfoi_map x, dfoi_act act,
                        dfoi_map residual, const dfoi_conv_room *room, dfoi_map y)
 {
-    const dfo_real *w = dfo_run_weights(run, c->w), *b = c->bias ? dfo_run_weights(run, c->b) : NULL;
+    const dfo_real *w = dfo_run_weights(run, c->w),
+                   *b = c->bias ? dfo_run_weights(run, c->b) : NULL;
     const dfoi_taps taps = to_output(c, n);
     size_t in = dfoi_panels(n, c->in_h, c->in_w), out = dfoi_panels(n, c->out_h, c->out_w);
     for (size_t p = 0; c->scatter && p < in; p++)
@@ -140,8 +142,8 @@ void dfoi_conv_forward(const dfoi_conv *c, const dfo_run *run, size_t n, dfoi_ma
         const dfo_real *from = dfoi_map_panel(x, p), *add = dfoi_map_panel(residual, p);
         dfo_real *to = dfoi_map_panel(y, p);
         if (c->scatter) {
-            DFOI_CONV_KERN->gather_sum(&taps, p, output_rows(c), dfoi_map_of(room->columns, c->m), b,
-                                       to);
+            DFOI_CONV_KERN->gather_sum(&taps, p, output_rows(c), dfoi_map_of(room->columns, c->m),
+                                       b, to);
             finish(c->out * DFO_PANEL, act, NULL, add, to);
             continue;
         }
@@ -153,8 +155,8 @@ void dfoi_conv_forward(const dfoi_conv *c, const dfo_run *run, size_t n, dfoi_ma
     }
 }
 
-void dfoi_conv_tangent(const dfoi_conv *c, const dfo_run *run, size_t n, dfoi_map dx,
-                       dfoi_map mask, dfoi_map add, const dfoi_conv_room *room, dfoi_map dy)
+void dfoi_conv_tangent(const dfoi_conv *c, const dfo_run *run, size_t n, dfoi_map dx, dfoi_map mask,
+                       dfoi_map add, const dfoi_conv_room *room, dfoi_map dy)
 {
     const dfo_real *w = dfo_run_weights(run, c->w);
     const dfoi_taps taps = to_output(c, n);

@@ -58,8 +58,8 @@ void dfoi_map_to_rows(dfoi_images images, size_t c, size_t h, size_t w, dfoi_map
     }
 }
 
-/* Pixels of image i, channel by channel, are added one by one, in eight sums in turn: the order does
- * not depend on where the image lies.  */
+/* Pixels of image i, channel by channel, are added one by one, in eight sums in turn: the order
+ * does not depend on where the image lies.  */
 enum { SUMS = 8 };
 
 void dfoi_map_add_images(size_t n, size_t first, size_t count, size_t plane, size_t channels,
@@ -89,7 +89,8 @@ void dfoi_map_sum_images(size_t first, size_t count, size_t plane, size_t channe
             double sum[SUMS] = {0}, total = 0;
             size_t q = (first + i) * plane;
             for (size_t at = 0; at < plane; at++, q++)
-                sum[at % SUMS] += (double)dfoi_map_panel(map, q / DFO_PANEL)[c * DFO_PANEL + q % DFO_PANEL];
+                sum[at % SUMS] +=
+                    (double)dfoi_map_panel(map, q / DFO_PANEL)[c * DFO_PANEL + q % DFO_PANEL];
             for (size_t s = 0; s < SUMS; s++)
                 total += sum[s];
             sums[c * DFO_PANEL + i] = (dfo_real)total;

@@ -1,7 +1,8 @@
 /* Forward and backward of a chain of convolutions (conv.c).  A block of images goes through all
  * layers before the next one, so that its maps stay in the second cache.  As in dense nets, a layer
  * writes its result where the following unit wants it, activations and relu's masks stand in the
- * products' epilogues, and of each unit dfoi_unit_keep reals a panel are kept.  With last_scale the last layer's result is kept too: the scale's gradient is 3 g out.  */
+ * products' epilogues, and of each unit dfoi_unit_keep reals a panel are kept.  With last_scale the
+ * last layer's result is kept too: the scale's gradient is 3 g out.  */
 #include <string.h>
 
 #include "base/ctx_impl.h"
@@ -31,9 +32,9 @@ static void forward_block(const dfoi_convnet_work *w, const dfo_cond *in, dfoi_i
     dfoi_conv_read(w->net, &m->input, in, images, x);
     for (size_t l = 0; l < m->layers; l++) {
         if (!m->plain[l])
-            x = dfoi_conv_unit_forward(&m->unit[l], w->run, dfoi_convnet_area(m, images, l), x, done,
-                                      &room,
-                                      keep ? keep + dfoi_convnet_kept_at(m, images.n, l) : NULL);
+            x = dfoi_conv_unit_forward(&m->unit[l], w->run, dfoi_convnet_area(m, images, l), x,
+                                       done, &room,
+                                       keep ? keep + dfoi_convnet_kept_at(m, images.n, l) : NULL);
         if (x.x == room.h)
             room.h = room.h == w->map[1] ? w->map[0] : w->map[1];
         dfoi_map y = target(m, images, l, &room, keep);
@@ -88,6 +89,7 @@ static void backward_block(const dfoi_convnet_work *w, const dfo_cond *in, dfoi_
     const dfo_real *result = keep + dfoi_convnet_kept_at(m, images.n, m->layers);
     int image = dfoi_conv_wanted(w->net, &m->input, gin, 0);
     dfoi_map g = dfoi_map_of(w->map[0], s->c);
+    dfoi_map gv = dfoi_conv_vectors_begin(w->net, &m->input, gin, images.n, w->gvector[0]);
     dfo_real *other = w->map[1];
     dfoi_map_from_rows(images, s->c, s->h, s->w, gout.x, gout.ld, 0, g);
     if (m->settings.last_scale)
@@ -105,8 +107,8 @@ static void backward_block(const dfoi_convnet_work *w, const dfo_cond *in, dfoi_
             mask = dfoi_conv_unit_gate(unit, w->run, area, kept, 0);
         }
         if (!l && m->input.features)
-            dfoi_conv_vector_backward(w->net, &m->input, &m->vector, w->run, in,
-                                      images, dfoi_convnet_plane(m, 0), w->vector, g, gin);
+            dfoi_conv_vector_backward(w->net, &m->input, &m->vector, w->run, in, images,
+                                      dfoi_convnet_plane(m, 0), w->vector, g, gv);
         if (m->plain[l] && !image)
             gx = none;
         dfoi_conv_backward(&m->conv[l], w->run, images.n, g, x, 1, mask, none, &w->room, gx);
@@ -117,6 +119,7 @@ static void backward_block(const dfoi_convnet_work *w, const dfo_cond *in, dfoi_
     }
     if (image)
         dfoi_conv_add(w->net, &m->input, gin, images, g);
+    dfoi_conv_vectors_add(w->net, &m->input, gin, images, gv);
 }
 
 dfo_status dfoi_convnet_backward(const dfo_net *net, dfo_run *run, const dfo_cond *in,

@@ -1,5 +1,5 @@
-/* Units over maps: batch normalisation of the whole map, then panel by panel what unit.c and unit_jvp.c
- * do, with pixels for rows.  */
+/* Units over maps: batch normalisation of the whole map, then panel by panel what unit.c and
+ * unit_jvp.c do, with pixels for rows.  */
 #include <stdio.h>
 #include <string.h>
 
@@ -24,8 +24,8 @@ dfo_status dfoi_conv_read_norm(dfo_ctx *ctx, const json_t *config, dfoi_conv_nor
             *norm = (dfoi_conv_norm)i;
             return DFO_OK;
         }
-    return dfoi_fail(ctx, DFO_EARG,
-                     "norm must be \"none\", \"layer\" or \"batch\", got \"%s\"", text);
+    return dfoi_fail(ctx, DFO_EARG, "norm must be \"none\", \"layer\" or \"batch\", got \"%s\"",
+                     text);
 }
 
 dfo_status dfoi_conv_unit_new(dfo_build *build, const char *prefix, size_t number, size_t width,
@@ -68,7 +68,8 @@ int dfoi_conv_unit_fused(const dfoi_conv_unit *unit)
 }
 
 /* What the panels' units keep, behind what the normalisation does.  */
-static dfo_real *behind(const dfoi_conv_unit *unit, dfoi_area area, const dfo_real *keep, int tangents)
+static dfo_real *behind(const dfoi_conv_unit *unit, dfoi_area area, const dfo_real *keep,
+                        int tangents)
 {
     size_t front = keep && unit->batch ? dfoi_batch_keep(unit, area.panels) : 0;
     return (dfo_real *)keep + (tangents ? 2 * front : front);
@@ -106,8 +107,8 @@ dfoi_map dfoi_conv_unit_target(const dfoi_conv_unit *unit, dfoi_area area,
                   dfoi_unit_keep(u));
 }
 
-dfoi_map dfoi_conv_unit_forward(const dfoi_conv_unit *unit, dfo_run *run, dfoi_area area, dfoi_map x,
-                                int done, const dfoi_unit_room *room, dfo_real *keep)
+dfoi_map dfoi_conv_unit_forward(const dfoi_conv_unit *unit, dfo_run *run, dfoi_area area,
+                                dfoi_map x, int done, const dfoi_unit_room *room, dfo_real *keep)
 {
     uint64_t row = run->key.row;
     size_t size = dfoi_unit_keep(&unit->unit);
@@ -156,7 +157,8 @@ dfoi_map dfoi_conv_unit_gate(const dfoi_conv_unit *unit, const dfo_run *run, dfo
 }
 
 void dfoi_conv_unit_backward(const dfoi_conv_unit *unit, dfo_run *run, dfoi_area area,
-                             const dfoi_unit_room *room, int gated, const dfo_real *keep, dfoi_map g)
+                             const dfoi_unit_room *room, int gated, const dfo_real *keep,
+                             dfoi_map g)
 {
     size_t size = dfoi_unit_keep(&unit->unit);
     const dfo_real *rest = behind(unit, area, keep, 0);
@@ -183,7 +185,8 @@ static dfoi_pair panel_of(dfoi_map_pair m, size_t p)
 dfoi_map_pair dfoi_conv_unit_jvp_target(const dfoi_conv_unit *unit, dfoi_area area,
                                         const dfoi_unit_room *room, dfo_real *keep)
 {
-    return pair_of(unit, dfoi_unit_jvp_target(&unit->unit, room, behind(unit, area, keep, 1)), room);
+    return pair_of(unit, dfoi_unit_jvp_target(&unit->unit, room, behind(unit, area, keep, 1)),
+                   room);
 }
 
 dfoi_map_pair dfoi_conv_unit_jvp(const dfoi_conv_unit *unit, dfo_run *run, dfoi_area area,
@@ -235,8 +238,8 @@ void dfoi_conv_unit_jvp_backward(const dfoi_conv_unit *unit, dfo_run *run, dfoi_
     const dfo_real *rest = behind(unit, area, keep, 1);
     for (size_t p = 0; p < area.panels; p++) {
         dfoi_unit_room r = room_of(unit, room, p);
-        dfoi_unit_jvp_backward(&unit->unit, run, &r, gated, rest + p * size,
-                               dfoi_map_panel(g.x, p), dfoi_map_panel(g.dx, p));
+        dfoi_unit_jvp_backward(&unit->unit, run, &r, gated, rest + p * size, dfoi_map_panel(g.x, p),
+                               dfoi_map_panel(g.dx, p));
     }
     if (unit->batch)
         dfoi_batch_jvp_backward(unit, run, area, keep, g);

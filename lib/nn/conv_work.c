@@ -1,5 +1,5 @@
-/* What the passes of a chain of convolutions share: memory, blocks of images, where things are kept,
- * the scale of the last layer.  */
+/* What the passes of a chain of convolutions share: memory, blocks of images, where things are
+ * kept, the scale of the last layer.  */
 #include <string.h>
 
 #include "base/ctx_impl.h"
@@ -42,8 +42,8 @@ size_t dfoi_convnet_scratch(const dfo_net *net, size_t rows)
 {
     const dfoi_convnet *m = net->state;
     size_t n = block_of(m, rows);
-    return DFOI_CONVNET_MAPS * widest(m, n) + columns(m, n) + m->scratch +
-           vector_size(m) + dfo_arena_size(net->shape.c);
+    return DFOI_CONVNET_MAPS * widest(m, n) + columns(m, n) + m->scratch + vector_size(m) +
+           2 * dfoi_conv_vectors_size(&m->input, n) + dfo_arena_size(net->shape.c);
 }
 
 dfo_status dfoi_convnet_take(const dfo_net *net, dfo_run *run, size_t rows, dfoi_convnet_work *w)
@@ -59,7 +59,9 @@ dfo_status dfoi_convnet_take(const dfo_net *net, dfo_run *run, size_t rows, dfoi
     w->room.columns = at;
     w->room.scratch = w->room.columns + columns(m, n);
     w->vector = w->room.scratch + m->scratch;
-    w->scale = w->vector + vector_size(m);
+    w->gvector[0] = w->vector + vector_size(m);
+    w->gvector[1] = w->gvector[0] + dfoi_conv_vectors_size(&m->input, n);
+    w->scale = w->gvector[1] + dfoi_conv_vectors_size(&m->input, n);
     if (m->settings.last_scale) {
         const dfo_real *s = dfo_run_weights(run, m->log_scale);
         for (size_t c = 0; c < net->shape.c; c++)
@@ -79,8 +81,8 @@ size_t dfoi_convnet_kept_at(const dfoi_convnet *m, size_t n, size_t l)
     size_t at = 0;
     for (size_t i = 0; i < l; i++)
         if (!m->plain[i])
-            at += dfoi_conv_unit_keep(&m->unit[i],
-                                      dfoi_panels(n, m->conv[i].in_h, m->conv[i].in_w));
+            at +=
+                dfoi_conv_unit_keep(&m->unit[i], dfoi_panels(n, m->conv[i].in_h, m->conv[i].in_w));
     return at;
 }
 

@@ -1,16 +1,17 @@
 /* Residual network of images of neural spline flows (Durkan et al. 2019; nflows' ConvResidualNet):
  * structure, weights, memory.
  *
- *   {"type":"residual-conv", "hidden":96, "blocks":3, "first_kernel":1, "activation":"relu", "dropout":0,
- *    "norm":"none", "layer" or "batch", "context":"concat" or "gate", "last_init":0}
+ *   {"type":"residual-conv", "hidden":96, "blocks":3, "first_kernel":1, "activation":"relu",
+ * "dropout":0, "norm":"none", "layer" or "batch", "context":"concat" or "gate", "last_init":0}
  *
- * s = W * x + V v + b;  for each block s += r, or s += r sigmoid(Wg * c + Vg w + bg) with "gate", where
- * r = W1 * dropout(act(norm(W0 * act(norm(s)) + b0))) + b1;  out = W * s + b.  W0 and W1 are 3x3, the
- * others 1x1, but for the first one's first_kernel.  x: all image parts side by side, v: all vectors; c
- * and w: those from the second part on.  W1 and b1 start in +-1e-3, all others as PyTorch's.  Weights:
- * first.w, first.b, first.vector.w, block0.w0, block0.b0, block0.w1, block0.b1, block0.scale0,
- * block0.shift0, ..., block0.gate_w, block0.gate_b, block0.gate.vector.w, last.w, last.b; buffers:
- * block0.mean0, block0.var0, ....  The passes are in residual_conv_pass.c and residual_conv_jvp.c.  */
+ * s = W * x + V v + b;  for each block s += r, or s += r sigmoid(Wg * c + Vg w + bg) with "gate",
+ * where r = W1 * dropout(act(norm(W0 * act(norm(s)) + b0))) + b1;  out = W * s + b.  W0 and W1 are
+ * 3x3, the others 1x1, but for the first one's first_kernel.  x: all image parts side by side, v:
+ * all vectors; c and w: those from the second part on.  W1 and b1 start in +-1e-3, all others as
+ * PyTorch's.  Weights: first.w, first.b, first.vector.w, block0.w0, block0.b0, block0.w1,
+ * block0.b1, block0.scale0, block0.shift0, ..., block0.gate_w, block0.gate_b, block0.gate.vector.w,
+ * last.w, last.b; buffers: block0.mean0, block0.var0, ....  The passes are in residual_conv_pass.c
+ * and residual_conv_jvp.c.  */
 #include <stdio.h>
 #include <string.h>
 
@@ -79,7 +80,7 @@ static dfo_status add_block(dfo_build *build, dfoi_resconv *m, size_t k)
 {
     const dfoi_resconv_settings *s = &m->settings;
     dfoi_resconv_block *block = &m->blocks[k];
-    char name[32], part[40];
+    char name[32], part[64];
     snprintf(name, sizeof name, "block%zu", k);
     snprintf(part, sizeof part, "%s.", name);
     for (size_t u = 0; u < 2; u++) {
@@ -111,6 +112,7 @@ static dfo_status create(dfo_build *build, const json_t *config, int zero_last, 
                          m->input.h, m->input.w, net->shape.h, net->shape.w);
     if (s->gate)
         m->context = dfoi_conv_input_from(net, &m->input, 1);
+    m->before_vectors = m->input.features - m->context.features;
     m->before_context = m->input.channels - m->context.channels;
     DFO_TRY(add_conv(build, m, "first", "w", "b", m->input.channels, s->hidden, s->first_kernel, -1,
                      &m->first));
@@ -177,7 +179,8 @@ size_t dfoi_resconv_scratch(const dfo_net *net, size_t rows)
     size_t n = block_of(m, rows);
     size_t channels = DFOI_RESCONV_WIDE * m->input.channels +
                       DFOI_RESCONV_TALL * m->settings.hidden + 2 * net->shape.c;
-    return channels * panels_of(m, n) * DFO_PANEL + columns(m, n) + m->scratch + vector_size(m);
+    return channels * panels_of(m, n) * DFO_PANEL + columns(m, n) + m->scratch + vector_size(m) +
+           2 * dfoi_conv_vectors_size(&m->input, n);
 }
 
 dfo_status dfoi_resconv_take(const dfo_net *net, dfo_run *run, size_t rows, dfoi_resconv_work *w)
@@ -197,6 +200,8 @@ dfo_status dfoi_resconv_take(const dfo_net *net, dfo_run *run, size_t rows, dfoi
     w->room.columns = at;
     w->room.scratch = at + columns(m, n);
     w->vector = w->room.scratch + m->scratch;
+    w->gvector[0] = w->vector + vector_size(m);
+    w->gvector[1] = w->gvector[0] + dfoi_conv_vectors_size(&m->input, n);
     return DFO_OK;
 }
 

@@ -14,7 +14,7 @@ typedef struct dfoi_resconv_settings {
     dfoi_act act;
     double dropout, last_init;
     dfoi_conv_norm norm;
-    int gate;                     /* context: gate */
+    int gate; /* context: gate */
 } dfoi_resconv_settings;
 
 typedef struct dfoi_resconv_block {
@@ -28,6 +28,7 @@ typedef struct dfoi_resconv {
     dfoi_resconv_settings settings;
     dfoi_conv_input input, context; /* all parts; those from the second on, if they gate */
     size_t before_context;          /* image channels in front of the context's */
+    size_t before_vectors;          /* vectors' features in front of the context's */
     size_t block;                   /* images that go through together; 0: all of a call */
     size_t statistics, scratch;
     dfoi_conv first, last;
@@ -45,15 +46,16 @@ typedef struct dfoi_resconv_work {
     dfo_run *run;
     dfoi_conv_room room;
     dfo_real *wide[DFOI_RESCONV_WIDE], *tall[DFOI_RESCONV_TALL], *out[2];
-    dfo_real *vector;
+    dfo_real *vector, *gvector[2]; /* scratch of vectors; their gradients */
 } dfoi_resconv_work;
 
-dfo_status dfoi_resconv_take(const dfo_net *net, dfo_run *run, size_t rows, dfoi_resconv_work *work);
+dfo_status dfoi_resconv_take(const dfo_net *net, dfo_run *run, size_t rows,
+                             dfoi_resconv_work *work);
 dfoi_images dfoi_resconv_images(const dfoi_resconv *m, size_t first, size_t n);
 dfoi_area dfoi_resconv_area(const dfoi_resconv *m, dfoi_images images);
-/* Where block k's unit 0 or 1 keeps things, its gate (2: r, g, with tangents dr, dq behind them, panel by
- * panel) in what a block of images keeps; k = blocks: the stream behind them.  With tangents all is
- * twice as large.  */
+/* Where block k's unit 0 or 1 keeps things, its gate (2: r, g, with tangents dr, dq behind them,
+ * panel by panel) in what a block of images keeps; k = blocks: the stream behind them.  With
+ * tangents all is twice as large.  */
 size_t dfoi_resconv_kept_at(const dfoi_resconv *m, size_t panels, size_t k, int what);
 
 size_t dfoi_resconv_scratch(const dfo_net *net, size_t rows);

@@ -1,5 +1,5 @@
-/* The residual network of images with tangents, and the reverse of that pass: residual_conv_pass.c with
- * pairs (value, tangent); formulas of the gate in residual_pass.c.  */
+/* The residual network of images with tangents, and the reverse of that pass: residual_conv_pass.c
+ * with pairs (value, tangent); formulas of the gate in residual_pass.c.  */
 #include <string.h>
 
 #include "base/ctx_impl.h"
@@ -149,7 +149,7 @@ struct reverse {
     const dfo_cond *in, *din;
     dfo_cond *gin, *gdin;
     dfoi_images images;
-    dfoi_map_pair x, gx;
+    dfoi_map_pair x, gx, gvec;
 };
 
 static void pair_backward(const dfoi_resconv_work *w, const dfoi_conv *conv, size_t n,
@@ -160,17 +160,21 @@ static void pair_backward(const dfoi_resconv_work *w, const dfoi_conv *conv, siz
     dfoi_conv_backward(conv, w->run, n, g.dx, x.dx, 0, mask, add.dx, &w->room, to.dx);
 }
 
+/* `before`: features of vectors in front of the input's own.  */
 static void vector_backward(const dfoi_resconv_work *w, const dfoi_conv_input *input,
                             const dfoi_conv_vector *vector, const struct reverse *r,
-                            dfoi_map_pair g)
+                            dfoi_map_pair g, size_t before)
 {
     size_t plane = w->m->input.h * w->m->input.w;
+    dfoi_map gv = r->gvec.x, gdv = r->gvec.dx;
     if (!input->features)
         return;
-    dfoi_conv_vector_backward(w->net, input, vector, w->run, r->in, r->images, plane, w->vector, g.x,
-                              r->gin);
+    gv.x = gv.x ? gv.x + before * DFO_PANEL : NULL;
+    gdv.x = gdv.x ? gdv.x + before * DFO_PANEL : NULL;
+    dfoi_conv_vector_backward(w->net, input, vector, w->run, r->in, r->images, plane, w->vector,
+                              g.x, gv);
     dfoi_conv_vector_backward(w->net, input, vector, w->run, r->din, r->images, plane, w->vector,
-                              g.dx, r->gdin);
+                              g.dx, gdv);
 }
 
 /* gs to gr and gq, of values and tangents.  */
@@ -182,16 +186,16 @@ static void gate_backward(const dfoi_resconv_work *w, const dfoi_resconv_block *
     size_t size = m->settings.hidden * DFO_PANEL, panels = dfoi_resconv_area(m, r->images).panels;
     for (size_t p = 0; p < panels; p++) {
         const dfo_real *at = kept + 4 * p * size;
-        const struct dfoi_gate v = {.r = at, .g = at + size, .dr = at + 2 * size, .dq = at + 3 * size};
-        DFOI_UNIT_KERN->gate_jvp_backward(size, &v, dfoi_map_panel(gs.x, p),
-                                          dfoi_map_panel(gs.dx, p), dfoi_map_panel(gr.x, p),
-                                          dfoi_map_panel(gr.dx, p), dfoi_map_panel(gq.x, p),
-                                          dfoi_map_panel(gq.dx, p));
+        const struct dfoi_gate v = {
+            .r = at, .g = at + size, .dr = at + 2 * size, .dq = at + 3 * size};
+        DFOI_UNIT_KERN->gate_jvp_backward(
+            size, &v, dfoi_map_panel(gs.x, p), dfoi_map_panel(gs.dx, p), dfoi_map_panel(gr.x, p),
+            dfoi_map_panel(gr.dx, p), dfoi_map_panel(gq.x, p), dfoi_map_panel(gq.dx, p));
     }
     dfoi_map_pair c = {context(m, r->x.x), context(m, r->x.dx)};
     dfoi_map_pair gc = {context(m, r->gx.x), context(m, r->gx.dx)};
     pair_backward(w, &b->gate, r->images.n, gq, c, none, gc, gc);
-    vector_backward(w, &m->context, &b->gate_vector, r, gq);
+    vector_backward(w, &m->context, &b->gate_vector, r, gq, m->before_vectors);
 }
 
 static void block_backward(const dfoi_resconv_work *w, size_t k, const struct reverse *reverse,
@@ -202,11 +206,8 @@ static void block_backward(const dfoi_resconv_work *w, size_t k, const struct re
     const dfoi_area area = dfoi_resconv_area(m, reverse->images);
     const dfoi_map_pair nothing = {none, none};
     const dfoi_map_pair gv = tall(w, 2), gu = tall(w, 4);
-    const dfoi_unit_room work = {.h = w->tall[6],
-                                 .dh = w->tall[7],
-                                 .mask = w->tall[8],
-                                 .d1 = w->tall[6],
-                                 .d2 = w->tall[7]};
+    const dfoi_unit_room work = {
+        .h = w->tall[6], .dh = w->tall[7], .mask = w->tall[8], .d1 = w->tall[6], .d2 = w->tall[7]};
     const dfo_real *kept0 = acts + 2 * dfoi_resconv_kept_at(m, area.panels, k, 0);
     const dfo_real *kept1 = acts + 2 * dfoi_resconv_kept_at(m, area.panels, k, 1);
     size_t n = reverse->images.n, size = area.panels * m->settings.hidden * DFO_PANEL;
@@ -252,6 +253,8 @@ static void jvp_backward_block(const dfoi_resconv_work *w, struct reverse *r, df
     r->x = pair(w->wide[0], w->wide[1], m->input.channels);
     r->gx.x = wanted(w, area, r->gin, w->wide[2]);
     r->gx.dx = wanted(w, area, r->gdin, w->wide[3]);
+    r->gvec.x = dfoi_conv_vectors_begin(w->net, &m->input, r->gin, r->images.n, w->gvector[0]);
+    r->gvec.dx = dfoi_conv_vectors_begin(w->net, &m->input, r->gdin, r->images.n, w->gvector[1]);
     dfoi_conv_read(w->net, &m->input, r->in, r->images, r->x.x);
     dfoi_conv_read(w->net, &m->input, r->din, r->images, r->x.dx);
     dfoi_map_from_rows(r->images, shape->c, shape->h, shape->w, gout.x, gout.ld, 0, g.x);
@@ -259,12 +262,14 @@ static void jvp_backward_block(const dfoi_resconv_work *w, struct reverse *r, df
     pair_backward(w, &m->last, r->images.n, g, stream_of(w, area, acts), none, nothing, gs);
     for (size_t k = m->settings.blocks; k-- > 0;)
         block_backward(w, k, r, acts, gs);
-    vector_backward(w, &m->input, &m->vector, r, gs);
+    vector_backward(w, &m->input, &m->vector, r, gs, 0);
     pair_backward(w, &m->first, r->images.n, gs, r->x, none, r->gx, r->gx);
     if (r->gx.x.x)
         dfoi_conv_add(w->net, &m->input, r->gin, r->images, r->gx.x);
     if (r->gx.dx.x)
         dfoi_conv_add(w->net, &m->input, r->gdin, r->images, r->gx.dx);
+    dfoi_conv_vectors_add(w->net, &m->input, r->gin, r->images, r->gvec.x);
+    dfoi_conv_vectors_add(w->net, &m->input, r->gdin, r->images, r->gvec.dx);
 }
 
 dfo_status dfoi_resconv_jvp_backward(const dfo_net *net, dfo_run *run, const dfo_cond *in,

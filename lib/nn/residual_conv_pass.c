@@ -1,5 +1,5 @@
-/* Forward and backward of the residual network of images (residual_conv.c): as residual_pass.c, with
- * convolutions of maps for products with panels, a block of images at a time.  */
+/* Forward and backward of the residual network of images (residual_conv.c): as residual_pass.c,
+ * with convolutions of maps for products with panels, a block of images at a time.  */
 #include <string.h>
 
 #include "base/ctx_impl.h"
@@ -12,6 +12,11 @@ static const dfoi_map none = {NULL, 0};
 static dfoi_map context(const dfoi_resconv *m, dfoi_map x)
 {
     return (dfoi_map){x.x + m->before_context * DFO_PANEL, x.stride};
+}
+
+static dfoi_map vectors(const dfoi_resconv *m, dfoi_map gv)
+{
+    return (dfoi_map){gv.x ? gv.x + m->before_vectors * DFO_PANEL : NULL, gv.stride};
 }
 
 static dfoi_map tall(const dfoi_resconv_work *w, size_t i)
@@ -101,11 +106,11 @@ dfo_status dfoi_resconv_forward(const dfo_net *net, dfo_run *run, const dfo_cond
     return DFO_OK;
 }
 
-/* The gate on the way back: gr of gs; adds the gate's weight gradients and those of the context to gx
- * and gin.  gq: a map to work in.  */
+/* The gate on the way back: gr of gs; adds the gate's weight gradients and those of the context to
+ * gx and gin.  gq: a map to work in.  */
 static void gate_backward(const dfoi_resconv_work *w, const dfoi_resconv_block *b,
                           const dfo_cond *in, dfoi_images images, const dfo_real *kept, dfoi_map gs,
-                          dfoi_map x, dfoi_map gx, dfoi_map gr, dfoi_map gq, dfo_cond *gin)
+                          dfoi_map x, dfoi_map gx, dfoi_map gr, dfoi_map gq, dfoi_map gv)
 {
     const dfoi_resconv *m = w->m;
     dfoi_area area = dfoi_resconv_area(m, images);
@@ -119,7 +124,7 @@ static void gate_backward(const dfoi_resconv_work *w, const dfoi_resconv_block *
     dfoi_conv_backward(&b->gate, w->run, images.n, gq, context(m, x), 1, none, gc, &w->room, gc);
     if (m->context.features)
         dfoi_conv_vector_backward(w->net, &m->context, &b->gate_vector, w->run, in, images,
-                                  area.plane, w->vector, gq, gin);
+                                  area.plane, w->vector, gq, vectors(m, gv));
 }
 
 static void backward_block(const dfoi_resconv_work *w, const dfo_cond *in, dfoi_images images,
@@ -132,8 +137,10 @@ static void backward_block(const dfoi_resconv_work *w, const dfo_cond *in, dfoi_
     size_t size = area.panels * hidden * DFO_PANEL;
     const dfoi_unit_room work = {.h = w->tall[3], .mask = w->tall[4]};
     dfo_real *end = (dfo_real *)acts + dfoi_resconv_kept_at(m, area.panels, m->settings.blocks, 0);
-    dfoi_map g = dfoi_map_of(w->out[0], shape->c), gs = tall(w, 0), gv = tall(w, 1), gu = tall(w, 2);
+    dfoi_map g = dfoi_map_of(w->out[0], shape->c), gs = tall(w, 0), gv = tall(w, 1),
+             gu = tall(w, 2);
     dfoi_map x = dfoi_map_of(w->wide[0], channels), gx = none;
+    dfoi_map gvec = dfoi_conv_vectors_begin(w->net, &m->input, gin, images.n, w->gvector[0]);
     if (dfoi_conv_wanted(w->net, &m->input, gin, 0)) {
         gx = dfoi_map_of(w->wide[1], channels);
         memset(gx.x, 0, area.panels * channels * DFO_PANEL * sizeof *gx.x);
@@ -149,7 +156,7 @@ static void backward_block(const dfoi_resconv_work *w, const dfo_cond *in, dfoi_
         dfoi_map gr = gs;
         if (b->gate.out) {
             gate_backward(w, b, in, images, acts + dfoi_resconv_kept_at(m, area.panels, k, 2), gs,
-                          x, gx, gu, gv, gin);
+                          x, gx, gu, gv, gvec);
             gr = gu;
         }
         dfoi_map h = dfoi_conv_unit_output(&b->unit[1], w->run, area, &work, kept1);
@@ -168,10 +175,11 @@ static void backward_block(const dfoi_resconv_work *w, const dfo_cond *in, dfoi_
     }
     if (m->input.features)
         dfoi_conv_vector_backward(w->net, &m->input, &m->vector, w->run, in, images, area.plane,
-                                  w->vector, gs, gin);
+                                  w->vector, gs, gvec);
     dfoi_conv_backward(&m->first, w->run, images.n, gs, x, 1, none, gx, &w->room, gx);
     if (gx.x)
         dfoi_conv_add(w->net, &m->input, gin, images, gx);
+    dfoi_conv_vectors_add(w->net, &m->input, gin, images, gvec);
 }
 
 dfo_status dfoi_resconv_backward(const dfo_net *net, dfo_run *run, const dfo_cond *in,

@@ -1,8 +1,8 @@
 /* Speed of nets of images on one core, as JSON lines: forward alone, training (forward with
- * activations, backward with weight and input gradients) and the pair of passes with tangents, over a
- * batch of 32 images in shards of eight.  gflops counts the convolutions' multiply-adds alone (taps
- * outside of the image too); share_of_gemm is of dfoi_gemm's rate at 128 x 128, measured before.
- * bench_conv [milliseconds per figure [case]]  */
+ * activations, backward with weight and input gradients) and the pair of passes with tangents, over
+ * a batch of 32 images in shards of eight.  gflops counts the convolutions' multiply-adds alone
+ * (taps outside of the image too); share_of_gemm is of dfoi_gemm's rate at 128 x 128, measured
+ * before. bench_conv [milliseconds per figure [case]]  */
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -25,8 +25,8 @@ struct conv_case {
 #define GLOW "{\"type\":\"conv\",\"hidden\":128}"
 #define CHAIN(in, out, pixels) ((9.0 * (in)*128 + 128 * 128 + 9.0 * 128 * (out)) * (pixels))
 #define BOTTLENECK(m)                                                                              \
-    "{\"type\":\"conv\",\"layers\":[{\"activation\":\"relu\",\"channels\":" m                      \
-    "},{\"channels\":" m "},{}]}"
+    "{\"type\":\"conv\",\"layers\":[{\"activation\":\"relu\",\"channels\":" m "},{\"channels\":" m \
+    "},{}]}"
 #define NARROW(c, m, pixels) ((18.0 * (c) * (m) + 9.0 * (m) * (m)) * (pixels))
 
 static const struct conv_case cases[] = {
@@ -121,11 +121,12 @@ static dfo_real *reals(struct bench *b, size_t n)
 static void report(const struct conv_case *c, const char *op, double seconds, double flop,
                    double top)
 {
-    printf("{\"workload\": \"conv\", \"case\": \"%s\", \"op\": \"%s\", \"lib\": \"ours\", \"real\": "
-           "\"%s\", \"threads\": 1, \"batch\": %d, \"ms_min\": %.4f, \"gflops\": %.1f, "
-           "\"share_of_gemm\": %.3f}\n",
-           c->name, op, DFO_REAL_NAME, ROWS, seconds * 1e3, flop / seconds * 1e-9,
-           flop / seconds * 1e-9 / top);
+    printf(
+        "{\"workload\": \"conv\", \"case\": \"%s\", \"op\": \"%s\", \"lib\": \"ours\", \"real\": "
+        "\"%s\", \"threads\": 1, \"batch\": %d, \"ms_min\": %.4f, \"gflops\": %.1f, "
+        "\"share_of_gemm\": %.3f}\n",
+        c->name, op, DFO_REAL_NAME, ROWS, seconds * 1e3, flop / seconds * 1e-9,
+        flop / seconds * 1e-9 / top);
     fflush(stdout);
 }
 
@@ -156,8 +157,8 @@ static void run_case(const struct conv_case *c, double seconds, double top)
     report(c, "forward", fastest(&b, forward, seconds), flop, top);
     report(c, "train", fastest(&b, train, seconds), 3 * flop, top);
     report(c, "tangents", fastest(&b, tangents, seconds), 6 * flop, top);
-    dfo_real *all[] = {b.run.grads, b.run.arena, b.acts, b.out, b.dout, b.in.part[0].rows.x,
-                       b.gin.part[0].rows.x};
+    dfo_real *all[] = {b.run.grads,         b.run.arena,         b.acts, b.out, b.dout,
+                       b.in.part[0].rows.x, b.gin.part[0].rows.x};
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
         dfoi_free(b.ctx, all[i]);
     json_decref(config);
