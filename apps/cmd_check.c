@@ -94,6 +94,8 @@ static int draw_rows(struct job *j)
     struct common *c = &j->o->common;
     size_t n = 1000, d = dfo_model_features(j->model);
     dfo_model_plan *plan;
+    if (dfo_model_wants_samples(j->model))
+        return usage_error(c, "%s is a %s: it is checked with --data", j->o->model, dfo_model_kind(j->model));
     if (dfo_model_context(j->model))
         return usage_error(c, "%s is conditional: it is checked with --data and its context", j->o->model);
     if (!(j->x = malloc(n * d * sizeof *j->x)))

@@ -52,6 +52,7 @@ struct job {
     double         *logp, total;
     int             full;              /* .safetensors */
     struct verify   verify;
+    int             density;           /* the model has one */
 };
 
 static int open_all(struct job *j)
@@ -65,6 +66,7 @@ static int open_all(struct job *j)
         return status;
     if ((status = input_fits(c, &o->input, j->model)))
         return status;
+    j->density = dfo_model_wants_density(j->model) == DFO_OK;
     size_t n = strlen(o->output);
     j->full = n > 12 && !strcmp(o->output + n - 12, ".safetensors");
     o->verify |= o->input.rows.discrete;
@@ -131,9 +133,11 @@ static int write_rows(struct job *j)
         dfo_batch x = split_chunk(&o->input, j->x, n, dfo_model_features(j->model), &cond);
         if (read_chunk(c, &o->input, first, n, j->x))
             return failed(c);
-        if (dfo_model_log_prob(j->plan, first, x, &cond, j->logp))                  /* x holds the latents */
+        dfo_status status = j->density ? dfo_model_log_prob(j->plan, first, x, &cond, j->logp)
+                                       : dfo_model_encode(j->plan, first, x, &cond, NULL);
+        if (status)                                                   /* x holds the latents */
             return file_failed(c, "%s", o->input.data);
-        for (size_t i = 0; i < n; i++)
+        for (size_t i = 0; i < n && j->density; i++)
             j->total += j->logp[i];
         put_repairs(j, first, x, &next);
         if (j->latents ? dfo_latents_write(j->latents, x) : dfo_sink_write(j->sink, x))
@@ -148,10 +152,10 @@ static int report(struct job *j)
     const struct verify *v = &j->verify;
     double rows = (double)o->input.info.rows;
     if (o->common.json) {
-        json_t *out = json_pack("{s:I, s:I, s:f, s:o}", "rows", (json_int_t)rows, "dims",
+        json_t *out = json_pack("{s:I, s:I, s:o, s:o}", "rows", (json_int_t)rows, "dims",
                                 (json_int_t)dfo_model_features(j->model), "mean_nats",
-                                rows > 0 ? j->total / rows : 0.0, "max_roundtrip_error",
-                                o->verify ? json_real(v->worst) : json_null());
+                                j->density ? json_real(rows > 0 ? j->total / rows : 0.0) : json_null(),
+                                "max_roundtrip_error", o->verify ? json_real(v->worst) : json_null());
         if (out && o->verify) {
             json_object_set_new(out, "max_roundtrip_error_before", json_real(v->worst_before));
             json_object_set_new(out, "rows_repaired", json_integer((json_int_t)(v->failed - v->over)));
@@ -161,7 +165,9 @@ static int report(struct job *j)
             json_object_set_new(out, "pixels_wrong", json_integer((json_int_t)v->pixels_wrong));
         return print_json(&o->common, out);
     }
-    printf("%.0f rows to %s, mean log-likelihood %.6g nats", rows, o->output, rows > 0 ? j->total / rows : 0.0);
+    printf("%.0f rows to %s", rows, o->output);
+    if (j->density)
+        printf(", mean log-likelihood %.6g nats", rows > 0 ? j->total / rows : 0.0);
     if (o->verify)
         printf(", largest error decoded again %.3g", v->worst);
     if (v->failed > v->over)

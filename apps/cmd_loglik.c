@@ -76,7 +76,7 @@ static int set_up(struct job *j)
     struct common *c = &o->common;
     int status;
     for (int i = 0; i < 2 && o->model[i]; i++)
-        if (dfo_model_load(c->ctx, o->model[i], &j->model[i]))
+        if (dfo_model_load(c->ctx, o->model[i], &j->model[i]) || dfo_model_wants_density(j->model[i]))
             return failed(c);
     if ((status = labels_for(c, &o->input, o->model[0], j->model[0])) || (status = input_open(c, &o->input)))
         return status;

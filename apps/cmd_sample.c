@@ -56,7 +56,7 @@ static int set_up(struct job *j, uint64_t *rows)
     struct options *o = j->o;
     struct common *c = &o->common;
     *rows = o->n;
-    if (dfo_model_load(c->ctx, o->model, &j->model))
+    if (dfo_model_load(c->ctx, o->model, &j->model) || dfo_model_wants_samples(j->model))
         return failed(c);
     size_t before = dfo_ctx_bytes(c->ctx);
     if (dfo_model_plan_new(c->ctx, j->model, 0, &j->plan))

@@ -16,6 +16,7 @@ APPS_REAL = \
     apps/cmd_sample.c \
     apps/cmd_encode.c \
     apps/cmd_decode.c \
+    apps/cmd_classify.c \
     apps/cmd_check.c \
     apps/check_pixels.c \
     apps/cmd_info.c \
@@ -50,6 +51,7 @@ dist_man_MANS += \
     apps/man/diffeo-sample.1 \
     apps/man/diffeo-encode.1 \
     apps/man/diffeo-decode.1 \
+    apps/man/diffeo-classify.1 \
     apps/man/diffeo-interpolate.1 \
     apps/man/diffeo-check.1 \
     apps/man/diffeo-info.1 \

@@ -198,6 +198,10 @@ dfo_status dfo_model_load(dfo_ctx *ctx, const char *path, dfo_model **out)
     DFO_TRY(dfoi_tensors_open(ctx, path, &t));
     dfo_status status = load(ctx, t, path, out);
     dfoi_tensors_free(t);
+    if (status == DFO_OK && (status = dfoi_strdup(ctx, path, &(*out)->file)) != DFO_OK) {
+        dfo_model_free(*out);
+        *out = NULL;
+    }
     return status;
 }
 

@@ -15,41 +15,14 @@ struct name {
     const char *file, *layer;
 };
 
-static void set(layerfix *f, const char *name, ref_array from)
-{
-    size_t n;
-    dfo_real *to = layerfix_array(f, name, &n);
-    ck_assert_uint_eq(n, from.n);
-    for (size_t i = 0; i < n; i++)
-        to[i] = (dfo_real)from.data[i];
-}
-
-static ref_array grad_of(ref_case c, const char *name)
-{
-    char path[64];
-    snprintf(path, sizeof path, "grad.%s", name);
-    return ref_get(c, path);
-}
-
-static void compare_grad(layerfix *f, ref_case c, const char *name, const char *file)
-{
-    ref_array want = grad_of(c, file);
-    const dfo_real *g = layerfix_grad(f, name);
-    double *got = malloc(want.n * sizeof *got);
-    for (size_t i = 0; i < want.n; i++)
-        got[i] = (double)g[i];
-    reflayer_compare(c, file, want.n, got, want.data, reflayer_tolerance(c, "grad"));
-    free(got);
-}
-
 static int actnorm_case(ref_case c)
 {
     layerfix f = layerfix_new(json_pack("{s:s}", "type", "actnorm"), reflayer_shape(c), 0, reflayer_rows(c));
-    set(&f, "log_scale", ref_need(c, "params.s"));
-    set(&f, "shift", ref_need(c, "params.b"));
+    reflayer_set(&f, "log_scale", ref_need(c, "params.s"));
+    reflayer_set(&f, "shift", ref_need(c, "params.b"));
     reflayer_check(&f, c);
-    compare_grad(&f, c, "log_scale", "s");
-    compare_grad(&f, c, "shift", "b");
+    reflayer_compare_grad(&f, c, "log_scale", "s");
+    reflayer_compare_grad(&f, c, "shift", "b");
     layerfix_free(&f);
     return 1;
 }
@@ -83,7 +56,7 @@ static int plu_case(ref_case c)
     for (size_t i = 0; i < n; i++)
         lu[i] = (dfo_real)plu_entry(d, i, "params", c);
     if (bias)
-        set(&f, "bias", ref_need(c, "params.b"));
+        reflayer_set(&f, "bias", ref_need(c, "params.b"));
     reflayer_check(&f, c);
     double *got = malloc(n * sizeof *got), *want = malloc(n * sizeof *want);
     for (size_t i = 0; i < n; i++) {
@@ -92,7 +65,7 @@ static int plu_case(ref_case c)
     }
     reflayer_compare(c, "lu", n, got, want, reflayer_tolerance(c, "grad"));
     if (bias)
-        compare_grad(&f, c, "bias", "b");
+        reflayer_compare_grad(&f, c, "bias", "b");
     free(got);
     free(want);
     layerfix_free(&f);
@@ -141,11 +114,11 @@ static int coupling_case(ref_case c)
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         char path[64];
         snprintf(path, sizeof path, "params.%s", names[i].file);
-        set(&f, names[i].layer, ref_need(c, path));
+        reflayer_set(&f, names[i].layer, ref_need(c, path));
     }
     reflayer_check(&f, c);
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-        compare_grad(&f, c, names[i].layer, names[i].file);
+        reflayer_compare_grad(&f, c, names[i].layer, names[i].file);
     layerfix_free(&f);
     return 1;
 }
@@ -162,9 +135,9 @@ static int dense_case(ref_case c)
 {
     layerfix f =
         layerfix_new(json_pack("{s:s}", "type", "linear-dense"), reflayer_shape(c), 0, reflayer_rows(c));
-    set(&f, "w", ref_need(c, "params.W"));
+    reflayer_set(&f, "w", ref_need(c, "params.W"));
     reflayer_check(&f, c);
-    compare_grad(&f, c, "w", "W");
+    reflayer_compare_grad(&f, c, "w", "W");
     layerfix_free(&f);
     return 1;
 }
@@ -181,9 +154,9 @@ static int householder_case(ref_case c)
     json_t *config =
         json_pack("{s:s, s:I}", "type", "householder", "reflections", (json_int_t)v.shape[0]);
     layerfix f = layerfix_new(config, reflayer_shape(c), 0, reflayer_rows(c));
-    set(&f, "v", v);
+    reflayer_set(&f, "v", v);
     reflayer_check(&f, c);
-    compare_grad(&f, c, "v", "V");
+    reflayer_compare_grad(&f, c, "v", "V");
     layerfix_free(&f);
     return 1;
 }
@@ -208,7 +181,7 @@ static layerfix elementwise_layer(ref_case c, size_t rows)
     layerfix f = layerfix_new(config, dfo_shape_vector(1), 0, rows);
     ref_array lambda = ref_get(c, "params.lambda");
     if (lambda.data)
-        set(&f, "lambda", lambda);
+        reflayer_set(&f, "lambda", lambda);
     ck_assert_int_eq(layerfix_prepare(&f), DFO_OK);
     return f;
 }
@@ -271,7 +244,7 @@ static int elementwise_case(ref_case c)
     if (n == all && ref_get(c, "grad.lambda").data) {
         ck_assert_int_eq(
             layerfix_grads(&f, 0, n, keep[0], NULL, seed, sl, memory[1], NULL, memory[2]), DFO_OK);
-        compare_grad(&f, c, "lambda", "lambda");
+        reflayer_compare_grad(&f, c, "lambda", "lambda");
     }
     layerfix_free(&f);
     return n > 2;

@@ -83,3 +83,30 @@ void reflayer_each(const char *name, size_t at_least, int (*one)(ref_case c))
     ref_close(file);
     ck_assert_msg(done >= at_least, "%s: only %zu cases", name, done);
 }
+
+void reflayer_set(layerfix *f, const char *name, ref_array from)
+{
+    size_t n;
+    dfo_real *to = layerfix_array(f, name, &n);
+    ck_assert_uint_eq(n, from.n);
+    for (size_t i = 0; i < n; i++)
+        to[i] = (dfo_real)from.data[i];
+}
+
+ref_array reflayer_grad(ref_case c, const char *name)
+{
+    char path[64];
+    snprintf(path, sizeof path, "grad.%s", name);
+    return ref_get(c, path);
+}
+
+void reflayer_compare_grad(layerfix *f, ref_case c, const char *name, const char *file)
+{
+    ref_array want = reflayer_grad(c, file);
+    const dfo_real *g = layerfix_grad(f, name);
+    double *got = malloc(want.n * sizeof *got);
+    for (size_t i = 0; i < want.n; i++)
+        got[i] = (double)g[i];
+    reflayer_compare(c, file, want.n, got, want.data, reflayer_tolerance(c, "grad"));
+    free(got);
+}

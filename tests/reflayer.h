@@ -26,6 +26,13 @@ void reflayer_check(layerfix *f, ref_case c);
 dfo_shape reflayer_shape(ref_case c);
 size_t reflayer_rows(ref_case c);
 
+/* Sets an array of the layer from one of the file with as many numbers.  */
+void reflayer_set(layerfix *f, const char *name, ref_array from);
+
+/* The file's gradient with respect to one of its arrays; and the layer's of `name` compared with it.  */
+ref_array reflayer_grad(ref_case c, const char *name);
+void reflayer_compare_grad(layerfix *f, ref_case c, const char *name, const char *file);
+
 /* Calls one(case) for each case of a file that this precision can meet; fails unless it did at_least of them.  */
 void reflayer_each(const char *name, size_t at_least, int (*one)(ref_case c));
 

@@ -406,7 +406,7 @@ static dfo_status make_plans(struct fit *f)
     dfo_run how = {.memory = o->memory, .anchors = o->anchors, .mode = DFO_TRAIN};
     dfo_plan_options plan = {.threads = o->threads, .memory = o->memory, .anchors = o->anchors, .seed = o->seed,
                              .mode = DFO_TRAIN};
-    plan.shards = o->shards ? o->shards : dfoi_shards_default(f->batch, 0);
+    plan.shards = o->shards ? o->shards : dfoi_shards_default(f->batch, o->images);
     size_t shards = plan.shards < f->batch ? plan.shards : f->batch;
     dfo_need need = f->loss->ops->need(f->loss, (f->batch + shards - 1) / shards, &how, 1);
     DFO_TRY(dfo_plan_new(f->ctx, f->loss->store, &need, &plan, &f->plan));

@@ -1,6 +1,7 @@
 #!/bin/sh
 # The figures that README quotes: trains, scores and checks on real data, and writes one file a job into
-# tests/results: command, seed, wall time, figures.  Long: power 5 min, bsds 20 min, wine 40 min.
+# tests/results: command, seed, wall time, figures.  Long: power 5 min, bsds 20 min, wine 40 min,
+# irevnet an hour.
 #     make results               all of them            make results JOBS='power wine'     some
 #     make results THREADS=1     on one core
 # Data: DIFFEO_SHARED/data, or ../shared/data beside the checkout.
@@ -12,7 +13,7 @@ out=$top_srcdir/tests/results
 [ -d "$data" ] || { echo "results: no data in $data"; exit 77; }
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-jobs=${JOBS:-power bsds wine}
+jobs=${JOBS:-power bsds wine irevnet}
 threads=${THREADS:-$(nproc)}
 
 # record FILE: what follows on stdin, with the machine and the program.
@@ -72,6 +73,24 @@ wine() {
             printf 'mean test log-likelihood, columns standardised by the training part: %s\n' "$total"
         } | record wine_$colour.txt
     done
+}
+
+# Debian's dataset-fashion-mnist.
+irevnet() {
+    f=/usr/share/datasets/fashion-mnist
+    [ -d $f ] || { echo "results: no data in $f (Debian: dataset-fashion-mnist)"; return; }
+    images=-images-idx3-ubyte.gz
+    labels=-labels-idx1-ubyte.gz
+    {
+        run train --data "$f/train$images#0:55000" --labels "$f/train$labels#0:55000" --valid "$f/train$images#55000:60000" \
+            --valid-labels "$f/train$labels#55000:60000" --flow irevnet --memory-mode store --batch 128 --lr 4e-3 \
+            --time-limit "${IREVNET_SECONDS:-3600}" --seed 0 -o "$work/m.safetensors" --json --quiet
+        run classify "$work/m.safetensors" --data $f/t10k$images --labels $f/t10k$labels --temperature-scaling \
+            --valid "$f/train$images#55000:60000" --valid-labels "$f/train$labels#55000:60000" --reliability
+        run encode "$work/m.safetensors" --data $f/t10k$images --verify --json -o "$work/z.safetensors"
+        run check "$work/m.safetensors" --data "$f/t10k$images#0:256"
+    } | record irevnet.txt
+    run interpolate "$work/m.safetensors" --data "$f/t10k$images#0:6" -n 10 -o "$out/irevnet_interpolation.png"
 }
 
 for job in $jobs; do
