@@ -79,32 +79,38 @@ static double *as_doubles(const dfo_real *x, size_t n)
     return out;
 }
 
-/* The first MOST_POINTS rows of a data set.  */
-static int load_rows(struct options *o, const char *spec, struct rows *r)
+/* The first MOST_POINTS rows of an open data set.  */
+static int take_rows(struct options *o, const struct input *in, struct rows *r)
 {
     struct common *c = &o->common;
+    int status = 0;
+    r->d = dfo_shape_size(in->info.shape);
+    r->n = in->info.rows < MOST_POINTS ? (size_t)in->info.rows : MOST_POINTS;
+    r->name = in->data;
+    dfo_real *x = malloc((r->n * r->d + 1) * sizeof *x);
+    if (!x)
+        status = (usage_error(c, "out of memory"), EXIT_FAILED);
+    else if (read_chunk(c, in, 0, r->n, x))
+        status = failed(c);
+    else if (!(r->x = as_doubles(x, r->n * r->d)))
+        status = (usage_error(c, "out of memory"), EXIT_FAILED);
+    free(x);
+    r->named = 1;
+    for (size_t j = 0; j < r->d && j < DFO_PLOT_MAX_COLUMNS; j++) {
+        const char *name = dfo_source_column(in->source, j);
+        r->named &= name != NULL;
+        snprintf(r->names[j], sizeof r->names[j], "%s", name ? name : "");
+    }
+    return status;
+}
+
+static int load_rows(struct options *o, const char *spec, struct rows *r)
+{
     struct input in = o->input;
     in.data = spec;
-    int status = input_open(c, &in);
-    if (!status) {
-        r->d = dfo_shape_size(in.info.shape);
-        r->n = in.info.rows < MOST_POINTS ? (size_t)in.info.rows : MOST_POINTS;
-        r->name = spec;
-        dfo_real *x = malloc((r->n * r->d + 1) * sizeof *x);
-        if (!x)
-            status = (usage_error(c, "out of memory"), EXIT_FAILED);
-        else if (read_chunk(c, &in, 0, r->n, x))
-            status = failed(c);
-        else if (!(r->x = as_doubles(x, r->n * r->d)))
-            status = (usage_error(c, "out of memory"), EXIT_FAILED);
-        free(x);
-        r->named = 1;
-        for (size_t j = 0; j < r->d && j < DFO_PLOT_MAX_COLUMNS; j++) {
-            const char *name = dfo_source_column(in.source, j);
-            r->named &= name != NULL;
-            snprintf(r->names[j], sizeof r->names[j], "%s", name ? name : "");
-        }
-    }
+    int status = input_open(&o->common, &in);
+    if (!status)
+        status = take_rows(o, &in, r);
     input_close(&in);
     return status;
 }
@@ -295,29 +301,12 @@ static int plot_model(struct options *o, const char *path, const char *data)
     return status;
 }
 
-/* Images are drawn as they are; *done says that they were.  */
-static int plot_images(struct options *o, int *done)
-{
-    struct input in = o->input;
-    in.data = o->arg[0];
-    int status = input_open(&o->common, &in);
-    *done = status || in.rows.discrete;
-    if (!status && *done && o->args > 1)
-        status = (usage_error(&o->common, "%s holds images: one data set at a time", o->arg[0]), EXIT_FAILED);
-    else if (!status && *done)
-        status = plot_image_data(&o->common, &in, o->output);
-    input_close(&in);
-    return status;
-}
-
-static int plot_data(struct options *o)
+static int plot_tables(struct options *o, const struct input *first)
 {
     struct rows r[2] = {{0}, {0}};
-    int done, status = plot_images(o, &done);
-    if (done)
-        return status;
-    for (int i = 0; i < o->args && i < 2 && !status; i++)
-        status = load_rows(o, o->arg[i], &r[i]);
+    int status = take_rows(o, first, &r[0]);
+    if (!status && o->args > 1)
+        status = load_rows(o, o->arg[1], &r[1]);
     if (!status && o->args > 1 && r[0].d != r[1].d)
         status = (usage_error(&o->common, "%s has %zu columns, %s %zu", r[0].name, r[0].d, r[1].name, r[1].d),
                   EXIT_FAILED);
@@ -325,6 +314,21 @@ static int plot_data(struct options *o)
         status = corner(o, &r[0], o->args > 1 ? &r[1] : NULL);
     free(r[0].x);
     free(r[1].x);
+    return status;
+}
+
+static int plot_data(struct options *o)
+{
+    struct input in = o->input;
+    in.data = o->arg[0];
+    int status = input_open(&o->common, &in);
+    if (!status && !in.rows.discrete)
+        status = plot_tables(o, &in);
+    else if (!status && o->args > 1)
+        status = (usage_error(&o->common, "%s holds images: one data set at a time", o->arg[0]), EXIT_FAILED);
+    else if (!status)
+        status = plot_image_data(&o->common, &in, o->output);
+    input_close(&in);
     return status;
 }
 

@@ -18,7 +18,7 @@
 #define MAX_LEVELS 8
 
 #define IMAGE_SETTINGS                                                                                            \
-    {"levels", "0"}, {"activation", "\"relu\""}, {"squeeze", "\"squeeze\""}, {"prior", "true"}, {"bins", "0"},    \
+    {"levels", "0"}, {"activation", "\"relu\""}, {"squeeze", "\"squeeze\""}, {"prior", "true"}, {"values", "0"},    \
     {"dequantise", "\"uniform\""}, {"dequantise_layers", "4"}, {"dequantise_hidden", "32"}, {"alpha", "0.05"}
 
 const struct dfoi_setting dfoi_realnvp_image_settings[] = {
@@ -32,13 +32,13 @@ const struct dfoi_setting dfoi_glow_settings[] = {
 };
 
 const struct dfoi_setting dfoi_nsf_image_settings[] = {
-    {"depth", "7"}, {"hidden", "96"}, {"spline_bins", "4"}, {"tail_bound", "3.0"}, {"coupling", "\"spline\""},
+    {"depth", "7"}, {"hidden", "96"}, {"bins", "4"}, {"tail_bound", "3.0"}, {"coupling", "\"spline\""},
     {"scaling", "\"centre\""}, {"linear", "\"lu\""}, IMAGE_SETTINGS, {"base", "{\"type\":\"normal\"}"}, {NULL, NULL},
 };
 
 struct settings {
     const char *flow, *activation, *squeeze, *dequantise, *scaling, *scale, *coupling, *linear;
-    size_t levels, depth, hidden, bins, spline_bins, dequantise_layers, dequantise_hidden;
+    size_t levels, depth, hidden, bins, values, dequantise_layers, dequantise_hidden;
     int    prior;
     double alpha, scale_max, tail_bound;
 };
@@ -59,8 +59,8 @@ static dfo_status read_settings(dfo_ctx *ctx, const json_t *config, struct setti
     DFO_TRY(dfoi_json_size(ctx, config, "levels", 0, 0, MAX_LEVELS, &s->levels));
     DFO_TRY(dfoi_json_size(ctx, config, "depth", 8, 0, 256, &s->depth));
     DFO_TRY(dfoi_json_size(ctx, config, "hidden", 128, 1, 65536, &s->hidden));
-    DFO_TRY(dfoi_json_size(ctx, config, "bins", 0, 0, 65536, &s->bins));
-    DFO_TRY(dfoi_json_size(ctx, config, "spline_bins", 4, 2, 64, &s->spline_bins));
+    DFO_TRY(dfoi_json_size(ctx, config, "values", 0, 0, 65536, &s->values));
+    DFO_TRY(dfoi_json_size(ctx, config, "bins", 4, 2, 64, &s->bins));
     DFO_TRY(dfoi_json_size(ctx, config, "dequantise_layers", 4, 0, 64, &s->dequantise_layers));
     DFO_TRY(dfoi_json_size(ctx, config, "dequantise_hidden", 32, 1, 65536, &s->dequantise_hidden));
     DFO_TRY(dfoi_json_bool(ctx, config, "prior", 1, &s->prior));
@@ -113,7 +113,7 @@ static json_t *coupling(const struct settings *s, const char *mask, json_t *of)
         return json_pack("{s:s, s:s, s:s, s:f, s:o}", "type", "affine-coupling", "mask", mask, "scale", s->scale,
                          "scale_max", s->scale_max, "net", of);
     return json_pack("{s:s, s:s, s:I, s:f, s:f, s:o}", "type", "spline-coupling", "mask", mask, "bins",
-                     (json_int_t)s->spline_bins, "tail_bound", s->tail_bound, "parameter_scale",
+                     (json_int_t)s->bins, "tail_bound", s->tail_bound, "parameter_scale",
                      1 / sqrt((double)s->hidden), "net", of);
 }
 
@@ -151,7 +151,7 @@ static json_t *noise_layers(const struct settings *s)
 
 static dfo_status write_begin(const struct settings *s, const struct place *p)
 {
-    json_int_t bins = (json_int_t)(s->bins ? s->bins : 256);
+    json_int_t bins = (json_int_t)(s->values ? s->values : 256);
     json_t *dequantise = json_pack("{s:s, s:I, s:s}", "type", "dequantise", "bins", bins, "kind", s->dequantise);
     if (dequantise && !strcmp(s->dequantise, "variational"))
         json_object_set_new(dequantise, "layer", noise_layers(s));

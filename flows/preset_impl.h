@@ -19,7 +19,9 @@ struct dfoi_preset {
     dfo_status (*write)(dfo_ctx *ctx, const json_t *config, dfo_shape shape, json_t *list);
 };
 
-extern const struct dfoi_setting dfoi_realnvp_image_settings[], dfoi_glow_settings[], dfoi_nsf_image_settings[];
+extern const struct dfoi_setting dfoi_realnvp_image_settings[];
+extern const struct dfoi_setting dfoi_glow_settings[];
+extern const struct dfoi_setting dfoi_nsf_image_settings[];
 
 /* Takes the layer's reference; DFO_EMEM if it is NULL.  */
 dfo_status dfoi_preset_append(dfo_ctx *ctx, json_t *list, json_t *layer);

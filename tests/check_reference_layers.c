@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include <diffeo/real.h>
+#include <diffeo/dist.h>
 #include "layerfix.h"
 #include "reference.h"
 #include "util.h"
@@ -462,7 +463,7 @@ static int logit_case(ref_case c)
     if (!strcmp(kind, "logit")) {
         compare(c, "logdet", x.shape[0], ld, want.data, tolerance(c, "logdet"));
         for (size_t i = 0; i < x.shape[0]; i++)
-            bpd[i] = -(ref_need(c, "nats").data[i] + ld[i]) / ((double)x.shape[1] * log(2));
+            bpd[i] = dfo_bits_per_dim(ref_need(c, "nats").data[i] + ld[i], (double)x.shape[1], 1);
         compare(c, "bits per dimension", x.shape[0], bpd, ref_need(c, "bpd").data,
                 IS_DOUBLE ? 1e-10 : 1e-4);
     }
@@ -477,9 +478,48 @@ static int logit_case(ref_case c)
     return 1;
 }
 
+/* The log-det of the kept columns alone: logit on the part of the row that they are.  */
+static int padded_case(ref_case c)
+{
+    if (strcmp(ref_text(c, "settings.kind", ""), "logit_padded"))
+        return 0;
+    if (!IS_DOUBLE && ref_number(c, "settings.alpha", 0) < 1e-3)
+        return 0;
+    ref_array x = ref_need(c, "x"), want = ref_need(c, "logdet");
+    double dims = ref_number(c, "settings.dims", 0), out[64], ld[8], bpd[8];
+    json_t *config = json_pack("{s:s, s:i, s:{s:s, s:O, s:f, s:O}}", "type", "part", "count", (int)dims, "layer",
+                               "type", "logit", "alpha", json_object_get(c.settings, "alpha"), "low", 0.0, "high",
+                               json_object_get(c.settings, "bins"));
+    layerfix f = layerfix_new(config, dfo_shape_vector(x.shape[1]), 0, x.shape[0]);
+    ck_assert_int_eq(layerfix_prepare(&f), DFO_OK);
+    ck_assert_int_eq(layerfix_forward(&f, x.shape[0], x.data, NULL, out, ld), DFO_OK);
+    compare(c, "logdet", x.shape[0], ld, want.data, tolerance(c, "logdet"));
+    for (size_t i = 0; i < x.shape[0]; i++)
+        bpd[i] = dfo_bits_per_dim(ref_need(c, "nats").data[i] + ld[i], dims, 1);
+    compare(c, "bits per dimension", x.shape[0], bpd, ref_need(c, "bpd").data, IS_DOUBLE ? 1e-12 : 1e-4);
+    layerfix_free(&f);
+    return 1;
+}
+
+static int bits_case(ref_case c)
+{
+    const char *kind = ref_text(c, "settings.kind", "");
+    if (strncmp(kind, "bpd", 3))
+        return 0;
+    ref_array nats = ref_need(c, "nats");
+    double bins = strcmp(kind, "bpd_unit") ? 1 : ref_number(c, "settings.bins", 0), bpd[8];
+    ck_assert_uint_le(nats.n, 8);
+    for (size_t i = 0; i < nats.n; i++)
+        bpd[i] = dfo_bits_per_dim(nats.data[i], ref_number(c, "settings.dims", 0), bins);
+    compare(c, "bits per dimension", nats.n, bpd, ref_need(c, "bpd").data, ref_tolerance(c, "bpd"));
+    return 1;
+}
+
 START_TEST(preprocess)
 {
     each_case("preprocess", IS_DOUBLE ? 8 : 4, logit_case);
+    each_case("preprocess", IS_DOUBLE ? 4 : 2, padded_case);
+    each_case("preprocess", 10, bits_case);
 }
 END_TEST
 

@@ -155,6 +155,8 @@ void layer_spread(struct layer *l, enum spread spread, test_rng *rng)
         const dfo_entry *entry = dfo_store_entry(l->store, e);
         double fan = entry->ndim < 2 ? 1 : (double)(entry->count / entry->shape[0]);
         double std = raw[spread] / sqrt(fan);
+        if (strstr(entry->name, "net.log_scale"))              /* of outputs: e^(3 s) */
+            std /= 6;
         for (size_t i = 0; !entry->buffer && i < entry->count; i++)
             w[entry->offset + i] += (dfo_real)(std * test_rng_normal(rng));
     }

@@ -99,6 +99,11 @@ ok
 run diffeo plot x-idx3-ubyte -o data.png
 ok
 a_file data.png
+run sh -c 'diffeo plot - -o piped.png <x-idx3-ubyte'
+ok
+same piped.png data.png
+run sh -c 'cut -d, -f1,2 images.csv | diffeo plot - -o corner.png'
+grep -q 'without-cairo' err || ok
 run diffeo plot x-idx3-ubyte back.npy -o no.png
 error 1 'holds images: one data set at a time'
 run diffeo plot m.safetensors back.npy -o no.png

@@ -19,3 +19,21 @@ tests_check_layers_LDADD = $(TEST_LIBS)
 tests_check_layers_d_SOURCES = $(tests_check_layers_SOURCES)
 tests_check_layers_d_CPPFLAGS = $(TEST_CPPFLAGS) -DDFO_DOUBLE
 tests_check_layers_d_LDADD = $(TEST_LIBS)
+
+check_PROGRAMS += tests/check_dequantise tests/check_dequantise_d
+TESTS += tests/check_dequantise tests/check_dequantise_d
+tests_check_dequantise_SOURCES = tests/check_dequantise.c $(LAYERFIX)
+tests_check_dequantise_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_check_dequantise_LDADD = $(TEST_LIBS)
+tests_check_dequantise_d_SOURCES = $(tests_check_dequantise_SOURCES)
+tests_check_dequantise_d_CPPFLAGS = $(TEST_CPPFLAGS) -DDFO_DOUBLE
+tests_check_dequantise_d_LDADD = $(TEST_LIBS)
+
+check_PROGRAMS += tests/check_image_flow tests/check_image_flow_d
+TESTS += tests/check_image_flow tests/check_image_flow_d
+tests_check_image_flow_SOURCES = tests/check_image_flow.c
+tests_check_image_flow_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_check_image_flow_LDADD = $(TEST_LIBS)
+tests_check_image_flow_d_SOURCES = $(tests_check_image_flow_SOURCES)
+tests_check_image_flow_d_CPPFLAGS = $(TEST_CPPFLAGS) -DDFO_DOUBLE
+tests_check_image_flow_d_LDADD = $(TEST_LIBS)

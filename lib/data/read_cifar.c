@@ -31,7 +31,8 @@ static dfo_status open(dfo_source *source, const char *path, dfo_file *file,
     (void)path;
     DFO_TRY(dfoi_pixels_new(source, &p));
     DFO_TRY(dfoi_pixels_options(source, options));
-    DFO_TRY(dfoi_file_whole(file, SIZE_MAX, &bytes, &p->size, &mapped));
+    size_t limit = dfoi_memory_limit(source->ctx);
+    DFO_TRY(dfoi_file_whole(file, limit ? limit : SIZE_MAX, &bytes, &p->size, &mapped));
     p->bytes = bytes;
     p->width = 1;
     p->stride = RECORD;
