@@ -279,6 +279,10 @@ for flow in glow realnvp-image nsf-image; do
     ok
     json pixels_wrong == 0
     json max_roundtrip_error == 0
+    run diffeo loglik f.safetensors --data back.npy --labels labels.csv --json
+    ok
+    json estimate == bound
+    json bits_per_dim '<' 12
     run diffeo decode f.safetensors --data f-z.safetensors -o f-back.npy --labels labels.csv
     ok
     same f-back.npy back.npy
