@@ -230,60 +230,6 @@ START_TEST(haar)
 }
 END_TEST
 
-/* The store has a tap's inputs together, (out, 3, 3, in); the file (out, in, 3, 3).  */
-static size_t tap(ref_array file, size_t at)
-{
-    size_t in = file.shape[1], i = at % in, ij = at / in % 9, o = at / in / 9;
-    return (o * in + i) * 9 + ij;
-}
-
-static int irevnet_case(ref_case c)
-{
-    int leading = json_is_true(json_object_get(c.settings, "leading_relu"));
-    json_t *config = json_pack("{s:s, s:O, s:b, s:I}", "type", "irevnet", "stride", json_object_get(c.settings, "stride"),
-                               "leading", leading, "hidden", (json_int_t)ref_need(c, "params.W1").shape[0]);
-    layerfix f = layerfix_new(config, shape_of(c), 0, rows_of(c));
-    ref_array z = ref_need(c, "z");
-    ck_assert(f.bij->out.c == z.shape[1] && f.bij->out.h == z.shape[2] && f.bij->out.w == z.shape[3]);
-    for (int l = 0; l < 3; l++) {
-        char mine[16], file[16];
-        size_t n;
-        snprintf(file, sizeof file, "params.W%d", l + 1);
-        snprintf(mine, sizeof mine, "net.w%d", l);
-        ref_array from = ref_need(c, file);
-        dfo_real *to = layerfix_array(&f, mine, &n);
-        ck_assert_uint_eq(n, from.n);
-        for (size_t i = 0; i < n; i++)
-            to[i] = (dfo_real)from.data[tap(from, i)];
-        snprintf(file, sizeof file, "params.b%d", l + 1);
-        snprintf(mine, sizeof mine, "net.b%d", l);
-        set(&f, mine, ref_need(c, file));
-    }
-    check(&f, c);
-    for (int l = 0; l < 3; l++) {
-        char mine[16], file[16];
-        snprintf(file, sizeof file, "W%d", l + 1);
-        snprintf(mine, sizeof mine, "net.w%d", l);
-        ref_array want = grad_of(c, file);
-        const dfo_real *g = layerfix_grad(&f, mine);
-        for (size_t i = 0; i < want.n; i++) {
-            double got = (double)g[i];
-            compare(c, file, 1, &got, &want.data[tap(want, i)], tolerance(c, "grad"));
-        }
-        snprintf(file, sizeof file, "b%d", l + 1);
-        snprintf(mine, sizeof mine, "net.b%d", l);
-        compare_grad(&f, c, mine, file);
-    }
-    layerfix_free(&f);
-    return 1;
-}
-
-START_TEST(irevnet)
-{
-    each_case("irevnet_block", 4, irevnet_case);
-}
-END_TEST
-
 /* What an additive coupling of that mask leaves as it was.  */
 static int mask_case(ref_case c)
 {
@@ -609,7 +555,6 @@ int main(void)
     tcase_add_test(t, linear_plu);
     tcase_add_test(t, squeeze);
     tcase_add_test(t, haar);
-    tcase_add_test(t, irevnet);
     tcase_add_test(t, masks);
     tcase_add_test(t, linear_dense);
     tcase_add_test(t, householder);
