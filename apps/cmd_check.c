@@ -75,13 +75,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
         state->child_inputs[2] = &o->batch;
         return 0;
     case TOLERANCE: add_limit(state, o, arg); return 0;
-    case ARGP_KEY_ARG:
-        if (o->model)
-            argp_error(state, "unexpected argument '%s'", arg);
-        o->model = arg;
-        return 0;
-    case ARGP_KEY_NO_ARGS: argp_error(state, "MODEL is missing"); return 0;
-    default: return ARGP_ERR_UNKNOWN;
+    default: return model_argument(key, arg, state, &o->model);
     }
 }
 

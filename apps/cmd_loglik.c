@@ -178,7 +178,7 @@ static int report(struct job *j, double seconds)
                                 "rows_per_second", rows / seconds, "peak_bytes",
                                 (json_int_t)dfo_ctx_peak_bytes(o->common.ctx));
         if (out && o->input.rows.discrete)
-            json_object_set_new(out, "bits_per_dim", json_real(-j->logp[0].mean / d / log(2)));
+            json_object_set_new(out, "bits_per_dim", json_real(dfo_bits_per_dim(j->logp[0].mean, d, 1)));
         if (out && o->input.info.has_entropy)
             json_object_set_new(out, "entropy_nats", json_real(o->input.info.entropy));
         if (out && j->model[1]) {
@@ -190,7 +190,7 @@ static int report(struct job *j, double seconds)
     }
     printf("%.0f rows, %.0f dimensions: %.6g +- %.2g nats", rows, d, j->logp[0].mean, stderr_of(&j->logp[0]));
     if (o->input.rows.discrete)
-        printf(" (%.4f bits per dimension)", -j->logp[0].mean / d / log(2));
+        printf(" (%.4f bits per dimension)", dfo_bits_per_dim(j->logp[0].mean, d, 1));
     printf(", %.0f rows/s\n", rows / seconds);
     if (o->input.info.has_entropy)
         printf("%s: its own density gives %.6g nats\n", o->input.data, -o->input.info.entropy);

@@ -38,13 +38,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     case TEMPERATURE: o->temperature = to_double(state, "--temperature", arg, 0, 1e6); return 0;
     case CONTEXT: o->context.context = arg; return 0;
     case CLASS: o->context.class = (size_t)to_u64(state, "--class", arg, 0) + 1; return 0;
-    case ARGP_KEY_ARG:
-        if (o->model)
-            argp_error(state, "unexpected argument '%s'", arg);
-        o->model = arg;
-        return 0;
-    case ARGP_KEY_NO_ARGS: argp_error(state, "MODEL is missing"); return 0;
-    default: return ARGP_ERR_UNKNOWN;
+    default: return model_argument(key, arg, state, &o->model);
     }
 }
 

@@ -23,7 +23,7 @@ struct options {
     int         tty, bar;              /* progress bar is on the screen */
     double      last_bar;
     json_t     *history;
-    double      bits;                  /* bits per dimension of a nat of images; 0: no density of images */
+    double      pixels;                /* features of images, shown in bits per dimension; 0: no density of images */
 };
 
 static volatile int stop_flag;
@@ -39,7 +39,7 @@ enum { VALID = 256, VALID_FRACTION, PATIENCE, KEEP, STEPS, EPOCHS, TIME_LIMIT, B
        MEMORY_MODE, SHARDS, INIT, FLOW, SET, VALID_EVERY, VALID_LABELS };
 
 static const struct argp_option options_list[] = {
-    {"flow", FLOW, "NAME|FILE.json", 0, "Preset (nice, realnvp, nsf, irevnet) or a configuration", 2},
+    {"flow", FLOW, "NAME|FILE.json", 0, "Preset (nice, realnvp, nsf, glow, irevnet, ...) or a configuration", 2},
     {"set", SET, "KEY=VALUE", 0, "Override a setting of the configuration (repeatable)", 2},
     {"output", 'o', "MODEL", 0, "Where the model goes (.safetensors)", 2},
     {"init", INIT, "MODEL", 0, "Start from the weights of this model", 2},
@@ -164,12 +164,12 @@ static void clear_bar(struct options *o)
 /* A log-likelihood as people read it: nats, of images bits per dimension.  */
 static double shown(const struct options *o, double nats)
 {
-    return o->bits > 0 ? -nats * o->bits : nats;
+    return o->pixels > 0 ? dfo_bits_per_dim(nats, o->pixels, 1) : nats;
 }
 
 static const char *unit(const struct options *o)
 {
-    return o->bits > 0 ? "bits/dim" : "nats";
+    return o->pixels > 0 ? "bits/dim" : "nats";
 }
 
 static void show_bar(struct options *o, const dfo_fit_event *e)
@@ -202,7 +202,7 @@ static void write_log(struct options *o, const dfo_fit_event *e)
                              e->epoch, "train_nats", number(-e->train_loss), "valid_nats", number(-e->valid_loss),
                              "lr", e->lr, "seconds", e->seconds, "rows_per_second", e->rows_per_second, "drift",
                              e->drift, "skipped", (json_int_t)e->skipped);
-    if (line && o->bits > 0)
+    if (line && o->pixels > 0)
         add_bits(o, line, -e->train_loss, -e->valid_loss);
     if (line && o->history)
         json_array_append_new(o->history, json_pack("[I, o, o]", (json_int_t)e->step, number(-e->train_loss),
@@ -271,7 +271,7 @@ static int open_data(struct job *j)
         return status;
     j->train = o->input.source;
     if (o->input.rows.discrete && !o->input.label_column)
-        o->bits = 1 / ((double)dfo_shape_size(o->input.rows.shape) * log(2));
+        o->pixels = (double)dfo_shape_size(o->input.rows.shape);
     if (o->valid) {
         j->valid = o->input;
         j->valid.data = o->valid;
@@ -300,6 +300,9 @@ static int fill_in(struct job *j)
     }
     if (json_is_null(json_object_get(j->config, "levels")))
         json_object_set_new(j->config, "levels", json_integer(in->rows.discrete ? (json_int_t)in->rows.levels : 0));
+    json_t *values = json_object_get(j->config, "values");     /* of presets for images; 0: the data's */
+    if (in->rows.discrete && json_is_integer(values) && !json_integer_value(values))
+        json_object_set_new(j->config, "values", json_integer((json_int_t)in->rows.levels));
     return 0;
 }
 
@@ -375,7 +378,7 @@ static int report(struct job *j, const dfo_fit_report *r)
                                        "parameters",
                                        (json_int_t)dfo_store_parameters(dfo_model_store(j->model)), "drift", r->drift,
                                        "skipped", (json_int_t)r->skipped, "stopped_early", r->stopped_early);
-        if (out && o->bits > 0)
+        if (out && o->pixels > 0)
             add_bits(o, out, -r->train_loss, -r->valid_loss);
         return print_json(c, out);
     }
@@ -464,7 +467,7 @@ int CMD(cmd_train)(int argc, char **argv)
     if (!o.output)
         return usage_error(&o.common, "-o MODEL is missing");
     if (!o.config.flow && !o.fit.resume)
-        return usage_error(&o.common, "--flow is missing: nice, realnvp, nsf, irevnet or a .json file");
+        return usage_error(&o.common, "--flow is missing: nice, realnvp, nsf, realnvp-image, glow, nsf-image, irevnet or a .json file");
     if (!o.fit.steps && !(o.fit.epochs > 0) && !(o.fit.time_limit > 0))
         o.fit.epochs = 100;
     int status = common_start(&o.common);

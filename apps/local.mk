@@ -1,12 +1,15 @@
-# The program: public headers alone; commands are compiled twice, for --precision.
+# The program: public headers alone; commands are compiled twice, for --precision; exact.c in double alone.
 noinst_HEADERS += \
     apps/cmd.h \
     apps/plot_images.h \
+    apps/exact.h \
+    apps/verify.h \
     apps/train_config.h
 APPS_REAL = \
     apps/common.c \
     apps/labels.c \
     apps/rows.c \
+    apps/verify.c \
     apps/train_config.c \
     apps/cmd_train.c \
     apps/cmd_loglik.c \
@@ -23,7 +26,7 @@ APPS_REAL = \
 noinst_LTLIBRARIES += libapps_f.la libapps_d.la
 libapps_f_la_SOURCES = $(APPS_REAL)
 libapps_f_la_CPPFLAGS = $(APPS_CPPFLAGS)
-libapps_d_la_SOURCES = $(APPS_REAL)
+libapps_d_la_SOURCES = $(APPS_REAL) apps/exact.c
 libapps_d_la_CPPFLAGS = $(APPS_CPPFLAGS) -DDFO_DOUBLE
 
 bin_PROGRAMS += diffeo

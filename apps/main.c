@@ -51,9 +51,9 @@ static int version(void)
 {
     int fallback;
     printf("diffeo %s\nkernels: %s\n", dfo_version(), dfo_cpu_name());
-    const char *core = dfo_blas_core(&fallback);
+    const char *core = dfo_blas_core(&fallback), *chosen = getenv("DIFFEO_REEXEC");
     printf("OpenBLAS: %s%s%s\n", core, fallback ? " (its slowest kernels: this CPU is unknown to it)" : "",
-           getenv("DIFFEO_REEXEC") ? " (chosen by diffeo through OPENBLAS_CORETYPE)" : "");
+           chosen && !strcmp(chosen, "1") ? " (chosen by diffeo through OPENBLAS_CORETYPE)" : "");
     return 0;
 }
 

@@ -10,7 +10,7 @@
 static size_t scratch(const dfo_bijector *bij, size_t rows)
 {
     const dfoi_coupling *c = bij->state;
-    return c->image ? dfoi_coupling_image_scratch(bij, rows) : dfoi_coupling_rows_scratch(c);
+    return c->image ? dfoi_coupling_image_scratch(bij, rows) : dfoi_coupling_rows_scratch(c, rows);
 }
 
 static size_t saved(const dfo_bijector *bij, size_t rows, const dfo_run *how)

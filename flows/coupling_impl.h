@@ -52,7 +52,7 @@ void dfoi_coupling_transform_back(const dfoi_coupling *c, int inverse, size_t nb
 void dfoi_coupling_add_conds(const dfo_cond *cond, size_t conds, dfo_cond *in);
 
 /* Both ways of running the net: as the layer's.  */
-size_t dfoi_coupling_rows_scratch(const dfoi_coupling *c);
+size_t dfoi_coupling_rows_scratch(const dfoi_coupling *c, size_t rows);
 size_t dfoi_coupling_rows_saved(const dfoi_coupling *c, size_t rows);
 dfo_status dfoi_coupling_rows_map(const dfoi_coupling *c, dfo_run *run, dfo_batch x, const dfo_cond *cond,
                                   double *logdet, int inverse);

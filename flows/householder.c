@@ -57,7 +57,7 @@ static size_t scratch(const dfo_bijector *bij, size_t rows)
 {
     const struct householder *h = bij->state;
     size_t m = h->m, c = bij->shape.c;
-    size_t a = dfoi_gemm_grad_scratch(m, c), b = dfoi_gemm_grad_scratch(c, m);
+    size_t a = dfoi_gemm_grad_scratch(c, 1), b = dfoi_gemm_grad_scratch(m, 1);
     size_t pass = (4 * c + 2 * m) * DFO_PANEL + dfo_arena_size(a > b ? a : b) +
                   dfo_arena_size(dfoi_gemm_back_scratch(m > c ? m : c));
     size_t back = dfoi_doubles_size(m * m) + 4 * dfoi_doubles_size(m * c);
@@ -200,7 +200,7 @@ static dfo_status map_back(const dfo_bijector *bij, dfo_run *run, dfo_batch y, d
     dfo_real *out = dfo_arena_take(run, c * DFO_PANEL), *in = dfo_arena_take(run, c * DFO_PANEL);
     dfo_real *gout = dfo_arena_take(run, c * DFO_PANEL), *gin = dfo_arena_take(run, c * DFO_PANEL);
     dfo_real *h = dfo_arena_take(run, m * DFO_PANEL), *k = dfo_arena_take(run, m * DFO_PANEL);
-    size_t a = dfoi_gemm_grad_scratch(m, c), b = dfoi_gemm_grad_scratch(c, m);
+    size_t a = dfoi_gemm_grad_scratch(c, 1), b = dfoi_gemm_grad_scratch(m, 1);
     dfo_real *tmp = dfo_arena_take(run, a > b ? a : b);
     dfo_real *copy = dfo_arena_take(run, dfoi_gemm_back_scratch(m > c ? m : c));
     int wanted = run->grads && run->gderived;
@@ -291,11 +291,6 @@ static dfo_status describe(const dfo_bijector *bij, json_t *to)
     return dfoi_json_set(bij->ctx, to, "reflections", json_integer((json_int_t)h->m));
 }
 
-static void householder_free(dfo_bijector *bij)
-{
-    dfoi_free(bij->ctx, bij->state);
-}
-
 dfo_status dfoi_householder_create(dfo_build *build, json_t *config, dfo_bijector *bij)
 {
     static const char *const keys[] = {"type", "reflections", NULL};
@@ -324,5 +319,4 @@ const struct dfo_bijector_ops dfoi_householder_ops = {
     .inverse_backward = inverse_backward,
     .pullback = pullback,
     .describe = describe,
-    .free = householder_free,
 };

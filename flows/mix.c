@@ -63,7 +63,7 @@ size_t dfoi_mix_scratch(const dfo_bijector *bij, size_t rows)
 {
     const struct dfoi_mix *m = bij->state;
     (void)rows;
-    return 4 * m->c * DFO_PANEL + dfo_arena_size(dfoi_gemm_grad_scratch(m->c, m->c)) +
+    return 4 * m->c * DFO_PANEL + dfo_arena_size(dfoi_gemm_grad_scratch(m->c, 1)) +
            dfo_arena_size(dfoi_gemm_back_scratch(m->c));
 }
 
@@ -173,7 +173,7 @@ static void map_back(const dfo_bijector *bij, dfo_run *run, dfo_batch y, dfo_bat
     size_t c = m->c, all = y.n * dfoi_plane(bij), panel = c * DFO_PANEL;
     dfo_real *out = dfo_arena_take(run, panel), *gout = dfo_arena_take(run, panel);
     dfo_real *in = dfo_arena_take(run, panel), *gin = dfo_arena_take(run, panel);
-    dfo_real *scratch = dfo_arena_take(run, dfoi_gemm_grad_scratch(c, c));
+    dfo_real *scratch = dfo_arena_take(run, dfoi_gemm_grad_scratch(c, 1));
     dfo_real *copy = dfo_arena_take(run, dfoi_gemm_back_scratch(c));
     dfo_real *gw = matrix_grad(run), *gb = gw && m->bias ? dfo_run_grads(run, m->bias_at) : NULL;
     for (size_t first = 0; first < all; first += DFO_PANEL) {

@@ -1,7 +1,7 @@
 /* Presets for images: Real NVP (Dinh et al. 2017), Glow (Kingma and Dhariwal 2018), RQ-NSF (Durkan et al.
  * 2019), each
  *
- *     dequantise, scaling (to [-1/2, 1/2], or a logit), then for every level
+ *     dequantise, scaling (a logit, which gives dark and saturated pixels room, or to [-1/2, 1/2]), then every level
  *         squeeze (or haar), `depth` steps, split
  *
  * where a step is actnorm, 1x1 convolution, coupling (Real NVP: checkerboard couplings before the squeeze,
@@ -18,27 +18,28 @@
 #define MAX_LEVELS 8
 
 #define IMAGE_SETTINGS                                                                                            \
-    {"levels", "0"}, {"activation", "\"relu\""}, {"squeeze", "\"squeeze\""}, {"prior", "true"}, {"bins", "0"},    \
-    {"dequantise", "\"uniform\""}, {"dequantise_layers", "4"}, {"dequantise_hidden", "32"}, {"alpha", "0.05"}
+    {"levels", "0"}, {"activation", "\"relu\""}, {"squeeze", "\"squeeze\""}, {"prior", "true"}, {"values", "0"},    \
+    {"dequantise", "\"uniform\""}, {"dequantise_layers", "4"}, {"dequantise_hidden", "32"}, {"scaling", "\"logit\""},   \
+    {"alpha", "1e-6"}
 
 const struct dfoi_setting dfoi_realnvp_image_settings[] = {
     {"depth", "3"}, {"hidden", "64"}, {"scale", "\"tanh\""}, {"scale_max", "2.0"}, {"coupling", "\"affine\""},
-    {"scaling", "\"logit\""}, {"linear", "\"none\""}, IMAGE_SETTINGS, {"base", "{\"type\":\"normal\"}"}, {NULL, NULL},
+    {"linear", "\"none\""}, IMAGE_SETTINGS, {"base", "{\"type\":\"normal\"}"}, {NULL, NULL},
 };
 
 const struct dfoi_setting dfoi_glow_settings[] = {
-    {"depth", "8"}, {"hidden", "128"}, {"scale", "\"sigmoid\""}, {"scale_max", "2.0"}, {"coupling", "\"affine\""},
-    {"scaling", "\"centre\""}, {"linear", "\"lu\""}, IMAGE_SETTINGS, {"base", "{\"type\":\"normal\"}"}, {NULL, NULL},
+    {"depth", "8"}, {"hidden", "128"}, {"scale", "\"tanh\""}, {"scale_max", "2.0"}, {"coupling", "\"affine\""},
+    {"linear", "\"lu\""}, IMAGE_SETTINGS, {"base", "{\"type\":\"normal\"}"}, {NULL, NULL},
 };
 
 const struct dfoi_setting dfoi_nsf_image_settings[] = {
-    {"depth", "7"}, {"hidden", "96"}, {"spline_bins", "4"}, {"tail_bound", "3.0"}, {"coupling", "\"spline\""},
-    {"scaling", "\"centre\""}, {"linear", "\"lu\""}, IMAGE_SETTINGS, {"base", "{\"type\":\"normal\"}"}, {NULL, NULL},
+    {"depth", "7"}, {"hidden", "96"}, {"bins", "4"}, {"tail_bound", "3.0"}, {"coupling", "\"spline\""},
+    {"linear", "\"lu\""}, IMAGE_SETTINGS, {"base", "{\"type\":\"normal\"}"}, {NULL, NULL},
 };
 
 struct settings {
     const char *flow, *activation, *squeeze, *dequantise, *scaling, *scale, *coupling, *linear;
-    size_t levels, depth, hidden, bins, spline_bins, dequantise_layers, dequantise_hidden;
+    size_t levels, depth, hidden, bins, values, dequantise_layers, dequantise_hidden;
     int    prior;
     double alpha, scale_max, tail_bound;
 };
@@ -59,19 +60,19 @@ static dfo_status read_settings(dfo_ctx *ctx, const json_t *config, struct setti
     DFO_TRY(dfoi_json_size(ctx, config, "levels", 0, 0, MAX_LEVELS, &s->levels));
     DFO_TRY(dfoi_json_size(ctx, config, "depth", 8, 0, 256, &s->depth));
     DFO_TRY(dfoi_json_size(ctx, config, "hidden", 128, 1, 65536, &s->hidden));
-    DFO_TRY(dfoi_json_size(ctx, config, "bins", 0, 0, 65536, &s->bins));
-    DFO_TRY(dfoi_json_size(ctx, config, "spline_bins", 4, 2, 64, &s->spline_bins));
+    DFO_TRY(dfoi_json_size(ctx, config, "values", 0, 0, 65536, &s->values));
+    DFO_TRY(dfoi_json_size(ctx, config, "bins", 4, 2, 64, &s->bins));
     DFO_TRY(dfoi_json_size(ctx, config, "dequantise_layers", 4, 0, 64, &s->dequantise_layers));
     DFO_TRY(dfoi_json_size(ctx, config, "dequantise_hidden", 32, 1, 65536, &s->dequantise_hidden));
     DFO_TRY(dfoi_json_bool(ctx, config, "prior", 1, &s->prior));
-    DFO_TRY(dfoi_json_real(ctx, config, "alpha", 0.05, 1e-9, 0.499, &s->alpha));
+    DFO_TRY(dfoi_json_real(ctx, config, "alpha", 1e-6, 1e-9, 0.499, &s->alpha));
     DFO_TRY(dfoi_json_real(ctx, config, "scale_max", 2, 1e-3, 20, &s->scale_max));
     DFO_TRY(dfoi_json_real(ctx, config, "tail_bound", 3, 1e-3, 1e6, &s->tail_bound));
     DFO_TRY(dfoi_json_string(ctx, config, "activation", "relu", &s->activation));
     DFO_TRY(choice(ctx, config, "squeeze", "squeeze", "haar", NULL, &s->squeeze));
     DFO_TRY(choice(ctx, config, "dequantise", "uniform", "variational", NULL, &s->dequantise));
-    DFO_TRY(choice(ctx, config, "scaling", "centre", "logit", NULL, &s->scaling));
-    DFO_TRY(choice(ctx, config, "scale", "sigmoid", "tanh", NULL, &s->scale));
+    DFO_TRY(choice(ctx, config, "scaling", "logit", "centre", NULL, &s->scaling));
+    DFO_TRY(choice(ctx, config, "scale", "tanh", "sigmoid", NULL, &s->scale));
     DFO_TRY(choice(ctx, config, "linear", "lu", "householder", "none", &s->linear));
     return choice(ctx, config, "coupling", "affine", "additive", "spline", &s->coupling);
 }
@@ -113,7 +114,7 @@ static json_t *coupling(const struct settings *s, const char *mask, json_t *of)
         return json_pack("{s:s, s:s, s:s, s:f, s:o}", "type", "affine-coupling", "mask", mask, "scale", s->scale,
                          "scale_max", s->scale_max, "net", of);
     return json_pack("{s:s, s:s, s:I, s:f, s:f, s:o}", "type", "spline-coupling", "mask", mask, "bins",
-                     (json_int_t)s->spline_bins, "tail_bound", s->tail_bound, "parameter_scale",
+                     (json_int_t)s->bins, "tail_bound", s->tail_bound, "parameter_scale",
                      1 / sqrt((double)s->hidden), "net", of);
 }
 
@@ -151,7 +152,7 @@ static json_t *noise_layers(const struct settings *s)
 
 static dfo_status write_begin(const struct settings *s, const struct place *p)
 {
-    json_int_t bins = (json_int_t)(s->bins ? s->bins : 256);
+    json_int_t bins = (json_int_t)(s->values ? s->values : 256);
     json_t *dequantise = json_pack("{s:s, s:I, s:s}", "type", "dequantise", "bins", bins, "kind", s->dequantise);
     if (dequantise && !strcmp(s->dequantise, "variational"))
         json_object_set_new(dequantise, "layer", noise_layers(s));

@@ -79,7 +79,11 @@ dfo_status dfo_model_hash(dfo_model *model, char out[17])
     for (size_t i = 0; i < dfo_store_entries(model->store); i++) {
         const dfo_entry *e = dfo_store_entry(model->store, i);
         h = fnv(h, e->name, strlen(e->name));
-        h = fnv(h, data_of(model, e), e->count * sizeof(dfo_real));
+        const dfo_real *value = data_of(model, e);
+        for (size_t k = 0; k < e->count; k++) {
+            float v = (float)value[k];
+            h = fnv(h, &v, sizeof v);
+        }
     }
     snprintf(out, 17, "%016" PRIx64, h);
     return DFO_OK;

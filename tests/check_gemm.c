@@ -77,103 +77,140 @@ static size_t odd_size(test_rng *rng)
     return test_rng_between(rng, 0, 1) ? special[test_rng_between(rng, 0, 15)] : test_rng_between(rng, 0, 70);
 }
 
-/* dfoi_gemm, or dfoi_gemm_tangent: what is between the sum and the output differs.  */
+/* A number of panels, each somewhere of its own; what is in panel p of `d` features at `at`.  */
+struct panels {
+    size_t n, d;
+    dfo_real *at[DFOI_PANELS];
+    const dfo_real *read[DFOI_PANELS];
+};
+
+static struct panels panels_of(test_rng *rng, size_t n, size_t d)
+{
+    struct panels p = {.n = n, .d = d};
+    for (size_t i = 0; i < n; i++)
+        p.read[i] = p.at[i] = randoms(rng, d * DFO_PANEL);
+    return p;
+}
+
+static struct panels panels_like(const struct panels *from)
+{
+    struct panels p = *from;
+    for (size_t i = 0; i < p.n; i++) {
+        p.read[i] = p.at[i] = guarded(p.d * DFO_PANEL);
+        copy(p.d * DFO_PANEL, from->at[i], p.at[i]);
+    }
+    return p;
+}
+
+static void panels_free(struct panels *p, const char *what)
+{
+    for (size_t i = 0; i < p->n; i++) {
+        check_guards(p->at[i], p->d * DFO_PANEL, what);
+        release(p->at[i]);
+    }
+}
+
+/* gemm_panels, or gemm_tangent_panels: what is between the sum and the output differs.  */
 static void one_product(test_rng *rng, const struct dfoi_gemm_kernels *gemm, int level)
 {
     static const dfoi_act acts[] = {DFOI_ACT_NONE, DFOI_ACT_RELU, DFOI_ACT_LEAKY_RELU};
     size_t m = odd_size(rng), k = odd_size(rng), ldw = k + test_rng_between(rng, 0, 3), n = m * DFO_PANEL;
+    size_t count = test_rng_between(rng, 1, DFOI_PANELS);
     dfoi_act act = acts[test_rng_between(rng, 0, 2)];
     int tangent = (int)test_rng_between(rng, 0, 1), with_bias = (int)test_rng_between(rng, 0, 1);
     int masked = (int)test_rng_between(rng, 0, 1), adding = (int)test_rng_between(rng, 0, 2);   /* 2: y itself */
-    dfo_real *w = randoms(rng, m * ldw), *x = randoms(rng, k * DFO_PANEL), *b = randoms(rng, m), *y = guarded(n),
-             *r = randoms(rng, n), *mask = randoms(rng, n);
-    copy(n, r, y);
-    const dfo_real *add = adding == 2 ? y : adding ? r : NULL;
+    dfo_real *w = randoms(rng, m * ldw), *b = randoms(rng, m);
+    struct panels x = panels_of(rng, count, k), r = panels_of(rng, count, m), mask = panels_of(rng, count, m),
+                  y = panels_like(&r);
+    const dfo_real *const *add = adding == 2 ? y.read : adding ? r.read : NULL;
     if (tangent)
-        gemm->gemm_tangent(m, k, w, ldw, x, masked ? mask : NULL, add, y);
+        gemm->gemm_tangent_panels(m, k, w, ldw, count, x.read, masked ? mask.read : NULL, add, y.at);
     else
-        gemm->gemm(m, k, w, ldw, x, with_bias ? b : NULL, act, add, y);
-    for (size_t i = 0; i < m; i++)
-        for (size_t l = 0; l < DFO_PANEL; l++) {
-            size_t at = i * DFO_PANEL + l;
-            long double sum = with_bias && !tangent ? b[i] : 0, size = fabsl(sum);
-            for (size_t j = 0; j < k; j++) {
-                long double term = (long double)w[i * ldw + j] * x[j * DFO_PANEL + l];
-                sum += term;
-                size += fabsl(term);
-            }
-            if (tangent && masked && !(mask[at] > 0))
-                sum = 0;
-            if (!tangent && sum < 0 && act != DFOI_ACT_NONE)
-                sum *= act == DFOI_ACT_RELU ? 0.0L : 0.01L;
-            if (adding)
-                sum += r[at];
-            size += fabsl(sum);
-            near_enough(y[at], sum, size, k, tangent ? "gemm_tangent" : "gemm", m, k, level);
+        gemm->gemm_panels(m, k, w, ldw, count, x.read, with_bias ? b : NULL, act, add, y.at);
+    for (size_t at = 0; at < count * n; at++) {
+        size_t p = at / n, e = at % n, i = e / DFO_PANEL, l = e % DFO_PANEL;
+        long double sum = with_bias && !tangent ? b[i] : 0, size = fabsl(sum);
+        for (size_t j = 0; j < k; j++) {
+            long double term = (long double)w[i * ldw + j] * x.at[p][j * DFO_PANEL + l];
+            sum += term;
+            size += fabsl(term);
         }
-    check_guards(y, n, "gemm");
-    release(w), release(x), release(b), release(y), release(r), release(mask);
+        if (tangent && masked && !(mask.at[p][e] > 0))
+            sum = 0;
+        if (!tangent && sum < 0 && act != DFOI_ACT_NONE)
+            sum *= act == DFOI_ACT_RELU ? 0.0L : 0.01L;
+        if (adding)
+            sum += r.at[p][e];
+        size += fabsl(sum);
+        near_enough(y.at[p][e], sum, size, k, tangent ? "gemm_tangent" : "gemm", m, k, level);
+    }
+    panels_free(&x, "x"), panels_free(&r, "r"), panels_free(&mask, "mask"), panels_free(&y, "gemm");
+    release(w), release(b);
 }
 
 static void one_back(test_rng *rng, const struct dfoi_gemm_kernels *gemm, int level)
 {
     size_t m = odd_size(rng), k = odd_size(rng), ldw = k + test_rng_between(rng, 0, 3), n = k * DFO_PANEL;
+    size_t count = test_rng_between(rng, 1, DFOI_PANELS), scratch_size = dfoi_gemm_back_scratch(m);
     int masked = (int)test_rng_between(rng, 0, 1), adding = (int)test_rng_between(rng, 0, 2);  /* 2: add is gx */
-    size_t scratch_size = dfoi_gemm_back_scratch(m);
-    dfo_real *w = randoms(rng, m * ldw), *scratch = guarded(scratch_size), *gy = randoms(rng, m * DFO_PANEL),
-             *mask = randoms(rng, n), *add = randoms(rng, n), *gx = guarded(n);
-    copy(n, add, gx);
+    dfo_real *w = randoms(rng, m * ldw), *scratch = guarded(scratch_size);
+    struct panels gy = panels_of(rng, count, m), mask = panels_of(rng, count, k), add = panels_of(rng, count, k),
+                  gx = panels_like(&add);
     if (n)
-        mask[0] = 0, mask[n - 1] = -(dfo_real)0;
-    gemm->gemm_back(m, k, w, ldw, gy, masked ? mask : NULL, adding == 2 ? gx : adding ? add : NULL, gx, scratch);
-    for (size_t j = 0; j < k; j++)
-        for (size_t l = 0; l < DFO_PANEL; l++) {
-            size_t at = j * DFO_PANEL + l;
-            long double sum = 0, size = 0;
-            for (size_t i = 0; i < m; i++) {
-                long double term = (long double)w[i * ldw + j] * gy[i * DFO_PANEL + l];
-                sum += term;
-                size += fabsl(term);
-            }
-            if (masked && !(mask[at] > 0))
-                sum = 0;
-            if (adding)
-                sum += add[at];
-            size += fabsl(sum);
-            near_enough(gx[at], sum, size, m, "gemm_back", m, k, level);
+        mask.at[0][0] = 0, mask.at[0][n - 1] = -(dfo_real)0;
+    gemm->gemm_back_panels(m, k, w, ldw, count, gy.read, masked ? mask.read : NULL,
+                           adding == 2 ? gx.read : adding ? add.read : NULL, gx.at, scratch);
+    for (size_t at = 0; at < count * n; at++) {
+        size_t p = at / n, e = at % n, j = e / DFO_PANEL, l = e % DFO_PANEL;
+        long double sum = 0, size = 0;
+        for (size_t i = 0; i < m; i++) {
+            long double term = (long double)w[i * ldw + j] * gy.at[p][i * DFO_PANEL + l];
+            sum += term;
+            size += fabsl(term);
         }
-    check_guards(gx, n, "gemm_back");
+        if (masked && !(mask.at[p][e] > 0))
+            sum = 0;
+        if (adding)
+            sum += add.at[p][e];
+        size += fabsl(sum);
+        near_enough(gx.at[p][e], sum, size, m, "gemm_back", m, k, level);
+    }
     check_guards(scratch, scratch_size, "gemm_back's scratch");
-    release(w), release(scratch), release(gy), release(mask), release(add), release(gx);
+    panels_free(&gy, "gy"), panels_free(&mask, "mask"), panels_free(&add, "add"), panels_free(&gx, "gemm_back");
+    release(w), release(scratch);
 }
 
 static void one_grad(test_rng *rng, const struct dfoi_gemm_kernels *gemm, int level)
 {
     size_t m = odd_size(rng), k = odd_size(rng), ldgw = k + test_rng_between(rng, 0, 5);
-    size_t scratch_size = dfoi_gemm_grad_scratch(m, k);
-    dfo_real *gy = randoms(rng, m * DFO_PANEL), *x = randoms(rng, k * DFO_PANEL), *scratch = guarded(scratch_size),
-             *gw = randoms(rng, m * ldgw), *gb = randoms(rng, m), *gw0 = guarded(m * ldgw), *gb0 = guarded(m);
+    size_t count = test_rng_between(rng, 1, DFOI_PANELS), rows = count * DFO_PANEL;
+    size_t scratch_size = dfoi_gemm_grad_scratch(k, count);
+    dfo_real *scratch = guarded(scratch_size), *gw = randoms(rng, m * ldgw), *gb = randoms(rng, m),
+             *gw0 = guarded(m * ldgw), *gb0 = guarded(m);
+    struct panels gy = panels_of(rng, count, m), x = panels_of(rng, count, k);
     int bias = (int)test_rng_between(rng, 0, 1);
     copy(m * ldgw, gw, gw0);
     copy(m, gb, gb0);
-    gemm->gemm_grad(m, k, gy, x, gw, ldgw, bias ? gb : NULL, scratch);
+    gemm->gemm_grad_panels(m, k, count, gy.read, x.read, gw, ldgw, bias ? gb : NULL, scratch);
     for (size_t i = 0; i < m; i++) {
         long double row = gb0[i], row_size = fabsl(row);
-        for (size_t l = 0; l < DFO_PANEL; l++) {
-            row += gy[i * DFO_PANEL + l];
-            row_size += fabsl((long double)gy[i * DFO_PANEL + l]);
+        for (size_t l = 0; l < rows; l++) {
+            dfo_real g = gy.at[l / DFO_PANEL][i * DFO_PANEL + l % DFO_PANEL];
+            row += g;
+            row_size += fabsl((long double)g);
         }
         if (bias)
-            near_enough(gb[i], row, row_size, DFO_PANEL, "gemm_grad gb", m, k, level);
+            near_enough(gb[i], row, row_size, rows, "gemm_grad gb", m, k, level);
         for (size_t j = 0; j < ldgw; j++) {
             long double sum = gw0[i * ldgw + j], size = fabsl(sum);
-            for (size_t l = 0; j < k && l < DFO_PANEL; l++) {
-                long double term = (long double)gy[i * DFO_PANEL + l] * x[j * DFO_PANEL + l];
+            for (size_t l = 0; j < k && l < rows; l++) {
+                size_t p = l / DFO_PANEL, c = l % DFO_PANEL;
+                long double term = (long double)gy.at[p][i * DFO_PANEL + c] * x.at[p][j * DFO_PANEL + c];
                 sum += term;
                 size += fabsl(term);
             }
             if (j < k)
-                near_enough(gw[i * ldgw + j], sum, size, DFO_PANEL, "gemm_grad gw", m, k, level);
+                near_enough(gw[i * ldgw + j], sum, size, rows, "gemm_grad gw", m, k, level);
             else
                 REQUIRE(gw[i * ldgw + j] == gw0[i * ldgw + j], "gemm_grad (%zu, %zu) wrote behind column %zu", m,
                               k, k);
@@ -182,7 +219,8 @@ static void one_grad(test_rng *rng, const struct dfoi_gemm_kernels *gemm, int le
     check_guards(gw, m * ldgw, "gemm_grad gw");
     check_guards(gb, m, "gemm_grad gb");
     check_guards(scratch, scratch_size, "gemm_grad scratch");
-    release(gy), release(x), release(scratch), release(gw), release(gb), release(gw0), release(gb0);
+    panels_free(&gy, "gy"), panels_free(&x, "x");
+    release(scratch), release(gw), release(gb), release(gw0), release(gb0);
 }
 
 START_TEST(products)
@@ -206,7 +244,7 @@ START_TEST(against_blas)
         size_t m = test_rng_between(&rng, 1, 300), k = test_rng_between(&rng, 1, 300), n = m * DFO_PANEL;
         dfo_real *w = randoms(&rng, m * k), *x = randoms(&rng, k * DFO_PANEL), *y = guarded(n), *want = guarded(n),
                  *gw = guarded(m * k), *gw_want = guarded(m * k),
-                 *scratch = guarded(dfoi_gemm_grad_scratch(m, k));
+                 *scratch = guarded(dfoi_gemm_grad_scratch(k, 1));
         dfoi_gemm(m, k, w, k, x, NULL, DFOI_ACT_NONE, NULL, y);
         GEMM(CblasRowMajor, CblasNoTrans, CblasNoTrans, (int)m, DFO_PANEL, (int)k, 1, w, (int)k, x, DFO_PANEL, 0, want,
              DFO_PANEL);
@@ -244,11 +282,11 @@ START_TEST(columns_stand_alone)
         size_t m = test_rng_between(&rng, 2, 40), k = test_rng_between(&rng, 1, 90);
         dfo_real *w = randoms(&rng, m * k), *x = randoms(&rng, k * DFO_PANEL), *y = guarded(m * DFO_PANEL),
                  *y2 = guarded(m * DFO_PANEL);
-        gemm->gemm(m, k, w, k, x, NULL, DFOI_ACT_NONE, NULL, y);
+        gemm->gemm_panels(m, k, w, k, 1, (const dfo_real *const[]){x}, NULL, DFOI_ACT_NONE, NULL, &y);
         size_t to = test_rng_between(&rng, 0, DFO_PANEL - 1);
         for (size_t j = 0; j < k; j++)                        /* column 0 also at `to` */
             x[j * DFO_PANEL + to] = x[j * DFO_PANEL];
-        gemm->gemm(m - 1, k, w + k, k, x, NULL, DFOI_ACT_NONE, NULL, y2);   /* output 1 first */
+        gemm->gemm_panels(m - 1, k, w + k, k, 1, (const dfo_real *const[]){x}, NULL, DFOI_ACT_NONE, NULL, &y2);   /* output 1 first */
         for (size_t i = 0; i + 1 < m; i++)
             REQUIRE(y2[i * DFO_PANEL + to] == y[(i + 1) * DFO_PANEL], "%s (%zu, %zu): output %zu column %zu",
                           level_name[level], m, k, i, to);
@@ -260,13 +298,14 @@ END_TEST
 START_TEST(nan_goes_through)
 {
     for (int level = 0; level <= (int)dfoi_cpu_level(); level++) {
+        const struct dfoi_gemm_kernels *gemm = DFOI_AT_LEVEL(dfoi_gemm_kernels, level);
         dfo_real *w = guarded(8), *x = guarded(DFO_PANEL), *y = guarded(DFO_PANEL);
         memset(w, 0, 8 * sizeof *w);
         for (size_t l = 0; l < DFO_PANEL; l++)
             x[l] = (dfo_real)NAN;
-        DFOI_AT_LEVEL(dfoi_gemm_kernels, level)->gemm(1, 1, w, 1, x, NULL, DFOI_ACT_RELU, NULL, y);
+        gemm->gemm_panels(1, 1, w, 1, 1, (const dfo_real *const[]){x}, NULL, DFOI_ACT_RELU, NULL, &y);
         ck_assert(isnan(y[0]) && isnan(y[DFO_PANEL - 1]));
-        DFOI_AT_LEVEL(dfoi_gemm_kernels, level)->gemm(1, 1, w, 1, x, NULL, DFOI_ACT_LEAKY_RELU, NULL, y);
+        gemm->gemm_panels(1, 1, w, 1, 1, (const dfo_real *const[]){x}, NULL, DFOI_ACT_LEAKY_RELU, NULL, &y);
         ck_assert(isnan(y[0]) && isnan(y[DFO_PANEL - 1]));
         release(w), release(x), release(y);
     }

@@ -16,7 +16,7 @@ tests_check_classifier_d_LDADD = $(OOM_LIBS) $(TEST_LIBS)
 
 check_PROGRAMS += tests/check_irevnet tests/check_irevnet_d
 TESTS += tests/check_irevnet tests/check_irevnet_d
-tests_check_irevnet_SOURCES = tests/check_irevnet.c $(LAYERFIX) $(REFERENCE)
+tests_check_irevnet_SOURCES = tests/check_irevnet.c $(LAYERFIX)
 tests_check_irevnet_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_check_irevnet_LDADD = $(TEST_LIBS)
 tests_check_irevnet_d_SOURCES = $(tests_check_irevnet_SOURCES)

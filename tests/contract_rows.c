@@ -49,6 +49,7 @@ static json_t *image_net(test_rng *rng, const struct setting *s)
     for (size_t l = json_array_size(json_object_get(of, "hidden")) + 1; l > 0; l--)
         json_array_append_new(kernel, json_integer((json_int_t)between(rng, 1, 3)));
     json_object_set_new(of, "type", json_string("conv"));
+    json_object_set_new(of, "last_scale", json_boolean(between(rng, 0, 1)));
     json_object_set_new(of, "kernel", kernel);
     return of;
 }

@@ -19,6 +19,7 @@ static const struct entry {
     {"student-t-multivariate", "loc", "log_scale", 0, 3},
     {"mixture-normal", "mean", "log_std", 1, 3},
     {"mixture-logistic", "loc", "log_scale", 1, 3},
+    {"discretised-logistic-mixture", "loc", "log_scale", 1, 3},
     {"conditional-normal", NULL, NULL, 0, 1},
 };
 
@@ -66,7 +67,7 @@ static json_t *cholesky(size_t d, test_rng *rng)
 
 static void give_parameters(json_t *json, const struct entry *e, size_t d, test_rng *rng)
 {
-    int mixture = !strncmp(e->type, "mixture", 7);
+    int mixture = strstr(e->type, "mixture") != NULL;
     size_t k = mixture ? test_rng_between(rng, 1, 4) : 1;
     if (mixture) {
         json_object_set_new(json, "components", json_integer((json_int_t)k));

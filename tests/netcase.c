@@ -158,14 +158,14 @@ static void finish(netcase *c, test_rng *rng, json_t *config, dfo_shape out)
     must(c, dfoi_json_dump(c->ctx, config, JSON_COMPACT, &c->config), "text");
     json_decref(config);
     draw_weights(c);
-    dfo_need need = {.rows = 64,
-                     .scratch = dfo_net_scratch(c->net, 64),
+    dfo_need need = {.rows = c->n,
+                     .scratch = dfo_net_scratch(c->net, c->n),
                      .derived = dfo_net_derived(c->net),
                      .gderived = dfo_net_statistics(c->net)};
     must(c, testrun_new(c->ctx, c->store, &need, &c->t), "run");
     c->t->run.key = (dfo_key){.seed = c->seed, .row = test_rng_between(rng, 0, 1000000), .step = 3};
     c->t->run.mode = test_rng_between(rng, 0, 1) ? DFO_TRAIN : DFO_EVALUATE;
-    c->size = 2 * dfo_net_acts(c->net, 64);
+    c->size = 2 * dfo_net_acts(c->net, c->n);
     must(c, dfoi_alloc(c->ctx, c->size, sizeof *c->acts, &c->acts), "acts");
     c->in = netcase_cond(c, c->seed + 1, test_rng_between(rng, 0, 3));
     c->din = netcase_cond(c, c->seed + 2, test_rng_between(rng, 0, 3));
@@ -184,8 +184,8 @@ void netcase_new(netcase *c, uint64_t seed, const char *type, const char *activa
 {
     test_rng rng = test_rng_new(seed);
     begin(c, seed);
-    c->n =
-        test_rng_between(&rng, 0, 3) ? test_rng_between(&rng, 1, 64) : test_rng_between(&rng, 1, 2);
+    c->n = test_rng_between(&rng, 0, 3) ? test_rng_between(&rng, 1, DFO_NET_ROWS)
+                                        : test_rng_between(&rng, 1, 2);
     c->parts = test_rng_between(&rng, 1, DFO_COND_PARTS);
     for (size_t p = 0; p < c->parts; p++)
         c->shape[p] = dfo_shape_vector(test_rng_between(&rng, p == 0, 9));
@@ -228,10 +228,10 @@ void netcase_prepare(netcase *c)
     must(c, dfo_net_prepare(c->net, &c->t->run, c->t->run.derived), "prepare");
 }
 
-/* Reals that a block of the case takes: 64 rows of any net's, n of images.  */
+/* Reals that a block of the case takes: whole panels of a dense net, n rows of images.  */
 static size_t block_size(const netcase *c, dfo_block block)
 {
-    return block.layout == DFO_FEATURES ? block.d * 64 : c->n * block.ld;
+    return block.layout == DFO_FEATURES ? (c->n + 63) / 64 * 64 * block.d : c->n * block.ld;
 }
 
 dfo_block netcase_block(netcase *c, uint64_t seed)
@@ -242,7 +242,7 @@ dfo_block netcase_block(netcase *c, uint64_t seed)
     must(c, dfoi_alloc(c->ctx, block_size(c, block), sizeof *block.x, &block.x), "block");
     for (size_t j = 0; seed && j < block.d; j++) {
         dfo_key key = {.seed = seed, .row = j, .purpose = DFO_FOR_TEST};
-        dfo_real column[64];
+        dfo_real column[DFO_NET_ROWS];
         dfo_draw_real_normal(key, c->n, column);
         for (size_t i = 0; i < c->n; i++)
             *netcase_at(block, i, j) = column[i];
@@ -252,7 +252,8 @@ dfo_block netcase_block(netcase *c, uint64_t seed)
 
 dfo_real *netcase_at(dfo_block block, size_t i, size_t j)
 {
-    return block.x + (block.layout == DFO_FEATURES ? j * 64 + i : i * block.ld + j);
+    return block.x +
+           (block.layout == DFO_FEATURES ? (i / 64 * block.d + j) * 64 + i % 64 : i * block.ld + j);
 }
 
 void netcase_copy_block(const netcase *c, dfo_block to, dfo_block from)

@@ -22,11 +22,11 @@ typedef struct netcase {
     dfo_real *acts; /* of jvp's size */
 } netcase;
 
-/* type: a registered one; rows at most 64, features of parts and widths of layers small (or, now
+/* type: a registered one; rows at most DFO_NET_ROWS, features of parts and widths of layers small (or, now
  * and then, larger than a panel).  activation: NULL for a random one.  All weights are drawn anew.
  * Fails the test on errors.  */
 void netcase_new(netcase *c, uint64_t seed, const char *type, const char *activation);
-/* The same of a given configuration, n rows (at most 64) and shapes.  */
+/* The same of a given configuration, n rows (at most DFO_NET_ROWS) and shapes.  */
 void netcase_of(netcase *c, uint64_t seed, const char *text, size_t n, size_t parts,
                 const dfo_shape *shape, dfo_shape out);
 void netcase_free(netcase *c);

@@ -30,7 +30,8 @@ typedef struct dfo_check_report {
     double logdet_sum_p999_abs;    /* the same of all but the worst thousandth of the rows */
     double logdet_over_bound;      /* worst layer and row: that sum / (64 eps logdet_kappa) */
     double logdet_jacobian_max_abs;/* against LU of a numerical Jacobian: d <= 12 */
-    double gradient_max_rel;       /* d log p/dx along a random direction against central differences */
+    double gradient_max_rel;       /* d log p/dx along a random direction against central differences; like the two
+                                    * beside it not measured where a layer draws: data are whole numbers then */
     double normalisation;          /* integral of exp(log p): d <= 2, no condition */
     int    finite;                 /* 1: every row gave finite latents and log-dets */
     size_t worst_layer;            /* index into layers */

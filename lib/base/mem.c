@@ -75,13 +75,13 @@ static dfo_status allocate(dfo_ctx *ctx, size_t n, size_t size, size_t align, vo
     if (!raw)
         return dfoi_fail(ctx, DFO_EMEM, "out of memory: %zu bytes wanted", all);
     uintptr_t at = ((uintptr_t)raw + sizeof(struct head) + align - 1) / align * align;
-    struct head head = {raw, all};
+    struct head head = {raw, all - align + DFOI_ALIGN};       /* pages that aligning skips are never touched */
     memcpy((char *)at - sizeof head, &head, sizeof head);
     result = (void *)at;
     if (align == HUGE_PAGE)
         (void)madvise(result, bytes / HUGE_PAGE * HUGE_PAGE, MADV_HUGEPAGE);   /* a wish only */
     memset(result, 0, bytes);
-    size_t now = atomic_fetch_add(&ctx->bytes, all) + all;
+    size_t now = atomic_fetch_add(&ctx->bytes, head.bytes) + head.bytes;
     size_t peak = atomic_load(&ctx->peak);
     while (now > peak && !atomic_compare_exchange_weak(&ctx->peak, &peak, now))
         ;

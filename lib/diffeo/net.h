@@ -14,26 +14,29 @@ typedef struct dfo_net dfo_net;
 
 /* How a block of values lies in memory.  */
 typedef enum dfo_layout {
-    DFO_FEATURES,      /* value (row i, feature j) = x[j*64 + i]: panels of 64 rows, for dense nets */
+    DFO_FEATURES,      /* panels of 64 rows, for dense nets: value (row i, feature j) = x[(i/64*d + j)*64 + i%64] */
     DFO_ROWS           /* value (row i, feature j) = x[i*ld + j]: images, channel by channel */
 } dfo_layout;
 
-/* A net's output, or its gradient or tangent.  Rows n..63 of a panel hold finite rubbish (outputs)
+/* A net's output, or its gradient or tangent.  Rows behind the last of a panel hold finite rubbish (outputs)
  * or zeros (gradients).  */
 typedef struct dfo_block {
     dfo_real  *x;
-    size_t     n, d, ld;       /* DFO_FEATURES: n <= 64, ld = 64 */
+    size_t     n, d, ld;       /* DFO_FEATURES: n <= DFO_NET_ROWS, ld = 64 */
     dfo_layout layout;
 } dfo_block;
+
+/* Rows that a dense net takes at a time at most: weights are read once for all of them.  */
+#define DFO_NET_ROWS 128
 
 struct dfo_net_ops {
     const char *type;                                          /* "mlp" */
     dfo_layout  layout;
     size_t     (*scratch)(const dfo_net *, size_t rows);       /* arena, the largest of the four passes */
     size_t     (*acts)   (const dfo_net *, size_t rows);       /* activations that backward needs */
-    size_t     (*derived)(const dfo_net *);                    /* packed weights */
+    size_t     (*derived)(const dfo_net *);                    /* what weights are turned into first; absent: nothing */
     dfo_status (*prepare)(const dfo_net *, dfo_run *, dfo_real *derived);
-    /* in: parts with the same n rows (n <= 64 for DFO_FEATURES), row-major.  acts: NULL, or where to
+    /* in: parts with the same n rows, row-major.  acts: NULL, or where to
      * keep activations.  run->derived is the net's.  */
     dfo_status (*forward) (const dfo_net *, dfo_run *, const dfo_cond *in, dfo_block out, dfo_real *acts);
     /* gout is overwritten; gin's parts with x != NULL get their gradients ADDED; weight gradients are
@@ -41,7 +44,7 @@ struct dfo_net_ops {
     dfo_status (*backward)(const dfo_net *, dfo_run *, const dfo_cond *in, dfo_block gout,
                            dfo_cond *gin, const dfo_real *acts);
     /* out = f(in), dout = J din (parts of din with x = NULL are zero tangents).  acts as in forward, of
-     * size 2*acts().  */
+     * size 2*acts().  The table's two passes with tangents get one panel of a dense net at a time.  */
     dfo_status (*jvp)(const dfo_net *, dfo_run *, const dfo_cond *in, const dfo_cond *din,
                       dfo_block out, dfo_block dout, dfo_real *acts);
     /* Reverse over forward: gout, gdout are adjoints of out and dout (overwritten); gradients with

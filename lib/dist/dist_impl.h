@@ -29,6 +29,7 @@ dfo_status dfoi_dist_student(dfo_build *build, json_t *config, dfo_dist *dist);
 dfo_status dfoi_dist_student_multivariate(dfo_build *build, json_t *config, dfo_dist *dist);
 dfo_status dfoi_dist_mixture_normal(dfo_build *build, json_t *config, dfo_dist *dist);
 dfo_status dfoi_dist_mixture_logistic(dfo_build *build, json_t *config, dfo_dist *dist);
+dfo_status dfoi_dist_discretised(dfo_build *build, json_t *config, dfo_dist *dist);
 dfo_status dfoi_dist_conditional_normal(dfo_build *build, json_t *config, dfo_dist *dist);
 
 /* A parameter of a density: an array of rows x cols reals (rows = 0: a vector of cols) that is

@@ -11,6 +11,7 @@ const struct dfoi_dist_kind dfoi_dist_kinds[] = {
     {"student-t-multivariate", dfoi_dist_student_multivariate},
     {"mixture-normal", dfoi_dist_mixture_normal},
     {"mixture-logistic", dfoi_dist_mixture_logistic},
+    {"discretised-logistic-mixture", dfoi_dist_discretised},
     {"conditional-normal", dfoi_dist_conditional_normal},
 };
 

@@ -32,12 +32,6 @@ DFOI_AFFINE_LIST(PUBLIC_STEP)
 DFOI_GEMM_LIST(PUBLIC_GEMM)
 DFOI_PANEL_LIST(PUBLIC_PANEL)
 
-size_t dfoi_gemm_grad_scratch(size_t m, size_t k)
-{
-    (void)m;
-    return (k + 31) / 32 * 32 * DFO_PANEL;           /* X transposed, in blocks of 32 columns */
-}
-
 struct dfoi_adam_constants dfoi_adam_prepare(const dfoi_adam *how)
 {
     struct dfoi_adam_constants c = {

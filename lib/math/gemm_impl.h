@@ -18,16 +18,26 @@ typedef enum dfoi_act {
     DFOI_ACT_TANH, DFOI_ACT_SOFTPLUS, DFOI_ACT_SIGMOID, DFOI_ACT_COUNT
 } dfoi_act;
 
+/* Several panels at a time, at most DFOI_PANELS: an operand is an array of pointers to them.  The weights
+ * are read once for all, and gradients of weights are added to once.  */
+#define DFOI_PANELS 2
+static inline size_t dfoi_panels_of(size_t rows)
+{
+    return (rows + DFO_PANEL - 1) / DFO_PANEL;
+}
+
 /* Y (m,64) = act(W X + b) [+ residual], W (m,k) with row stride ldw, X (k,64).  b (m) or NULL; residual
  * (m,64) or NULL, may be Y itself.  act: DFOI_ACT_NONE or DFOI_ACT_RELU or DFOI_ACT_LEAKY_RELU (others:
  * dfoi_panel_act after).  Y must not overlap X.  */
-void dfoi_gemm(size_t m, size_t k, const dfo_real *w, size_t ldw, const dfo_real *x, const dfo_real *b,
-               dfoi_act act, const dfo_real *residual, dfo_real *y);
+void dfoi_gemm_panels(size_t m, size_t k, const dfo_real *w, size_t ldw, size_t panels,
+                      const dfo_real *const *x, const dfo_real *b, dfoi_act act,
+                      const dfo_real *const *residual, dfo_real *const *y);
 
 /* Y (m,64) = W X [* (mask > 0)] [+ add].  mask (m,64) or NULL: the relu output whose tangent this is; add
  * (m,64) or NULL, may be Y.  The mask applies to the product before `add` is added.  */
-void dfoi_gemm_tangent(size_t m, size_t k, const dfo_real *w, size_t ldw, const dfo_real *x,
-                       const dfo_real *mask, const dfo_real *add, dfo_real *y);
+void dfoi_gemm_tangent_panels(size_t m, size_t k, const dfo_real *w, size_t ldw, size_t panels,
+                              const dfo_real *const *x, const dfo_real *const *mask,
+                              const dfo_real *const *add, dfo_real *const *y);
 
 /* GX (k,64) = W^T GY [* (mask > 0)] [+ add], GY (m,64), W (m,k) as above; mask and add (k,64) or NULL,
  * add may be GX.  scratch: dfoi_gemm_back_scratch(m) reals.  */
@@ -36,14 +46,45 @@ static inline size_t dfoi_gemm_back_scratch(size_t m)
 {
     return m * DFOI_BACK_WIDE;
 }
-void dfoi_gemm_back(size_t m, size_t k, const dfo_real *w, size_t ldw, const dfo_real *gy,
-                    const dfo_real *mask, const dfo_real *add, dfo_real *gx, dfo_real *scratch);
+void dfoi_gemm_back_panels(size_t m, size_t k, const dfo_real *w, size_t ldw, size_t panels,
+                           const dfo_real *const *gy, const dfo_real *const *mask,
+                           const dfo_real *const *add, dfo_real *const *gx, dfo_real *scratch);
 
 /* GW (m,k) += GY X^T, row stride ldgw; gb (m) += row sums of GY (gb may be NULL).
- * GY (m,64), X (k,64).  scratch: dfoi_gemm_grad_scratch(m, k) reals.  */
-size_t dfoi_gemm_grad_scratch(size_t m, size_t k);
-void dfoi_gemm_grad(size_t m, size_t k, const dfo_real *gy, const dfo_real *x, dfo_real *gw,
-                    size_t ldgw, dfo_real *gb, dfo_real *scratch);
+ * GY (m,64), X (k,64).  scratch: dfoi_gemm_grad_scratch(k, panels) reals, for X transposed in blocks of 32
+ * columns.  */
+static inline size_t dfoi_gemm_grad_scratch(size_t k, size_t panels)
+{
+    return (k + 31) / 32 * 32 * DFO_PANEL * panels;
+}
+void dfoi_gemm_grad_panels(size_t m, size_t k, size_t panels, const dfo_real *const *gy,
+                           const dfo_real *const *x, dfo_real *gw, size_t ldgw, dfo_real *gb,
+                           dfo_real *scratch);
+
+/* The same of one panel.  */
+static inline void dfoi_gemm(size_t m, size_t k, const dfo_real *w, size_t ldw, const dfo_real *x,
+                             const dfo_real *b, dfoi_act act, const dfo_real *residual, dfo_real *y)
+{
+    dfoi_gemm_panels(m, k, w, ldw, 1, &x, b, act, residual ? &residual : NULL, &y);
+}
+
+static inline void dfoi_gemm_tangent(size_t m, size_t k, const dfo_real *w, size_t ldw, const dfo_real *x,
+                                     const dfo_real *mask, const dfo_real *add, dfo_real *y)
+{
+    dfoi_gemm_tangent_panels(m, k, w, ldw, 1, &x, mask ? &mask : NULL, add ? &add : NULL, &y);
+}
+
+static inline void dfoi_gemm_back(size_t m, size_t k, const dfo_real *w, size_t ldw, const dfo_real *gy,
+                                  const dfo_real *mask, const dfo_real *add, dfo_real *gx, dfo_real *scratch)
+{
+    dfoi_gemm_back_panels(m, k, w, ldw, 1, &gy, mask ? &mask : NULL, add ? &add : NULL, &gx, scratch);
+}
+
+static inline void dfoi_gemm_grad(size_t m, size_t k, const dfo_real *gy, const dfo_real *x, dfo_real *gw,
+                                  size_t ldgw, dfo_real *gb, dfo_real *scratch)
+{
+    dfoi_gemm_grad_panels(m, k, 1, &gy, &x, gw, ldgw, gb, scratch);
+}
 
 /* Rows to panel and back.  Row i < n of x has row stride ldx; column index[j] (or first + j where
  * index is NULL) becomes panel row j, j < d.  Columns n..63 of the panel are copies of the last row,

@@ -64,12 +64,10 @@ UNROLL
             for (size_t r = 0; r < height; r++)
                 __builtin_prefetch(w->row[r] + w->ahead + j);
         }
-        for (size_t q = 0; q < AHEAD; q += 4, x += 4 * DFO_PANEL) {
-            step(height, copied, w, j + q, x, c);
-            step(height, copied, w, j + q + 1, x + DFO_PANEL, c);
-            step(height, copied, w, j + q + 2, x + 2 * DFO_PANEL, c);
-            step(height, copied, w, j + q + 3, x + 3 * DFO_PANEL, c);
-        }
+#pragma GCC unroll 16
+        for (size_t q = 0; q < AHEAD; q++)
+            step(height, copied, w, j + q, x + q * DFO_PANEL, c);
+        x += AHEAD * DFO_PANEL;
     }
     for (; j < k; j++, x += DFO_PANEL)
         step(height, copied, w, j, x, c);
@@ -138,53 +136,60 @@ UNROLL
     }
 }
 
-/* A row of tiles: outputs i.. of m, all of the panel's columns l; the last rows take a tile of half the
- * height if they fit in.  A tile's weights stay in the first cache while the panel's columns go by.  */
+/* A row of tiles: outputs i.. of m, all columns of the panels; the last rows take a tile of half the height
+ * if they fit in.  A tile's weights stay in the first cache while the columns go by.  Operands are named by
+ * p (which panel), l (first column) and `at` (the tile's corner).  */
 #define TILE_ROW(m, i, at_row, expand, ...)                                                  \
-    for (size_t l = 0; l < DFO_PANEL; l += COLUMNS) {                                        \
-        size_t at = (at_row) * DFO_PANEL + l;                                                \
-        if ((m) - (i) >= ROWS)                                                               \
-            expand(ROWS, ROWS, __VA_ARGS__);                                                 \
-        else if ((m) - (i) > ROWS / 2)                                                       \
-            expand(ROWS, (m) - (i), __VA_ARGS__);                                            \
-        else                                                                                 \
-            expand(ROWS / 2, (m) - (i), __VA_ARGS__);                                        \
-    }
+    for (size_t p = 0; p < panels; p++)                                                      \
+        for (size_t l = 0; l < DFO_PANEL; l += COLUMNS) {                                    \
+            size_t at = (at_row) * DFO_PANEL + l;                                            \
+            if ((m) - (i) >= ROWS)                                                           \
+                expand(ROWS, ROWS, __VA_ARGS__);                                             \
+            else if ((m) - (i) > ROWS / 2)                                                   \
+                expand(ROWS, (m) - (i), __VA_ARGS__);                                        \
+            else                                                                             \
+                expand(ROWS / 2, (m) - (i), __VA_ARGS__);                                    \
+        }
 
 #define TILES(expand, ...)                                                                   \
     for (size_t i = 0; i < m; i += ROWS) {                                                   \
         const struct tile t = tile_rows(m - i < ROWS ? m - i : ROWS, w + i * ldw, ldw);      \
-        TILE_ROW(m, i, i, expand, __VA_ARGS__)                                 \
+        TILE_ROW(m, i, i, expand, __VA_ARGS__)                                               \
     }
 
-#define FORWARD(act, residual) TILES(forward_tile, k, &t, x + l, b ? b + i : NULL, act, residual, y + at)
+#define FORWARD(act, residual)                                                               \
+    TILES(forward_tile, k, &t, x[p] + l, b ? b + i : NULL, act, residual, y[p] + at)
 
-static void gemm(size_t m, size_t k, const dfo_real *w, size_t ldw, const dfo_real *x, const dfo_real *b,
-                 dfoi_act act, const dfo_real *residual, dfo_real *y)
+static void gemm_panels(size_t m, size_t k, const dfo_real *w, size_t ldw, size_t panels,
+                        const dfo_real *const *x, const dfo_real *b, dfoi_act act,
+                        const dfo_real *const *residual, dfo_real *const *y)
 {
     if (act == DFOI_ACT_RELU && residual)
-        FORWARD(DFOI_ACT_RELU, residual + at)
+        FORWARD(DFOI_ACT_RELU, residual[p] + at)
     else if (act == DFOI_ACT_RELU)
         FORWARD(DFOI_ACT_RELU, NULL)
     else if (act == DFOI_ACT_LEAKY_RELU)
-        FORWARD(DFOI_ACT_LEAKY_RELU, residual ? residual + at : NULL)
+        FORWARD(DFOI_ACT_LEAKY_RELU, residual ? residual[p] + at : NULL)
     else if (residual)
-        FORWARD(DFOI_ACT_NONE, residual + at)
+        FORWARD(DFOI_ACT_NONE, residual[p] + at)
     else
         FORWARD(DFOI_ACT_NONE, NULL)
 }
 
-static void gemm_tangent(size_t m, size_t k, const dfo_real *w, size_t ldw, const dfo_real *x,
-                         const dfo_real *mask, const dfo_real *add, dfo_real *y)
+#define TANGENT(mask, add) TILES(masked_tile, 0, k, &t, x[p] + l, mask, add, y[p] + at)
+
+static void gemm_tangent_panels(size_t m, size_t k, const dfo_real *w, size_t ldw, size_t panels,
+                                const dfo_real *const *x, const dfo_real *const *mask,
+                                const dfo_real *const *add, dfo_real *const *y)
 {
     if (mask && add)
-        TILES(masked_tile, 0, k, &t, x + l, mask + at, add + at, y + at)
+        TANGENT(mask[p] + at, add[p] + at)
     else if (mask)
-        TILES(masked_tile, 0, k, &t, x + l, mask + at, NULL, y + at)
+        TANGENT(mask[p] + at, NULL)
     else if (add)
-        TILES(masked_tile, 0, k, &t, x + l, NULL, add + at, y + at)
+        TANGENT(NULL, add[p] + at)
     else
-        TILES(masked_tile, 0, k, &t, x + l, NULL, NULL, y + at)
+        TANGENT(NULL, NULL)
 }
 
 /* `wide` <= 16 columns of W (m, .) to blocks of ROWS of them, each [m][ROWS]; zeros behind the last.  */
@@ -208,30 +213,32 @@ UNROLL
 #define BACK(mask, add)                                                                      \
     for (size_t i = 0; i < wide; i += ROWS) {                                                \
         const struct tile t = {.row = {scratch + i * m}};                                    \
-        TILE_ROW(wide, i, first + i, masked_tile, 1, m, &t, gy + l, mask, add, gx + at)      \
+        TILE_ROW(wide, i, first + i, masked_tile, 1, m, &t, gy[p] + l, mask, add, gx[p] + at) \
     }
 
-static void gemm_back(size_t m, size_t k, const dfo_real *w, size_t ldw, const dfo_real *gy,
-                      const dfo_real *mask, const dfo_real *add, dfo_real *gx, dfo_real *scratch)
+static void gemm_back_panels(size_t m, size_t k, const dfo_real *w, size_t ldw, size_t panels,
+                             const dfo_real *const *gy, const dfo_real *const *mask,
+                             const dfo_real *const *add, dfo_real *const *gx, dfo_real *scratch)
 {
     for (size_t first = 0; first < k; first += DFOI_BACK_WIDE) {
         size_t wide = k - first < DFOI_BACK_WIDE ? k - first : DFOI_BACK_WIDE;
         copy_columns(m, wide, w + first, ldw, scratch);
         if (mask && add)
-            BACK(mask + at, add + at)
+            BACK(mask[p] + at, add[p] + at)
         else if (mask)
-            BACK(mask + at, NULL)
+            BACK(mask[p] + at, NULL)
         else if (add)
-            BACK(NULL, add + at)
+            BACK(NULL, add[p] + at)
         else
             BACK(NULL, NULL)
     }
 }
 
-/* Rows of panel x, k of them, to blocks of COLUMNS features: t[block][64][COLUMNS]; zeros behind k.  */
-static void transpose_panel(size_t k, const dfo_real *x, dfo_real *t)
+/* Rows of panel x, k of them, to blocks of COLUMNS features, `step` reals apart: t[block][64][COLUMNS];
+ * zeros behind k.  */
+static void transpose_panel(size_t k, const dfo_real *x, size_t step, dfo_real *t)
 {
-    for (size_t j = 0; j < k; j += COLUMNS, t += COLUMNS * DFO_PANEL)
+    for (size_t j = 0; j < k; j += COLUMNS, t += step)
         for (size_t c = 0; c < COLUMNS; c += DFOI_TL)
             for (size_t l = 0; l < DFO_PANEL; l += DFOI_TL) {
                 dfoi_tvec tile[DFOI_TL];
@@ -253,23 +260,26 @@ static void transpose_panel(size_t k, const dfo_real *x, dfo_real *t)
             }
 }
 
-/* Adds the tile GY X^T of `rows` outputs and `columns` inputs to gw.  height >= rows outputs and
- * `width` vectors of inputs are computed: constants where this is expanded.  */
-DFOI_INLINE void grad_tile(size_t height, size_t width, size_t rows, size_t columns, const dfo_real *gy,
-                           const dfo_real *t, dfo_real *gw, size_t ldgw)
+/* Adds the tile GY X^T of `rows` outputs and `columns` inputs to gw; gy: panels' rows of the tile.  height >=
+ * rows outputs and `width` vectors of inputs are computed: constants where this is expanded.  */
+DFOI_INLINE void grad_tile(size_t height, size_t width, size_t rows, size_t columns, size_t panels,
+                           const dfo_real *const *gy, const dfo_real *t, dfo_real *gw, size_t ldgw)
 {
-    dfoi_vec c[ROWS][2] = {{{0}}};
-    for (size_t l = 0; l < DFO_PANEL; l++) {
-        dfoi_vec x0 = dfoi_load(t + l * COLUMNS);
-        dfoi_vec x1 = width > 1 ? dfoi_load(t + l * COLUMNS + DFOI_VL) : x0;
-UNROLL
-        for (size_t r = 0; r < height; r++) {
-            c[r][0] += gy[r * DFO_PANEL + l] * x0;
-            if (width > 1)
-                c[r][1] += gy[r * DFO_PANEL + l] * x1;
+    dfoi_vec c[2 * ROWS][2] = {{{0}}};
+    for (size_t p = 0; p < panels; p++, t += COLUMNS * DFO_PANEL) {
+        const dfo_real *g = gy[p];
+        for (size_t l = 0; l < DFO_PANEL; l++) {
+            dfoi_vec x0 = dfoi_load(t + l * COLUMNS);
+            dfoi_vec x1 = width > 1 ? dfoi_load(t + l * COLUMNS + DFOI_VL) : x0;
+#pragma GCC unroll 16
+            for (size_t r = 0; r < height; r++) {
+                c[r][0] += g[r * DFO_PANEL + l] * x0;
+                if (width > 1)
+                    c[r][1] += g[r * DFO_PANEL + l] * x1;
+            }
         }
     }
-UNROLL
+#pragma GCC unroll 16
     for (size_t r = 0; r < height; r++) {
         if (r >= rows)
             break;
@@ -309,35 +319,54 @@ static void add_row_sums(size_t m, const dfo_real *gy, dfo_real *gb)
     }
 }
 
-static void gemm_grad(size_t m, size_t k, const dfo_real *gy, const dfo_real *x, dfo_real *gw, size_t ldgw,
-                      dfo_real *gb, dfo_real *scratch)
+/* Outputs i.. of a block, at most 2 ROWS of them: whole tiles, and one of twice the height where a vector of
+ * inputs is left.  g: the block's rows of the panels.  */
+DFOI_INLINE void grad_block(size_t rows, size_t k, size_t panels, const dfo_real *const *g, const dfo_real *t,
+                            dfo_real *out, size_t ldgw)
 {
-    transpose_panel(k, x, scratch);
-    for (size_t i = 0; i < m; i += ROWS) {
-        dfo_real last[ROWS * DFO_PANEL] __attribute__((aligned(64)));
-        const dfo_real *g = gy + i * DFO_PANEL;
-        size_t rows = m - i < ROWS ? m - i : ROWS;
-        if (rows < ROWS) {                                    /* GY ends here: read a copy */
-            memset(last, 0, sizeof last);
-            memcpy(last, g, rows * DFO_PANEL * sizeof *g);
-            g = last;
+    for (size_t j = 0; j < k; j += COLUMNS, t += COLUMNS * DFO_PANEL * panels) {
+        size_t columns = k - j;
+        if (columns <= DFOI_VL) {
+            grad_tile(2 * ROWS, 1, rows, columns, panels, g, t, out + j, ldgw);
+            continue;
         }
-        for (size_t j = 0; j < k; j += COLUMNS) {
-            const dfo_real *t = scratch + j * DFO_PANEL;
-            dfo_real *out = gw + i * ldgw + j;
-            size_t columns = k - j;
-            if (rows == ROWS && columns >= COLUMNS)
-                grad_tile(ROWS, 2, ROWS, COLUMNS, g, t, out, ldgw);
-            else if (rows == ROWS && columns <= DFOI_VL)
-                grad_tile(ROWS, 1, ROWS, columns, g, t, out, ldgw);
-            else if (rows <= ROWS / 2)
-                grad_tile(ROWS / 2, 2, rows, columns, g, t, out, ldgw);
+        for (size_t r = 0; r < rows; r += ROWS) {
+            const dfo_real *half[DFOI_PANELS];
+            dfo_real *to = out + r * ldgw + j;
+            for (size_t p = 0; p < panels; p++)
+                half[p] = g[p] + r * DFO_PANEL;
+            if (rows - r >= ROWS && columns >= COLUMNS)
+                grad_tile(ROWS, 2, ROWS, COLUMNS, panels, half, t, to, ldgw);
+            else if (rows - r > ROWS / 2)
+                grad_tile(ROWS, 2, rows - r, columns, panels, half, t, to, ldgw);
             else
-                grad_tile(ROWS, 2, rows, columns, g, t, out, ldgw);
+                grad_tile(ROWS / 2, 2, rows - r, columns, panels, half, t, to, ldgw);
         }
     }
-    if (gb)
-        add_row_sums(m, gy, gb);
+}
+
+static void gemm_grad_panels(size_t m, size_t k, size_t panels, const dfo_real *const *gy,
+                             const dfo_real *const *x, dfo_real *gw, size_t ldgw, dfo_real *gb,
+                             dfo_real *scratch)
+{
+    for (size_t p = 0; p < panels; p++)
+        transpose_panel(k, x[p], COLUMNS * DFO_PANEL * panels, scratch + p * COLUMNS * DFO_PANEL);
+    for (size_t i = 0; i < m; i += 2 * ROWS) {
+        dfo_real last[DFOI_PANELS][2 * ROWS * DFO_PANEL] __attribute__((aligned(64)));
+        const dfo_real *g[DFOI_PANELS];
+        size_t rows = m - i < 2 * ROWS ? m - i : 2 * ROWS;
+        for (size_t p = 0; p < panels; p++) {
+            g[p] = gy[p] + i * DFO_PANEL;
+            if (rows < 2 * ROWS) {                            /* GY ends here: read a copy */
+                memset(last[p], 0, sizeof last[p]);
+                memcpy(last[p], g[p], rows * DFO_PANEL * sizeof *gw);
+                g[p] = last[p];
+            }
+        }
+        grad_block(rows, k, panels, g, scratch, gw + i * ldgw, ldgw);
+    }
+    for (size_t p = 0; gb && p < panels; p++)
+        add_row_sums(m, gy[p], gb);
 }
 
 const struct dfoi_gemm_kernels DFOI_TABLE(dfoi_gemm_kernels) = {DFOI_GEMM_LIST(DFOI_FILL)};

@@ -47,12 +47,6 @@ static size_t nothing(const dfo_net *net, size_t rows)
     return 0;
 }
 
-static size_t derived(const dfo_net *net)
-{
-    (void)net;
-    return 0;
-}
-
 static dfo_status forward(const dfo_net *net, dfo_run *run, const dfo_cond *in, dfo_block out,
                           dfo_real *acts)
 {
@@ -60,9 +54,10 @@ static dfo_status forward(const dfo_net *net, dfo_run *run, const dfo_cond *in, 
     const dfo_real *c = dfo_run_weights(run, s->c);
     (void)in;
     (void)acts;
-    for (size_t j = 0; j < net->out; j++)
-        for (size_t i = 0; i < DFO_PANEL; i++)
-            out.x[j * DFO_PANEL + i] = c[j];
+    for (size_t p = 0; p < dfoi_panels_of(out.n); p++)
+        for (size_t j = 0; j < net->out; j++)
+            for (size_t i = 0; i < DFO_PANEL; i++)
+                out.x[(p * net->out + j) * DFO_PANEL + i] = c[j];
     return DFO_OK;
 }
 
@@ -76,7 +71,7 @@ static dfo_status backward(const dfo_net *net, dfo_run *run, const dfo_cond *in,
     for (size_t j = 0; run->grads && j < net->out; j++) {
         double sum = 0;
         for (size_t i = 0; i < gout.n; i++)
-            sum += (double)gout.x[j * DFO_PANEL + i];
+            sum += (double)gout.x[(i / DFO_PANEL * net->out + j) * DFO_PANEL + i % DFO_PANEL];
         dfo_run_grads(run, s->c)[j] += (dfo_real)sum;
     }
     return DFO_OK;
@@ -105,7 +100,6 @@ static const struct dfo_net_ops ops = {
     .layout = DFO_FEATURES,
     .scratch = nothing,
     .acts = nothing,
-    .derived = derived,
     .forward = forward,
     .backward = backward,
     .jvp = jvp,

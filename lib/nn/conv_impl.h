@@ -134,24 +134,25 @@ size_t dfoi_conv_unit_keep(const dfoi_conv_unit *unit, size_t panels);
 int dfoi_conv_unit_fused(const dfoi_conv_unit *unit);
 dfoi_map dfoi_conv_unit_target(const dfoi_conv_unit *unit, dfoi_area area,
                                const dfoi_unit_room *room, dfo_real *keep);
-dfoi_map dfoi_conv_unit_forward(const dfoi_conv_unit *unit, dfo_run *run, dfoi_area area,
+dfoi_map dfoi_conv_unit_forward(const dfoi_conv_unit *unit, const dfo_run *run, dfoi_area area,
                                 dfoi_map x, int done, const dfoi_unit_room *room, dfo_real *keep);
-dfoi_map dfoi_conv_unit_output(const dfoi_conv_unit *unit, dfo_run *run, dfoi_area area,
+dfoi_map dfoi_conv_unit_output(const dfoi_conv_unit *unit, const dfo_run *run, dfoi_area area,
                                const dfoi_unit_room *room, const dfo_real *keep);
 dfoi_map dfoi_conv_unit_gate(const dfoi_conv_unit *unit, const dfo_run *run, dfoi_area area,
                              const dfo_real *keep, int tangents);
-void dfoi_conv_unit_backward(const dfoi_conv_unit *unit, dfo_run *run, dfoi_area area,
+void dfoi_conv_unit_backward(const dfoi_conv_unit *unit, const dfo_run *run, dfoi_area area,
                              const dfoi_unit_room *room, int gated, const dfo_real *keep,
                              dfoi_map g);
 
 dfoi_map_pair dfoi_conv_unit_jvp_target(const dfoi_conv_unit *unit, dfoi_area area,
                                         const dfoi_unit_room *room, dfo_real *keep);
-dfoi_map_pair dfoi_conv_unit_jvp(const dfoi_conv_unit *unit, dfo_run *run, dfoi_area area,
+dfoi_map_pair dfoi_conv_unit_jvp(const dfoi_conv_unit *unit, const dfo_run *run, dfoi_area area,
                                  dfoi_map_pair x, int done, const dfoi_unit_room *room,
                                  dfo_real *keep);
-dfoi_map_pair dfoi_conv_unit_jvp_output(const dfoi_conv_unit *unit, dfo_run *run, dfoi_area area,
-                                        const dfoi_unit_room *room, const dfo_real *keep);
-void dfoi_conv_unit_jvp_backward(const dfoi_conv_unit *unit, dfo_run *run, dfoi_area area,
+dfoi_map_pair dfoi_conv_unit_jvp_output(const dfoi_conv_unit *unit, const dfo_run *run,
+                                        dfoi_area area, const dfoi_unit_room *room,
+                                        const dfo_real *keep);
+void dfoi_conv_unit_jvp_backward(const dfoi_conv_unit *unit, const dfo_run *run, dfoi_area area,
                                  const dfoi_unit_room *room, int gated, const dfo_real *keep,
                                  dfoi_map_pair g);
 

@@ -97,7 +97,7 @@ dfo_status dfoi_conv_vector_new(dfo_build *build, const char *name, size_t in, s
 
 size_t dfoi_conv_vector_scratch(const dfoi_conv_vector *vector)
 {
-    size_t grads = dfoi_gemm_grad_scratch(vector->out, vector->in);
+    size_t grads = dfoi_gemm_grad_scratch(vector->in, 1);
     size_t back = dfoi_gemm_back_scratch(vector->out);
     return dfo_arena_size((vector->in + vector->out) * DFO_PANEL + (grads > back ? grads : back));
 }

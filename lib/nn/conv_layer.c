@@ -87,7 +87,7 @@ size_t dfoi_conv_columns(const dfoi_conv *conv, size_t n)
 
 size_t dfoi_conv_scratch(const dfoi_conv *conv)
 {
-    size_t grads = dfoi_gemm_grad_scratch(conv->m, conv->k), sum = conv->in * DFO_PANEL;
+    size_t grads = dfoi_gemm_grad_scratch(conv->k, 1), sum = conv->in * DFO_PANEL;
     size_t back = dfoi_gemm_back_scratch(conv->m), most = grads > back ? grads : back;
     return dfo_arena_size(most > sum ? most : sum);
 }

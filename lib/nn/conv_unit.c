@@ -75,15 +75,19 @@ static dfo_real *behind(const dfoi_conv_unit *unit, dfoi_area area, const dfo_re
     return (dfo_real *)keep + (tangents ? 2 * front : front);
 }
 
-/* The room's part of one panel.  */
-static dfoi_unit_room room_of(const dfoi_conv_unit *unit, const dfoi_unit_room *room, size_t panel)
+/* The room's part of one panel.  Draws of a pixel are those of row (absolute row) * plane + pixel.
+ */
+static dfoi_unit_room room_of(const dfoi_conv_unit *unit, const dfo_run *run, dfoi_area area,
+                              const dfoi_unit_room *room, size_t panel)
 {
     size_t at = panel * unit->unit.width * DFO_PANEL;
+    uint64_t row = (run->key.row + area.first) * area.plane + panel * DFO_PANEL;
     return (dfoi_unit_room){.h = room->h ? room->h + at : NULL,
                             .dh = room->dh ? room->dh + at : NULL,
                             .mask = room->mask ? room->mask + at : NULL,
                             .d1 = room->d1 ? room->d1 + at : NULL,
-                            .d2 = room->d2 ? room->d2 + at : NULL};
+                            .d2 = room->d2 ? room->d2 + at : NULL,
+                            .first = (size_t)(row - run->key.row)};
 }
 
 /* The map whose first panel is x: one of the room, or one in what is kept.  */
@@ -91,12 +95,6 @@ static dfoi_map map_of(const dfoi_conv_unit *unit, const dfo_real *x, const dfo_
                        size_t keep)
 {
     return (dfoi_map){(dfo_real *)x, x == in_room ? unit->unit.width * DFO_PANEL : keep};
-}
-
-/* Draws of a pixel are those of row (absolute row) * plane + pixel.  */
-static uint64_t pixel_row(uint64_t row, dfoi_area area, size_t panel)
-{
-    return (row + area.first) * area.plane + panel * DFO_PANEL;
 }
 
 dfoi_map dfoi_conv_unit_target(const dfoi_conv_unit *unit, dfoi_area area,
@@ -107,10 +105,9 @@ dfoi_map dfoi_conv_unit_target(const dfoi_conv_unit *unit, dfoi_area area,
                   dfoi_unit_keep(u));
 }
 
-dfoi_map dfoi_conv_unit_forward(const dfoi_conv_unit *unit, dfo_run *run, dfoi_area area,
+dfoi_map dfoi_conv_unit_forward(const dfoi_conv_unit *unit, const dfo_run *run, dfoi_area area,
                                 dfoi_map x, int done, const dfoi_unit_room *room, dfo_real *keep)
 {
-    uint64_t row = run->key.row;
     size_t size = dfoi_unit_keep(&unit->unit);
     const dfo_real *first = NULL;
     if (unit->batch) {
@@ -120,30 +117,25 @@ dfoi_map dfoi_conv_unit_forward(const dfoi_conv_unit *unit, dfo_run *run, dfoi_a
     }
     keep = behind(unit, area, keep, 0);
     for (size_t p = 0; p < area.panels; p++) {
-        dfoi_unit_room r = room_of(unit, room, p);
-        run->key.row = pixel_row(row, area, p);
+        dfoi_unit_room r = room_of(unit, run, area, room, p);
         const dfo_real *y = dfoi_unit_forward(&unit->unit, run, dfoi_map_panel(x, p), done, &r,
                                               keep ? keep + p * size : NULL);
         first = p ? first : y;
     }
-    run->key.row = row;
     return map_of(unit, first, room->h, size);
 }
 
-dfoi_map dfoi_conv_unit_output(const dfoi_conv_unit *unit, dfo_run *run, dfoi_area area,
+dfoi_map dfoi_conv_unit_output(const dfoi_conv_unit *unit, const dfo_run *run, dfoi_area area,
                                const dfoi_unit_room *room, const dfo_real *keep)
 {
-    uint64_t row = run->key.row;
     size_t size = dfoi_unit_keep(&unit->unit);
     const dfo_real *first = NULL;
     keep = behind(unit, area, keep, 0);
     for (size_t p = 0; p < area.panels; p++) {
-        dfoi_unit_room r = room_of(unit, room, p);
-        run->key.row = pixel_row(row, area, p);
+        dfoi_unit_room r = room_of(unit, run, area, room, p);
         const dfo_real *y = dfoi_unit_output(&unit->unit, run, &r, keep + p * size);
         first = p ? first : y;
     }
-    run->key.row = row;
     return map_of(unit, first, room->h, size);
 }
 
@@ -156,14 +148,14 @@ dfoi_map dfoi_conv_unit_gate(const dfoi_conv_unit *unit, const dfo_run *run, dfo
     return (dfoi_map){(dfo_real *)gate, tangents ? 2 * size : size};
 }
 
-void dfoi_conv_unit_backward(const dfoi_conv_unit *unit, dfo_run *run, dfoi_area area,
+void dfoi_conv_unit_backward(const dfoi_conv_unit *unit, const dfo_run *run, dfoi_area area,
                              const dfoi_unit_room *room, int gated, const dfo_real *keep,
                              dfoi_map g)
 {
     size_t size = dfoi_unit_keep(&unit->unit);
     const dfo_real *rest = behind(unit, area, keep, 0);
     for (size_t p = 0; p < area.panels; p++) {
-        dfoi_unit_room r = room_of(unit, room, p);
+        dfoi_unit_room r = room_of(unit, run, area, room, p);
         dfoi_unit_backward(&unit->unit, run, &r, gated, rest + p * size, dfoi_map_panel(g, p));
     }
     if (unit->batch)
@@ -189,11 +181,10 @@ dfoi_map_pair dfoi_conv_unit_jvp_target(const dfoi_conv_unit *unit, dfoi_area ar
                    room);
 }
 
-dfoi_map_pair dfoi_conv_unit_jvp(const dfoi_conv_unit *unit, dfo_run *run, dfoi_area area,
+dfoi_map_pair dfoi_conv_unit_jvp(const dfoi_conv_unit *unit, const dfo_run *run, dfoi_area area,
                                  dfoi_map_pair x, int done, const dfoi_unit_room *room,
                                  dfo_real *keep)
 {
-    uint64_t row = run->key.row;
     size_t size = 2 * dfoi_unit_keep(&unit->unit);
     dfoi_pair first = {NULL, NULL};
     if (unit->batch) {
@@ -203,41 +194,37 @@ dfoi_map_pair dfoi_conv_unit_jvp(const dfoi_conv_unit *unit, dfo_run *run, dfoi_
     }
     keep = behind(unit, area, keep, 1);
     for (size_t p = 0; p < area.panels; p++) {
-        dfoi_unit_room r = room_of(unit, room, p);
-        run->key.row = pixel_row(row, area, p);
+        dfoi_unit_room r = room_of(unit, run, area, room, p);
         dfoi_pair y = dfoi_unit_jvp(&unit->unit, run, panel_of(x, p), done, &r,
                                     keep ? keep + p * size : NULL);
         first = p ? first : y;
     }
-    run->key.row = row;
     return pair_of(unit, first, room);
 }
 
-dfoi_map_pair dfoi_conv_unit_jvp_output(const dfoi_conv_unit *unit, dfo_run *run, dfoi_area area,
-                                        const dfoi_unit_room *room, const dfo_real *keep)
+dfoi_map_pair dfoi_conv_unit_jvp_output(const dfoi_conv_unit *unit, const dfo_run *run,
+                                        dfoi_area area, const dfoi_unit_room *room,
+                                        const dfo_real *keep)
 {
-    uint64_t row = run->key.row;
     size_t size = 2 * dfoi_unit_keep(&unit->unit);
     dfoi_pair first = {NULL, NULL};
     keep = behind(unit, area, keep, 1);
     for (size_t p = 0; p < area.panels; p++) {
-        dfoi_unit_room r = room_of(unit, room, p);
-        run->key.row = pixel_row(row, area, p);
+        dfoi_unit_room r = room_of(unit, run, area, room, p);
         dfoi_pair y = dfoi_unit_jvp_output(&unit->unit, run, &r, keep + p * size);
         first = p ? first : y;
     }
-    run->key.row = row;
     return pair_of(unit, first, room);
 }
 
-void dfoi_conv_unit_jvp_backward(const dfoi_conv_unit *unit, dfo_run *run, dfoi_area area,
+void dfoi_conv_unit_jvp_backward(const dfoi_conv_unit *unit, const dfo_run *run, dfoi_area area,
                                  const dfoi_unit_room *room, int gated, const dfo_real *keep,
                                  dfoi_map_pair g)
 {
     size_t size = 2 * dfoi_unit_keep(&unit->unit);
     const dfo_real *rest = behind(unit, area, keep, 1);
     for (size_t p = 0; p < area.panels; p++) {
-        dfoi_unit_room r = room_of(unit, room, p);
+        dfoi_unit_room r = room_of(unit, run, area, room, p);
         dfoi_unit_jvp_backward(&unit->unit, run, &r, gated, rest + p * size, dfoi_map_panel(g.x, p),
                                dfoi_map_panel(g.dx, p));
     }

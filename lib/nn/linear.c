@@ -23,11 +23,12 @@ dfo_status dfoi_linear_new(dfo_build *build, const char *w_name, const char *b_n
     return DFO_OK;
 }
 
-void dfoi_linear_forward(const dfoi_linear *linear, const dfo_run *run, const dfo_real *x,
-                         dfoi_act act, const dfo_real *residual, dfo_real *y)
+void dfoi_linear_forward(const dfoi_linear *linear, const dfo_run *run, size_t panels,
+                         const dfo_real *const *x, dfoi_act act, const dfo_real *const *residual,
+                         dfo_real *const *y)
 {
-    dfoi_gemm(linear->out, linear->in, dfo_run_weights(run, linear->w), linear->in, x,
-              dfo_run_weights(run, linear->b), act, residual, y);
+    dfoi_gemm_panels(linear->out, linear->in, dfo_run_weights(run, linear->w), linear->in, panels, x,
+                     dfo_run_weights(run, linear->b), act, residual, y);
 }
 
 void dfoi_linear_tangent(const dfoi_linear *linear, const dfo_run *run, const dfo_real *dx,
@@ -37,49 +38,57 @@ void dfoi_linear_tangent(const dfoi_linear *linear, const dfo_run *run, const df
                       add, dy);
 }
 
-void dfoi_linear_backward(const dfoi_linear *linear, const dfo_run *run, const dfo_real *gy,
-                          const dfo_real *mask, const dfo_real *add, dfo_real *gx, dfo_real *scratch)
+void dfoi_linear_backward(const dfoi_linear *linear, const dfo_run *run, size_t panels,
+                          const dfo_real *const *gy, const dfo_real *const *mask,
+                          const dfo_real *const *add, dfo_real *const *gx, dfo_real *scratch)
 {
-    dfoi_gemm_back(linear->out, linear->in, dfo_run_weights(run, linear->w), linear->in, gy, mask, add,
-                   gx, scratch);
+    dfoi_gemm_back_panels(linear->out, linear->in, dfo_run_weights(run, linear->w), linear->in, panels,
+                          gy, mask, add, gx, scratch);
 }
 
-size_t dfoi_linear_scratch(const dfoi_linear *linear)
+size_t dfoi_linear_scratch(const dfoi_linear *linear, size_t panels)
 {
-    size_t grads = dfoi_gemm_grad_scratch(linear->out, linear->in),
+    size_t grads = dfoi_gemm_grad_scratch(linear->in, panels),
            back = dfoi_gemm_back_scratch(linear->out);
     return dfo_arena_size(grads > back ? grads : back);
 }
 
-void dfoi_linear_grads(const dfoi_linear *linear, const dfo_run *run, const dfo_real *gy,
-                       const dfo_real *x, int bias, dfo_real *scratch)
+void dfoi_linear_grads(const dfoi_linear *linear, const dfo_run *run, size_t panels,
+                       const dfo_real *const *gy, const dfo_real *const *x, int bias,
+                       dfo_real *scratch)
 {
     if (run->grads)
-        dfoi_gemm_grad(linear->out, linear->in, gy, x, dfo_run_grads(run, linear->w), linear->in,
-                       bias ? dfo_run_grads(run, linear->b) : NULL, scratch);
+        dfoi_gemm_grad_panels(linear->out, linear->in, panels, gy, x, dfo_run_grads(run, linear->w),
+                              linear->in, bias ? dfo_run_grads(run, linear->b) : NULL, scratch);
 }
 
-void dfoi_parts_to_panel(const dfo_net *net, const dfo_cond *in, size_t n, int zero_tail,
-                         dfo_real *panel)
+/* The rows of the p-th panel, of all n.  */
+static dfo_batch panel_rows(const dfo_batch *all, size_t n, size_t p)
 {
-    for (size_t p = 0; p < net->parts; p++) {
-        size_t d = dfo_shape_size(net->part[p]);
-        const dfo_batch *rows = &in->part[p].rows;
-        if (d && rows->x)
-            dfoi_to_panel(n, d, rows->x, rows->ld, NULL, zero_tail, panel);
+    size_t first = p * DFO_PANEL, left = n - first;
+    return dfo_batch_rows(*all, first, left < DFO_PANEL ? left : DFO_PANEL);
+}
+
+void dfoi_parts_to_panel(const dfo_net *net, const dfo_cond *in, size_t n, size_t p, dfo_real *panel)
+{
+    for (size_t i = 0; i < net->parts; i++) {
+        size_t d = dfo_shape_size(net->part[i]);
+        dfo_batch rows = panel_rows(&in->part[i].rows, n, p);
+        if (d && rows.x)
+            dfoi_to_panel(rows.n, d, rows.x, rows.ld, NULL, 0, panel);
         else
             memset(panel, 0, d * DFO_PANEL * sizeof *panel);
         panel += d * DFO_PANEL;
     }
 }
 
-void dfoi_parts_add(const dfo_net *net, const dfo_real *panel, size_t n, dfo_cond *to)
+void dfoi_parts_add(const dfo_net *net, const dfo_real *panel, size_t n, size_t p, dfo_cond *to)
 {
-    for (size_t p = 0; to && p < net->parts; p++) {
-        size_t d = dfo_shape_size(net->part[p]);
-        const dfo_batch *rows = &to->part[p].rows;
-        if (d && rows->x)
-            dfoi_from_panel_add(n, d, panel, NULL, rows->x, rows->ld);
+    for (size_t i = 0; to && i < net->parts; i++) {
+        size_t d = dfo_shape_size(net->part[i]);
+        dfo_batch rows = panel_rows(&to->part[i].rows, n, p);
+        if (d && rows.x)
+            dfoi_from_panel_add(rows.n, d, panel, NULL, rows.x, rows.ld);
         panel += d * DFO_PANEL;
     }
 }

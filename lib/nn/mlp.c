@@ -79,7 +79,7 @@ static dfo_status build_layers(dfo_build *build, const dfo_net *net, int zero_la
         snprintf(b, sizeof b, "b%zu", l);
         DFO_TRY(dfoi_linear_new(build, w, b, in, out,
                                 last && zero_last ? m->settings.last_init : -1, &m->linear[l]));
-        size_t scratch = dfoi_linear_scratch(&m->linear[l]);
+        size_t scratch = dfoi_linear_scratch(&m->linear[l], DFOI_PANELS);
         m->scratch_grad = scratch > m->scratch_grad ? scratch : m->scratch_grad;
         if (last)
             break;
@@ -125,19 +125,19 @@ static size_t panel(const struct mlp *m)
     return m->widest * DFO_PANEL;
 }
 
-/* Panels: values and tangents, two each, mask, d1, d2; and the weight gradients' scratch.  */
+/* Panels: values and tangents, two each, mask, d1, d2; and the weight gradients' scratch.  Or, of
+ * several panels, values, gradients and a mask.  */
 static size_t scratch(const dfo_net *net, size_t rows)
 {
     const struct mlp *m = net->state;
-    (void)rows;
-    return dfo_arena_size(8 * panel(m) + m->scratch_grad);
+    size_t panels = 4 * dfoi_panels_of(rows);
+    return dfo_arena_size((panels > 8 ? panels : 8) * panel(m) + m->scratch_grad);
 }
 
 static size_t acts(const dfo_net *net, size_t rows)
 {
     const struct mlp *m = net->state;
-    (void)rows;
-    return m->keep;
+    return dfoi_panels_of(rows) * m->keep;
 }
 
 /* Takes `panels` panels and the scratch of gradients behind them.  */
@@ -148,26 +148,43 @@ static dfo_status take(const struct mlp *m, dfo_run *run, size_t panels, dfo_rea
                    : dfo_run_fail(run, DFO_EMEM, (size_t)-1, "mlp net: the arena is too small");
 }
 
+/* A panel's four: two in turn, the unit's output and mask.  */
+static dfo_real *own(const struct mlp *m, dfo_real *memory, size_t p, size_t which)
+{
+    return memory + (4 * p + which) * panel(m);
+}
+
 /* Two panels in turn; with acts, units write into what is kept instead.  */
 static dfo_status forward(const dfo_net *net, dfo_run *run, const dfo_cond *in, dfo_block out,
                           dfo_real *keep)
 {
     const struct mlp *m = net->state;
-    dfo_real *memory;
-    DFO_TRY(take(m, run, 3, &memory));
-    const dfo_real *h = memory;
-    dfo_real *turn[2] = {memory + panel(m), memory};
-    dfoi_parts_to_panel(net, in, out.n, 0, memory);
+    size_t panels = dfoi_panels_of(out.n);
+    dfo_real *memory, *y[DFOI_PANELS];
+    const dfo_real *h[DFOI_PANELS];
+    DFO_TRY(take(m, run, 4 * panels, &memory));
+    for (size_t p = 0; p < panels; p++) {
+        h[p] = own(m, memory, p, 0);
+        dfoi_parts_to_panel(net, in, out.n, p, own(m, memory, p, 0));
+    }
     for (size_t l = 0; l < m->layers; l++) {
         const dfoi_unit *unit = &m->unit[l];
-        dfoi_unit_room room = {.h = turn[l % 2], .mask = memory + 2 * panel(m)};
-        dfo_real *kept = keep ? keep + m->at[l] : NULL;
-        dfo_real *x = dfoi_unit_target(unit, &room, kept);
+        dfoi_unit_room room[DFOI_PANELS];
         int fused = dfoi_unit_fused(unit);
-        dfoi_linear_forward(&m->linear[l], run, h, fused ? unit->act : DFOI_ACT_NONE, NULL, x);
-        h = dfoi_unit_forward(unit, run, x, fused, &room, kept);
+        for (size_t p = 0; p < panels; p++) {
+            room[p] = (dfoi_unit_room){.h = own(m, memory, p, (l + 1) % 2),
+                                       .mask = own(m, memory, p, 2),
+                                       .first = p * DFO_PANEL};
+            y[p] = dfoi_unit_target(unit, &room[p], keep ? keep + p * m->keep + m->at[l] : NULL);
+        }
+        dfoi_linear_forward(&m->linear[l], run, panels, h, fused ? unit->act : DFOI_ACT_NONE, NULL, y);
+        for (size_t p = 0; p < panels; p++)
+            h[p] = dfoi_unit_forward(unit, run, y[p], fused, &room[p],
+                                     keep ? keep + p * m->keep + m->at[l] : NULL);
     }
-    dfoi_linear_forward(&m->linear[m->layers], run, h, DFOI_ACT_NONE, NULL, out.x);
+    for (size_t p = 0; p < panels; p++)
+        y[p] = out.x + p * out.d * DFO_PANEL;
+    dfoi_linear_forward(&m->linear[m->layers], run, panels, h, DFOI_ACT_NONE, NULL, y);
     return DFO_OK;
 }
 
@@ -175,28 +192,46 @@ static dfo_status backward(const dfo_net *net, dfo_run *run, const dfo_cond *in,
                            dfo_cond *gin, const dfo_real *keep)
 {
     const struct mlp *m = net->state;
-    dfo_real *memory;
-    DFO_TRY(take(m, run, 4, &memory));
-    dfo_real *turn[2] = {memory, memory + panel(m)}, *g = gout.x;
-    dfoi_unit_room room = {.h = memory + 2 * panel(m), .mask = memory + 3 * panel(m)};
-    dfo_real *gradient_scratch = memory + 4 * panel(m);
+    size_t panels = dfoi_panels_of(gout.n);
+    dfo_real *memory, *to[DFOI_PANELS];
+    const dfo_real *g[DFOI_PANELS], *h[DFOI_PANELS], *gate[DFOI_PANELS];
+    dfoi_unit_room room[DFOI_PANELS];
+    DFO_TRY(take(m, run, 4 * panels, &memory));
+    dfo_real *gradient_scratch = memory + 4 * panels * panel(m);
+    for (size_t p = 0; p < panels; p++) {
+        g[p] = gout.x + p * gout.d * DFO_PANEL;
+        room[p] = (dfoi_unit_room){.h = own(m, memory, p, 2),
+                                   .mask = own(m, memory, p, 3),
+                                   .first = p * DFO_PANEL};
+    }
     for (size_t l = m->layers; l > 0; l--) {
         const dfoi_unit *unit = &m->unit[l - 1];
-        const dfo_real *kept = keep + m->at[l - 1];
-        const dfo_real *h = dfoi_unit_output(unit, run, &room, kept);
-        const dfo_real *gate = dfoi_unit_gate(unit, run, kept, 0);
-        dfoi_linear_grads(&m->linear[l], run, g, h, 1, gradient_scratch);
-        dfoi_linear_backward(&m->linear[l], run, g, gate, NULL, turn[l % 2], gradient_scratch);
-        g = turn[l % 2];
-        dfoi_unit_backward(unit, run, &room, gate != NULL, kept, g);
+        for (size_t p = 0; p < panels; p++) {
+            const dfo_real *kept = keep + p * m->keep + m->at[l - 1];
+            h[p] = dfoi_unit_output(unit, run, &room[p], kept);
+            gate[p] = dfoi_unit_gate(unit, run, kept, 0);
+            to[p] = own(m, memory, p, l % 2);
+        }
+        dfoi_linear_grads(&m->linear[l], run, panels, g, h, 1, gradient_scratch);
+        dfoi_linear_backward(&m->linear[l], run, panels, g, gate[0] ? gate : NULL, NULL, to,
+                             gradient_scratch);
+        for (size_t p = 0; p < panels; p++) {
+            dfoi_unit_backward(unit, run, &room[p], gate[p] != NULL,
+                               keep + p * m->keep + m->at[l - 1], to[p]);
+            g[p] = to[p];
+        }
     }
+    for (size_t p = 0; p < panels; p++)
+        h[p] = to[p] = room[p].h;
     if (run->grads) {
-        dfoi_parts_to_panel(net, in, gout.n, 0, room.h);
-        dfoi_linear_grads(&m->linear[0], run, g, room.h, 1, gradient_scratch);
+        for (size_t p = 0; p < panels; p++)
+            dfoi_parts_to_panel(net, in, gout.n, p, to[p]);
+        dfoi_linear_grads(&m->linear[0], run, panels, g, h, 1, gradient_scratch);
     }
     if (dfoi_parts_wanted(net, gin)) {
-        dfoi_linear_backward(&m->linear[0], run, g, NULL, NULL, room.h, gradient_scratch);
-        dfoi_parts_add(net, room.h, gout.n, gin);
+        dfoi_linear_backward(&m->linear[0], run, panels, g, NULL, NULL, to, gradient_scratch);
+        for (size_t p = 0; p < panels; p++)
+            dfoi_parts_add(net, to[p], gout.n, p, gin);
     }
     return DFO_OK;
 }
@@ -220,12 +255,12 @@ static dfo_status jvp(const dfo_net *net, dfo_run *run, const dfo_cond *in, cons
         dfo_real *kept = keep ? keep + 2 * m->at[l] : NULL;
         dfoi_pair x = dfoi_unit_jvp_target(unit, &room, kept);
         int fused = dfoi_unit_fused(unit);
-        dfoi_linear_forward(&m->linear[l], run, h.x, fused ? unit->act : DFOI_ACT_NONE, NULL, x.x);
+        dfoi_linear_forward_one(&m->linear[l], run, h.x, fused ? unit->act : DFOI_ACT_NONE, NULL, x.x);
         dfoi_linear_tangent(&m->linear[l], run, h.dx,
                             fused && unit->act == DFOI_ACT_RELU ? x.x : NULL, NULL, x.dx);
         h = dfoi_unit_jvp(unit, run, x, fused, &room, kept);
     }
-    dfoi_linear_forward(&m->linear[m->layers], run, h.x, DFOI_ACT_NONE, NULL, out.x);
+    dfoi_linear_forward_one(&m->linear[m->layers], run, h.x, DFOI_ACT_NONE, NULL, out.x);
     dfoi_linear_tangent(&m->linear[m->layers], run, h.dx, NULL, NULL, dout.x);
     return DFO_OK;
 }
@@ -252,26 +287,26 @@ static dfo_status jvp_backward(const dfo_net *net, dfo_run *run, const dfo_cond 
         const dfo_real *kept = keep + 2 * m->at[l - 1];
         dfoi_pair next = turn[l % 2], h = dfoi_unit_jvp_output(unit, run, &room, kept);
         const dfo_real *gate = dfoi_unit_gate(unit, run, kept, 1);
-        dfoi_linear_grads(linear, run, g.x, h.x, 1, gradient_scratch);
-        dfoi_linear_grads(linear, run, g.dx, h.dx, 0, gradient_scratch);
-        dfoi_linear_backward(linear, run, g.x, gate, NULL, next.x, gradient_scratch);
-        dfoi_linear_backward(linear, run, g.dx, gate, NULL, next.dx, gradient_scratch);
+        dfoi_linear_grads_one(linear, run, g.x, h.x, 1, gradient_scratch);
+        dfoi_linear_grads_one(linear, run, g.dx, h.dx, 0, gradient_scratch);
+        dfoi_linear_backward_one(linear, run, g.x, gate, NULL, next.x, gradient_scratch);
+        dfoi_linear_backward_one(linear, run, g.dx, gate, NULL, next.dx, gradient_scratch);
         g = next;
         dfoi_unit_jvp_backward(unit, run, &room, gate != NULL, kept, g.x, g.dx);
     }
     if (run->grads) {
         dfoi_parts_to_panel(net, in, gout.n, 0, room.h);
         dfoi_parts_to_panel(net, din, gout.n, 0, room.dh);
-        dfoi_linear_grads(&m->linear[0], run, g.x, room.h, 1, gradient_scratch);
-        dfoi_linear_grads(&m->linear[0], run, g.dx, room.dh, 0, gradient_scratch);
+        dfoi_linear_grads_one(&m->linear[0], run, g.x, room.h, 1, gradient_scratch);
+        dfoi_linear_grads_one(&m->linear[0], run, g.dx, room.dh, 0, gradient_scratch);
     }
     if (dfoi_parts_wanted(net, gin)) {
-        dfoi_linear_backward(&m->linear[0], run, g.x, NULL, NULL, room.h, gradient_scratch);
-        dfoi_parts_add(net, room.h, gout.n, gin);
+        dfoi_linear_backward_one(&m->linear[0], run, g.x, NULL, NULL, room.h, gradient_scratch);
+        dfoi_parts_add(net, room.h, gout.n, 0, gin);
     }
     if (dfoi_parts_wanted(net, gdin)) {
-        dfoi_linear_backward(&m->linear[0], run, g.dx, NULL, NULL, room.h, gradient_scratch);
-        dfoi_parts_add(net, room.h, gout.n, gdin);
+        dfoi_linear_backward_one(&m->linear[0], run, g.dx, NULL, NULL, room.h, gradient_scratch);
+        dfoi_parts_add(net, room.h, gout.n, 0, gdin);
     }
     return DFO_OK;
 }

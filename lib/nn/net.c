@@ -164,7 +164,7 @@ static dfo_status check_block(const dfo_net *net, dfo_run *run, dfo_block block)
         return dfo_run_fail(run, DFO_ESHAPE, (size_t)-1, "%s net: its output is %s", net->ops->type,
                             panel ? "feature-major" : "row-major");
     if (block.d != net->out ||
-        (panel ? block.n > DFO_PANEL || block.ld != DFO_PANEL : block.ld < block.d))
+        (panel ? block.n > DFO_NET_ROWS || block.ld != DFO_PANEL : block.ld < block.d))
         return dfo_run_fail(
             run, DFO_ESHAPE, (size_t)-1,
             "%s net: expected %zu outputs, got a block of %zu rows, %zu features, stride %zu",
@@ -218,24 +218,50 @@ dfo_status dfo_net_backward(const dfo_net *net, dfo_run *run, const dfo_cond *in
     return gout.n ? done(run, mark, net->ops->backward(net, run, in, gout, gin, acts)) : DFO_OK;
 }
 
+/* Rows of a pass that the table's passes with tangents get at once, and what belongs to those from
+ * `first` on.  */
+static size_t some(const dfo_net *net, size_t n, size_t first)
+{
+    size_t left = n - first;
+    return net->ops->layout == DFO_FEATURES && left > DFO_PANEL ? DFO_PANEL : left;
+}
+
+static dfo_block block_from(dfo_block block, size_t first, size_t n)
+{
+    block.x += first * block.d;
+    block.n = n;
+    return block;
+}
+
 dfo_status dfo_net_jvp(const dfo_net *net, dfo_run *run, const dfo_cond *in, const dfo_cond *din,
                        dfo_block out, dfo_block dout, dfo_real *acts)
 {
-    size_t mark = run->arena_used;
+    size_t mark = run->arena_used, row = run->key.row;
     if (!net->ops->jvp)
         return absent(net, run, "forward-mode derivative");
     DFO_TRY(check_block(net, run, out));
     DFO_TRY(check_block(net, run, dout));
     DFO_TRY(check_parts(net, run, in, out.n, ""));
     DFO_TRY(check_parts(net, run, din, out.n, " (tangent)"));
-    return out.n ? done(run, mark, net->ops->jvp(net, run, in, din, out, dout, acts)) : DFO_OK;
+    dfo_status status = DFO_OK;
+    for (size_t first = 0, n; first < out.n && status == DFO_OK; first += n) {
+        n = some(net, out.n, first);
+        dfo_cond x = dfo_cond_rows(in, first, n), dx = dfo_cond_rows(din, first, n);
+        run->key.row = row + first;
+        status = done(run, mark, net->ops->jvp(net, run, &x, &dx, block_from(out, first, n),
+                                               block_from(dout, first, n), acts));
+        if (acts)
+            acts += 2 * dfo_net_acts(net, n);
+    }
+    run->key.row = row;
+    return status;
 }
 
 dfo_status dfo_net_jvp_backward(const dfo_net *net, dfo_run *run, const dfo_cond *in,
                                 const dfo_cond *din, dfo_block gout, dfo_block gdout, dfo_cond *gin,
                                 dfo_cond *gdin, const dfo_real *acts)
 {
-    size_t mark = run->arena_used;
+    size_t mark = run->arena_used, row = run->key.row;
     if (!net->ops->jvp_backward)
         return absent(net, run, "reverse-over-forward derivative");
     DFO_TRY(check_block(net, run, gout));
@@ -247,7 +273,18 @@ dfo_status dfo_net_jvp_backward(const dfo_net *net, dfo_run *run, const dfo_cond
         DFO_TRY(check_parts(net, run, gin, gout.n, " (gradient)"));
     if (gdin)
         DFO_TRY(check_parts(net, run, gdin, gout.n, " (gradient)"));
-    return gout.n ? done(run, mark,
-                         net->ops->jvp_backward(net, run, in, din, gout, gdout, gin, gdin, acts))
-                  : DFO_OK;
+    dfo_status status = DFO_OK;
+    for (size_t first = 0, n; first < gout.n && status == DFO_OK; first += n) {
+        n = some(net, gout.n, first);
+        dfo_cond x = dfo_cond_rows(in, first, n), dx = dfo_cond_rows(din, first, n);
+        dfo_cond gx = dfo_cond_rows(gin, first, n), gdx = dfo_cond_rows(gdin, first, n);
+        run->key.row = row + first;
+        status = done(run, mark, net->ops->jvp_backward(net, run, &x, &dx, block_from(gout, first, n),
+                                                        block_from(gdout, first, n), gin ? &gx : NULL,
+                                                        gdin ? &gdx : NULL, acts));
+        if (acts)
+            acts += 2 * dfo_net_acts(net, n);
+    }
+    run->key.row = row;
+    return status;
 }

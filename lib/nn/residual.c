@@ -64,7 +64,7 @@ static dfo_status add_linear(dfo_build *build, struct dfoi_residual *m, const ch
     snprintf(w_name, sizeof w_name, "%s.%s", prefix, w);
     snprintf(b_name, sizeof b_name, "%s.%s", prefix, b);
     DFO_TRY(dfoi_linear_new(build, w_name, b_name, in, out, bound, linear));
-    size_t scratch = dfoi_linear_scratch(linear);
+    size_t scratch = dfoi_linear_scratch(linear, DFOI_PANELS);
     m->scratch_grad = scratch > m->scratch_grad ? scratch : m->scratch_grad;
     return DFO_OK;
 }
@@ -155,8 +155,7 @@ static void release(dfo_net *net)
 static size_t acts(const dfo_net *net, size_t rows)
 {
     const struct dfoi_residual *m = net->state;
-    (void)rows;
-    return m->keep;
+    return dfoi_panels_of(rows) * m->keep;
 }
 
 static const struct dfo_net_ops ops = {

@@ -72,11 +72,12 @@ dfo_real *dfoi_unit_target(const dfoi_unit *unit, const dfoi_unit_room *room, df
     return k.a ? k.a : k.y;
 }
 
-void dfoi_unit_mask(const dfoi_unit *unit, const dfo_run *run, dfo_real *mask)
+void dfoi_unit_mask(const dfoi_unit *unit, const dfo_run *run, const dfoi_unit_room *room)
 {
     dfo_key key = run->key;
     key.purpose = DFO_FOR_DROPOUT;
-    DFOI_UNIT_KERN->draw(key, unit->stream, unit->drop, unit->width, mask);
+    key.row += room->first;
+    DFOI_UNIT_KERN->draw(key, unit->stream, unit->drop, unit->width, room->mask);
 }
 
 const dfo_real *dfoi_unit_forward(const dfoi_unit *unit, const dfo_run *run, const dfo_real *x,
@@ -97,7 +98,7 @@ const dfo_real *dfoi_unit_forward(const dfoi_unit *unit, const dfo_run *run, con
         dfoi_vact(unit->act, panel(unit), x, y);
     if (!dfoi_unit_dropping(unit, run))
         return y;
-    dfoi_unit_mask(unit, run, room->mask);
+    dfoi_unit_mask(unit, run, room);
     DFOI_UNIT_KERN->multiply(panel(unit), y, room->mask, room->h);
     return room->h;
 }
@@ -108,7 +109,7 @@ const dfo_real *dfoi_unit_output(const dfoi_unit *unit, const dfo_run *run,
     struct kept k = kept(unit, keep);
     if (!dfoi_unit_dropping(unit, run))
         return k.y;
-    dfoi_unit_mask(unit, run, room->mask);
+    dfoi_unit_mask(unit, run, room);
     DFOI_UNIT_KERN->multiply(panel(unit), k.y, room->mask, room->h);
     return room->h;
 }

@@ -28,6 +28,7 @@ typedef struct dfoi_pair {
  * the passes with tangents, d2 by their reverse.  */
 typedef struct dfoi_unit_room {
     dfo_real *h, *dh, *mask, *d1, *d2;
+    size_t first; /* the panel's first row, of those of the call */
 } dfoi_unit_room;
 
 /* A probability as the unit draws it: drop / 65536.  */
@@ -77,7 +78,7 @@ void dfoi_unit_jvp_backward(const dfoi_unit *unit, const dfo_run *run, const dfo
 
 /* Parts of the above.  */
 int dfoi_unit_dropping(const dfoi_unit *unit, const dfo_run *run);
-void dfoi_unit_mask(const dfoi_unit *unit, const dfo_run *run, dfo_real *mask);
+void dfoi_unit_mask(const dfoi_unit *unit, const dfo_run *run, const dfoi_unit_room *room);
 
 /* Layer normalisation, see norm.c.  normal (width,64) and inverse_std (64) are kept, NULL: not
  * wanted; y may be x.  */

@@ -49,7 +49,7 @@ static dfoi_pair dropped(const dfoi_unit *unit, const dfo_run *run, dfoi_pair y,
 {
     if (!dfoi_unit_dropping(unit, run))
         return y;
-    dfoi_unit_mask(unit, run, room->mask);
+    dfoi_unit_mask(unit, run, room);
     DFOI_UNIT_KERN->multiply(panel(unit), y.x, room->mask, room->h);
     DFOI_UNIT_KERN->multiply(panel(unit), y.dx, room->mask, room->dh);
     return (dfoi_pair){room->h, room->dh};

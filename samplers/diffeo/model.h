@@ -89,7 +89,7 @@ struct json_t *dfo_model_config(const dfo_model *model);
 struct json_t *dfo_model_notes(dfo_model *model);
 /* The whole architecture, into the object `to`.  */
 dfo_status dfo_model_describe(const dfo_model *model, struct json_t *to);
-/* FNV-1a 64 of architecture and weights, as text: latents files carry it.  */
+/* FNV-1a 64 of architecture and weights (as floats: both precisions agree), as text: latents files carry it.  */
 dfo_status dfo_model_hash(dfo_model *model, char out[17]);
 
 /* Statistics that a model takes from all of its training rows before training: the mean and standard

@@ -100,13 +100,13 @@ int main(int argc, char **argv)
            dfo_cpu_name(), dfo_blas_core(NULL), top);
     for (size_t s = 0; s < sizeof shape / sizeof shape[0]; s++) {
         size_t m = shape[s][0], k = shape[s][1];
-        size_t scratch = dfoi_gemm_grad_scratch(m, k) + dfoi_gemm_back_scratch(m);
+        size_t scratch = dfoi_gemm_grad_scratch(k, 1) + dfoi_gemm_back_scratch(m);
         struct job j = {m, k, reals(m * k), reals(k * DFO_PANEL), reals(m), reals(m * DFO_PANEL), reals(m * DFO_PANEL),
                         reals(k * DFO_PANEL), reals(m * k), reals(m), reals(scratch)};
         double f = rate(&j, forward, seconds), b = rate(&j, back, seconds), g = rate(&j, grad, seconds);
         printf("{\"outputs\": %zu, \"inputs\": %zu, \"forward\": %.1f, \"back\": %.1f, \"grad\": %.1f, "
                "\"share_of_peak\": [%.3f, %.3f, %.3f], \"openblas\": [%.1f, %.1f, %.1f]}\n",
-               m, k, f, b, g, f / top, b / top, g / top, 
+               m, k, f, b, g, f / top, b / top, g / top,
                rate(&j, blas_forward, seconds), rate(&j, blas_back, seconds), rate(&j, blas_grad, seconds));
         fflush(stdout);
         dfo_real *all[] = {j.w, j.x, j.b, j.y, j.gy, j.gx, j.gw, j.gb, j.scratch};

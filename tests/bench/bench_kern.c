@@ -72,7 +72,7 @@ static const struct { const char *name; void (*run)(void); } jobs[] = {
     {"affine backward tanh", run_affine_back}, {"adam", run_adam}, {"adam with average", run_adam_ema},
     {"uniform", run_uniform}, {"normal", run_normal}, {"to_panel", run_to_panel},
     {"to_panel with jumps", run_to_panel_jumps}, {"from_panel", run_from_panel},
-    {"from_panel_add", run_from_panel_add}, 
+    {"from_panel_add", run_from_panel_add},
 };
 
 int main(int argc, char **argv)

@@ -3,6 +3,7 @@
 # tests/results: command, seed, wall time, figures.  Long: power 5 min, bsds 20 min, wine 40 min,
 # irevnet an hour.
 #     make results               all of them            make results JOBS='power wine'     some
+#     make results THREADS=1     on one core
 # Data: DIFFEO_SHARED/data, or ../shared/data beside the checkout.
 # shellcheck disable=SC2086
 set -eu
@@ -13,6 +14,7 @@ out=$top_srcdir/tests/results
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 jobs=${JOBS:-power bsds wine irevnet}
+threads=${THREADS:-$(nproc)}
 
 # record FILE: what follows on stdin, with the machine and the program.
 record() {
@@ -34,7 +36,7 @@ run() {
 power() {
     p=$data/uci_density/power37k
     {
-        run train --data ${p}_train_6_f32.npy --valid ${p}_val_6_f32.npy --flow nsf --time-limit 300 --seed 0 \
+        run train --data ${p}_train_6_f32.npy --valid ${p}_val_6_f32.npy --flow nsf --time-limit 300 --threads "$threads" --seed 0 \
             -o "$work/m.safetensors" --json --quiet
         run loglik "$work/m.safetensors" --data ${p}_test_6_f32.npy --json
         run check "$work/m.safetensors" --data ${p}_test_6_f32.npy
@@ -49,7 +51,7 @@ bsds() {
     "$top_builddir/tests/results/prepare" bsds 3 ${b}_test_u8.npy "$work/test.npy"
     {
         run train --data "$work/train.npy" --valid "$work/val.npy" --flow nsf --time-limit "${BSDS_SECONDS:-1200}" \
-            --seed 0 -o "$work/m.safetensors" --json --quiet
+            --threads "$threads" --seed 0 -o "$work/m.safetensors" --json --quiet
         run loglik "$work/m.safetensors" --data "$work/test.npy" --json
         run loglik "$work/m.safetensors" --data "$work/val.npy" --json
     } | record bsds300.txt
@@ -63,7 +65,7 @@ wine() {
                 "$top_builddir/tests/results/prepare" fold $k 10 "$data/uci_density/wine_${colour}_11.npy" \
                     "$work/train.npy" "$work/test.npy"
                 diffeo train --data "$work/train.npy" --flow nsf --set layers=5 --set hidden=64 --set dropout=0.2 \
-                    --weight-decay 1e-4 --optimiser adamw --batch 256 --steps 3000 --patience 15 --seed $k \
+                    --weight-decay 1e-4 --optimiser adamw --batch 256 --steps 3000 --patience 15 --threads "$threads" --seed $k \
                     -o "$work/m.safetensors" --quiet >/dev/null
                 run loglik "$work/m.safetensors" --data "$work/test.npy" --json
             done | tee "$work/folds"
