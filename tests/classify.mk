@@ -13,3 +13,12 @@ tests_check_classifier_LDADD = $(OOM_LIBS) $(TEST_LIBS)
 tests_check_classifier_d_SOURCES = $(tests_check_classifier_SOURCES)
 tests_check_classifier_d_CPPFLAGS = $(TEST_CPPFLAGS) -DDFO_DOUBLE
 tests_check_classifier_d_LDADD = $(OOM_LIBS) $(TEST_LIBS)
+
+check_PROGRAMS += tests/check_irevnet tests/check_irevnet_d
+TESTS += tests/check_irevnet tests/check_irevnet_d
+tests_check_irevnet_SOURCES = tests/check_irevnet.c $(LAYERFIX)
+tests_check_irevnet_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_check_irevnet_LDADD = $(TEST_LIBS)
+tests_check_irevnet_d_SOURCES = $(tests_check_irevnet_SOURCES)
+tests_check_irevnet_d_CPPFLAGS = $(TEST_CPPFLAGS) -DDFO_DOUBLE
+tests_check_irevnet_d_LDADD = $(TEST_LIBS)

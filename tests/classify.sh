@@ -144,6 +144,18 @@ json roundtrip_max_abs '<' 0.01
 run diffeo check c.safetensors
 error 2 'c.safetensors is a classifier: it is checked with --data'
 
+title 'batch normalisation: running statistics once it is trained'
+# shellcheck disable=SC2086
+train $data --set norm=batch --steps 40 --valid-fraction 0 -o batch.safetensors
+ok
+# shellcheck disable=SC2086
+run diffeo classify batch.safetensors $data --json
+ok
+json accuracy '>' 0.8
+run diffeo encode batch.safetensors --data pictures-idx3-ubyte --verify --json -o z.npy
+ok
+json pixels_wrong == 0
+
 title 'what it lacks'
 run diffeo loglik c.safetensors --data pictures-idx3-ubyte
 error 1 "c.safetensors is a classifier: it has no density; try 'diffeo classify'"
