@@ -133,20 +133,22 @@ static json_t *conditional_normal(void)
 /* ---- dequantisation and scaling */
 
 /* v of what is added to a pixel, by couplings of checkerboards that see the image too.  */
+static json_t *noise_coupling(const struct settings *s, size_t i)
+{
+    json_t *of = json_pack("{s:s, s:[I, I], s:s}", "type", "conv", "hidden", (json_int_t)s->dequantise_hidden,
+                           (json_int_t)s->dequantise_hidden, "activation", s->activation);
+    return json_pack("{s:s, s:s, s:o}", "type", "affine-coupling", "mask",
+                     i % 2 ? "checkerboard-swapped" : "checkerboard", "net", of);
+}
+
 static json_t *noise_layers(const struct settings *s)
 {
     json_t *list = json_array();
-    for (size_t i = 0; i < s->dequantise_layers; i++) {
-        json_t *of = json_pack("{s:s, s:[I, I], s:s}", "type", "conv", "hidden", (json_int_t)s->dequantise_hidden,
-                               (json_int_t)s->dequantise_hidden, "activation", s->activation);
-        json_t *layer = json_pack("{s:s, s:s, s:o}", "type", "affine-coupling", "mask",
-                                  i % 2 ? "checkerboard-swapped" : "checkerboard", "net", of);
-        if (json_array_append_new(list, layer)) {
+    for (size_t i = 0; i <= s->dequantise_layers; i++)
+        if (json_array_append_new(list, i < s->dequantise_layers ? noise_coupling(s, i) : conditional_normal())) {
             json_decref(list);
             return NULL;
         }
-    }
-    json_array_append_new(list, conditional_normal());
     return json_pack("{s:s, s:o}", "type", "chain", "layers", list);
 }
 
@@ -154,9 +156,9 @@ static dfo_status write_begin(const struct settings *s, const struct place *p)
 {
     json_int_t bins = (json_int_t)(s->values ? s->values : 256);
     json_t *dequantise = json_pack("{s:s, s:I, s:s}", "type", "dequantise", "bins", bins, "kind", s->dequantise);
-    if (dequantise && !strcmp(s->dequantise, "variational"))
-        json_object_set_new(dequantise, "layer", noise_layers(s));
     DFO_TRY(append(p, dequantise));
+    if (!strcmp(s->dequantise, "variational"))
+        DFO_TRY(dfoi_json_set(p->ctx, dequantise, "layer", noise_layers(s)));
     if (!strcmp(s->scaling, "logit"))
         return append(p, json_pack("{s:s, s:f, s:i, s:I}", "type", "logit", "alpha", s->alpha, "low", 0, "high", bins));
     return append(p, json_pack("{s:s, s:i, s:I}", "type", "rescale", "low", 0, "high", bins));

@@ -33,10 +33,10 @@ check_PROGRAMS += tests/check_image_flow tests/check_image_flow_d
 TESTS += tests/check_image_flow tests/check_image_flow_d
 tests_check_image_flow_SOURCES = tests/check_image_flow.c
 tests_check_image_flow_CPPFLAGS = $(TEST_CPPFLAGS)
-tests_check_image_flow_LDADD = $(TEST_LIBS)
+tests_check_image_flow_LDADD = $(OOM_LIBS) $(TEST_LIBS)
 tests_check_image_flow_d_SOURCES = $(tests_check_image_flow_SOURCES)
 tests_check_image_flow_d_CPPFLAGS = $(TEST_CPPFLAGS) -DDFO_DOUBLE
-tests_check_image_flow_d_LDADD = $(TEST_LIBS)
+tests_check_image_flow_d_LDADD = $(OOM_LIBS) $(TEST_LIBS)
 
 check_PROGRAMS += tests/check_reference_images tests/check_reference_images_d
 TESTS += tests/check_reference_images tests/check_reference_images_d
