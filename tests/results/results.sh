@@ -66,11 +66,10 @@ wine() {
             echo "\$ prepare fold K 10 wine_${colour}_11.npy train.npy test.npy 20 0.1"
             for k in 0 1 2 3 4 5 6 7 8 9; do
                 "$top_builddir/tests/results/prepare" fold $k 10 "$rows" "$work/train.npy" "$work/test.npy" 20 0.1
-                train="train --data $work/train.npy --flow nsf --set layers=5 --set hidden=64 --set dropout=0.2
-                    --set tail_bound=5 --set base={\"type\":\"student-t\",\"df\":5} --optimiser adamw
-                    --weight-decay 0.01 --batch 256 --steps 4000 --valid-fraction 0.02 --threads $threads --seed $k
-                    -o $work/m.safetensors --json --quiet"
-                run $train
+                run train --data "$work/train.npy" --flow nsf --set layers=5 --set hidden=64 --set dropout=0.2 \
+                    --set tail_bound=5 --set 'base={"type":"student-t","df":5}' --optimiser adamw \
+                    --weight-decay 0.01 --batch 256 --steps 4000 --valid-fraction 0.02 --threads "$threads" \
+                    --seed $k -o "$work/m.safetensors" --json --quiet
                 run loglik "$work/m.safetensors" --data "$work/test.npy" --json
             done | tee "$work/folds"
             sed -n 's/.*"rows": .*"mean_nats": \([-0-9.e]*\).*/\1/p' "$work/folds" | awk '{ s += $1; n++ } END {
