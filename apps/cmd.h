@@ -108,7 +108,10 @@ int count_wrong_pixels(const struct common *c, const struct input *in, const dfo
 #define batch_argp CMD(batch_argp)
 extern const struct argp batch_argp;       /* a child parser; its input is uint64_t: --batch, 0 if not given */
 
+#define model_argument CMD(model_argument)
 #define open_rows_out CMD(open_rows_out)
+/* The rest of a parser whose command takes one argument, the model.  */
+error_t model_argument(int key, char *arg, struct argp_state *state, const char **model);
 /* Opens an output of rows like the model's: images as pictures (.png, a grid of so many columns, 0: as suits;
  * folder/) or an array (.npy), others as a table with the names of its columns.  Exit status.  */
 int open_rows_out(const struct common *c, dfo_model *model, const char *path, const char *format, uint64_t rows,
@@ -121,7 +124,7 @@ dfo_batch split_chunk(const struct input *in, dfo_real *x, size_t n, size_t d, d
 #define read_chunk CMD(read_chunk)
 dfo_status read_chunk(const struct common *c, const struct input *in, uint64_t first, size_t n, dfo_real *x);
 
-#define COMMANDS(X) X(train) X(loglik) X(sample) X(encode) X(decode) X(check) X(info) X(plot) X(interpolate)
+#define COMMANDS(X) X(train) X(loglik) X(sample) X(encode) X(decode) X(classify) X(check) X(info) X(plot) X(interpolate)
 
 #define X(name) int cmd_##name##_float(int argc, char **argv); int cmd_##name##_double(int argc, char **argv);
 COMMANDS(X)

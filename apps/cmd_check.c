@@ -75,13 +75,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
         state->child_inputs[2] = &o->batch;
         return 0;
     case TOLERANCE: add_limit(state, o, arg); return 0;
-    case ARGP_KEY_ARG:
-        if (o->model)
-            argp_error(state, "unexpected argument '%s'", arg);
-        o->model = arg;
-        return 0;
-    case ARGP_KEY_NO_ARGS: argp_error(state, "MODEL is missing"); return 0;
-    default: return ARGP_ERR_UNKNOWN;
+    default: return model_argument(key, arg, state, &o->model);
     }
 }
 
@@ -100,6 +94,8 @@ static int draw_rows(struct job *j)
     struct common *c = &j->o->common;
     size_t n = 1000, d = dfo_model_features(j->model);
     dfo_model_plan *plan;
+    if (dfo_model_wants_samples(j->model))
+        return usage_error(c, "%s is a %s: it is checked with --data", j->o->model, dfo_model_kind(j->model));
     if (dfo_model_context(j->model))
         return usage_error(c, "%s is conditional: it is checked with --data and its context", j->o->model);
     if (!(j->x = malloc(n * d * sizeof *j->x)))

@@ -2,7 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "cmd.h"
+#include "exact.h"
 
 struct options {
     struct common common;
@@ -31,13 +31,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
         return 0;
     case 'o': o->output = arg; return 0;
     case FORCE: o->force = 1; return 0;
-    case ARGP_KEY_ARG:
-        if (o->model)
-            argp_error(state, "unexpected argument '%s'", arg);
-        o->model = arg;
-        return 0;
-    case ARGP_KEY_NO_ARGS: argp_error(state, "MODEL is missing"); return 0;
-    default: return ARGP_ERR_UNKNOWN;
+    default: return model_argument(key, arg, state, &o->model);
     }
 }
 
@@ -48,7 +42,9 @@ struct job {
     dfo_latents    *latents;
     dfo_sink       *sink;
     dfo_real       *x, *context;
-    size_t          chunk;
+    size_t          chunk, next;       /* the next row that is held in double */
+    struct exact   *doubles;
+    double         *block;             /* (block, d + context) */
     uint64_t        rows;
 };
 
@@ -141,6 +137,36 @@ static dfo_status read_latents(struct job *j, uint64_t first, size_t n, dfo_batc
     return dfo_source_read(o->input.source, o->common.ctx, first, cond->part[0].rows, NULL);
 }
 
+/* Rows held in double are decoded in double, by whole blocks.  */
+static int exact_rows(struct job *j, uint64_t first, dfo_batch x)
+{
+    struct common *c = &j->o->common;
+    size_t size = dfo_model_block(j->model), d = x.d, context = j->o->input.context_d;
+    size_t all = j->latents && sizeof(dfo_real) < sizeof(double) ? dfo_latents_exacts(j->latents) : 0;
+    if (all && !j->doubles) {
+        int status = exact_open(c, j->o->model, j->o->input.data, &j->doubles);
+        if (status)
+            return status;
+        if (!(j->block = malloc(size * (d + context) * sizeof *j->block)))
+            return usage_error(c, "out of memory"), EXIT_FAILED;
+    }
+    while (j->next < all && dfo_latents_exact_row(j->latents, j->next) - first < x.n) {
+        size_t at = (size_t)(dfo_latents_exact_row(j->latents, j->next) - first) / size * size;
+        size_t n = x.n - at < size ? x.n - at : size;
+        double *cond = j->block + n * d;
+        for (size_t k = 0; k < n * context; k++)
+            cond[k] = (double)j->context[at * context + k];
+        if (exact_decode(j->doubles, first + at, n, cond, j->block))
+            return file_failed(c, "%s", j->o->input.data);
+        for (; j->next < all && dfo_latents_exact_row(j->latents, j->next) - first < at + n; j->next++) {
+            size_t i = (size_t)(dfo_latents_exact_row(j->latents, j->next) - first);
+            for (size_t k = 0; k < d; k++)
+                dfo_row(x, i)[k] = (dfo_real)j->block[(i - at) * d + k];
+        }
+    }
+    return 0;
+}
+
 static int all_rows(struct job *j)
 {
     struct common *c = &j->o->common;
@@ -150,6 +176,9 @@ static int all_rows(struct job *j)
         dfo_cond cond;
         if (read_latents(j, first, n, &z, &cond) || dfo_model_decode(j->plan, first, z, &cond, NULL))
             return file_failed(c, "%s", j->o->input.data);
+        int status = exact_rows(j, first, z);
+        if (status)
+            return status;
         if (dfo_sink_write(j->sink, z))
             return failed(c);
     }
@@ -184,5 +213,7 @@ int CMD(cmd_decode)(int argc, char **argv)
     input_close(&o.input);
     free(j.x);
     free(j.context);
+    free(j.block);
+    exact_close(j.doubles);
     return common_end(&o.common, status);
 }

@@ -1,23 +1,26 @@
-/* diffeo encode: rows to latents.  --verify decodes them again and prints the worst error.  */
-#include <math.h>
+/* diffeo encode: rows to latents.  --verify, and images without being asked, decodes them again first and repairs
+ * those that do not come back (verify.c).  */
 #include <stdlib.h>
 #include <string.h>
 
-#include "cmd.h"
+#include "verify.h"
 
 struct options {
     struct common common;
     struct input  input;
     const char *model, *output;
     uint64_t batch;
-    int verify;
+    int verify, lossy;
+    double tolerance;
 };
 
-enum { VERIFY = 256 };
+enum { VERIFY = 256, TOLERANCE, LOSSY };
 
 static const struct argp_option options_list[] = {
     {"output", 'o', "LATENTS", 0, "Where they go: .safetensors (the full form), .npy or .csv", 2},
-    {"verify", VERIFY, NULL, 0, "Decode again and print the largest error", 2},
+    {"verify", VERIFY, NULL, 0, "Decode again, repair rows over the tolerance, print the largest error (images: always)", 2},
+    {"tolerance", TOLERANCE, "X", 0, "Largest error, as a part of 1 + |x|, that needs no repair (default 1e-4)", 2},
+    {"lossy", LOSSY, NULL, 0, "Write .npy or .csv though rows stay over the tolerance", 2},
     {0},
 };
 
@@ -32,13 +35,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
         return 0;
     case 'o': o->output = arg; return 0;
     case VERIFY: o->verify = 1; return 0;
-    case ARGP_KEY_ARG:
-        if (o->model)
-            argp_error(state, "unexpected argument '%s'", arg);
-        o->model = arg;
-        return 0;
-    case ARGP_KEY_NO_ARGS: argp_error(state, "MODEL is missing"); return 0;
-    default: return ARGP_ERR_UNKNOWN;
+    case TOLERANCE: o->tolerance = to_double(state, "--tolerance", arg, 0, 1); return 0;
+    case LOSSY: o->lossy = 1; return 0;
+    default: return model_argument(key, arg, state, &o->model);
     }
 }
 
@@ -48,13 +47,15 @@ struct job {
     dfo_model_plan *plan;
     dfo_latents_writer *latents;
     dfo_sink       *sink;
-    dfo_real       *rows, *x;
+    dfo_real       *x;
     size_t          chunk;
-    double         *logp, total, worst;
-    uint64_t        wrong;             /* pixels that come back as others */
+    double         *logp, total;
+    int             full;              /* .safetensors */
+    struct verify   verify;
+    int             density;           /* the model has one */
 };
 
-static int set_up(struct job *j)
+static int open_all(struct job *j)
 {
     struct options *o = j->o;
     struct common *c = &o->common;
@@ -65,64 +66,82 @@ static int set_up(struct job *j)
         return status;
     if ((status = input_fits(c, &o->input, j->model)))
         return status;
-    size_t d = dfo_model_features(j->model), n = strlen(o->output), width = d + o->input.context_d;
-    int full = n > 12 && !strcmp(o->output + n - 12, ".safetensors");
+    j->density = dfo_model_wants_density(j->model) == DFO_OK;
+    size_t n = strlen(o->output);
+    j->full = n > 12 && !strcmp(o->output + n - 12, ".safetensors");
+    o->verify |= o->input.rows.discrete;
     size_t before = dfo_ctx_bytes(c->ctx);
     if (dfo_model_plan_new(c->ctx, j->model, 0, &j->plan))
         return failed(c);
     dfo_chunk k = {.asked = o->batch, .rows = o->input.info.rows, .block = dfo_model_block(j->model),
-                   .row_bytes = 2 * width * sizeof(dfo_real) + sizeof(double),
+                   .row_bytes = dfo_shape_size(o->input.info.shape) * sizeof(dfo_real) + sizeof(double) +
+                                (o->verify ? verify_row_bytes(&o->input) : 0),
                    .taken = dfo_ctx_bytes(c->ctx) - before};
-    if (dfo_chunk_rows(c->ctx, &k, &j->chunk))
-        return failed(c);
-    if (full ? dfo_latents_create(j->model, o->output, o->input.info.rows, c->seed, &j->latents)
-             : dfo_sink_open(c->ctx, o->output, o->input.format, o->input.info.rows, d, NULL, &j->sink))
-        return failed(c);
-    j->rows = malloc(j->chunk * width * sizeof *j->rows);
-    j->x = malloc(j->chunk * width * sizeof *j->x);
-    j->logp = malloc(j->chunk * sizeof *j->logp);
-    if (!j->rows || !j->x || !j->logp)
-        return usage_error(c, "out of memory"), EXIT_FAILED;
-    return 0;
+    return dfo_chunk_rows(c->ctx, &k, &j->chunk) ? failed(c) : 0;
 }
 
-static dfo_status one_chunk(struct job *j, uint64_t first, size_t n)
+/* Latents that do not give the data back are no latents: --lossy for who wants them.  */
+static int verify(struct job *j)
 {
     struct options *o = j->o;
-    size_t d = dfo_model_features(j->model), width = d + o->input.context_d;
-    dfo_cond cond;
-    memcpy(j->x, j->rows, n * width * sizeof *j->x);
-    dfo_batch x = split_chunk(&o->input, j->x, n, d, &cond);
-    dfo_status status = dfo_model_log_prob(j->plan, first, x, &cond, j->logp);    /* x holds the latents */
-    for (size_t i = 0; i < n && !status; i++)
-        j->total += j->logp[i];
-    if (!status)
-        status = j->latents ? dfo_latents_write(j->latents, x) : dfo_sink_write(j->sink, x);
-    if (status || !o->verify)
+    struct verify *v = &j->verify;
+    *v = (struct verify){.common = &o->common, .input = &o->input, .path = o->model, .model = j->model,
+                         .plan = j->plan, .chunk = j->chunk, .tolerance = o->tolerance, .exact = j->full};
+    int status = verify_rows(v);
+    if (status || !v->over || j->full || o->lossy)
         return status;
-    status = dfo_model_decode(j->plan, first, x, &cond, NULL);
-    for (size_t i = 0; i < n && !status; i++)
-        for (size_t k = 0; k < d; k++) {
-            double e = fabs((double)dfo_row(x, i)[k] - (double)j->rows[i * width + k]);
-            if (!(e <= j->worst))
-                j->worst = e;
-            if (!(e < 0.5))
-                j->wrong++;
-        }
-    return status;
+    return usage_error(&o->common, "%s: %llu of %llu rows (the first is row %llu) do not come back within the tolerance; "
+                       ".safetensors holds such rows in double, --lossy writes them all the same", o->output,
+                       (unsigned long long)v->over, (unsigned long long)o->input.info.rows,
+                       (unsigned long long)v->first_over), EXIT_FAILED;
 }
 
-static int all_rows(struct job *j)
+static int open_output(struct job *j)
+{
+    struct options *o = j->o;
+    struct common *c = &o->common;
+    const struct repairs *r = &j->verify.repairs;
+    size_t d = dfo_model_features(j->model);
+    dfo_latents_exact exact = {r->n, r->row, r->z};
+    j->x = malloc(j->chunk * (d + o->input.context_d) * sizeof *j->x);
+    j->logp = malloc(j->chunk * sizeof *j->logp);
+    if (!j->x || !j->logp)
+        return usage_error(c, "out of memory"), EXIT_FAILED;
+    return (j->full ? dfo_latents_create(j->model, o->output, o->input.info.rows, c->seed, &exact, &j->latents)
+                    : dfo_sink_open(c->ctx, o->output, o->input.format, o->input.info.rows, d, NULL, &j->sink))
+               ? failed(c) : 0;
+}
+
+/* A file of latents alone takes the repaired rows' in place of the model's.  */
+static void put_repairs(struct job *j, uint64_t first, dfo_batch z, size_t *next)
+{
+    const struct repairs *r = &j->verify.repairs;
+    for (; !j->full && *next < r->n && r->row[*next] - first < z.n; ++*next)
+        for (size_t k = 0; k < z.d; k++)
+            dfo_row(z, (size_t)(r->row[*next] - first))[k] = (dfo_real)r->z[*next * z.d + k];
+}
+
+static int write_rows(struct job *j)
 {
     struct options *o = j->o;
     struct common *c = &o->common;
     uint64_t rows = o->input.info.rows;
+    size_t next = 0;
     for (uint64_t first = 0; first < rows; first += j->chunk) {
         size_t n = rows - first < j->chunk ? (size_t)(rows - first) : j->chunk;
-        if (read_chunk(c, &o->input, first, n, j->rows))
+        dfo_cond cond;
+        dfo_batch x = split_chunk(&o->input, j->x, n, dfo_model_features(j->model), &cond);
+        if (read_chunk(c, &o->input, first, n, j->x))
             return failed(c);
-        if (one_chunk(j, first, n))
+        dfo_status status = j->density ? dfo_model_log_prob(j->plan, first, x, &cond, j->logp)
+                                       : dfo_model_encode(j->plan, first, x, &cond, NULL);
+        if (status)                                                   /* x holds the latents */
             return file_failed(c, "%s", o->input.data);
+        for (size_t i = 0; i < n && j->density; i++)
+            j->total += j->logp[i];
+        put_repairs(j, first, x, &next);
+        if (j->latents ? dfo_latents_write(j->latents, x) : dfo_sink_write(j->sink, x))
+            return failed(c);
     }
     return (j->latents ? dfo_latents_finish(j->latents) : dfo_sink_finish(j->sink)) ? failed(c) : 0;
 }
@@ -130,19 +149,33 @@ static int all_rows(struct job *j)
 static int report(struct job *j)
 {
     struct options *o = j->o;
+    const struct verify *v = &j->verify;
     double rows = (double)o->input.info.rows;
-    size_t d = dfo_model_features(j->model);
-    if (o->common.json)
-        return print_json(&o->common, json_pack("{s:I, s:I, s:f, s:o, s:o}", "rows", (json_int_t)rows, "dims",
-                                                (json_int_t)d, "mean_nats", rows > 0 ? j->total / rows : 0.0,
-                                                "max_roundtrip_error", o->verify ? json_real(j->worst) : json_null(),
-                                                "pixels_wrong", o->verify && o->input.rows.discrete
-                                                    ? json_integer((json_int_t)j->wrong) : json_null()));
-    printf("%.0f rows to %s, mean log-likelihood %.6g nats", rows, o->output, rows > 0 ? j->total / rows : 0.0);
+    if (o->common.json) {
+        json_t *out = json_pack("{s:I, s:I, s:o, s:o}", "rows", (json_int_t)rows, "dims",
+                                (json_int_t)dfo_model_features(j->model), "mean_nats",
+                                j->density ? json_real(rows > 0 ? j->total / rows : 0.0) : json_null(),
+                                "max_roundtrip_error", o->verify ? json_real(v->worst) : json_null());
+        if (out && o->verify) {
+            json_object_set_new(out, "max_roundtrip_error_before", json_real(v->worst_before));
+            json_object_set_new(out, "rows_repaired", json_integer((json_int_t)(v->failed - v->over)));
+            json_object_set_new(out, "rows_over_tolerance", json_integer((json_int_t)v->over));
+        }
+        if (out && o->input.rows.discrete)
+            json_object_set_new(out, "pixels_wrong", json_integer((json_int_t)v->pixels_wrong));
+        return print_json(&o->common, out);
+    }
+    printf("%.0f rows to %s", rows, o->output);
+    if (j->density)
+        printf(", mean log-likelihood %.6g nats", rows > 0 ? j->total / rows : 0.0);
     if (o->verify)
-        printf(", largest error decoded again %.3g", j->worst);
-    if (o->verify && o->input.rows.discrete)
-        printf(", %llu pixels wrong", (unsigned long long)j->wrong);
+        printf(", largest error decoded again %.3g", v->worst);
+    if (v->failed > v->over)
+        printf(" (%.3g before %llu rows were repaired)", v->worst_before, (unsigned long long)(v->failed - v->over));
+    if (v->over)
+        printf(", %llu rows over the tolerance", (unsigned long long)v->over);
+    if (o->input.rows.discrete)
+        printf(", %llu pixels wrong", (unsigned long long)v->pixels_wrong);
     putchar('\n');
     return 0;
 }
@@ -152,7 +185,7 @@ int CMD(cmd_encode)(int argc, char **argv)
     static const struct argp_child children[] = {{&common_argp, 0, NULL, 0}, {&input_argp, 0, NULL, 0},
                                                  {&batch_argp, 0, NULL, 0}, {0}};
     static const struct argp argp = {options_list, parse, "MODEL", "Maps rows to latents.", children, NULL, NULL};
-    struct options o = {.common = {.command = "encode", .argc = argc, .argv = argv}};
+    struct options o = {.common = {.command = "encode", .argc = argc, .argv = argv}, .tolerance = 1e-4};
     struct job j = {.o = &o};
     if (argp_parse(&argp, argc, argv, 0, NULL, &o))
         return EXIT_USAGE;
@@ -160,17 +193,21 @@ int CMD(cmd_encode)(int argc, char **argv)
         return usage_error(&o.common, "-o LATENTS is missing");
     int status = common_start(&o.common);
     if (!status)
-        status = set_up(&j);
+        status = open_all(&j);
+    if (!status && o.verify)
+        status = verify(&j);
     if (!status)
-        status = all_rows(&j);
+        status = open_output(&j);
+    if (!status)
+        status = write_rows(&j);
     if (!status)
         status = report(&j);
+    verify_free(&j.verify);
     dfo_latents_writer_free(j.latents);
     dfo_sink_free(j.sink);
     dfo_model_plan_free(j.plan);
     dfo_model_free(j.model);
     input_close(&o.input);
-    free(j.rows);
     free(j.x);
     free(j.logp);
     return common_end(&o.common, status);

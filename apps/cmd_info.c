@@ -97,15 +97,18 @@ static int show_model(struct options *o)
             printf("%zu features", dfo_model_features(model));
         if (model_levels(model))
             printf(" of %u levels", model_levels(model));
-        if (json_object_get(dfo_model_notes(model), "classes"))
+        if (dfo_model_classes(model))
+            printf(", of %zu classes", dfo_model_classes(model));
+        else if (json_object_get(dfo_model_notes(model), "classes"))
             printf(" given %zu classes", dfo_model_context(model));
         else if (dfo_model_context(model))
             printf(" given %zu", dfo_model_context(model));
         printf(", %zu parameters, hash %s\n", dfo_store_parameters(dfo_model_store(model)), hash);
         printf("configuration: ");
         json_dumpf(dfo_model_config(model), stdout, JSON_REAL_PRECISION(10));
-        printf("\nbase: ");
-        json_dumpf(json_object_get(architecture, "base"), stdout, JSON_REAL_PRECISION(6));
+        const char *part = dfo_model_classes(model) ? "head" : "base";
+        printf("\n%s: ", part);
+        json_dumpf(json_object_get(architecture, part), stdout, JSON_REAL_PRECISION(6));
         putchar('\n');
         print_layers(json_object_get(architecture, "bijector"), 0);
         printf("notes: ");

@@ -76,7 +76,7 @@ static int set_up(struct job *j)
     struct common *c = &o->common;
     int status;
     for (int i = 0; i < 2 && o->model[i]; i++)
-        if (dfo_model_load(c->ctx, o->model[i], &j->model[i]))
+        if (dfo_model_load(c->ctx, o->model[i], &j->model[i]) || dfo_model_wants_density(j->model[i]))
             return failed(c);
     if ((status = labels_for(c, &o->input, o->model[0], j->model[0])) || (status = input_open(c, &o->input)))
         return status;
@@ -171,10 +171,12 @@ static int report(struct job *j, double seconds)
 {
     struct options *o = j->o;
     double rows = (double)o->input.info.rows, d = (double)dfo_model_features(j->model[0]);
+    const dfo_flow *flow = dfo_model_flow(j->model[0]);
+    int bound = flow && dfo_flow_bins(flow);       /* of the probability of whole numbers */
     if (o->common.json) {
         json_t *out = json_pack("{s:I, s:I, s:o, s:o, s:s, s:f, s:f, s:I}", "rows", (json_int_t)rows, "dims",
                                 (json_int_t)d, "mean_nats", real_or_null(j->logp[0].mean), "stderr_nats",
-                                real_or_null(stderr_of(&j->logp[0])), "estimate", "exact", "seconds", seconds,
+                                real_or_null(stderr_of(&j->logp[0])), "estimate", bound ? "bound" : "exact", "seconds", seconds,
                                 "rows_per_second", rows / seconds, "peak_bytes",
                                 (json_int_t)dfo_ctx_peak_bytes(o->common.ctx));
         if (out && o->input.rows.discrete)
@@ -190,7 +192,7 @@ static int report(struct job *j, double seconds)
     }
     printf("%.0f rows, %.0f dimensions: %.6g +- %.2g nats", rows, d, j->logp[0].mean, stderr_of(&j->logp[0]));
     if (o->input.rows.discrete)
-        printf(" (%.4f bits per dimension)", dfo_bits_per_dim(j->logp[0].mean, d, 1));
+        printf(" (%.4f bits per dimension%s)", dfo_bits_per_dim(j->logp[0].mean, d, 1), bound ? ", an upper bound" : "");
     printf(", %.0f rows/s\n", rows / seconds);
     if (o->input.info.has_entropy)
         printf("%s: its own density gives %.6g nats\n", o->input.data, -o->input.info.entropy);

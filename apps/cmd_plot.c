@@ -267,7 +267,9 @@ static int plot_model(struct options *o, const char *path, const char *data)
     int status = 0, pictures = model_levels(model) && dfo_model_shape(model).h * dfo_model_shape(model).w > 1 &&
                                (!dfo_model_context(model) ||
                                 json_object_get(dfo_model_notes(model), "classes"));
-    if (pictures && data)
+    if (dfo_model_wants_density(model))
+        status = failed(c);
+    else if (pictures && data)
         status = (usage_error(c, "%s is a model of images: its pictures are of draws, without data", path),
                   EXIT_FAILED);
     else if (dfo_model_context(model) && !pictures)

@@ -38,13 +38,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     case TEMPERATURE: o->temperature = to_double(state, "--temperature", arg, 0, 1e6); return 0;
     case CONTEXT: o->context.context = arg; return 0;
     case CLASS: o->context.class = (size_t)to_u64(state, "--class", arg, 0) + 1; return 0;
-    case ARGP_KEY_ARG:
-        if (o->model)
-            argp_error(state, "unexpected argument '%s'", arg);
-        o->model = arg;
-        return 0;
-    case ARGP_KEY_NO_ARGS: argp_error(state, "MODEL is missing"); return 0;
-    default: return ARGP_ERR_UNKNOWN;
+    default: return model_argument(key, arg, state, &o->model);
     }
 }
 
@@ -62,7 +56,7 @@ static int set_up(struct job *j, uint64_t *rows)
     struct options *o = j->o;
     struct common *c = &o->common;
     *rows = o->n;
-    if (dfo_model_load(c->ctx, o->model, &j->model))
+    if (dfo_model_load(c->ctx, o->model, &j->model) || dfo_model_wants_samples(j->model))
         return failed(c);
     size_t before = dfo_ctx_bytes(c->ctx);
     if (dfo_model_plan_new(c->ctx, j->model, 0, &j->plan))

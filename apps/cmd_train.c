@@ -23,7 +23,7 @@ struct options {
     int         tty, bar;              /* progress bar is on the screen */
     double      last_bar;
     json_t     *history;
-    double      pixels;                /* features of images, which are shown in bits per dimension; 0: no images */
+    double      pixels;                /* features of images, shown in bits per dimension; 0: no density of images */
 };
 
 static volatile int stop_flag;
@@ -39,7 +39,7 @@ enum { VALID = 256, VALID_FRACTION, PATIENCE, KEEP, STEPS, EPOCHS, TIME_LIMIT, B
        MEMORY_MODE, SHARDS, INIT, FLOW, SET, VALID_EVERY, VALID_LABELS };
 
 static const struct argp_option options_list[] = {
-    {"flow", FLOW, "NAME|FILE.json", 0, "Preset (nice, realnvp, nsf, glow, ...) or a configuration", 2},
+    {"flow", FLOW, "NAME|FILE.json", 0, "Preset (nice, realnvp, nsf, glow, irevnet, ...) or a configuration", 2},
     {"set", SET, "KEY=VALUE", 0, "Override a setting of the configuration (repeatable)", 2},
     {"output", 'o', "MODEL", 0, "Where the model goes (.safetensors)", 2},
     {"init", INIT, "MODEL", 0, "Start from the weights of this model", 2},
@@ -264,11 +264,13 @@ static int open_data(struct job *j)
         return usage_error(c, "--valid-labels goes with --valid and --labels");
     if (o->valid && o->input.labels && !o->valid_labels)
         return usage_error(c, "--valid-labels is missing: the labels of %s", o->valid);
+    /* a classifier's labels are one column */
+    o->input.label_column = json_object_get(j->config, "classes") || json_object_get(j->config, "head");
     int status = input_open(c, &o->input);
     if (status)
         return status;
     j->train = o->input.source;
-    if (o->input.rows.discrete)
+    if (o->input.rows.discrete && !o->input.label_column)
         o->pixels = (double)dfo_shape_size(o->input.rows.shape);
     if (o->valid) {
         j->valid = o->input;
@@ -287,27 +289,31 @@ static int open_data(struct job *j)
     return status;
 }
 
-/* A preset for images takes pixels for values that the data's have, unless it is told.  */
-static int set_values(struct job *j)
+/* What a configuration leaves to the data: null stands for it.  */
+static int fill_in(struct job *j)
 {
-    const dfo_source_info *rows = &j->o->input.rows;
-    json_t *values = json_object_get(j->config, "values");
-    if (!rows->discrete || !json_is_integer(values) || json_integer_value(values))
-        return 0;
-    if (!json_object_set_new(j->config, "values", json_integer((json_int_t)rows->levels)))
-        return 0;
-    fprintf(stderr, "diffeo train: out of memory\n");
-    return 1;
+    const struct input *in = &j->o->input;
+    if (json_is_null(json_object_get(j->config, "classes"))) {
+        if (!in->classes)
+            return usage_error(&j->o->common, "a classifier is trained with --labels");
+        json_object_set_new(j->config, "classes", json_integer((json_int_t)in->classes));
+    }
+    if (json_is_null(json_object_get(j->config, "levels")))
+        json_object_set_new(j->config, "levels", json_integer(in->rows.discrete ? (json_int_t)in->rows.levels : 0));
+    json_t *values = json_object_get(j->config, "values");     /* of presets for images; 0: the data's */
+    if (in->rows.discrete && json_is_integer(values) && !json_integer_value(values))
+        json_object_set_new(j->config, "values", json_integer((json_int_t)in->rows.levels));
+    return 0;
 }
 
 static int make_model(struct job *j)
 {
     struct options *o = j->o;
     struct common *c = &o->common;
-    size_t context = o->input.context_d;
-    if (set_values(j))
-        return EXIT_FAILED;
-    if (dfo_model_new(c->ctx, j->config, o->input.rows.shape, context, c->seed, &j->model))
+    int status = fill_in(j);
+    if (status)
+        return status;
+    if (dfo_model_new(c->ctx, j->config, o->input.rows.shape, o->input.context_d, c->seed, &j->model))
         return failed(c);
     if (!o->fit.resume && dfo_model_prepare_data(j->model, j->train))
         return failed(c);
@@ -315,9 +321,9 @@ static int make_model(struct job *j)
         dfo_model *from;
         if (dfo_model_load(c->ctx, o->init, &from))
             return failed(c);
-        dfo_status status = dfo_model_copy_weights(j->model, from);
+        dfo_status copied = dfo_model_copy_weights(j->model, from);
         dfo_model_free(from);
-        if (status)
+        if (copied)
             return file_failed(c, "--init %s", o->init);
     }
     return dfo_model_loss(j->model, &j->loss) ? failed(c) : 0;
@@ -432,6 +438,7 @@ static int run(struct job *j)
     o->fit.extra = j->extra;
     o->fit.seed = c->seed;
     o->fit.threads = c->threads;
+    o->fit.images = o->input.rows.shape.h * o->input.rows.shape.w > 1;
     o->fit.event = on_event;
     o->fit.event_data = o;
     o->fit.stop = &stop_flag;
@@ -460,7 +467,7 @@ int CMD(cmd_train)(int argc, char **argv)
     if (!o.output)
         return usage_error(&o.common, "-o MODEL is missing");
     if (!o.config.flow && !o.fit.resume)
-        return usage_error(&o.common, "--flow is missing: nice, realnvp, nsf, realnvp-image, glow, nsf-image or a .json file");
+        return usage_error(&o.common, "--flow is missing: nice, realnvp, nsf, realnvp-image, glow, nsf-image, irevnet or a .json file");
     if (!o.fit.steps && !(o.fit.epochs > 0) && !(o.fit.time_limit > 0))
         o.fit.epochs = 100;
     int status = common_start(&o.common);

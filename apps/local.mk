@@ -1,18 +1,22 @@
-# The program: public headers alone; commands are compiled twice, for --precision.
+# The program: public headers alone; commands are compiled twice, for --precision; exact.c in double alone.
 noinst_HEADERS += \
     apps/cmd.h \
     apps/plot_images.h \
+    apps/exact.h \
+    apps/verify.h \
     apps/train_config.h
 APPS_REAL = \
     apps/common.c \
     apps/labels.c \
     apps/rows.c \
+    apps/verify.c \
     apps/train_config.c \
     apps/cmd_train.c \
     apps/cmd_loglik.c \
     apps/cmd_sample.c \
     apps/cmd_encode.c \
     apps/cmd_decode.c \
+    apps/cmd_classify.c \
     apps/cmd_check.c \
     apps/check_pixels.c \
     apps/cmd_info.c \
@@ -22,7 +26,7 @@ APPS_REAL = \
 noinst_LTLIBRARIES += libapps_f.la libapps_d.la
 libapps_f_la_SOURCES = $(APPS_REAL)
 libapps_f_la_CPPFLAGS = $(APPS_CPPFLAGS)
-libapps_d_la_SOURCES = $(APPS_REAL)
+libapps_d_la_SOURCES = $(APPS_REAL) apps/exact.c
 libapps_d_la_CPPFLAGS = $(APPS_CPPFLAGS) -DDFO_DOUBLE
 
 bin_PROGRAMS += diffeo
@@ -47,6 +51,7 @@ dist_man_MANS += \
     apps/man/diffeo-sample.1 \
     apps/man/diffeo-encode.1 \
     apps/man/diffeo-decode.1 \
+    apps/man/diffeo-classify.1 \
     apps/man/diffeo-interpolate.1 \
     apps/man/diffeo-check.1 \
     apps/man/diffeo-info.1 \

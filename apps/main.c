@@ -40,6 +40,7 @@ static int help(FILE *to)
           "  sample   draw from a model                  check    verify inverses, log-dets, gradients\n"
           "  encode   data to latents                    decode   latents to data\n"
           "  info     what a model or preset is          plot     densities, corner plots, images, curves\n"
+          "  classify   class probabilities of rows, and how good they are\n"
           "  interpolate   rows between those of the data, through the latents\n\n"
           "'diffeo COMMAND --help' lists a command's options; 'man diffeo' tells the rest.\n",
           to);
@@ -50,9 +51,9 @@ static int version(void)
 {
     int fallback;
     printf("diffeo %s\nkernels: %s\n", dfo_version(), dfo_cpu_name());
-    const char *core = dfo_blas_core(&fallback);
+    const char *core = dfo_blas_core(&fallback), *chosen = getenv("DIFFEO_REEXEC");
     printf("OpenBLAS: %s%s%s\n", core, fallback ? " (its slowest kernels: this CPU is unknown to it)" : "",
-           getenv("DIFFEO_REEXEC") ? " (chosen by diffeo through OPENBLAS_CORETYPE)" : "");
+           chosen && !strcmp(chosen, "1") ? " (chosen by diffeo through OPENBLAS_CORETYPE)" : "");
     return 0;
 }
 

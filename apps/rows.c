@@ -39,6 +39,18 @@ static int is_text(const char *path, const char *format)
     return format ? !strcmp(format, "csv") : ends(path, ".csv") || !strcmp(path, "-") || !strncmp(path, "/dev/", 5);
 }
 
+error_t model_argument(int key, char *arg, struct argp_state *state, const char **model)
+{
+    if (key == ARGP_KEY_NO_ARGS)
+        argp_error(state, "MODEL is missing");
+    if (key != ARGP_KEY_ARG)
+        return key == ARGP_KEY_NO_ARGS ? 0 : ARGP_ERR_UNKNOWN;
+    if (*model)
+        argp_error(state, "unexpected argument '%s'", arg);
+    *model = arg;
+    return 0;
+}
+
 int open_rows_out(const struct common *c, dfo_model *model, const char *path, const char *format, uint64_t rows,
                   size_t grid, dfo_sink **out)
 {

@@ -28,6 +28,20 @@ static int from_checkpoint(const struct common *c, const char *path, json_t **ou
     return usage_error(c, "%s: the checkpoint holds no configuration", path), EXIT_FAILED;
 }
 
+/* What a file does not say of a preset's settings is as the preset has it.  */
+static int add_defaults(const struct common *c, json_t *config)
+{
+    const char *flow = json_string_value(json_object_get(config, "flow"));
+    json_t *preset;
+    if (!flow || !strcmp(flow, "custom"))
+        return 0;
+    if (dfo_preset_config(c->ctx, flow, &preset))
+        return failed(c);
+    int bad = json_object_update_missing(config, preset);
+    json_decref(preset);
+    return bad ? (usage_error(c, "out of memory: configuration"), EXIT_FAILED) : 0;
+}
+
 /* KEY=VALUE; dots go down: net.hidden=64.  The value is JSON, or else a string.  The key must exist.  */
 static int apply(const struct common *c, json_t *config, const char *text)
 {
@@ -78,7 +92,7 @@ int train_config_read(const struct common *c, const struct train_config *from, c
     if (resume && !from->flow)
         status = from_checkpoint(c, resume, out);
     else if (n > 5 && !strcmp(from->flow + n - 5, ".json"))
-        status = from_file(c, from->flow, out);
+        status = (status = from_file(c, from->flow, out)) ? status : add_defaults(c, *out);
     else if (dfo_preset_config(c->ctx, from->flow, out))
         status = failed(c), status = EXIT_USAGE;
     for (int i = 0; i < from->sets && !status; i++)

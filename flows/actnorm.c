@@ -16,7 +16,7 @@ static size_t scratch(const dfo_bijector *bij, size_t rows)
     return dfo_arena_size(bij->shape.c);
 }
 
-/* e^{sign s} and hw * sum s.  */
+/* e^{sign s} and the log-det, sign * hw * sum s.  */
 static dfo_real *scales(const dfo_bijector *bij, dfo_run *run, dfo_real sign, double *logdet)
 {
     const struct actnorm *a = bij->state;
@@ -25,48 +25,45 @@ static dfo_real *scales(const dfo_bijector *bij, dfo_run *run, dfo_real sign, do
     for (size_t c = 0; c < bij->shape.c; c++)
         scale[c] = sign * s[c];
     dfoi_vexp(bij->shape.c, scale, scale);
-    *logdet = (double)(bij->shape.h * bij->shape.w) * dfoi_sum(bij->shape.c, s);
+    *logdet = (double)sign * (double)(bij->shape.h * bij->shape.w) * dfoi_sum(bij->shape.c, s);
     return scale;
 }
 
-static dfo_status forward(const dfo_bijector *bij, dfo_run *run, dfo_batch x, const dfo_cond *cond,
-                          double *logdet)
+/* z = e^s x + b, or x = (z - b) e^-s.  */
+static dfo_status map(const dfo_bijector *bij, dfo_run *run, dfo_batch x, double *logdet, dfo_real sign)
 {
     const struct actnorm *a = bij->state;
     const dfo_real *shift = dfo_run_weights(run, a->shift);
     size_t plane = bij->shape.h * bij->shape.w;
     double sum;
-    const dfo_real *scale = scales(bij, run, 1, &sum);
-    (void)cond;
+    const dfo_real *scale = scales(bij, run, sign, &sum);
     for (size_t i = 0; i < x.n; i++) {
         dfo_real *row = dfo_row(x, i);
-        for (size_t c = 0; c < bij->shape.c; c++)
-            for (size_t p = 0; p < plane; p++)
-                row[c * plane + p] = row[c * plane + p] * scale[c] + shift[c];
+        for (size_t c = 0; c < bij->shape.c; c++, row += plane)
+            if (sign > 0)
+                for (size_t p = 0; p < plane; p++)
+                    row[p] = row[p] * scale[c] + shift[c];
+            else
+                for (size_t p = 0; p < plane; p++)
+                    row[p] = (row[p] - shift[c]) * scale[c];
         if (logdet)
             logdet[i] += sum;
     }
     return DFO_OK;
 }
 
+static dfo_status forward(const dfo_bijector *bij, dfo_run *run, dfo_batch x, const dfo_cond *cond,
+                          double *logdet)
+{
+    (void)cond;
+    return map(bij, run, x, logdet, 1);
+}
+
 static dfo_status inverse(const dfo_bijector *bij, dfo_run *run, dfo_batch z, const dfo_cond *cond,
                           double *logdet)
 {
-    const struct actnorm *a = bij->state;
-    const dfo_real *shift = dfo_run_weights(run, a->shift);
-    size_t plane = bij->shape.h * bij->shape.w;
-    double sum;
-    const dfo_real *scale = scales(bij, run, -1, &sum);
     (void)cond;
-    for (size_t i = 0; i < z.n; i++) {
-        dfo_real *row = dfo_row(z, i);
-        for (size_t c = 0; c < bij->shape.c; c++)
-            for (size_t p = 0; p < plane; p++)
-                row[c * plane + p] = (row[c * plane + p] - shift[c]) * scale[c];
-        if (logdet)
-            logdet[i] -= sum;
-    }
-    return DFO_OK;
+    return map(bij, run, z, logdet, -1);
 }
 
 /* gs = sum gz (z - b) + hw glogdet, gb = sum gz, gx = e^s gz.  */
@@ -154,18 +151,6 @@ static dfo_status init(dfo_bijector *bij, dfo_run *run, dfo_batch x, const dfo_c
     return DFO_OK;
 }
 
-static dfo_status describe(const dfo_bijector *bij, json_t *to)
-{
-    (void)bij;
-    (void)to;
-    return DFO_OK;
-}
-
-static void actnorm_free(dfo_bijector *bij)
-{
-    dfoi_free(bij->ctx, bij->state);
-}
-
 dfo_status dfoi_actnorm_create(dfo_build *build, json_t *config, dfo_bijector *bij)
 {
     static const char *const keys[] = {"type", NULL};
@@ -186,6 +171,4 @@ const struct dfo_bijector_ops dfoi_actnorm_ops = {
     .backward = backward,
     .inverse_backward = inverse_backward,
     .init = init,
-    .describe = describe,
-    .free = actnorm_free,
 };

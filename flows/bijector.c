@@ -43,6 +43,8 @@ void dfo_bijector_free(dfo_bijector *bij)
         return;
     if (bij->ops->free)
         bij->ops->free(bij);
+    else
+        dfoi_free(bij->ctx, bij->state);
     dfoi_free(bij->ctx, bij);
 }
 
@@ -177,5 +179,5 @@ dfo_status dfo_bijector_update(const dfo_bijector *bij, dfo_run *run)
 
 dfo_status dfo_bijector_describe(const dfo_bijector *bij, struct json_t *to)
 {
-    return bij->ops->describe(bij, to);
+    return bij->ops->describe ? bij->ops->describe(bij, to) : DFO_OK;
 }

@@ -2,7 +2,8 @@
  * "channels" the net sees the channels that pass and gives parameters of the others, params channels for each,
  * which lie in a row as the transforms want them: by parameters, then pixels.  With "checkerboard" it sees the
  * whole image, zero at the pixels that are transformed, and only what it gives there is used: these pixels are
- * put side by side first.  All rows of a call go through the net together; it cuts them as suits it.  */
+ * put side by side first.  A few images at a time go through, so that memory does not grow with the rows of a
+ * call.  */
 #include <string.h>
 
 #include "coupling_impl.h"
@@ -10,6 +11,15 @@
 static size_t plane(const dfo_bijector *bij)
 {
     return bij->shape.h * bij->shape.w;
+}
+
+/* Images that go through together: about so many pixels.  */
+#define PIXELS 2048
+
+static size_t group(const dfo_bijector *bij, size_t rows)
+{
+    size_t most = plane(bij) < PIXELS ? PIXELS / plane(bij) : 1;
+    return rows < most ? rows : most;
 }
 
 /* What the net gives for one row.  */
@@ -35,16 +45,24 @@ static size_t chosen(const dfoi_coupling *c)
 size_t dfoi_coupling_image_scratch(const dfo_bijector *bij, size_t rows)
 {
     const dfoi_coupling *c = bij->state;
+    rows = group(bij, rows);
     return 2 * dfo_arena_size(rows * outputs(bij)) + 2 * dfo_arena_size(rows * pass_size(bij)) +
            2 * dfo_arena_size(chosen(c)) + 2 * dfo_arena_size(c->params * chosen(c)) +
            2 * dfo_arena_size(c->mask.pixels) + dfo_arena_size(dfo_net_acts(c->net, rows)) +
            dfo_net_scratch(c->net, rows);
 }
 
-size_t dfoi_coupling_image_saved(const dfo_bijector *bij, size_t rows)
+/* What a group of n rows keeps: the net's activations, its outputs.  */
+static size_t kept_size(const dfo_bijector *bij, size_t n)
 {
     const dfoi_coupling *c = bij->state;
-    return dfo_arena_size(dfo_net_acts(c->net, rows)) + dfo_arena_size(rows * outputs(bij));
+    return dfo_arena_size(dfo_net_acts(c->net, n)) + dfo_arena_size(n * outputs(bij));
+}
+
+size_t dfoi_coupling_image_saved(const dfo_bijector *bij, size_t rows)
+{
+    size_t n = group(bij, rows);
+    return n ? rows / n * kept_size(bij, n) + (rows % n ? kept_size(bij, rows % n) : 0) : 0;
 }
 
 struct work {
@@ -141,32 +159,48 @@ static dfo_block block(dfo_real *x, size_t n, size_t d)
     return b;
 }
 
-dfo_status dfoi_coupling_image_map(const dfo_bijector *bij, dfo_run *run, dfo_batch x, const dfo_cond *cond,
-                                   double *logdet, int inverse)
+/* One group of rows; kept: where the net's activations and outputs go, or NULL.  */
+static dfo_status map(const dfo_bijector *bij, dfo_run *run, const struct work *w, dfo_batch x, const dfo_cond *cond,
+                      double *logdet, int inverse, dfo_real *kept)
 {
     const dfoi_coupling *c = bij->state;
     const dfoi_mask *m = &c->mask;
-    struct work w = take(bij, run, x.n);
-    int keep = run->saved && run->memory == DFO_MEMORY_STORE && !inverse;
-    dfo_real *acts = keep ? run->saved : NULL;
-    dfo_real *par = keep ? run->saved + dfo_arena_size(dfo_net_acts(c->net, x.n)) : w.par;
-    dfo_cond in = inputs(bij, x, cond, w.pass);
-    DFO_TRY(dfo_net_forward(c->net, run, &in, block(par, x.n, outputs(bij)), acts));
+    dfo_real *par = kept ? kept + dfo_arena_size(dfo_net_acts(c->net, x.n)) : w->par;
+    dfo_cond in = inputs(bij, x, cond, w->pass);
+    DFO_TRY(dfo_net_forward(c->net, run, &in, block(par, x.n, outputs(bij)), kept));
     for (size_t i = 0; i < x.n; i++) {
         dfo_real *b = dfo_row(x, i) + m->first_b * plane(bij), *p = par + i * outputs(bij);
-        memset(w.ld, 0, m->pixels * sizeof *w.ld);
+        memset(w->ld, 0, m->pixels * sizeof *w->ld);
         if (m->pixel) {
-            gather(m, m->channels_b, plane(bij), b, w.x);
-            gather(m, c->params * m->channels_b, plane(bij), p, w.some);
-            dfoi_coupling_transform(c, inverse, m->channels_b, m->pixels, w.some, w.x, w.ld);
-            scatter(m, m->channels_b, plane(bij), w.x, b);
+            gather(m, m->channels_b, plane(bij), b, w->x);
+            gather(m, c->params * m->channels_b, plane(bij), p, w->some);
+            dfoi_coupling_transform(c, inverse, m->channels_b, m->pixels, w->some, w->x, w->ld);
+            scatter(m, m->channels_b, plane(bij), w->x, b);
         } else {
-            dfoi_coupling_transform(c, inverse, m->channels_b, m->pixels, p, b, w.ld);
+            dfoi_coupling_transform(c, inverse, m->channels_b, m->pixels, p, b, w->ld);
         }
         if (logdet)
-            logdet[i] += dfoi_sum(m->pixels, w.ld);
+            logdet[i] += dfoi_sum(m->pixels, w->ld);
     }
     return DFO_OK;
+}
+
+dfo_status dfoi_coupling_image_map(const dfo_bijector *bij, dfo_run *run, dfo_batch x, const dfo_cond *cond,
+                                   double *logdet, int inverse)
+{
+    struct work w = take(bij, run, group(bij, x.n));
+    dfo_key key = run->key;
+    dfo_real *kept = run->memory == DFO_MEMORY_STORE && !inverse ? run->saved : NULL;
+    dfo_status status = DFO_OK;
+    for (size_t first = 0, n; first < x.n && status == DFO_OK; first += n) {
+        n = group(bij, x.n - first);
+        dfo_cond some = dfo_cond_rows(cond, first, n);
+        run->key.row = key.row + first;
+        status = map(bij, run, &w, dfo_batch_rows(x, first, n), &some, logdet ? logdet + first : NULL, inverse, kept);
+        kept = kept ? kept + kept_size(bij, n) : NULL;
+    }
+    run->key = key;
+    return status;
 }
 
 /* Row i back: what was transformed and its gradient in place, that of the net's outputs into gp.  */
@@ -189,29 +223,48 @@ static void row_back(const dfo_bijector *bij, const struct work *w, const dfo_re
     scatter(m, c->params * m->channels_b, plane(bij), w->gsome, gp);
 }
 
-dfo_status dfoi_coupling_image_back(const dfo_bijector *bij, dfo_run *run, dfo_batch x, dfo_batch gx,
-                                    const dfo_cond *cond, const dfo_cond *gcond, const double *glogdet, int inverse)
+/* One group of rows; kept: what forward kept of it, or NULL.  */
+static dfo_status map_back(const dfo_bijector *bij, dfo_run *run, const struct work *w, dfo_batch x, dfo_batch gx,
+                           const dfo_cond *cond, const dfo_cond *gcond, const double *glogdet, int inverse,
+                           dfo_real *kept)
 {
     const dfoi_coupling *c = bij->state;
     const dfoi_mask *m = &c->mask;
-    struct work w = take(bij, run, x.n);
-    int kept = run->saved && run->memory == DFO_MEMORY_STORE && !inverse;
-    dfo_real *acts = kept ? run->saved : w.acts;
-    dfo_real *par = kept ? run->saved + dfo_arena_size(dfo_net_acts(c->net, x.n)) : w.par;
-    dfo_cond in = inputs(bij, x, cond, w.pass), gin = input_grads(bij, gx, gcond, w.gpass);
+    dfo_real *acts = kept ? kept : w->acts;
+    dfo_real *par = kept ? kept + dfo_arena_size(dfo_net_acts(c->net, x.n)) : w->par;
+    dfo_cond in = inputs(bij, x, cond, w->pass), gin = input_grads(bij, gx, gcond, w->gpass);
     if (!kept)
         DFO_TRY(dfo_net_forward(c->net, run, &in, block(par, x.n, outputs(bij)), acts));
     for (size_t i = 0; i < x.n; i++) {
         size_t at = m->first_b * plane(bij);
         for (size_t p = 0; p < m->pixels; p++)
-            w.gld[p] = (dfo_real)glogdet[i];
-        row_back(bij, &w, par + i * outputs(bij), w.gpar + i * outputs(bij), dfo_row(x, i) + at,
+            w->gld[p] = (dfo_real)glogdet[i];
+        row_back(bij, w, par + i * outputs(bij), w->gpar + i * outputs(bij), dfo_row(x, i) + at,
                  dfo_row(gx, i) + at, inverse);
     }
-    DFO_TRY(dfo_net_backward(c->net, run, &in, block(w.gpar, x.n, outputs(bij)), &gin, acts));
+    DFO_TRY(dfo_net_backward(c->net, run, &in, block(w->gpar, x.n, outputs(bij)), &gin, acts));
     for (size_t i = 0; m->pixel && i < x.n; i++) {
-        blank(m, bij->shape.c, plane(bij), w.gpass + i * bij->d);
-        dfoi_add(bij->d, w.gpass + i * bij->d, dfo_row(gx, i));
+        blank(m, bij->shape.c, plane(bij), w->gpass + i * bij->d);
+        dfoi_add(bij->d, w->gpass + i * bij->d, dfo_row(gx, i));
     }
     return DFO_OK;
+}
+
+dfo_status dfoi_coupling_image_back(const dfo_bijector *bij, dfo_run *run, dfo_batch x, dfo_batch gx,
+                                    const dfo_cond *cond, const dfo_cond *gcond, const double *glogdet, int inverse)
+{
+    struct work w = take(bij, run, group(bij, x.n));
+    dfo_key key = run->key;
+    dfo_real *kept = run->memory == DFO_MEMORY_STORE && !inverse ? run->saved : NULL;
+    dfo_status status = DFO_OK;
+    for (size_t first = 0, n; first < x.n && status == DFO_OK; first += n) {
+        n = group(bij, x.n - first);
+        dfo_cond some = dfo_cond_rows(cond, first, n), gsome = dfo_cond_rows(gcond, first, n);
+        run->key.row = key.row + first;
+        status = map_back(bij, run, &w, dfo_batch_rows(x, first, n), dfo_batch_rows(gx, first, n), &some, &gsome,
+                          glogdet + first, inverse, kept);
+        kept = kept ? kept + kept_size(bij, n) : NULL;
+    }
+    run->key = key;
+    return status;
 }

@@ -181,6 +181,35 @@ dfo_status dfoi_flow_log_prob(const dfo_flow *flow, dfo_run *run, dfo_batch x, c
     return base_log_prob(flow, run, x, cond, logp);
 }
 
+/* A chain sums its layers' gradients one by one; any other bijector is one range.  */
+dfo_status dfoi_flow_backward(const dfo_flow *flow, dfo_run *run, dfo_batch z, dfo_batch gz, const dfo_cond *cond,
+                              dfo_cond *gcond, const double *glogdet)
+{
+    const dfo_bijector *bij = flow->bij;
+    dfo_reduction *reduction = run->reduction;
+    int chain = is_chain(flow);
+    size_t gn = dfo_bijector_gderived(bij);
+    if (!chain) {
+        dfo_run_grads_begin(run, bij->first, bij->count, 0, gn);
+        run->reduction = NULL;
+    }
+    dfo_status status = dfo_bijector_backward(bij, run, z, gz, cond, gcond, glogdet);
+    run->reduction = reduction;
+    if (!chain)
+        dfo_run_grads_done(run, bij->first, bij->count, 0, gn);
+    return status;
+}
+
+/* A chain's init has mapped the rows, layer by layer.  */
+dfo_status dfoi_flow_init(dfo_flow *flow, dfo_run *run, dfo_batch x, const dfo_cond *cond)
+{
+    DFO_TRY(dfo_bijector_init(flow->bij, run, x, cond));
+    if (is_chain(flow))
+        return DFO_OK;
+    DFO_TRY(dfo_bijector_prepare(flow->bij, run, run->derived));
+    return dfoi_flow_forward(flow, run, x, cond, NULL);
+}
+
 dfo_status dfoi_flow_log_prob_grad(const dfo_flow *flow, dfo_run *run, dfo_batch x, const dfo_cond *cond,
                                    const double *weight, double *logp, dfo_batch gx, dfo_cond *gcond)
 {
@@ -195,18 +224,5 @@ dfo_status dfoi_flow_log_prob_grad(const dfo_flow *flow, dfo_run *run, dfo_batch
     dfo_run_grads_done(run, flow->base->first, flow->base->count, 0, 0);
     run->derived = derived;
     DFO_TRY(status);
-    /* A chain sums its layers' gradients one by one; any other bijector is one range.  */
-    const dfo_bijector *bij = flow->bij;
-    dfo_reduction *reduction = run->reduction;
-    int chain = is_chain(flow);
-    size_t gn = dfo_bijector_gderived(bij);
-    if (!chain) {
-        dfo_run_grads_begin(run, bij->first, bij->count, 0, gn);
-        run->reduction = NULL;
-    }
-    status = dfo_bijector_backward(bij, run, x, gx, cond, gcond, weight);
-    run->reduction = reduction;
-    if (!chain)
-        dfo_run_grads_done(run, bij->first, bij->count, 0, gn);
-    return status;
+    return dfoi_flow_backward(flow, run, x, gx, cond, gcond, weight);
 }

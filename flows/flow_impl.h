@@ -29,4 +29,11 @@ dfo_status dfoi_flow_log_prob(const dfo_flow *flow, dfo_run *run, dfo_batch x, c
 dfo_status dfoi_flow_log_prob_grad(const dfo_flow *flow, dfo_run *run, dfo_batch x, const dfo_cond *cond,
                                    const double *weight, double *logp, dfo_batch gx, dfo_cond *gcond);
 
+/* The bijector's backward; gradients of weights are bracketed by begin and done.  */
+dfo_status dfoi_flow_backward(const dfo_flow *flow, dfo_run *run, dfo_batch z, dfo_batch gz, const dfo_cond *cond,
+                              dfo_cond *gcond, const double *glogdet);
+
+/* The bijector's data init; x holds the latent rows afterwards.  */
+dfo_status dfoi_flow_init(dfo_flow *flow, dfo_run *run, dfo_batch x, const dfo_cond *cond);
+
 #endif

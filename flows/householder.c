@@ -291,11 +291,6 @@ static dfo_status describe(const dfo_bijector *bij, json_t *to)
     return dfoi_json_set(bij->ctx, to, "reflections", json_integer((json_int_t)h->m));
 }
 
-static void householder_free(dfo_bijector *bij)
-{
-    dfoi_free(bij->ctx, bij->state);
-}
-
 dfo_status dfoi_householder_create(dfo_build *build, json_t *config, dfo_bijector *bij)
 {
     static const char *const keys[] = {"type", "reflections", NULL};
@@ -324,5 +319,4 @@ const struct dfo_bijector_ops dfoi_householder_ops = {
     .inverse_backward = inverse_backward,
     .pullback = pullback,
     .describe = describe,
-    .free = householder_free,
 };

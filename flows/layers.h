@@ -36,6 +36,7 @@ extern const struct dfo_bijector_ops dfoi_box_cox_ops;
 extern const struct dfo_bijector_ops dfoi_additive_coupling_ops;
 extern const struct dfo_bijector_ops dfoi_affine_coupling_ops;
 extern const struct dfo_bijector_ops dfoi_spline_coupling_ops;
+extern const struct dfo_bijector_ops dfoi_irevnet_ops;
 
 dfo_status dfoi_chain_create(dfo_build *build, json_t *config, dfo_bijector *bij);
 dfo_status dfoi_part_create(dfo_build *build, json_t *config, dfo_bijector *bij);
@@ -53,6 +54,7 @@ dfo_status dfoi_linear_dense_create(dfo_build *build, json_t *config, dfo_biject
 dfo_status dfoi_householder_create(dfo_build *build, json_t *config, dfo_bijector *bij);
 dfo_status dfoi_elementwise_create(dfo_build *build, json_t *config, dfo_bijector *bij);
 dfo_status dfoi_coupling_create(dfo_build *build, json_t *config, dfo_bijector *bij);
+dfo_status dfoi_irevnet_create(dfo_build *build, json_t *config, dfo_bijector *bij);
 
 /* The bins of a dequantise layer; 0 for any other.  */
 size_t dfoi_dequantise_bins(const dfo_bijector *bij);

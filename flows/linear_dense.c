@@ -64,11 +64,6 @@ static dfo_status describe(const dfo_bijector *bij, json_t *to)
     return dfoi_json_set(bij->ctx, to, "bias", json_boolean(l->mix.bias));
 }
 
-static void dense_free(dfo_bijector *bij)
-{
-    dfoi_free(bij->ctx, bij->state);
-}
-
 static dfo_status start(dfo_build *build, const struct dense *l, int orthogonal)
 {
     size_t c = l->mix.c;
@@ -120,5 +115,4 @@ const struct dfo_bijector_ops dfoi_linear_dense_ops = {
     .inverse_backward = dfoi_mix_inverse_backward,
     .pullback = pullback,
     .describe = describe,
-    .free = dense_free,
 };

@@ -1,6 +1,7 @@
 include_diffeo_HEADERS += \
     flows/diffeo/bijector.h \
     flows/diffeo/check.h \
+    flows/diffeo/classifier.h \
     flows/diffeo/flow.h \
     flows/diffeo/preset.h
 noinst_HEADERS += \
@@ -12,9 +13,11 @@ noinst_HEADERS += \
     flows/check_impl.h \
     flows/scalar_impl.h \
     flows/spline_set_impl.h \
+    flows/flow_impl.h \
     flows/coupling_impl.h \
-    flows/preset_impl.h \
-    flows/flow_impl.h
+    flows/classifier_impl.h \
+    flows/head_impl.h \
+    flows/preset_impl.h
 FLOWS_REAL = \
     flows/bijector.c \
     flows/registry.c \
@@ -43,15 +46,21 @@ FLOWS_REAL = \
     flows/coupling_mask.c \
     flows/coupling_rows.c \
     flows/coupling_image.c \
+    flows/irevnet.c \
     flows/flow.c \
     flows/flow_plan.c \
     flows/flow_moments.c \
     flows/loss_nll.c \
+    flows/head.c \
+    flows/augment.c \
+    flows/classifier.c \
+    flows/loss_classify.c \
     flows/check.c \
     flows/check_layers.c \
     flows/check_rows.c \
     flows/preset.c \
-    flows/preset_image.c
+    flows/preset_image.c \
+    flows/preset_irevnet.c
 noinst_LTLIBRARIES += libflows_f.la libflows_d.la
 libflows_f_la_SOURCES = $(FLOWS_REAL)
 libflows_f_la_CPPFLAGS = $(FLOWS_CPPFLAGS)

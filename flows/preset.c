@@ -29,15 +29,17 @@ static const struct dfoi_setting nsf_settings[] = {
 static dfo_status write_rows(dfo_ctx *ctx, const json_t *config, dfo_shape shape, json_t *list);
 
 static const struct dfoi_preset presets[] = {
-    {"nice", "additive couplings over a logistic base (Dinh et al. 2015)", nice_settings, write_rows},
-    {"realnvp", "affine couplings with bounded scales (Dinh et al. 2017)", realnvp_settings, write_rows},
-    {"nsf", "rational-quadratic spline couplings with residual nets (Durkan et al. 2019)", nsf_settings, write_rows},
+    {"nice", "additive couplings over a logistic base (Dinh et al. 2015)", nice_settings, write_rows, NULL},
+    {"realnvp", "affine couplings with bounded scales (Dinh et al. 2017)", realnvp_settings, write_rows, NULL},
+    {"nsf", "rational-quadratic spline couplings with residual nets (Durkan et al. 2019)", nsf_settings, write_rows, NULL},
     {"realnvp-image", "affine couplings of images, checkerboards then channels (Dinh et al. 2017)",
-     dfoi_realnvp_image_settings, dfoi_preset_write_image},
+     dfoi_realnvp_image_settings, dfoi_preset_write_image, NULL},
     {"glow", "images: activation normalisation, 1x1 convolutions, affine couplings (Kingma and Dhariwal 2018)",
-     dfoi_glow_settings, dfoi_preset_write_image},
+     dfoi_glow_settings, dfoi_preset_write_image, NULL},
     {"nsf-image", "images: 1x1 convolutions and rational-quadratic spline couplings (Durkan et al. 2019)",
-     dfoi_nsf_image_settings, dfoi_preset_write_image},
+     dfoi_nsf_image_settings, dfoi_preset_write_image, NULL},
+    {"irevnet", "classifier of images with invertible features (Jacobsen et al. 2018)", dfoi_irevnet_settings,
+     dfoi_irevnet_write, dfoi_irevnet_complete},
 };
 
 #define PRESETS (sizeof presets / sizeof *presets)
@@ -195,7 +197,7 @@ static dfo_status check_keys(dfo_ctx *ctx, const json_t *config, const struct df
 
 dfo_status dfo_preset_expand(dfo_ctx *ctx, json_t *config, dfo_shape shape, json_t **out)
 {
-    static const char *const custom_keys[] = {"flow", "bijector", "base", NULL};
+    static const char *const custom_keys[] = {"flow", "bijector", "base", "head", "augment", "levels", NULL};
     dfo_status status;
     const struct dfoi_preset *p;
     const char *flow;
@@ -205,9 +207,11 @@ dfo_status dfo_preset_expand(dfo_ctx *ctx, json_t *config, dfo_shape shape, json
     if (!strcmp(flow, "custom")) {
         DFO_TRY(dfoi_json_keys(ctx, config, custom_keys));
         *out = json_object();
-        DFO_GO(dfoi_json_set(ctx, *out, "bijector", json_deep_copy(json_object_get(config, "bijector"))));
-        if (base)
-            DFO_GO(dfoi_json_set(ctx, *out, "base", json_deep_copy(base)));
+        for (size_t i = 1; custom_keys[i]; i++) {              /* all but "flow" */
+            json_t *value = json_incref(json_object_get(config, custom_keys[i]));
+            if (value || !*out)
+                DFO_GO(dfoi_json_set(ctx, *out, custom_keys[i], value));
+        }
         return DFO_OK;
     }
     DFO_TRY(find(ctx, flow, &p));
@@ -219,6 +223,8 @@ dfo_status dfo_preset_expand(dfo_ctx *ctx, json_t *config, dfo_shape shape, json
         goto fail;
     }
     DFO_GO(p->write(ctx, config, shape, list));
+    if (p->complete)
+        DFO_GO(p->complete(ctx, config, *out));
     if (base)
         DFO_GO(dfoi_json_set(ctx, *out, "base", json_deep_copy(base)));
     return DFO_OK;

@@ -1,7 +1,7 @@
 /* Presets for images: Real NVP (Dinh et al. 2017), Glow (Kingma and Dhariwal 2018), RQ-NSF (Durkan et al.
  * 2019), each
  *
- *     dequantise, scaling (to [-1/2, 1/2], or a logit), then for every level
+ *     dequantise, scaling (a logit, which gives dark and saturated pixels room, or to [-1/2, 1/2]), then every level
  *         squeeze (or haar), `depth` steps, split
  *
  * where a step is actnorm, 1x1 convolution, coupling (Real NVP: checkerboard couplings before the squeeze,
@@ -19,21 +19,22 @@
 
 #define IMAGE_SETTINGS                                                                                            \
     {"levels", "0"}, {"activation", "\"relu\""}, {"squeeze", "\"squeeze\""}, {"prior", "true"}, {"values", "0"},    \
-    {"dequantise", "\"uniform\""}, {"dequantise_layers", "4"}, {"dequantise_hidden", "32"}, {"alpha", "0.05"}
+    {"dequantise", "\"uniform\""}, {"dequantise_layers", "4"}, {"dequantise_hidden", "32"}, {"scaling", "\"logit\""},   \
+    {"alpha", "1e-6"}
 
 const struct dfoi_setting dfoi_realnvp_image_settings[] = {
     {"depth", "3"}, {"hidden", "64"}, {"scale", "\"tanh\""}, {"scale_max", "2.0"}, {"coupling", "\"affine\""},
-    {"scaling", "\"logit\""}, {"linear", "\"none\""}, IMAGE_SETTINGS, {"base", "{\"type\":\"normal\"}"}, {NULL, NULL},
+    {"linear", "\"none\""}, IMAGE_SETTINGS, {"base", "{\"type\":\"normal\"}"}, {NULL, NULL},
 };
 
 const struct dfoi_setting dfoi_glow_settings[] = {
-    {"depth", "8"}, {"hidden", "128"}, {"scale", "\"sigmoid\""}, {"scale_max", "2.0"}, {"coupling", "\"affine\""},
-    {"scaling", "\"centre\""}, {"linear", "\"lu\""}, IMAGE_SETTINGS, {"base", "{\"type\":\"normal\"}"}, {NULL, NULL},
+    {"depth", "8"}, {"hidden", "128"}, {"scale", "\"tanh\""}, {"scale_max", "2.0"}, {"coupling", "\"affine\""},
+    {"linear", "\"lu\""}, IMAGE_SETTINGS, {"base", "{\"type\":\"normal\"}"}, {NULL, NULL},
 };
 
 const struct dfoi_setting dfoi_nsf_image_settings[] = {
     {"depth", "7"}, {"hidden", "96"}, {"bins", "4"}, {"tail_bound", "3.0"}, {"coupling", "\"spline\""},
-    {"scaling", "\"centre\""}, {"linear", "\"lu\""}, IMAGE_SETTINGS, {"base", "{\"type\":\"normal\"}"}, {NULL, NULL},
+    {"linear", "\"lu\""}, IMAGE_SETTINGS, {"base", "{\"type\":\"normal\"}"}, {NULL, NULL},
 };
 
 struct settings {
@@ -64,14 +65,14 @@ static dfo_status read_settings(dfo_ctx *ctx, const json_t *config, struct setti
     DFO_TRY(dfoi_json_size(ctx, config, "dequantise_layers", 4, 0, 64, &s->dequantise_layers));
     DFO_TRY(dfoi_json_size(ctx, config, "dequantise_hidden", 32, 1, 65536, &s->dequantise_hidden));
     DFO_TRY(dfoi_json_bool(ctx, config, "prior", 1, &s->prior));
-    DFO_TRY(dfoi_json_real(ctx, config, "alpha", 0.05, 1e-9, 0.499, &s->alpha));
+    DFO_TRY(dfoi_json_real(ctx, config, "alpha", 1e-6, 1e-9, 0.499, &s->alpha));
     DFO_TRY(dfoi_json_real(ctx, config, "scale_max", 2, 1e-3, 20, &s->scale_max));
     DFO_TRY(dfoi_json_real(ctx, config, "tail_bound", 3, 1e-3, 1e6, &s->tail_bound));
     DFO_TRY(dfoi_json_string(ctx, config, "activation", "relu", &s->activation));
     DFO_TRY(choice(ctx, config, "squeeze", "squeeze", "haar", NULL, &s->squeeze));
     DFO_TRY(choice(ctx, config, "dequantise", "uniform", "variational", NULL, &s->dequantise));
-    DFO_TRY(choice(ctx, config, "scaling", "centre", "logit", NULL, &s->scaling));
-    DFO_TRY(choice(ctx, config, "scale", "sigmoid", "tanh", NULL, &s->scale));
+    DFO_TRY(choice(ctx, config, "scaling", "logit", "centre", NULL, &s->scaling));
+    DFO_TRY(choice(ctx, config, "scale", "tanh", "sigmoid", NULL, &s->scale));
     DFO_TRY(choice(ctx, config, "linear", "lu", "householder", "none", &s->linear));
     return choice(ctx, config, "coupling", "affine", "additive", "spline", &s->coupling);
 }
@@ -132,20 +133,22 @@ static json_t *conditional_normal(void)
 /* ---- dequantisation and scaling */
 
 /* v of what is added to a pixel, by couplings of checkerboards that see the image too.  */
+static json_t *noise_coupling(const struct settings *s, size_t i)
+{
+    json_t *of = json_pack("{s:s, s:[I, I], s:s}", "type", "conv", "hidden", (json_int_t)s->dequantise_hidden,
+                           (json_int_t)s->dequantise_hidden, "activation", s->activation);
+    return json_pack("{s:s, s:s, s:o}", "type", "affine-coupling", "mask",
+                     i % 2 ? "checkerboard-swapped" : "checkerboard", "net", of);
+}
+
 static json_t *noise_layers(const struct settings *s)
 {
     json_t *list = json_array();
-    for (size_t i = 0; i < s->dequantise_layers; i++) {
-        json_t *of = json_pack("{s:s, s:[I, I], s:s}", "type", "conv", "hidden", (json_int_t)s->dequantise_hidden,
-                               (json_int_t)s->dequantise_hidden, "activation", s->activation);
-        json_t *layer = json_pack("{s:s, s:s, s:o}", "type", "affine-coupling", "mask",
-                                  i % 2 ? "checkerboard-swapped" : "checkerboard", "net", of);
-        if (json_array_append_new(list, layer)) {
+    for (size_t i = 0; i <= s->dequantise_layers; i++)
+        if (json_array_append_new(list, i < s->dequantise_layers ? noise_coupling(s, i) : conditional_normal())) {
             json_decref(list);
             return NULL;
         }
-    }
-    json_array_append_new(list, conditional_normal());
     return json_pack("{s:s, s:o}", "type", "chain", "layers", list);
 }
 
@@ -153,9 +156,9 @@ static dfo_status write_begin(const struct settings *s, const struct place *p)
 {
     json_int_t bins = (json_int_t)(s->values ? s->values : 256);
     json_t *dequantise = json_pack("{s:s, s:I, s:s}", "type", "dequantise", "bins", bins, "kind", s->dequantise);
-    if (dequantise && !strcmp(s->dequantise, "variational"))
-        json_object_set_new(dequantise, "layer", noise_layers(s));
     DFO_TRY(append(p, dequantise));
+    if (!strcmp(s->dequantise, "variational"))
+        DFO_TRY(dfoi_json_set(p->ctx, dequantise, "layer", noise_layers(s)));
     if (!strcmp(s->scaling, "logit"))
         return append(p, json_pack("{s:s, s:f, s:i, s:I}", "type", "logit", "alpha", s->alpha, "low", 0, "high", bins));
     return append(p, json_pack("{s:s, s:i, s:I}", "type", "rescale", "low", 0, "high", bins));

@@ -1,5 +1,5 @@
-/* What preset.c, which lists the presets and writes those for rows, and preset_image.c, which writes those for
- * images, share.  Private to flows.  */
+/* What preset.c, which lists the presets and writes those for rows, preset_image.c and preset_irevnet.c, which
+ * write those for images, share.  Private to flows.  */
 #ifndef DFOI_PRESET_IMPL_H
 #define DFOI_PRESET_IMPL_H
 
@@ -17,15 +17,21 @@ struct dfoi_preset {
     const struct dfoi_setting *settings;
     /* Appends the layers for rows of this shape to list.  config has known keys only.  */
     dfo_status (*write)(dfo_ctx *ctx, const json_t *config, dfo_shape shape, json_t *list);
+    /* Adds what stands beside the bijector, or NULL.  */
+    dfo_status (*complete)(dfo_ctx *ctx, const json_t *config, json_t *to);
 };
 
 extern const struct dfoi_setting dfoi_realnvp_image_settings[];
 extern const struct dfoi_setting dfoi_glow_settings[];
 extern const struct dfoi_setting dfoi_nsf_image_settings[];
+extern const struct dfoi_setting dfoi_irevnet_settings[];
 
 /* Takes the layer's reference; DFO_EMEM if it is NULL.  */
 dfo_status dfoi_preset_append(dfo_ctx *ctx, json_t *list, json_t *layer);
 
 dfo_status dfoi_preset_write_image(dfo_ctx *ctx, const json_t *config, dfo_shape shape, json_t *list);
+
+dfo_status dfoi_irevnet_write(dfo_ctx *ctx, const json_t *config, dfo_shape shape, json_t *list);
+dfo_status dfoi_irevnet_complete(dfo_ctx *ctx, const json_t *config, json_t *to);
 
 #endif

@@ -22,88 +22,62 @@ static double log_scale(const dfo_bijector *bij, const dfo_real *std)
     return (double)dfoi_plane(bij) * sum;
 }
 
-static void to_latent(const dfo_bijector *bij, const dfo_real *mean, const dfo_real *std,
-                      dfo_real *row)
-{
-    size_t plane = dfoi_plane(bij);
-    for (size_t c = 0; c < bij->shape.c; c++)
-        for (size_t p = c * plane; p < (c + 1) * plane; p++)
-            row[p] = (row[p] - mean[c]) / std[c];
-}
-
-static void to_data(const dfo_bijector *bij, const dfo_real *mean, const dfo_real *std,
-                    dfo_real *row)
-{
-    size_t plane = dfoi_plane(bij);
-    for (size_t c = 0; c < bij->shape.c; c++)
-        for (size_t p = c * plane; p < (c + 1) * plane; p++)
-            row[p] = row[p] * std[c] + mean[c];
-}
-
-static dfo_status forward(const dfo_bijector *bij, dfo_run *run, dfo_batch x, const dfo_cond *cond,
-                          double *logdet)
+/* Rows to latents (x - mean) / std, or back.  The gradient g, if not NULL, goes with them: it is divided where
+ * they are multiplied.  */
+static dfo_status map(const dfo_bijector *bij, dfo_run *run, dfo_batch x, dfo_batch *g, double *logdet, int to_data)
 {
     const struct standardise *s = bij->state;
     const dfo_real *mean = dfo_run_buffers(run, s->mean), *std = dfo_run_buffers(run, s->std);
-    double sum = log_scale(bij, std);
-    (void)cond;
+    double sum = (to_data ? 1 : -1) * log_scale(bij, std);
+    size_t plane = dfoi_plane(bij);
     for (size_t i = 0; i < x.n; i++) {
-        to_latent(bij, mean, std, dfo_row(x, i));
-        if (logdet)
-            logdet[i] -= sum;
-    }
-    return DFO_OK;
-}
-
-static dfo_status inverse(const dfo_bijector *bij, dfo_run *run, dfo_batch z, const dfo_cond *cond,
-                          double *logdet)
-{
-    const struct standardise *s = bij->state;
-    const dfo_real *mean = dfo_run_buffers(run, s->mean), *std = dfo_run_buffers(run, s->std);
-    double sum = log_scale(bij, std);
-    (void)cond;
-    for (size_t i = 0; i < z.n; i++) {
-        to_data(bij, mean, std, dfo_row(z, i));
+        dfo_real *row = dfo_row(x, i), *grad = g ? dfo_row(*g, i) : NULL;
+        for (size_t c = 0; c < bij->shape.c; c++, row += plane) {
+            if (to_data)
+                for (size_t p = 0; p < plane; p++)
+                    row[p] = row[p] * std[c] + mean[c];
+            else
+                for (size_t p = 0; p < plane; p++)
+                    row[p] = (row[p] - mean[c]) / std[c];
+            for (size_t p = c * plane; grad && p < (c + 1) * plane; p++)
+                grad[p] = to_data ? grad[p] / std[c] : grad[p] * std[c];
+        }
         if (logdet)
             logdet[i] += sum;
     }
     return DFO_OK;
 }
 
+static dfo_status forward(const dfo_bijector *bij, dfo_run *run, dfo_batch x, const dfo_cond *cond,
+                          double *logdet)
+{
+    (void)cond;
+    return map(bij, run, x, NULL, logdet, 0);
+}
+
+static dfo_status inverse(const dfo_bijector *bij, dfo_run *run, dfo_batch z, const dfo_cond *cond,
+                          double *logdet)
+{
+    (void)cond;
+    return map(bij, run, z, NULL, logdet, 1);
+}
+
 static dfo_status backward(const dfo_bijector *bij, dfo_run *run, dfo_batch z, dfo_batch gz,
                            const dfo_cond *cond, dfo_cond *gcond, const double *glogdet)
 {
-    const struct standardise *s = bij->state;
-    const dfo_real *mean = dfo_run_buffers(run, s->mean), *std = dfo_run_buffers(run, s->std);
-    size_t plane = dfoi_plane(bij);
     (void)cond;
     (void)gcond;
     (void)glogdet;
-    for (size_t i = 0; i < z.n; i++) {
-        to_data(bij, mean, std, dfo_row(z, i));
-        for (size_t c = 0; c < bij->shape.c; c++)
-            for (size_t p = c * plane; p < (c + 1) * plane; p++)
-                dfo_row(gz, i)[p] /= std[c];
-    }
-    return DFO_OK;
+    return map(bij, run, z, &gz, NULL, 1);
 }
 
 static dfo_status inverse_backward(const dfo_bijector *bij, dfo_run *run, dfo_batch x, dfo_batch gx,
                                    const dfo_cond *cond, dfo_cond *gcond, const double *glogdet)
 {
-    const struct standardise *s = bij->state;
-    const dfo_real *mean = dfo_run_buffers(run, s->mean), *std = dfo_run_buffers(run, s->std);
-    size_t plane = dfoi_plane(bij);
     (void)cond;
     (void)gcond;
     (void)glogdet;
-    for (size_t i = 0; i < x.n; i++) {
-        to_latent(bij, mean, std, dfo_row(x, i));
-        for (size_t c = 0; c < bij->shape.c; c++)
-            for (size_t p = c * plane; p < (c + 1) * plane; p++)
-                dfo_row(gx, i)[p] *= std[c];
-    }
-    return DFO_OK;
+    return map(bij, run, x, &gx, NULL, 0);
 }
 
 /* What divides column c: 1 where the spread is nothing, or only the rounding of its mean.  */
@@ -153,18 +127,6 @@ dfo_status dfoi_standardise_set(dfo_bijector *bij, const double *mean, const dou
     return DFO_OK;
 }
 
-static dfo_status describe(const dfo_bijector *bij, json_t *to)
-{
-    (void)bij;
-    (void)to;
-    return DFO_OK;
-}
-
-static void standardise_free(dfo_bijector *bij)
-{
-    dfoi_free(bij->ctx, bij->state);
-}
-
 dfo_status dfoi_standardise_create(dfo_build *build, json_t *config, dfo_bijector *bij)
 {
     static const char *const keys[] = {"type", NULL};
@@ -187,6 +149,4 @@ const struct dfo_bijector_ops dfoi_standardise_ops = {
     .backward = backward,
     .inverse_backward = inverse_backward,
     .init = init,
-    .describe = describe,
-    .free = standardise_free,
 };

@@ -88,6 +88,7 @@ static void flow_free(dfo_model *model)
 
 const struct dfo_model_ops dfoi_flow_model_ops = {
     .kind = "flow",
+    .instead = "diffeo loglik",
     .create = create,
     .describe = describe,
     .prepare_data = prepare_data,

@@ -1,5 +1,6 @@
-/* Latents files: safetensors with one array "z" and, under __metadata__.diffeo_latents, one JSON text:
- * {"format":1,"model":hash,"kind":…,"seed":n,"precision":"float"}.  */
+/* Latents files: safetensors with an array "z" and, under __metadata__.diffeo_latents, one JSON text:
+ * {"format":1,"model":hash,"kind":…,"seed":n,"precision":"float"}.  Rows held in double are the arrays "exact_rows",
+ * their numbers, and "exact_z".  */
 #include <stdio.h>
 #include <string.h>
 
@@ -14,6 +15,7 @@ struct dfo_latents_writer {
     dfo_ctx *ctx;
     dfoi_tensors_writer *file;
     size_t   d;
+    dfo_latents_exact exact;
 };
 
 static dfo_status write_meta(dfo_latents_writer *w, dfo_model *model, uint64_t seed)
@@ -32,20 +34,35 @@ static dfo_status write_meta(dfo_latents_writer *w, dfo_model *model, uint64_t s
     return status;
 }
 
+static dfo_status declare(dfo_latents_writer *w, uint64_t rows)
+{
+    size_t shape[2] = {(size_t)rows, w->d}, exact[2] = {w->exact.n, w->d};
+    DFO_TRY(dfoi_tensors_declare(w->file, "z", REAL, 2, shape));
+    for (size_t i = 0; i < w->exact.n; i++)
+        if (w->exact.row[i] >= rows || (i && w->exact.row[i] <= w->exact.row[i - 1]))
+            return dfoi_fail(w->ctx, DFO_EARG, "latents: row %llu, the %zu-th in double: expected rising rows below %llu",
+                             (unsigned long long)w->exact.row[i], i, (unsigned long long)rows);
+    if (!w->exact.n)
+        return DFO_OK;
+    DFO_TRY(dfoi_tensors_declare(w->file, "exact_rows", DFOI_U64, 1, exact));
+    return dfoi_tensors_declare(w->file, "exact_z", DFOI_F64, 2, exact);
+}
+
 dfo_status dfo_latents_create(dfo_model *model, const char *path, uint64_t rows, uint64_t seed,
-                              dfo_latents_writer **out)
+                              const dfo_latents_exact *exact, dfo_latents_writer **out)
 {
     dfo_status status;
     dfo_ctx *ctx = model->ctx;
     dfo_latents_writer *w;
-    size_t shape[2] = {(size_t)rows, dfo_model_features(model)};
     *out = NULL;
     DFO_TRY(dfoi_alloc(ctx, 1, sizeof *w, &w));
     w->ctx = ctx;
-    w->d = shape[1];
+    w->d = dfo_model_features(model);
+    if (exact)
+        w->exact = *exact;
     DFO_GO(dfoi_tensors_create(ctx, path, &w->file));
     DFO_GO(write_meta(w, model, seed));
-    DFO_GO(dfoi_tensors_declare(w->file, "z", REAL, 2, shape));
+    DFO_GO(declare(w, rows));
     DFO_GO(dfoi_tensors_begin(w->file));
     *out = w;
     return DFO_OK;
@@ -67,6 +84,10 @@ dfo_status dfo_latents_write(dfo_latents_writer *w, dfo_batch z)
 
 dfo_status dfo_latents_finish(dfo_latents_writer *w)
 {
+    if (w->exact.n) {
+        DFO_TRY(dfoi_tensors_write(w->file, w->exact.row, w->exact.n * sizeof *w->exact.row));
+        DFO_TRY(dfoi_tensors_write(w->file, w->exact.z, w->exact.n * w->d * sizeof *w->exact.z));
+    }
     return dfoi_tensors_finish(w->file);
 }
 
@@ -81,7 +102,9 @@ void dfo_latents_writer_free(dfo_latents_writer *w)
 struct dfo_latents {
     dfo_ctx *ctx;
     dfoi_tensors *file;
-    const dfoi_tensor *z;
+    const dfoi_tensor *z, *exact_z;
+    uint64_t *exact;               /* (exacts) rows held in double */
+    size_t   exacts;
     char     model[17], precision[8];
     uint64_t seed;
 };
@@ -123,6 +146,26 @@ static dfo_status read_meta(dfo_latents *l, const char *path)
     return status;
 }
 
+static dfo_status read_exact(dfo_latents *l, const char *path)
+{
+    const dfoi_tensor *rows = dfoi_tensors_find(l->file, "exact_rows");
+    l->exact_z = dfoi_tensors_find(l->file, "exact_z");
+    if (!rows && !l->exact_z)
+        return DFO_OK;
+    if (!rows || !l->exact_z || rows->type != DFOI_U64 || rows->ndim != 1 || l->exact_z->type != DFOI_F64 ||
+        l->exact_z->ndim != 2 || l->exact_z->shape[0] != rows->shape[0] || l->exact_z->shape[1] != l->z->shape[1])
+        return dfoi_fail(l->ctx, DFO_EFORMAT, "%s: expected arrays 'exact_rows' (m) U64 and 'exact_z' (m, %zu) F64", path,
+                         l->z->shape[1]);
+    l->exacts = rows->count;
+    DFO_TRY(dfoi_alloc(l->ctx, l->exacts, sizeof *l->exact, &l->exact));
+    memcpy(l->exact, rows->data, l->exacts * sizeof *l->exact);
+    for (size_t i = 0; i < l->exacts; i++)
+        if (l->exact[i] >= l->z->shape[0] || (i && l->exact[i] <= l->exact[i - 1]))
+            return dfoi_fail(l->ctx, DFO_EFORMAT, "%s: exact_rows: %llu at %zu: expected rising rows below %zu", path,
+                             (unsigned long long)l->exact[i], i, l->z->shape[0]);
+    return DFO_OK;
+}
+
 dfo_status dfo_latents_open(dfo_ctx *ctx, const char *path, dfo_latents **out)
 {
     dfo_status status;
@@ -141,6 +184,7 @@ dfo_status dfo_latents_open(dfo_ctx *ctx, const char *path, dfo_latents **out)
         status = dfoi_fail(ctx, DFO_EFORMAT, "%s: no array 'z' of two dimensions", path);
         goto fail;
     }
+    DFO_GO(read_exact(l, path));
     *out = l;
     return DFO_OK;
 fail:
@@ -153,6 +197,7 @@ void dfo_latents_free(dfo_latents *l)
     if (!l)
         return;
     dfoi_tensors_free(l->file);
+    dfoi_free(l->ctx, l->exact);
     dfoi_free(l->ctx, l);
 }
 
@@ -181,18 +226,46 @@ const char *dfo_latents_precision(const dfo_latents *l)
     return l->precision;
 }
 
+size_t dfo_latents_exacts(const dfo_latents *l)
+{
+    return l->exacts;
+}
+
+uint64_t dfo_latents_exact_row(const dfo_latents *l, size_t i)
+{
+    return l->exact[i];
+}
+
+#ifdef DFO_DOUBLE
+/* Rows first .. that are held in double.  */
+static void read_doubles(const dfo_latents *l, uint64_t first, dfo_batch z)
+{
+    size_t low = 0, high = l->exacts;
+    while (low < high) {                       /* the first that is not before */
+        size_t middle = low + (high - low) / 2;
+        if (l->exact[middle] < first)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    for (; low < l->exacts && l->exact[low] - first < z.n; low++)
+        dfoi_tensor_doubles(l->exact_z, low * z.d, z.d, dfo_row(z, (size_t)(l->exact[low] - first)));
+}
+#endif
+
 dfo_status dfo_latents_read(const dfo_latents *l, uint64_t first, dfo_batch z)
 {
     if (z.d != l->z->shape[1] || first > l->z->shape[0] || z.n > l->z->shape[0] - first)
         return dfoi_fail(l->ctx, DFO_ESHAPE, "latents: rows %llu to %llu of %zu features asked for, (%zu, %zu) there",
                          (unsigned long long)first, (unsigned long long)(first + z.n), z.d, l->z->shape[0],
                          l->z->shape[1]);
-    for (size_t i = 0; i < z.n; i++) {
 #ifdef DFO_DOUBLE
+    for (size_t i = 0; i < z.n; i++)
         dfoi_tensor_doubles(l->z, (size_t)(first + i) * z.d, z.d, dfo_row(z, i));
+    read_doubles(l, first, z);
 #else
+    for (size_t i = 0; i < z.n; i++)
         dfoi_tensor_floats(l->z, (size_t)(first + i) * z.d, z.d, dfo_row(z, i));
 #endif
-    }
     return DFO_OK;
 }

@@ -6,6 +6,7 @@ noinst_HEADERS += \
     samplers/model_impl.h \
     samplers/model_file.h
 SAMPLERS_REAL = \
+    samplers/classifier_model.c \
     samplers/flow_model.c \
     samplers/latents.c \
     samplers/model.c \

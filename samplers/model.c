@@ -7,6 +7,7 @@
 
 static const struct dfo_model_ops *const kinds[] = {
     &dfoi_flow_model_ops,
+    &dfoi_classifier_model_ops,
 };
 
 static const struct dfo_model_ops *find(const char *kind)
@@ -57,7 +58,12 @@ dfo_status dfo_model_new(dfo_ctx *ctx, json_t *config, dfo_shape shape, size_t c
     json_t *architecture;
     *out = NULL;
     DFO_TRY(dfo_preset_expand(ctx, config, shape, &architecture));
-    dfo_status status = dfoi_model_create(ctx, "flow", config, architecture, shape, context, seed, 0, out);
+    const char *kind = "flow";
+    if (json_object_get(architecture, "head")) {
+        kind = "classifier";
+        context = context == 1 ? 0 : context;          /* its labels */
+    }
+    dfo_status status = dfoi_model_create(ctx, kind, config, architecture, shape, context, seed, 0, out);
     json_decref(architecture);
     return status;
 }
@@ -71,6 +77,7 @@ void dfo_model_free(dfo_model *model)
     dfo_store_free(model->store);
     json_decref(model->config);
     json_decref(model->notes);
+    dfoi_free(model->ctx, model->file);
     dfoi_free(model->ctx, model);
 }
 
@@ -92,6 +99,11 @@ size_t dfo_model_features(const dfo_model *model)
 size_t dfo_model_context(const dfo_model *model)
 {
     return model->context;
+}
+
+size_t dfo_model_classes(const dfo_model *model)
+{
+    return model->ops->classes ? model->ops->classes(model) : 0;
 }
 
 size_t dfo_model_block(const dfo_model *model)
@@ -191,16 +203,32 @@ void dfo_model_plan_free(dfo_model_plan *plan)
     dfoi_free(plan->ctx, plan);
 }
 
-static dfo_status absent(const dfo_model_plan *plan, const char *what)
+static dfo_status absent(dfo_ctx *ctx, const dfo_model *model, const char *what)
 {
-    return dfoi_fail(plan->ctx, DFO_EUNSUP, "a %s has no %s", plan->model->ops->kind, what);
+    return dfoi_fail(ctx, DFO_EUNSUP, "%s is a %s: it has no %s; try '%s'", model->file ? model->file : "the model",
+                     model->ops->kind, what, model->ops->instead);
+}
+
+dfo_status dfo_model_wants_density(const dfo_model *model)
+{
+    return model->ops->log_prob ? DFO_OK : absent(model->ctx, model, "density");
+}
+
+dfo_status dfo_model_wants_samples(const dfo_model *model)
+{
+    return model->ops->sample ? DFO_OK : absent(model->ctx, model, "samples");
+}
+
+dfo_status dfo_model_wants_classes(const dfo_model *model)
+{
+    return model->ops->classify ? DFO_OK : absent(model->ctx, model, "classes");
 }
 
 dfo_status dfo_model_log_prob(dfo_model_plan *plan, uint64_t first_row, dfo_batch x, const dfo_cond *cond,
                               double *out)
 {
     if (!plan->model->ops->log_prob)
-        return absent(plan, "density");
+        return absent(plan->ctx, plan->model, "density");
     return plan->model->ops->log_prob(plan->state, first_row, x, cond, out);
 }
 
@@ -208,7 +236,7 @@ dfo_status dfo_model_log_prob_grad(dfo_model_plan *plan, uint64_t first_row, dfo
                                    double *out, dfo_batch gx, dfo_cond *gcond)
 {
     if (!plan->model->ops->log_prob_grad)
-        return absent(plan, "gradient of its density");
+        return absent(plan->ctx, plan->model, "gradient of its density");
     return plan->model->ops->log_prob_grad(plan->state, first_row, x, cond, out, gx, gcond);
 }
 
@@ -216,7 +244,7 @@ dfo_status dfo_model_encode(dfo_model_plan *plan, uint64_t first_row, dfo_batch 
                             double *logdet)
 {
     if (!plan->model->ops->encode)
-        return absent(plan, "latents");
+        return absent(plan->ctx, plan->model, "latents");
     return plan->model->ops->encode(plan->state, first_row, x, cond, logdet);
 }
 
@@ -224,7 +252,7 @@ dfo_status dfo_model_decode(dfo_model_plan *plan, uint64_t first_row, dfo_batch 
                             double *logdet)
 {
     if (!plan->model->ops->decode)
-        return absent(plan, "inverse");
+        return absent(plan->ctx, plan->model, "inverse");
     return plan->model->ops->decode(plan->state, first_row, z, cond, logdet);
 }
 
@@ -232,14 +260,21 @@ dfo_status dfo_model_sample(dfo_model_plan *plan, uint64_t seed, uint64_t first_
                             const dfo_cond *cond, double temperature)
 {
     if (!plan->model->ops->sample)
-        return absent(plan, "samples");
+        return absent(plan->ctx, plan->model, "samples");
     return plan->model->ops->sample(plan->state, seed, first_row, x, cond, temperature);
+}
+
+dfo_status dfo_model_classify(dfo_model_plan *plan, uint64_t first_row, dfo_batch x, double *logits)
+{
+    if (!plan->model->ops->classify)
+        return absent(plan->ctx, plan->model, "classes");
+    return plan->model->ops->classify(plan->state, first_row, x, logits);
 }
 
 dfo_status dfo_model_check(dfo_ctx *ctx, const dfo_model *model, uint64_t seed, const dfo_source *rows,
                            uint64_t batch, dfo_check_report *report)
 {
     if (!model->ops->check)
-        return dfoi_fail(ctx, DFO_EUNSUP, "a %s has nothing to check", model->ops->kind);
+        return absent(ctx, model, "check");
     return model->ops->check(ctx, model, seed, rows, batch, report);
 }

@@ -79,7 +79,11 @@ dfo_status dfo_model_hash(dfo_model *model, char out[17])
     for (size_t i = 0; i < dfo_store_entries(model->store); i++) {
         const dfo_entry *e = dfo_store_entry(model->store, i);
         h = fnv(h, e->name, strlen(e->name));
-        h = fnv(h, data_of(model, e), e->count * sizeof(dfo_real));
+        const dfo_real *value = data_of(model, e);
+        for (size_t k = 0; k < e->count; k++) {
+            float v = (float)value[k];
+            h = fnv(h, &v, sizeof v);
+        }
     }
     snprintf(out, 17, "%016" PRIx64, h);
     return DFO_OK;
@@ -194,6 +198,10 @@ dfo_status dfo_model_load(dfo_ctx *ctx, const char *path, dfo_model **out)
     DFO_TRY(dfoi_tensors_open(ctx, path, &t));
     dfo_status status = load(ctx, t, path, out);
     dfoi_tensors_free(t);
+    if (status == DFO_OK && (status = dfoi_strdup(ctx, path, &(*out)->file)) != DFO_OK) {
+        dfo_model_free(*out);
+        *out = NULL;
+    }
     return status;
 }
 

@@ -15,9 +15,11 @@ struct dfo_model {
     dfo_shape  shape;
     size_t     context;
     json_t    *config, *notes;
+    char      *file;                   /* it was loaded from, or NULL */
 };
 
 extern const struct dfo_model_ops dfoi_flow_model_ops;
+extern const struct dfo_model_ops dfoi_classifier_model_ops;
 
 /* The flow of a flow model.  */
 const dfo_flow *dfoi_flow_model_flow(const dfo_model *model);

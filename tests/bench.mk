@@ -1,15 +1,24 @@
-# The benchmark of flows (make bench), and the peers beside it (make bench-peers).
+# The benchmark of flows (make bench), and the peers beside it (make bench-peers); whole processes are timed without
+# the script that libtool puts before the program.
 EXTRA_PROGRAMS += tests/bench/bench
 tests_bench_bench_SOURCES = tests/bench/bench.c
 tests_bench_bench_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_bench_bench_LDADD = $(FLOOR_LIBS) $(DEP_LIBS)
+EXTRA_PROGRAMS += tests/bench/bench_irevnet
+tests_bench_bench_irevnet_SOURCES = tests/bench/bench_irevnet.c
+tests_bench_bench_irevnet_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_bench_bench_irevnet_LDADD = $(FLOOR_LIBS) $(DEP_LIBS)
 EXTRA_DIST += tests/bench/peers/README.md tests/bench/peers/common.py tests/bench/peers/w1_coupling.py \
-    tests/bench/peers/w2_spline_maf.py tests/bench/peers/run.py
+    tests/bench/peers/w2_spline_maf.py tests/bench/peers/w3_glow.py tests/bench/peers/w6_irevnet.py tests/bench/peers/run.py \
+    tests/bench/peers/startup.py
 
-bench: tests/bench/bench$(EXEEXT)
+bench: tests/bench/bench$(EXEEXT) tests/bench/bench_irevnet$(EXEEXT)
 	. $(srcdir)/tests/env.sh; tests/bench/bench$(EXEEXT) --threads 1
 	. $(srcdir)/tests/env.sh; tests/bench/bench$(EXEEXT) --threads 2
 	. $(srcdir)/tests/env.sh; tests/bench/bench$(EXEEXT) --memory
-bench-peers: tests/bench/bench$(EXEEXT)
+	. $(srcdir)/tests/env.sh; tests/bench/bench_irevnet$(EXEEXT) --threads 1
+	. $(srcdir)/tests/env.sh; tests/bench/bench_irevnet$(EXEEXT) --threads 2
+bench-peers: tests/bench/bench$(EXEEXT) tests/bench/bench_irevnet$(EXEEXT) diffeo$(EXEEXT)
 	/usr/bin/python3 $(srcdir)/tests/bench/peers/run.py --ours tests/bench/bench$(EXEEXT)
+	LD_LIBRARY_PATH=.libs /usr/bin/python3 $(srcdir)/tests/bench/peers/startup.py --ours .libs/diffeo$(EXEEXT)
 .PHONY: bench bench-peers

@@ -209,11 +209,11 @@ static void log_probs(struct fixture *f, dfo_batch x, const dfo_cond *c, dfo_rea
     free(z.x);
 }
 
-/* The best of three steps (splines have knots), smallest error in units of 1 + |gradient|.  */
+/* The best of four steps (splines have knots), smallest error in units of 1 + |gradient|.  */
 static double difference(struct fixture *f, dfo_batch x, const dfo_cond *c, dfo_real *number, size_t i, double gradient)
 {
     double *up = calloc(x.n, sizeof *up), *down = calloc(x.n, sizeof *down), best = INFINITY;
-    for (double h = STEP; h > STEP / 20; h /= 4) {
+    for (double h = STEP; h > STEP / 100; h /= 4) {
         log_probs(f, x, c, number, h, up);
         log_probs(f, x, c, number, -h, down);
         best = fmin(best, fabs((up[i] - down[i]) / (2 * h) - gradient) / (1 + fabs(gradient)));

@@ -9,6 +9,9 @@
 #include <diffeo/fit.h>
 #include <diffeo/flow.h>
 #include <diffeo/preset.h>
+#include "base/ctx_impl.h"
+#include "base/json_impl.h"
+#include "oom.h"
 #include "util.h"
 
 struct fixture {
@@ -230,6 +233,38 @@ START_TEST(refused)
 }
 END_TEST
 
+static dfo_status make(dfo_ctx *ctx, void *data)
+{
+    const char *text = data;
+    dfo_status status;
+    json_t *config = NULL, *expanded = NULL;
+    dfo_store *store = NULL;
+    dfo_flow *flow = NULL;
+    dfo_shape shape = {1, 8, 8};
+    DFO_GO(dfoi_json_parse(ctx, text, strlen(text), "configuration", &config));
+    DFO_GO(dfo_preset_expand(ctx, config, shape, &expanded));
+    DFO_GO(dfo_store_new(ctx, &store));
+    dfo_build build = {.ctx = ctx, .store = store, .seed = 3, .path = "flow", .shape = shape};
+    DFO_GO(dfo_flow_new(&build, expanded, &flow));
+fail:
+    dfo_flow_free(flow);
+    dfo_store_free(store);
+    json_decref(expanded);
+    json_decref(config);
+    return status;
+}
+
+START_TEST(memory)
+{
+    static char text[][160] = {
+        "{\"flow\":\"glow\",\"levels\":2,\"depth\":1,\"hidden\":4,\"dequantise\":\"variational\",\"dequantise_layers\":1}",
+        "{\"flow\":\"realnvp-image\",\"levels\":1,\"depth\":1,\"hidden\":4}",
+        "{\"flow\":\"nsf-image\",\"levels\":1,\"depth\":1,\"hidden\":4,\"scaling\":\"centre\"}",
+    };
+    oom_check(text[_i], OOM_ALL, make, text[_i]);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("image flows " DFO_REAL_NAME);
@@ -239,6 +274,7 @@ int main(void)
     tcase_add_loop_test(t, training, 0, PRESETS);
     tcase_add_loop_test(t, levels, 0, PRESETS);
     tcase_add_loop_test(t, refused, 0, PRESETS);
+    tcase_add_loop_test(t, memory, 0, PRESETS);
     suite_add_tcase(suite, t);
     return test_run(suite);
 }

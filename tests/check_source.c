@@ -211,7 +211,7 @@ START_TEST(toy_refused)
         {"toy:moons:10:x", "toy: seed: expected a whole number"},
         {"toy:moons:10:1:2", "toy: seed: expected a whole number"},
         {"toy:moons:10#5:11", "rows 5 to 10 wanted (#5:11), it has rows 0 to 9"},
-        {"toy:moons:10#5:5", "it has rows 0 to 9"},
+        {"toy:moons:10#5:5", "no rows in #5:5, it has rows 0 to 9"},
     };
     dfo_source *source;
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
@@ -454,7 +454,7 @@ START_TEST(specs)
         {".", DFO_EFORMAT, "is a directory without any *.png"}, {"empty", DFO_EFORMAT, "the file is empty"},
         {"binary", DFO_EFORMAT, "binary: expected a table of text, NPY, IDX or PNG, found other bytes"},
         {"d.csv#3:6", DFO_EARG, "d.csv: rows 3 to 5 wanted (#3:6), it has rows 0 to 4"},
-        {"d.csv#3:2", DFO_EARG, "it has rows 0 to 4"}, {"d.csv#5:", DFO_EARG, "it has rows 0 to 4"},
+        {"d.csv#3:2", DFO_EARG, "no rows in #3:2, it has rows 0 to 4"}, {"d.csv#5:", DFO_EARG, "it has rows 0 to 4"},
         {"d.csv#x", DFO_EIO, "cannot open"}, {"d.csv/x", DFO_EIO, "Not a directory"},
     };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {

@@ -13,14 +13,14 @@ train() {
 title 'help and version'
 run diffeo --help
 ok
-for command in train loglik sample encode decode check info plot interpolate; do
+for command in train loglik sample encode decode classify check info plot interpolate; do
     out "^ .*$command"
 done
 run diffeo --version
 ok
 out '^diffeo [0-9]+\.[0-9]+\.[0-9]+$'
 out '^OpenBLAS: '
-for command in train loglik sample encode decode check info plot interpolate; do
+for command in train loglik sample encode decode classify check info plot interpolate; do
     run diffeo $command --help
     ok
     out '^Usage: diffeo'
@@ -161,6 +161,39 @@ train --steps 5 -o other.safetensors --seed 9
 run diffeo decode other.safetensors --data z.safetensors -o wrong.csv
 error 1 'another model|other model|--force'
 no_file wrong.csv
+
+title 'rows that float does not give back are repaired'
+run diffeo encode m.safetensors --data rows.npy -o z.safetensors --verify --json
+ok
+json rows_over_tolerance == 0
+json rows_repaired == 0
+json max_roundtrip_error '>' 0
+run diffeo encode m.safetensors --data rows.npy -o exact.safetensors --verify --tolerance 0 --json --batch 256
+ok
+json rows_repaired '>' 0
+json rows_over_tolerance == 0
+json max_roundtrip_error == 0
+json max_roundtrip_error_before '>' 0
+run diffeo encode m.safetensors --data rows.npy -o exact2.safetensors --verify --tolerance 0 --threads 1
+ok
+out ' before [0-9]+ rows were repaired'
+same exact.safetensors exact2.safetensors
+for how in '' '--batch 130 --threads 1'; do
+    # shellcheck disable=SC2086
+    run diffeo decode m.safetensors --data exact.safetensors -o back.npy --quiet $how
+    ok
+    same back.npy rows.npy
+done
+run diffeo decode m.safetensors --data exact.safetensors -o back.npy --precision double --quiet
+ok
+run diffeo encode m.safetensors --data rows.npy -o exact.npy --verify --tolerance 0
+error 1 'exact.npy: [0-9]+ of 700 rows .*--lossy'
+no_file exact.npy
+run diffeo encode m.safetensors --data rows.npy -o exact.npy --verify --tolerance 0 --lossy --json
+ok
+json rows_over_tolerance '>' 0
+run diffeo encode m.safetensors --data rows.npy -o exact.npy --verify --tolerance -1
+error 2 'tolerance: expected a number from 0'
 
 title 'check'
 run diffeo check m.safetensors --data "$data" --json

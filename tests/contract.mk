@@ -23,6 +23,15 @@ tests_check_verify_d_SOURCES = $(tests_check_verify_SOURCES)
 tests_check_verify_d_CPPFLAGS = $(TEST_CPPFLAGS) -DDFO_DOUBLE
 tests_check_verify_d_LDADD = $(OOM_LIBS) $(TEST_LIBS)
 
+check_PROGRAMS += tests/check_latents tests/check_latents_d
+TESTS += tests/check_latents tests/check_latents_d
+tests_check_latents_SOURCES = tests/check_latents.c
+tests_check_latents_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_check_latents_LDADD = $(OOM_LIBS) $(TEST_LIBS)
+tests_check_latents_d_SOURCES = $(tests_check_latents_SOURCES)
+tests_check_latents_d_CPPFLAGS = $(TEST_CPPFLAGS) -DDFO_DOUBLE
+tests_check_latents_d_LDADD = $(OOM_LIBS) $(TEST_LIBS)
+
 check_PROGRAMS += tests/check_flow tests/check_flow_d
 TESTS += tests/check_flow tests/check_flow_d
 tests_check_flow_SOURCES = tests/check_flow.c

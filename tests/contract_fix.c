@@ -134,7 +134,8 @@ const char *where(const struct layer *l)
     return l->text;
 }
 
-/* Adds noise: to matrices so that outputs have the raw standard deviation, to vectors that itself.  */
+/* Adds noise: to matrices so that outputs have the raw standard deviation, to vectors that itself; a convolution
+ * net's log_scale multiplies its outputs by e^(3 s).  */
 void layer_spread(struct layer *l, enum spread spread, test_rng *rng)
 {
     static const double raw[] = {[CREATED] = 0, [MODERATE] = 0.2, [WIDE] = 2};
@@ -154,9 +155,7 @@ void layer_spread(struct layer *l, enum spread spread, test_rng *rng)
     for (size_t e = 0; e < dfo_store_entries(l->store); e++) {
         const dfo_entry *entry = dfo_store_entry(l->store, e);
         double fan = entry->ndim < 2 ? 1 : (double)(entry->count / entry->shape[0]);
-        double std = raw[spread] / sqrt(fan);
-        if (strstr(entry->name, "net.log_scale"))              /* of outputs: e^(3 s) */
-            std /= 6;
+        double std = raw[spread] / sqrt(fan) * (strstr(entry->name, "net.log_scale") ? 0.1 : 1);
         for (size_t i = 0; !entry->buffer && i < entry->count; i++)
             w[entry->offset + i] += (dfo_real)(std * test_rng_normal(rng));
     }

@@ -168,15 +168,20 @@ static double loss_at(struct problem *p, const struct direction *v, double h)
     return sum;
 }
 
-/* The best of three steps: a step across a knot of a spline does not count.  */
+/* The best of four steps, and of both their sides where that is not good: a step across a knot of a spline does
+ * not count.  */
 static void check_direction(struct problem *p, const struct direction *v, double scale, const char *what)
 {
     static const double steps[] = {1e-4, 1.3e-5, 1.7e-6, 2.1e-7};
     double error = 1;
     scale += 1 + v->scale;
     for (size_t k = 0; k < 4 && error > 1e-8; k++) {
-        double h = steps[k], found = (loss_at(p, v, h) - loss_at(p, v, -h)) / (2 * h);
-        error = fmin(error, fabs(found - v->slope) / scale);
+        double h = steps[k], above = loss_at(p, v, h), below = loss_at(p, v, -h);
+        error = fmin(error, fabs((above - below) / (2 * h) - v->slope) / scale);
+        if (k < 3 || error <= 2e-6)
+            continue;
+        double here = loss_at(p, v, 0), up = (above - here) / h, down = (here - below) / h;
+        error = fmin(error, fmin(fabs(up - v->slope), fabs(down - v->slope)) / scale);
     }
     ck_assert_msg(error <= 2e-6, "%s: %s: %s: gradient says %.10g, error %g", where(&p->l),
                   p->back ? "inverse_backward" : "backward", what, v->slope, error);
@@ -264,6 +269,8 @@ START_TEST(taylor_slope)
         if (k % 2 && !dfo_bijector_ops_named(row->type)->inverse_backward)
             continue;
         problem_new(&p, row, (int)(k % 2), MODERATE, 1, &rng);
+        if (p.l.bij->caps & DFO_STOCHASTIC)        /* in evaluation draws jump from one point of a grid to the next */
+            p.t->run.mode = DFO_TRAIN;
         solve(&p);
         double best = 0, slope = 0;
         for (int try = 0; try < 6 && fabs(best - 2) > 0.2; try++) {

@@ -49,6 +49,7 @@ static json_t *image_net(test_rng *rng, const struct setting *s)
     for (size_t l = json_array_size(json_object_get(of, "hidden")) + 1; l > 0; l--)
         json_array_append_new(kernel, json_integer((json_int_t)between(rng, 1, 3)));
     json_object_set_new(of, "type", json_string("conv"));
+    json_object_set_new(of, "last_scale", json_boolean(between(rng, 0, 1)));
     json_object_set_new(of, "kernel", kernel);
     return of;
 }
@@ -159,8 +160,8 @@ static json_t *make_logit(test_rng *rng, const struct setting *s, const char *ty
 
 static json_t *make_rescale(test_rng *rng, const struct setting *s, const char *type)
 {
-    (void)s;
-    return json_pack("{s:s, s:f, s:f}", "type", type, "low", real(rng, -3, 0), "high", real(rng, 0.5, 256));
+    double high = s->depth ? 1.5 : 256;            /* several of them: differences still have their digits */
+    return json_pack("{s:s, s:f, s:f}", "type", type, "low", real(rng, -1, 0), "high", real(rng, 0.5, high));
 }
 
 static json_t *make_leaky(test_rng *rng, const struct setting *s, const char *type)
@@ -230,12 +231,33 @@ static json_t *make_squeeze(test_rng *rng, const struct setting *s, const char *
     return q;
 }
 
+static json_t *make_irevnet(test_rng *rng, const struct setting *s, const char *type)
+{
+    static const char *const smooth[] = {"tanh", "silu", "softplus", "gelu"};
+    int even = s->shape.h % 2 == 0 && s->shape.w % 2 == 0;
+    json_t *r = json_pack("{s:s, s:b, s:i, s:b}", "type", type, "zero_init", (int)between(rng, 0, 1), "stride",
+                          even && between(rng, 0, 3) ? 2 : 1, "leading", (int)between(rng, 0, 1));
+    if (s->smooth || between(rng, 0, 1))
+        json_object_set_new(r, "activation", json_string(smooth[between(rng, 0, 3)]));
+    if (between(rng, 0, 1))
+        json_object_set_new(r, "hidden", json_integer((json_int_t)between(rng, 1, 5)));
+    else if (between(rng, 0, 1))
+        json_object_set_new(r, "kernel", json_integer((json_int_t)between(rng, 1, 3)));
+    else if (between(rng, 0, 1))
+        json_object_set_new(r, "bottleneck", json_integer((json_int_t)between(rng, 1, 3)));
+    return r;
+}
+
 dfo_shape shape_after(const json_t *config, dfo_shape shape)
 {
     const char *type = json_string_value(json_object_get(config, "type"));
     const json_t *layers = json_object_get(config, "layers");
     if (!strcmp(type, "squeeze") || !strcmp(type, "haar"))
         return (dfo_shape){4 * shape.c, shape.h / 2, shape.w / 2};
+    if (!strcmp(type, "irevnet")) {
+        size_t stride = (size_t)json_integer_value(json_object_get(config, "stride"));
+        return (dfo_shape){stride * stride * shape.c, shape.h / stride, shape.w / stride};
+    }
     for (size_t i = 0; i < json_array_size(layers); i++)
         shape = shape_after(json_array_get(layers, i), shape);
     return shape;
@@ -375,6 +397,11 @@ const struct row contract_rows[] = {
     {"spline-coupling", TAKES_CONDS | TAKES_IMAGES, make_spline_coupling,
      {COUPLING_BAD, {"{\"bins\":1}", "bins"}, {"{\"bins\":65}", "bins"}, {"{\"tail_bound\":0}", "tail_bound"},
       {"{\"min_width\":0.5}", "min_width"}, {"{\"tails\":\"none\"}", "tails"}}},
+    {"irevnet", TAKES_CONDS | TAKES_IMAGES | EVEN_CHANNELS, make_irevnet,
+     {{"{\"stride\":0}", "stride"}, {"{\"stride\":17}", "stride of 17"}, {"{\"channels\":1000}", "no density"},
+      {"{\"zero_init\":3}", "zero_init"}, {"{\"activation\":\"step\"}", "activation"},
+      {"{\"norm\":\"some\"}", "norm"}, {"{\"bottleneck\":0}", "bottleneck"}, {"{\"kernel\":16}", "kernel"}, {"{\"hidden\":0}", "hidden"},
+      {"{\"net\":{\"type\":\"conv\"}}", "unknown key"}}},
 };
 const size_t contract_rows_count = sizeof contract_rows / sizeof *contract_rows;
 

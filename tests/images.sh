@@ -273,4 +273,40 @@ run diffeo train --data column.csv --flow nsf --set layers=1 --steps 2 --quiet -
 run diffeo sample column.safetensors -n 3 -o no.png
 error 1 'no.png: pictures are of images of 8 or 16 bits, which this model does not make'
 no_file no.png
+
+title 'flows of images'
+for flow in glow realnvp-image nsf-image; do
+    run diffeo train --data back.npy --labels labels.csv --flow $flow --set depth=1 --set hidden=8 --steps 30 --batch 32 \
+        --quiet -o f.safetensors --json
+    ok
+    json valid_bits_per_dim '<' 12
+    run diffeo encode f.safetensors --data back.npy --labels labels.csv -o f-z.safetensors --verify --json
+    ok
+    json pixels_wrong == 0
+    json max_roundtrip_error == 0
+    run diffeo loglik f.safetensors --data back.npy --labels labels.csv --json
+    ok
+    json estimate == bound
+    json bits_per_dim '<' 12
+    run diffeo decode f.safetensors --data f-z.safetensors -o f-back.npy --labels labels.csv
+    ok
+    same f-back.npy back.npy
+    run diffeo check f.safetensors --data back.npy --labels labels.csv --json
+    ok
+    json pixels_wrong == 0
+    run diffeo sample f.safetensors -n 4 --class 2 -o f.png
+    ok
+done
+run diffeo train --data wide.csv --images 6x8 --flow glow --set depth=1 --set hidden=8 --set dequantise=variational \
+    --steps 5 --batch 32 --quiet -o wide.safetensors
+ok
+run diffeo info wide.safetensors
+out '"values": 65536|values=65536|65536 levels'
+run diffeo train --data back.npy --flow glow --set levels=2 --steps 5 --quiet -o no.safetensors
+error 1 'levels must be at most 1 for 6x8 pixels, got 2'
+run diffeo train --data images.csv --flow glow --steps 5 --quiet -o no.safetensors
+error 1 'glow wants images with an even number of rows and columns, got 1x1 pixels'
+run diffeo train --data back.npy --flow glow --set values=100 --steps 5 --quiet -o no.safetensors
+error 3 'dequantise: row [0-9]+, column [0-9]+: [0-9]+ is not a whole number from 0 to 99'
+no_file no.safetensors
 finish

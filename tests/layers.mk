@@ -1,10 +1,10 @@
 # Layers against reference vectors.
-noinst_HEADERS += tests/layerfix.h
+noinst_HEADERS += tests/layerfix.h tests/reflayer.h
 LAYERFIX = tests/layerfix.c $(TESTRUN)
 
 check_PROGRAMS += tests/check_reference_layers tests/check_reference_layers_d
 TESTS += tests/check_reference_layers tests/check_reference_layers_d
-tests_check_reference_layers_SOURCES = tests/check_reference_layers.c $(LAYERFIX) $(REFERENCE)
+tests_check_reference_layers_SOURCES = tests/check_reference_layers.c tests/reflayer.c $(LAYERFIX) $(REFERENCE)
 tests_check_reference_layers_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_check_reference_layers_LDADD = $(TEST_LIBS)
 tests_check_reference_layers_d_SOURCES = $(tests_check_reference_layers_SOURCES)
@@ -33,7 +33,16 @@ check_PROGRAMS += tests/check_image_flow tests/check_image_flow_d
 TESTS += tests/check_image_flow tests/check_image_flow_d
 tests_check_image_flow_SOURCES = tests/check_image_flow.c
 tests_check_image_flow_CPPFLAGS = $(TEST_CPPFLAGS)
-tests_check_image_flow_LDADD = $(TEST_LIBS)
+tests_check_image_flow_LDADD = $(OOM_LIBS) $(TEST_LIBS)
 tests_check_image_flow_d_SOURCES = $(tests_check_image_flow_SOURCES)
 tests_check_image_flow_d_CPPFLAGS = $(TEST_CPPFLAGS) -DDFO_DOUBLE
-tests_check_image_flow_d_LDADD = $(TEST_LIBS)
+tests_check_image_flow_d_LDADD = $(OOM_LIBS) $(TEST_LIBS)
+
+check_PROGRAMS += tests/check_reference_images tests/check_reference_images_d
+TESTS += tests/check_reference_images tests/check_reference_images_d
+tests_check_reference_images_SOURCES = tests/check_reference_images.c tests/reflayer.c $(LAYERFIX) $(REFERENCE)
+tests_check_reference_images_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_check_reference_images_LDADD = $(TEST_LIBS)
+tests_check_reference_images_d_SOURCES = $(tests_check_reference_images_SOURCES)
+tests_check_reference_images_d_CPPFLAGS = $(TEST_CPPFLAGS) -DDFO_DOUBLE
+tests_check_reference_images_d_LDADD = $(TEST_LIBS)

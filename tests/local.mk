@@ -27,6 +27,7 @@ noinst_HEADERS += tests/testrun.h
 
 include tests/spline.mk
 include tests/dist.mk
+include tests/classify.mk
 include tests/nn.mk
 include tests/data.mk
 include tests/plot.mk

@@ -26,7 +26,7 @@ for page in $pages; do
         if (!more) { line = NR; text = "" }
         s = $0; sub(/^\$ /, "", s)
         gsub(/\\-/, "-", s); gsub(/\\&/, "", s); gsub(/\\\(aq/, "\047", s); gsub(/\\\(dq/, "\"", s)
-        more = sub(/(\\e|\\)$/, "", s)
+        more = sub(/(\\e|\\)$/, "", s); gsub(/\\e/, "\\", s)
         text = text s
         if (!more) { printf "%d\t%d\t%s\n", line, status, text; status = 0 }
     }' "$page" >examples

@@ -41,8 +41,8 @@ struct dfo_bijector_ops {
     dfo_status (*pullback)(const dfo_bijector *, dfo_run *, const dfo_real *derived, const dfo_real *gderived);
     dfo_status (*init)    (dfo_bijector *, dfo_run *, dfo_batch x, const dfo_cond *cond);   /* DATA_INIT: writes the store through bij->store */
     dfo_status (*update)  (const dfo_bijector *, dfo_run *);                                /* buffers, after an accepted step */
-    dfo_status (*describe)(const dfo_bijector *, struct json_t *);
-    void       (*free)    (dfo_bijector *);
+    dfo_status (*describe)(const dfo_bijector *, struct json_t *);                          /* absent: nothing beyond the type */
+    void       (*free)    (dfo_bijector *);                                                 /* absent: the state is one block */
 };
 
 /* forward: data to latent, in place, ADDS log|det dz/dx| per row to logdet (nats; NULL: not wanted).

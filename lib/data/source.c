@@ -227,10 +227,11 @@ dfo_status dfo_source_open(dfo_ctx *ctx, const char *spec, const dfo_source_opti
     if (mark && end == UINT64_MAX)
         end = source->info.rows;
     if (mark && (first >= end || end > source->info.rows)) {
-        status = dfoi_fail(ctx, DFO_EARG, "%s: rows %llu to %llu wanted (#%llu:%llu), it has rows 0 to %llu",
-                           source->name, (unsigned long long)first, (unsigned long long)end - 1,
-                           (unsigned long long)first, (unsigned long long)end,
-                           (unsigned long long)source->info.rows - 1);
+        unsigned long long a = first, b = end, last = source->info.rows - 1;
+        status = first < end ? dfoi_fail(ctx, DFO_EARG, "%s: rows %llu to %llu wanted (#%llu:%llu), it has rows 0 to %llu",
+                                         source->name, a, b - 1, a, b, last)
+                             : dfoi_fail(ctx, DFO_EARG, "%s: no rows in #%llu:%llu, it has rows 0 to %llu", source->name,
+                                         a, b, last);
         dfo_source_free(source);
         return status;
     }

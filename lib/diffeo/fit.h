@@ -46,6 +46,7 @@ typedef struct dfo_fit_options {
     dfo_memory_mode memory;
     unsigned      anchors;
     size_t        shards;          /* 0: by batch */
+    int           images;          /* 1: rows are images, of which fewer make a shard */
     int           threads;         /* 0: the context's */
     uint64_t      seed;
     unsigned      most_bad;        /* steps in a row that may be skipped before giving up */

@@ -1,9 +1,11 @@
 include_diffeo_HEADERS += \
+    lib/diffeo/calibration.h \
     lib/diffeo/dist.h
 noinst_HEADERS += \
     lib/dist/dist_impl.h \
     lib/dist/special_impl.h
 LIB_ONCE += \
+    lib/dist/calibration.c \
     lib/dist/special.c
 LIB_REAL += \
     lib/dist/dist.c \

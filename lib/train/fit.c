@@ -16,7 +16,7 @@ struct fit {
     dfo_loss   *loss;
     const dfo_fit_options *options;
     const dfo_source *train, *valid;
-    uint64_t    rows, valid_rows;
+    uint64_t    rows;
     size_t      batch, d, cond_d;
     uint64_t    steps, valid_every;
     dfo_plan   *plan, *eval_plan;
@@ -59,29 +59,14 @@ static double now(void)
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-/* Splits source rows into rows and condition.  */
 static dfo_minibatch minibatch_of(const struct fit *f, dfo_real *x, size_t n, const double *weight,
                                   const uint64_t *index, uint64_t step)
 {
-    dfo_minibatch b = {.weight = weight, .row = index, .step = step};
-    dfo_batch all = dfo_batch_of(x, n, f->d + f->cond_d);
-    b.x = dfo_batch_columns(all, 0, f->d);
-    if (f->cond_d) {
-        b.cond.n = 1;
-        b.cond.part[0].rows = dfo_batch_columns(all, f->d, f->cond_d);
-        b.cond.part[0].shape = dfo_shape_vector(f->cond_d);
-    }
+    dfo_minibatch b = dfoi_minibatch_of(x, n, f->d, f->cond_d);
+    b.weight = weight;
+    b.row = index;
+    b.step = step;
     return b;
-}
-
-static dfo_minibatch slice(const dfo_minibatch *b, size_t first, size_t n)
-{
-    dfo_minibatch s = *b;
-    s.x = dfo_batch_rows(b->x, first, n);
-    s.cond = dfo_cond_rows(&b->cond, first, n);
-    s.weight = b->weight ? b->weight + first : NULL;
-    s.row = b->row ? b->row + first : NULL;
-    return s;
 }
 
 static dfo_status gather(struct fit *f, uint64_t step, size_t n, dfo_real *x, uint64_t *index, double *weight)
@@ -149,9 +134,9 @@ fail:
 static dfo_status shard_task(void *data, dfo_run *run, size_t shard, size_t first, size_t n)
 {
     struct fit *f = data;
+    dfo_minibatch rows = dfoi_minibatch_rows(&f->minibatch, first, n);
     f->shard_loss[shard] = 0;
-    dfo_status status = f->loss->ops->grad(f->loss, run, slice(&f->minibatch, first, n), f->scale,
-                                           &f->shard_loss[shard]);
+    dfo_status status = f->loss->ops->grad(f->loss, run, rows, f->scale, &f->shard_loss[shard]);
     f->shard_loss[16 + shard] = run->drift;
     return status;
 }
@@ -265,67 +250,14 @@ static dfo_status one_step(struct fit *f)
     return DFO_OK;
 }
 
-struct evaluation {
-    struct fit *f;
-    double     *out;               /* (rows of this chunk) */
-    dfo_minibatch chunk;
-};
-
-static dfo_status eval_task(void *data, dfo_run *run, size_t first, size_t n)
-{
-    struct evaluation *e = data;
-    return e->f->loss->ops->eval(e->f->loss, run, slice(&e->chunk, first, n), e->out + first);
-}
-
-/* Mean loss over the validation rows.  A value that is not finite counts as infinitely bad.  */
-static dfo_status validate(struct fit *f, double *mean)
-{
-    dfo_status status;
-    enum { CHUNK = 4096 };
-    dfo_real *x = NULL;
-    double *out = NULL, *weight = NULL, sum = 0, total = 0;
-    dfo_source_info info;
-    dfo_source_describe(f->valid, &info);
-    dfoi_plan_use_weights(f->eval_plan, f->state.ema);
-    DFO_GO(dfoi_alloc(f->ctx, CHUNK, (f->d + f->cond_d) * sizeof *x, &x));
-    DFO_GO(dfoi_alloc(f->ctx, CHUNK, sizeof *out, &out));
-    if (info.weighted)
-        DFO_GO(dfoi_alloc(f->ctx, CHUNK, sizeof *weight, &weight));
-    DFO_GO(prepare(f, f->eval_plan));
-    for (uint64_t at = 0; at < f->valid_rows; at += CHUNK) {
-        size_t n = f->valid_rows - at < CHUNK ? (size_t)(f->valid_rows - at) : CHUNK;
-        DFO_GO(dfo_source_read(f->valid, f->ctx, at, dfo_batch_of(x, n, f->d + f->cond_d), weight));
-        struct evaluation e = {f, out, minibatch_of(f, x, n, weight, NULL, f->state.step)};
-        dfo_key key = {.seed = f->options->seed, .purpose = DFO_FOR_CHECK, .row = at};
-        status = dfoi_plan_blocks(f->eval_plan, key, n, eval_task, &e);
-        if (status == DFO_ENUM) {
-            sum = INFINITY;
-            total = 1;
-            dfo_ctx_clear(f->ctx);
-            break;
-        }
-        if (status != DFO_OK)
-            goto fail;
-        for (size_t i = 0; i < n; i++) {
-            sum += out[i] * (weight ? weight[i] : 1.0);
-            total += weight ? weight[i] : 1.0;
-        }
-    }
-    *mean = isfinite(sum) && total > 0 ? sum / total : INFINITY;
-    status = DFO_OK;
-fail:
-    dfoi_free(f->ctx, weight);
-    dfoi_free(f->ctx, out);
-    dfoi_free(f->ctx, x);
-    return status;
-}
-
 static dfo_status validation(struct fit *f, int *stop)
 {
     dfoi_fit_state *s = &f->state;
     double loss = NAN, before = now();
     if (f->valid) {
-        DFO_TRY(validate(f, &loss));
+        dfoi_plan_use_weights(f->eval_plan, s->ema);
+        DFO_TRY(prepare(f, f->eval_plan));
+        DFO_TRY(dfoi_mean_loss(f->eval_plan, f->loss, f->valid, f->cond_d, f->options->seed, s->step, &loss));
         s->last_valid = loss;
         s->validations++;
         if (loss < s->best_loss) {
@@ -453,7 +385,6 @@ static dfo_status set_up(struct fit *f, size_t cond_columns)
     if (f->valid) {
         dfo_source_info v;
         dfo_source_describe(f->valid, &v);
-        f->valid_rows = v.rows;
         if (dfo_shape_size(v.shape) != f->d + f->cond_d)
             return dfoi_fail(f->ctx, DFO_ESHAPE, "%s: expected %zu columns as in %s, got %zu",
                              dfo_source_name(f->valid), f->d + f->cond_d, dfo_source_name(f->train),
@@ -475,7 +406,7 @@ static dfo_status make_plans(struct fit *f)
     dfo_run how = {.memory = o->memory, .anchors = o->anchors, .mode = DFO_TRAIN};
     dfo_plan_options plan = {.threads = o->threads, .memory = o->memory, .anchors = o->anchors, .seed = o->seed,
                              .mode = DFO_TRAIN};
-    plan.shards = o->shards ? o->shards : dfoi_shards_default(f->batch, 0);
+    plan.shards = o->shards ? o->shards : dfoi_shards_default(f->batch, o->images);
     size_t shards = plan.shards < f->batch ? plan.shards : f->batch;
     dfo_need need = f->loss->ops->need(f->loss, (f->batch + shards - 1) / shards, &how, 1);
     DFO_TRY(dfo_plan_new(f->ctx, f->loss->store, &need, &plan, &f->plan));

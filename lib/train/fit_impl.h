@@ -1,4 +1,4 @@
-/* The trainer's inside, shared by fit.c, optim.c and ckpt.c.  Private.  */
+/* The trainer's inside, shared by fit.c, mean_loss.c, optim.c and ckpt.c.  Private.  */
 #ifndef DFOI_FIT_IMPL_H
 #define DFOI_FIT_IMPL_H
 
@@ -29,6 +29,15 @@ double dfoi_fit_norm(int threads, size_t n, const dfo_real *g);
 /* One step of the optimiser; scale multiplies the gradient first.  w, state and g in step.  */
 void dfoi_fit_update(const dfo_fit_options *options, int threads, double lr, double scale, dfo_real *g,
                      dfo_real *w, dfoi_fit_state *state);
+
+/* Rows x (n, d + cond_d), as a source gives them, as rows and condition; and rows first .. first+n-1 of a minibatch.  */
+dfo_minibatch dfoi_minibatch_of(dfo_real *x, size_t n, size_t d, size_t cond_d);
+dfo_minibatch dfoi_minibatch_rows(const dfo_minibatch *batch, size_t first, size_t n);
+
+/* Mean loss over all rows of a source, whose last cond_d features are the condition, with the plan's weights (it is
+ * prepared).  A value that is not finite makes it infinite.  */
+dfo_status dfoi_mean_loss(dfo_plan *plan, dfo_loss *loss, const dfo_source *rows, size_t cond_d, uint64_t seed,
+                          uint64_t step, double *mean);
 
 dfo_status dfoi_checkpoint_write(dfo_ctx *ctx, const char *path, dfo_store *store, const dfo_fit_options *options,
                                  const dfoi_fit_state *state);

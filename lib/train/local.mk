@@ -10,5 +10,6 @@ LIB_REAL += \
     lib/train/ckpt.c \
     lib/train/fit.c \
     lib/train/loss.c \
+    lib/train/mean_loss.c \
     lib/train/optim.c \
     lib/train/plan.c

@@ -11,6 +11,7 @@
 #include <diffeo/store.h>
 #include <diffeo/build.h>
 #include <diffeo/dist.h>
+#include <diffeo/calibration.h>
 #include <diffeo/net.h>
 #include <diffeo/loss.h>
 #include <diffeo/plan.h>
@@ -19,6 +20,7 @@
 #include <diffeo/plot.h>
 #include <diffeo/bijector.h>
 #include <diffeo/flow.h>
+#include <diffeo/classifier.h>
 #include <diffeo/check.h>
 #include <diffeo/preset.h>
 #include <diffeo/model.h>

@@ -1,5 +1,6 @@
 /* Latents files: what encode writes and decode reads.  Safetensors with z (n,d) and the facts that decoding
- * needs as metadata.  */
+ * needs as metadata.  A float file may hold some rows in double besides: those that float does not give back well
+ * enough; they are to be decoded in double.  */
 #ifndef DIFFEO_LATENTS_H
 #define DIFFEO_LATENTS_H
 
@@ -13,9 +14,18 @@ extern "C" {
 
 typedef struct dfo_latents_writer dfo_latents_writer;
 
-/* Opens a latents file for `rows` rows of this model; nothing appears under `path` before finish.  */
+/* Rows whose latents are held in double.  */
+typedef struct dfo_latents_exact {
+    size_t n;
+    const uint64_t *row;           /* (n) rising */
+    const double   *z;             /* (n, d) */
+} dfo_latents_exact;
+
+/* Opens a latents file for `rows` rows of this model; nothing appears under `path` before finish.  exact: rows to
+ * hold in double besides, or NULL; what it points to is read at finish.  DFO_EARG if they do not rise or there are
+ * none such.  */
 dfo_status dfo_latents_create(dfo_model *model, const char *path, uint64_t rows, uint64_t seed,
-                              dfo_latents_writer **out);
+                              const dfo_latents_exact *exact, dfo_latents_writer **out);
 /* The next rows.  */
 dfo_status dfo_latents_write(dfo_latents_writer *writer, dfo_batch z);
 dfo_status dfo_latents_finish(dfo_latents_writer *writer);
@@ -33,7 +43,10 @@ uint64_t dfo_latents_seed(const dfo_latents *latents);
 /* The hash of the model that made them, and "float" or "double".  */
 const char *dfo_latents_model(const dfo_latents *latents);
 const char *dfo_latents_precision(const dfo_latents *latents);
-/* Rows first .. first+n-1.  */
+/* How many rows are held in double, and the i-th of them: its number.  */
+size_t dfo_latents_exacts(const dfo_latents *latents);
+uint64_t dfo_latents_exact_row(const dfo_latents *latents, size_t i);
+/* Rows first .. first+n-1; in double, those held in double are read so.  */
 dfo_status dfo_latents_read(const dfo_latents *latents, uint64_t first, dfo_batch z);
 
 #ifdef __cplusplus

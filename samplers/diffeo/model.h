@@ -19,6 +19,7 @@ typedef struct dfo_model_plan dfo_model_plan;
  * one line.  */
 struct dfo_model_ops {
     const char *kind;                                             /* "flow" */
+    const char *instead;                                          /* "diffeo classify": what errors point to */
     dfo_status (*create)  (dfo_model *, dfo_build *, struct json_t *architecture);
     dfo_status (*describe)(const dfo_model *, struct json_t *);
     dfo_status (*prepare_data)(dfo_model *, const dfo_source *);
@@ -34,13 +35,17 @@ struct dfo_model_ops {
                            double temperature);
     dfo_status (*check)   (dfo_ctx *, const dfo_model *, uint64_t seed, const dfo_source *rows,
                            uint64_t batch, dfo_check_report *);
+    dfo_status (*classify)(void *plan, uint64_t first_row, dfo_batch x, double *logits);
+    size_t     (*classes) (const dfo_model *);
     size_t     (*block)   (const dfo_model *);
     void       (*free)    (dfo_model *);
 };
 
-/* Makes a model over rows of `shape`, conditioned on `context` features (0: none).  config: a preset
- * with its settings ({"flow":"nsf","layers":10,…}), or {"flow":"custom","bijector":{…},"base":{…}}.
- * Initial weights depend on seed alone.  Errors name the key.  */
+/* Makes a model over rows of `shape`, conditioned on `context` features (0: none; of a classifier 1 is the
+ * label, which training alone sees: dfo_model_context is 0 then).  config: a preset
+ * with its settings ({"flow":"nsf","layers":10,…}), or {"flow":"custom","bijector":{…},"base":{…}}, or the
+ * same with "head" as in <diffeo/classifier.h>: a classifier.  Initial weights depend on seed alone.  Errors name
+ * the key.  */
 dfo_status dfo_model_new(dfo_ctx *ctx, struct json_t *config, dfo_shape shape, size_t context, uint64_t seed,
                          dfo_model **out);
 
@@ -57,7 +62,7 @@ void dfo_model_free(dfo_model *model);
  * DFO_EARG names the first that does not fit.  */
 dfo_status dfo_model_copy_weights(dfo_model *model, dfo_model *from);
 
-/* "flow"; constant.  */
+/* "flow", "classifier"; constant.  */
 const char *dfo_model_kind(const dfo_model *model);
 /* What a row is.  */
 dfo_shape dfo_model_shape(const dfo_model *model);
@@ -65,6 +70,13 @@ dfo_shape dfo_model_shape(const dfo_model *model);
 size_t dfo_model_features(const dfo_model *model);
 /* Features of the condition, 0: none.  */
 size_t dfo_model_context(const dfo_model *model);
+/* Classes that a classifier tells apart; 0: it is none.  */
+size_t dfo_model_classes(const dfo_model *model);
+/* DFO_OK if the model has a density, else DFO_EUNSUP with the line that says so, naming its file.  The same for
+ * samples, and for classes.  */
+dfo_status dfo_model_wants_density(const dfo_model *model);
+dfo_status dfo_model_wants_samples(const dfo_model *model);
+dfo_status dfo_model_wants_classes(const dfo_model *model);
 /* Rows a worker takes at a time.  */
 size_t dfo_model_block(const dfo_model *model);
 /* The weights; the model's.  */
@@ -77,7 +89,7 @@ struct json_t *dfo_model_config(const dfo_model *model);
 struct json_t *dfo_model_notes(dfo_model *model);
 /* The whole architecture, into the object `to`.  */
 dfo_status dfo_model_describe(const dfo_model *model, struct json_t *to);
-/* FNV-1a 64 of architecture and weights, as text: latents files carry it.  */
+/* FNV-1a 64 of architecture and weights (as floats: both precisions agree), as text: latents files carry it.  */
 dfo_status dfo_model_hash(dfo_model *model, char out[17]);
 
 /* Statistics that a model takes from all of its training rows before training: the mean and standard
@@ -101,6 +113,9 @@ dfo_status dfo_model_decode(dfo_model_plan *plan, uint64_t first_row, dfo_batch 
                             double *logdet);
 dfo_status dfo_model_sample(dfo_model_plan *plan, uint64_t seed, uint64_t first_row, dfo_batch x,
                             const dfo_cond *cond, double temperature);
+
+/* Writes the classes' logits to logits (n, classes); x holds the features afterwards.  */
+dfo_status dfo_model_classify(dfo_model_plan *plan, uint64_t first_row, dfo_batch x, double *logits);
 
 /* As dfo_flow_check.  */
 dfo_status dfo_model_check(dfo_ctx *ctx, const dfo_model *model, uint64_t seed, const dfo_source *rows,

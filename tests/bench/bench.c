@@ -1,5 +1,5 @@
-/* The benchmark of flows: W1 (affine couplings, 10 layers) and W2's NSF-C (10 spline couplings), batch 512:
- * log-likelihood, sampling, one training step.  One JSON line for each case and operation, in the form that
+/* The benchmark of flows: W1 (affine couplings, 10 layers) and W2's NSF-C (10 spline couplings), batch 512; W3
+ * (Glow on 32x32x3 images, 3 levels of K steps, batch 32): log-likelihood, sampling, one training step.  One JSON line for each case and operation, in the form that
  * tests/bench/peers prints for the others.
  *     bench [--threads N] [--seconds S] [--filter TEXT] [--list]        cases
  *     bench --memory                                                    working memory against depth
@@ -18,7 +18,8 @@
 
 void openblas_set_num_threads(int);
 
-#define BATCH 512
+#define BATCH 512                      /* rows; images: IMAGES */
+#define IMAGES 32
 #define MOST 4096                      /* samples kept */
 
 static struct {
@@ -81,7 +82,7 @@ static double peak_rss_mb(void)
 
 struct bench {
     const char *workload, *name;
-    size_t      d, hidden, layers;
+    size_t      d, hidden, layers;     /* W3: layers are the steps of a level */
     dfo_memory_mode memory;
     unsigned    anchors;
 };
@@ -90,10 +91,29 @@ static const struct bench benches[] = {
     {"W1", "d43_h128", 43, 128, 10, DFO_MEMORY_ANCHORS, 4}, {"W1", "d43_h512", 43, 512, 10, DFO_MEMORY_ANCHORS, 4},
     {"W1", "d6_h128", 6, 128, 10, DFO_MEMORY_ANCHORS, 4},   {"W1", "d63_h128", 63, 128, 10, DFO_MEMORY_ANCHORS, 4},
     {"W2", "nsfc", 43, 128, 10, DFO_MEMORY_ANCHORS, 4},
+    {"W3", "32x32x3_K8", 3072, 128, 8, DFO_MEMORY_ANCHORS, 4},
+    {"W3", "32x32x3_K32", 3072, 128, 32, DFO_MEMORY_ANCHORS, 4},
     {"W1", "d43_h128_store", 43, 128, 10, DFO_MEMORY_STORE, 0},
     {"W1", "d43_h512_store", 43, 512, 10, DFO_MEMORY_STORE, 0},
     {"W2", "nsfc_store", 43, 128, 10, DFO_MEMORY_STORE, 0},
+    {"W3", "32x32x3_K8_store", 3072, 128, 8, DFO_MEMORY_STORE, 0},
+    {"W3", "32x32x3_K32_store", 3072, 128, 32, DFO_MEMORY_STORE, 0},
 };
+
+static int images(const struct bench *b)
+{
+    return !strcmp(b->workload, "W3");
+}
+
+static size_t batch_of(const struct bench *b)
+{
+    return images(b) ? IMAGES : BATCH;
+}
+
+static dfo_shape shape_of(const struct bench *b)
+{
+    return images(b) ? (dfo_shape){3, 32, 32} : dfo_shape_vector(b->d);
+}
 
 static void die(dfo_ctx *ctx)
 {
@@ -101,8 +121,25 @@ static void die(dfo_ctx *ctx)
     exit(1);
 }
 
-static json_t *config_of(const struct bench *b)
+/* The preset without its first two layers: dequantisation and scaling.  */
+static json_t *glow(dfo_ctx *ctx, const struct bench *b)
 {
+    json_t *out, *config = json_pack("{s:s, s:i, s:I, s:I, s:b}", "flow", "glow", "levels", 3, "depth",
+                                     (json_int_t)b->layers, "hidden", (json_int_t)b->hidden, "prior", 0);
+    if (dfo_preset_expand(ctx, config, shape_of(b), &out))
+        die(ctx);
+    json_t *layers = json_object_get(json_object_get(out, "bijector"), "layers");
+    json_array_remove(layers, 0);
+    json_array_remove(layers, 0);
+    json_object_set_new(out, "flow", json_string("custom"));
+    json_decref(config);
+    return out;
+}
+
+static json_t *config_of(dfo_ctx *ctx, const struct bench *b)
+{
+    if (images(b))
+        return glow(ctx, b);
     json_t *layers = json_array();
     int spline = !strcmp(b->workload, "W2");
     for (size_t i = 0; i < b->layers; i++) {
@@ -120,15 +157,20 @@ static json_t *config_of(const struct bench *b)
     return json_pack("{s:s, s:{s:s, s:o}}", "flow", "custom", "bijector", "type", "chain", "layers", layers);
 }
 
-/* GFLOP of the conditioners' products in one forward pass of the batch: two for every weight but biases.  */
-static double gflop(dfo_model *model)
+/* GFLOP of the conditioners' products in one forward pass of the batch: two for every weight but biases; of
+ * images for every pixel, and those of the 1x1 convolutions.  */
+static double gflop(const struct bench *b, dfo_model *model)
 {
     dfo_store *s = dfo_model_store(model);
-    double n = 0;
-    for (size_t i = 0; i < dfo_store_entries(s); i++)
+    double n = 0, h = (double)b->hidden;
+    for (size_t i = 0; !images(b) && i < dfo_store_entries(s); i++)
         if (dfo_store_entry(s, i)->ndim == 2)
             n += (double)dfo_store_entry(s, i)->count;
-    return 2 * n * BATCH / 1e9;
+    for (size_t level = 0, c = 12, side = 16; images(b) && level < 3; level++, c *= 2, side /= 2) {
+        double half = (double)c / 2, pixels = (double)(side * side);
+        n += (double)b->layers * pixels * (9 * half * h + h * h + 9 * h * 2 * half + 4 * half * half);
+    }
+    return 2 * n * (double)batch_of(b) / 1e9;
 }
 
 static void print_line(const struct bench *b, dfo_model *model, const char *op, double *ms, size_t n, double work,
@@ -137,12 +179,12 @@ static void print_line(const struct bench *b, dfo_model *model, const char *op, 
     qsort(ms, n, sizeof *ms, ascending);
     double median = quantile(ms, n, 0.5);
     printf("{\"workload\": \"%s\", \"case\": \"%s\", \"lib\": \"ours\", \"dim\": %zu, \"hidden\": %zu, \"layers\": %zu, "
-           "\"config\": \"tuned\", \"threads\": %d, \"op\": \"%s\", \"batch\": %d, \"n\": %zu, \"rounds\": 1, "
+           "\"config\": \"tuned\", \"threads\": %d, \"op\": \"%s\", \"batch\": %zu, \"n\": %zu, \"rounds\": 1, "
            "\"ms_med\": %.4f, \"ms_min\": %.4f, \"ms_p90\": %.4f, \"ms_max\": %.4f, \"samples_per_s\": %.2f, "
            "\"peak_rss_mb\": %.1f, \"params\": %zu, \"gflop\": %.6f, \"gflops_achieved\": %.2f, \"ref_gflops\": %.1f, "
            "\"gemm_share\": %.3f, \"cpu\": \"%s\", \"blas\": \"%s\"}\n",
-           b->workload, b->name, b->d, b->hidden, b->layers, option.threads, op, BATCH, n, median, ms[0],
-           quantile(ms, n, 0.9), ms[n - 1], BATCH / median * 1e3, peak_rss_mb(),
+           b->workload, b->name, b->d, b->hidden, b->layers, option.threads, op, batch_of(b), n, median, ms[0],
+           quantile(ms, n, 0.9), ms[n - 1], (double)batch_of(b) / median * 1e3, peak_rss_mb(),
            dfo_store_parameters(dfo_model_store(model)), work, work / median * 1e3, rate, work / ms[0] * 1e3 / rate,
            dfo_cpu_name(), dfo_blas_core(NULL));
     fflush(stdout);
@@ -201,7 +243,7 @@ static dfo_fit_options fit_options(const struct bench *b, uint64_t steps)
     dfo_fit_options o;
     dfo_fit_defaults(&o);
     o.steps = steps;
-    o.batch = BATCH;
+    o.batch = batch_of(b);
     o.lr = 1e-4;
     o.schedule = DFO_CONSTANT;
     o.clip = 0;
@@ -209,6 +251,8 @@ static dfo_fit_options fit_options(const struct bench *b, uint64_t steps)
     o.anchors = b->anchors;
     o.threads = option.threads;
     o.valid_every = UINT64_MAX;
+    if (images(b))
+        o.shards = IMAGES / 8;
     return o;
 }
 
@@ -232,7 +276,7 @@ static void train(dfo_ctx *ctx, const struct bench *b, dfo_model *model, dfo_bat
         steps = steps > MOST ? MOST : steps;
     }
     /* The first step of a run meets cold pages.  */
-    print_line(b, model, "train", t.ms + 1, t.n - 1, 3 * gflop(model), rate);
+    print_line(b, model, "train", t.ms + 1, t.n - 1, 3 * gflop(b, model), rate);
     dfo_source_free(source);
     dfo_loss_free(t.inner);
 }
@@ -242,7 +286,7 @@ static void evaluate(dfo_ctx *ctx, const struct bench *b, dfo_model *model, dfo_
     static double ms[MOST];
     static double out[BATCH];
     dfo_model_plan *plan;
-    dfo_batch y = dfo_batch_of(calloc(BATCH * b->d, sizeof(dfo_real)), BATCH, b->d);
+    dfo_batch y = dfo_batch_of(calloc(batch_of(b) * b->d, sizeof(dfo_real)), batch_of(b), b->d);
     size_t n = 0;
     if (!y.x || dfo_model_plan_new(ctx, model, 0, &plan))
         die(ctx);
@@ -250,14 +294,24 @@ static void evaluate(dfo_ctx *ctx, const struct bench *b, dfo_model *model, dfo_
     for (int i = 0; n < 5 || (now() < end && n < MOST); i++) {
         double t = now();
         if (sample ? dfo_model_sample(plan, (uint64_t)i, 0, y, NULL, 1)
-                   : (memcpy(y.x, x.x, BATCH * b->d * sizeof(dfo_real)), dfo_model_log_prob(plan, 0, y, NULL, out)))
+                   : (memcpy(y.x, x.x, batch_of(b) * b->d * sizeof(dfo_real)), dfo_model_log_prob(plan, 0, y, NULL, out)))
             die(ctx);
         if (i >= 2)
             ms[n++] = 1e3 * (now() - t);
     }
-    print_line(b, model, sample ? "sample" : "log_prob", ms, n, gflop(model), rate);
+    print_line(b, model, sample ? "sample" : "log_prob", ms, n, gflop(b, model), rate);
     dfo_model_plan_free(plan);
     free(y.x);
+}
+
+static dfo_batch data(const struct bench *b)
+{
+    size_t n = batch_of(b);
+    dfo_batch x = dfo_batch_of(malloc(n * b->d * sizeof(dfo_real)), n, b->d);
+    if (!x.x)
+        exit(1);
+    dfo_draw_real_normal((dfo_key){.purpose = DFO_FOR_TEST}, n * b->d, x.x);
+    return x;
 }
 
 static void run(const struct bench *b)
@@ -268,14 +322,10 @@ static void run(const struct bench *b)
         exit(1);
     dfo_ctx_set_threads(ctx, option.threads);
     option.threads = dfo_ctx_threads(ctx);
-    json_t *config = config_of(b);
-    if (dfo_model_new(ctx, config, dfo_shape_vector(b->d), 0, 0, &model))
+    json_t *config = config_of(ctx, b);
+    if (dfo_model_new(ctx, config, shape_of(b), 0, 0, &model))
         die(ctx);
-    dfo_batch x = dfo_batch_of(malloc(BATCH * b->d * sizeof(dfo_real)), BATCH, b->d);
-    if (!x.x)
-        exit(1);
-    dfo_key key = {.purpose = DFO_FOR_TEST};
-    dfo_draw_real_normal(key, BATCH * b->d, x.x);
+    dfo_batch x = data(b);
     double rate = sgemm_rate(option.threads);
     int store = b->memory == DFO_MEMORY_STORE;
     if (!store)
@@ -289,48 +339,60 @@ static void run(const struct bench *b)
     dfo_ctx_free(ctx);
 }
 
-/* Working memory of a training step beyond weights, gradient and Adam's moments, by depth and mode.  */
+/* Working memory of a training step beyond weights, gradient and Adam's moments.  */
+static void memory_line(const struct bench *b, const char *mode)
+{
+    dfo_ctx *ctx;
+    dfo_model *model;
+    dfo_loss *loss;
+    dfo_source *source;
+    dfo_fit_report report;
+    if (dfo_ctx_new(&ctx))
+        exit(1);
+    dfo_ctx_set_threads(ctx, option.threads);
+    json_t *config = config_of(ctx, b);
+    dfo_batch x = data(b);
+    if (dfo_model_new(ctx, config, shape_of(b), 0, 0, &model) || dfo_model_loss(model, &loss) ||
+        dfo_source_rows(ctx, x, &source))
+        die(ctx);
+    dfo_fit_options o = fit_options(b, 2);
+    if (dfo_fit(loss, source, NULL, 0, &o, &report))
+        die(ctx);
+    double weights = (double)(dfo_store_weights_size(dfo_model_store(model)) * sizeof(dfo_real));
+    printf("{\"workload\": \"memory\", \"case\": \"%s\", \"mode\": \"%s\", \"layers\": %zu, \"threads\": %d, "
+           "\"weights_mb\": %.3f, \"peak_beyond_mb\": %.3f, \"drift\": %.2g}\n", b->workload, mode, b->layers,
+           dfo_ctx_threads(ctx), weights / 1048576, ((double)dfo_ctx_peak_bytes(ctx) - 4 * weights) / 1048576,
+           report.drift);
+    fflush(stdout);
+    dfo_source_free(source);
+    dfo_loss_free(loss);
+    dfo_model_free(model);
+    json_decref(config);
+    free(x.x);
+    dfo_ctx_free(ctx);
+}
+
+/* By depth and mode: W1 and W2 of 10 to 40 layers, W3 of 4 to 32 steps a level.  */
 static void memory_table(void)
 {
+    static const struct bench depth[] = {
+        {"W1", "depth", 43, 128, 10, DFO_MEMORY_INVERT, 0},
+        {"W2", "depth", 43, 128, 10, DFO_MEMORY_INVERT, 0},
+        {"W3", "depth", 3072, 128, 4, DFO_MEMORY_INVERT, 0},
+    };
     static const struct {
         const char *name;
         dfo_memory_mode mode;
         unsigned anchors;
     } modes[] = {{"invert", DFO_MEMORY_INVERT, 0}, {"anchors=4", DFO_MEMORY_ANCHORS, 4}, {"store", DFO_MEMORY_STORE, 0}};
     for (size_t m = 0; m < 3; m++)
-        for (size_t layers = 10; layers <= 40; layers += 10)
-            for (int spline = 0; spline < 2; spline++) {
-                struct bench b = {spline ? "W2" : "W1", "depth", 43, 128, layers, modes[m].mode, modes[m].anchors};
-                dfo_ctx *ctx;
-                dfo_model *model;
-                dfo_loss *loss;
-                dfo_source *source;
-                dfo_fit_report report;
-                if (dfo_ctx_new(&ctx))
-                    exit(1);
-                dfo_ctx_set_threads(ctx, option.threads);
-                json_t *config = config_of(&b);
-                dfo_batch x = dfo_batch_of(calloc(BATCH * 43, sizeof(dfo_real)), BATCH, 43);
-                dfo_key key = {.purpose = DFO_FOR_TEST};
-                dfo_draw_real_normal(key, BATCH * 43, x.x);
-                if (dfo_model_new(ctx, config, dfo_shape_vector(43), 0, 0, &model) ||
-                    dfo_model_loss(model, &loss) || dfo_source_rows(ctx, x, &source))
-                    die(ctx);
-                dfo_fit_options o = fit_options(&b, 2);
-                if (dfo_fit(loss, source, NULL, 0, &o, &report))
-                    die(ctx);
-                double weights = (double)(dfo_store_weights_size(dfo_model_store(model)) * sizeof(dfo_real));
-                printf("{\"workload\": \"memory\", \"case\": \"%s\", \"mode\": \"%s\", \"layers\": %zu, \"threads\": %d, "
-                       "\"weights_mb\": %.3f, \"peak_beyond_mb\": %.3f, \"drift\": %.2g}\n", b.workload, modes[m].name,
-                       layers, dfo_ctx_threads(ctx), weights / 1048576,
-                       ((double)dfo_ctx_peak_bytes(ctx) - 4 * weights) / 1048576, report.drift);
-                dfo_source_free(source);
-                dfo_loss_free(loss);
-                dfo_model_free(model);
-                json_decref(config);
-                free(x.x);
-                dfo_ctx_free(ctx);
-            }
+        for (size_t i = 0; i < 12; i++) {
+            struct bench b = depth[i / 4];
+            b.layers = images(&b) ? (size_t)4 << i % 4 : 10 * (i % 4 + 1);
+            b.memory = modes[m].mode;
+            b.anchors = modes[m].anchors;
+            memory_line(&b, modes[m].name);
+        }
 }
 
 int main(int argc, char **argv)

@@ -26,6 +26,7 @@ static inline void fuzz_reader(const dfoi_reader *reader, const uint8_t *bytes, 
 {
     dfo_ctx *ctx = fuzz_ctx();
     dfo_source_options options = {.labels = labels};
+    dfo_ctx_set_memory_limit(ctx, (size_t)4 << 20);          /* larger pictures take longer, no other way */
     dfo_source *source = NULL;
     dfo_file *file = NULL;
     dfo_status status = n ? dfoi_file_memory(ctx, bytes, n, "fuzz", &file) : DFO_OK;

@@ -85,7 +85,11 @@ static dfo_status moments(dfo_ctx *ctx, const dfo_source *source, const uint64_t
     return DFO_OK;
 }
 
-static int fold(dfo_ctx *ctx, uint64_t k, uint64_t folds, const char *in, const char *train, const char *test)
+/* Fold k: its rows to `test`, the others to `train`, both standardised by the others' moments.  train holds `copies`
+ * of each row, each with independent normal noise of standard deviation `noise` on every value: a density fitted to
+ * few rows must not find the grid that they were rounded to.  */
+static int fold(dfo_ctx *ctx, uint64_t k, uint64_t folds, const char *in, const char *train, const char *test,
+                uint64_t copies, double noise)
 {
     dfo_source *source;
     dfo_source_info info;
@@ -95,7 +99,7 @@ static int fold(dfo_ctx *ctx, uint64_t k, uint64_t folds, const char *in, const 
     dfo_source_describe(source, &info);
     size_t d = dfo_shape_size(info.shape);
     uint64_t low = info.rows * k / folds, high = info.rows * (k + 1) / folds;
-    double *row = calloc(3 * d, sizeof *row), *mean = row + d, *std = row + 2 * d;
+    double *row = calloc(5 * d, sizeof *row), *mean = row + d, *std = row + 2 * d, *draw = row + 3 * d, *noisy = row + 4 * d;
     uint64_t *order = malloc(info.rows * sizeof *order);
     if (!row || !order)
         return fprintf(stderr, "prepare: out of memory\n"), 1;
@@ -103,16 +107,20 @@ static int fold(dfo_ctx *ctx, uint64_t k, uint64_t folds, const char *in, const 
     for (uint64_t i = 0; i < info.rows; i++)
         order[i] = dfo_permute_index(key, info.rows, i);
     if (moments(ctx, source, order, low, high, info.rows, d, row, mean, std) ||
-        dfo_sink_open(ctx, train, NULL, info.rows - (high - low), d, NULL, &sink[0]) ||
+        dfo_sink_open(ctx, train, NULL, copies * (info.rows - (high - low)), d, NULL, &sink[0]) ||
         dfo_sink_open(ctx, test, NULL, high - low, d, NULL, &sink[1]))
         return fail(ctx);
-    for (uint64_t i = 0; i < info.rows; i++) {
-        dfo_batch one = dfo_batch_of(row, 1, d);
-        if (dfo_source_read(source, ctx, order[i], one, NULL))
+    for (uint64_t n = 0; n < copies * info.rows; n++) {
+        uint64_t i = n % info.rows;
+        int tested = i >= low && i < high;
+        if (tested && n >= info.rows)
+            continue;
+        if (dfo_source_read(source, ctx, order[i], dfo_batch_of(row, 1, d), NULL))
             return fail(ctx);
+        dfo_draw_real_normal((dfo_key){.seed = k, .row = n, .purpose = DFO_FOR_TEST}, d, draw);
         for (size_t j = 0; j < d; j++)
-            row[j] = (row[j] - mean[j]) / std[j];
-        if (dfo_sink_write(sink[i >= low && i < high], one))
+            noisy[j] = (row[j] - mean[j]) / std[j] + (tested ? 0 : noise * draw[j]);
+        if (dfo_sink_write(sink[tested], dfo_batch_of(noisy, 1, d)))
             return fail(ctx);
     }
     int bad = dfo_sink_finish(sink[0]) || dfo_sink_finish(sink[1]);
@@ -134,10 +142,11 @@ int main(int argc, char **argv)
         return 1;
     if (argc == 5 && !strcmp(argv[1], "bsds"))
         status = bsds(ctx, strtoull(argv[2], NULL, 10), argv[3], argv[4]);
-    else if (argc == 7 && !strcmp(argv[1], "fold") && strtoull(argv[3], NULL, 10) > 1)
-        status = fold(ctx, strtoull(argv[2], NULL, 10), strtoull(argv[3], NULL, 10), argv[4], argv[5], argv[6]);
+    else if ((argc == 7 || argc == 9) && !strcmp(argv[1], "fold") && strtoull(argv[3], NULL, 10) > 1)
+        status = fold(ctx, strtoull(argv[2], NULL, 10), strtoull(argv[3], NULL, 10), argv[4], argv[5], argv[6],
+                      argc == 9 ? strtoull(argv[7], NULL, 10) : 1, argc == 9 ? strtod(argv[8], NULL) : 0);
     else
-        fprintf(stderr, "usage: prepare bsds SEED IN OUT | prepare fold K FOLDS IN TRAIN TEST\n");
+        fprintf(stderr, "usage: prepare bsds SEED IN OUT | prepare fold K FOLDS IN TRAIN TEST [COPIES NOISE]\n");
     dfo_ctx_free(ctx);
     return status;
 }

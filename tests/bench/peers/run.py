@@ -11,12 +11,18 @@ import sys
 import common
 import w1_coupling
 import w2_spline_maf
+import w3_glow
+import w6_irevnet
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 CASES = {
     "d43_h128": ("W1", w1_coupling, dict(case="d43_h128", dim=43, hidden=128, layers=10)),
     "d43_h512": ("W1", w1_coupling, dict(case="d43_h512", dim=43, hidden=512, layers=10)),
     "nsfc": ("W2", w2_spline_maf, dict(case="nsfc", dim=43, hidden=128, layers=10, bins=8)),
+    "32x32x3_K8": ("W3", w3_glow, dict(case="32x32x3_K8", ch=3, K=8)),
+    "32x32x3_K32": ("W3", w3_glow, dict(case="32x32x3_K32", ch=3, K=32)),
+    "small": ("W6", w6_irevnet, dict(case="small")),
+    "full": ("W6", w6_irevnet, dict(case="full")),
 }
 
 
@@ -24,6 +30,8 @@ def ours(program, case, threads, seconds):
     env = common.config_env("tuned", threads)
     env.pop("LD_LIBRARY_PATH", None)
     work = CASES[case][0]
+    if work == "W6":
+        program = os.path.join(os.path.dirname(program), "bench_irevnet")
     out = subprocess.run([program, "--threads", str(threads), "--seconds", str(seconds), "--filter", "%s %s" % (work, case)],
                          env=env, stdout=subprocess.PIPE, text=True, check=True).stdout
     return [json.loads(x) for x in out.splitlines() if x.startswith("{")]
@@ -61,11 +69,11 @@ def table(rows, dropped, rounds):
     print("\n| case | operation | ours, 2 threads: median (min) ms | ours, 1 thread | best peer: median (min) ms | ratio of medians, 2 / 1 thread | ratio of minima, 2 / 1 |")
     print("|---|---|---|---|---|---|---|")
     for case in CASES:
-        for op in ("log_prob", "sample", "train"):
+        for op in ("log_prob", "sample", "train", "train, store", "encode", "invert"):
             best = None
             mine = {}
             for (c, o, lib, threads), v in cell.items():
-                if (c, o) != (case, op):
+                if c != case or o != (op if lib == "ours" else op.split(",")[0]):
                     continue
                 m = (med([x["ms_med"] for x in v]), min(x["ms_min"] for x in v))
                 if lib == "ours":
@@ -90,7 +98,7 @@ def main():
     ap.add_argument("--cases", default=",".join(CASES))
     a = ap.parse_args()
     program = os.path.abspath(a.ours)
-    libs = ["plain"] if a.libs == "plain" else ["plain", "nflows", "normflows", "zuko", "FrEIA"]
+    libs = ["plain"] if a.libs == "plain" else ["plain", "nflows", "normflows", "zuko", "FrEIA", "pytorch-i-revnet"]
     v = subprocess.run([sys.executable, "-c", "import torch; print(torch.__version__)"], stdout=subprocess.PIPE, text=True).stdout.strip()
     print(json.dumps(dict(torch=v or None, rounds=a.rounds, seconds=a.seconds, libs=libs)), flush=True)
     rows, dropped = [], 0
@@ -106,7 +114,9 @@ def main():
                     got += peer(case, lib, threads, a.seconds)
                 for x in got:
                     print(json.dumps(dict(x, round=r)), flush=True)
-                    if good and not x["case"].endswith("_store"):
+                    if x["case"].endswith("_store"):       # the same architecture in another memory mode
+                        x = dict(x, case=x["case"][:-6], op=x["op"] + ", store")
+                    if good:
                         rows.append(x)
     table(rows, dropped, a.rounds)
 
