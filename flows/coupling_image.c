@@ -128,7 +128,7 @@ static dfo_cond inputs(const dfo_bijector *bij, dfo_batch x, const dfo_cond *con
             blank(m, bij->shape.c, plane(bij), pass + i * bij->d);
         }
     } else if (m->na) {
-        in.part[in.n].rows = dfo_batch_columns(x, m->a[0], m->na);
+        in.part[in.n].rows = dfo_batch_columns(x, m->first_a, m->na);
         in.part[in.n++].shape = (dfo_shape){m->na / plane(bij), bij->shape.h, bij->shape.w};
     }
     dfoi_coupling_add_conds(cond, bij->conds, &in);
@@ -146,7 +146,7 @@ static dfo_cond input_grads(const dfo_bijector *bij, dfo_batch gx, const dfo_con
         g.part[g.n].rows = dfo_batch_of(gpass, gx.n, bij->d);
         g.part[g.n++].shape = bij->shape;
     } else if (m->na) {
-        g.part[g.n].rows = dfo_batch_columns(gx, m->a[0], m->na);
+        g.part[g.n].rows = dfo_batch_columns(gx, m->first_a, m->na);
         g.part[g.n++].shape = (dfo_shape){m->na / plane(bij), bij->shape.h, bij->shape.w};
     }
     dfoi_coupling_add_conds(gcond, bij->conds, &g);

@@ -15,8 +15,9 @@ typedef enum dfoi_coupling_kind { DFOI_ADDITIVE, DFOI_AFFINE, DFOI_SPLINE } dfoi
 typedef struct dfoi_mask {
     json_t *json;
     size_t  na, nb;
-    size_t *a, *b;                     /* (na), (nb) ascending */
-    int     run_a;                     /* columns a are consecutive: the net reads the row itself */
+    size_t *a, *b;                     /* (na), (nb) ascending; nets of images do without the lists */
+    int     run_a;                     /* columns a are consecutive, from first_a on: the net reads the row itself */
+    size_t  first_a;
     int     image;                     /* it has a meaning for images: channels, pixels, nothing passes */
     size_t  first_b, channels_b;       /* image: the channels that are transformed, at some of their pixels */
     size_t  pixels;                    /* image: how many of each channel's pixels that is */
@@ -39,6 +40,8 @@ typedef struct dfoi_coupling {
 /* Reads "mask" for rows of this shape.  What it made before a failure is freed by dfoi_mask_free.  */
 dfo_status dfoi_mask_new(dfo_ctx *ctx, const json_t *config, dfo_shape shape, dfoi_mask *mask);
 void dfoi_mask_free(dfo_ctx *ctx, dfoi_mask *mask);
+/* Frees a and b: of images they are as long as a row.  */
+void dfoi_mask_drop_lists(dfo_ctx *ctx, dfoi_mask *mask);
 
 /* x -> z (or z -> x) of nb features with m values each, parameters by features (params, m); ld (m) has the
  * log-dets added.  */

@@ -94,14 +94,21 @@ dfo_status dfoi_mask_new(dfo_ctx *ctx, const json_t *config, dfo_shape shape, df
             m->b[m->nb++] = j;
     if (!m->nb)
         return dfoi_fail(ctx, DFO_EARG, "mask: nothing left to transform");
+    m->first_a = m->na ? m->a[0] : 0;
     m->run_a = !m->na || m->a[m->na - 1] - m->a[0] == m->na - 1;
     return set_image(ctx, shape, m);
 }
 
-void dfoi_mask_free(dfo_ctx *ctx, dfoi_mask *m)
+void dfoi_mask_drop_lists(dfo_ctx *ctx, dfoi_mask *m)
 {
     dfoi_free(ctx, m->a);
     dfoi_free(ctx, m->b);
+    m->a = m->b = NULL;
+}
+
+void dfoi_mask_free(dfo_ctx *ctx, dfoi_mask *m)
+{
+    dfoi_mask_drop_lists(ctx, m);
     dfoi_free(ctx, m->pixel);
     json_decref(m->json);
 }

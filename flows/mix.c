@@ -10,11 +10,11 @@
 #include "math/kern_impl.h"
 #include "mix_impl.h"
 
-/* Derived data: what gderived mirrors, which begins with W itself, then the doubles, then W^-1.  */
+/* Derived data: what gderived mirrors, which begins with W itself, then W^-1, then the doubles.  */
 struct place {
-    size_t matrix, inverse;            /* doubles (c, c) */
+    size_t v;                          /* (c, c) W^-1, behind W; until finish both places hold W in double */
+    size_t inverse;                    /* doubles (c, c) */
     size_t logdet;                     /* double: h w log|det W| */
-    size_t v;                          /* (c, c) W^-1 */
     size_t shift;                      /* (c) -W^-1 b */
     size_t end;
 };
@@ -24,11 +24,10 @@ static struct place places(const dfo_bijector *bij)
     const struct dfoi_mix *m = bij->state;
     size_t square = dfoi_doubles_size(m->c * m->c);
     struct place p;
-    p.matrix = dfo_arena_size(m->c * m->c + 1);
-    p.inverse = p.matrix + square;
+    p.v = m->c * m->c;
+    p.inverse = dfo_arena_size(2 * m->c * m->c + 1);
     p.logdet = p.inverse + square;
-    p.v = p.logdet + dfoi_doubles_size(1);
-    p.shift = p.v + dfo_arena_size(m->c * m->c);
+    p.shift = p.logdet + dfoi_doubles_size(1);
     p.end = p.shift + dfo_arena_size(m->c);
     return p;
 }
@@ -51,7 +50,8 @@ size_t dfoi_mix_gderived(const dfo_bijector *bij)
 
 double *dfoi_mix_matrix(const dfo_bijector *bij, dfo_real *derived)
 {
-    return doubles(derived, places(bij).matrix);
+    (void)bij;
+    return doubles(derived, 0);
 }
 
 double *dfoi_mix_inverse_matrix(const dfo_bijector *bij, dfo_real *derived)
@@ -67,10 +67,14 @@ size_t dfoi_mix_scratch(const dfo_bijector *bij, size_t rows)
            dfo_arena_size(dfoi_gemm_back_scratch(m->c));
 }
 
-static void round_off(size_t n, const double *from, dfo_real *to)
+/* `to` may be where `from` is: what is written never reaches what is still to be read.  */
+static void round_off(size_t n, const void *from, dfo_real *to)
 {
-    for (size_t i = 0; i < n; i++)
-        to[i] = (dfo_real)from[i];
+    for (size_t i = 0; i < n; i++) {
+        double x;
+        memcpy(&x, (const char *)from + i * sizeof x, sizeof x);
+        to[i] = (dfo_real)x;
+    }
 }
 
 dfo_status dfoi_mix_finish(const dfo_bijector *bij, dfo_run *run, dfo_real *derived, double logdet)
@@ -79,8 +83,8 @@ dfo_status dfoi_mix_finish(const dfo_bijector *bij, dfo_run *run, dfo_real *deri
     struct place p = places(bij);
     const double *inverse = doubles(derived, p.inverse);
     double size = logdet;
+    round_off(m->c * m->c, derived, derived);
     round_off(m->c * m->c, inverse, derived + p.v);
-    round_off(m->c * m->c, doubles(derived, p.matrix), derived);
     for (size_t i = 0; i < m->c; i++) {
         double shift = 0;
         for (size_t j = 0; j < m->c; j++) {
@@ -90,7 +94,6 @@ dfo_status dfoi_mix_finish(const dfo_bijector *bij, dfo_run *run, dfo_real *deri
         }
         derived[p.shift + i] = (dfo_real)shift;
     }
-    derived[m->c * m->c] = 0;
     *doubles(derived, p.logdet) = (double)dfoi_plane(bij) * logdet;
     if (!isfinite(size))
         return dfo_run_fail(run, DFO_ENUM, (size_t)-1, "%s: the matrix is singular",

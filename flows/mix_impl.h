@@ -22,7 +22,7 @@ size_t dfoi_mix_derived(const dfo_bijector *bij);
 size_t dfoi_mix_gderived(const dfo_bijector *bij);
 
 /* W and W^-1 (c, c) each, in double, within derived data: prepare fills both, then calls finish.
- * W^-1 is still there when pullback comes.  */
+ * Then W's place holds it rounded; W^-1 is still there when pullback comes.  */
 double *dfoi_mix_matrix(const dfo_bijector *bij, dfo_real *derived);
 double *dfoi_mix_inverse_matrix(const dfo_bijector *bij, dfo_real *derived);
 dfo_status dfoi_mix_finish(const dfo_bijector *bij, dfo_run *run, dfo_real *derived, double logdet);
