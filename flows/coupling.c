@@ -193,6 +193,8 @@ static dfo_status add_net(dfo_build *build, json_t *config, dfo_bijector *bij)
     dfo_build inner;
     DFO_TRY(dfo_build_child(build, "net", path, sizeof path, &inner));
     DFO_TRY(dfo_net_new(&inner, json_object_get(config, "net"), parts, in, out, c->zero_init, &c->net));
+    if (dfo_net_statistics(c->net))
+        bij->caps |= DFO_COUPLES_ROWS;
     c->image = c->net->ops->layout == DFO_ROWS;        /* without inputs it is a constant, of vectors */
     return DFO_OK;
 }
