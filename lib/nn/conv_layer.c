@@ -16,12 +16,12 @@
 
 size_t dfoi_conv_block(size_t h, size_t w)
 {
-    size_t plane = h * w, best = 1, most = 2 * DFOI_CONV_COLUMNS / plane;
+    size_t plane = h * w, best = 1, most = 4 * DFOI_CONV_COLUMNS / plane;
     double least = HUGE_VAL;
     for (size_t n = 1; n <= (most ? most : 1); n++) {
         size_t columns = n * plane, whole = dfoi_panels(n, h, w) * DFO_PANEL;
         double far = fabs((double)columns / DFOI_CONV_COLUMNS - 1);
-        double cost = (double)(whole - columns) / (double)columns + 0.05 * far;
+        double cost = (double)(whole - columns) / (double)columns + 0.02 * far;
         if (cost < least) {
             least = cost;
             best = n;
