@@ -78,6 +78,7 @@ static int precision(int argc, char **argv, const char **bad)
 int main(int argc, char **argv)
 {
     use_better_blas(argv);
+    dfo_blas_rest();
     argp_err_exit_status = EXIT_USAGE;
     if (argc < 2) {
         help(stderr);

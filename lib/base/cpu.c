@@ -51,3 +51,12 @@ const char *dfo_blas_core(int *fallback)
                      !strcmp(core, "Unknown"));
     return core ? core : "unknown";
 }
+
+/* OpenBLAS's own, not in its headers, and not in every build of it.  */
+__attribute__((weak)) int blas_thread_shutdown_(void);
+
+void dfo_blas_rest(void)
+{
+    if (blas_thread_shutdown_)
+        (void)blas_thread_shutdown_();
+}

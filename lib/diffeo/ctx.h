@@ -63,6 +63,11 @@ size_t dfo_ctx_peak_bytes(const dfo_ctx *ctx);
  * kernels on a CPU that it does not know, *fallback is set to 1 (else 0); NULL is fine.  */
 const char *dfo_blas_core(int *fallback);
 
+/* Ends the threads that OpenBLAS's pthread build starts when it is loaded: they spin on the cores for tens of
+ * milliseconds.  It starts them again when it needs them.  For a program's first line: no BLAS call may be
+ * under way.  Does nothing with other builds.  */
+void dfo_blas_rest(void);
+
 /* The instruction set the library's own kernels use: "avx512", "avx2" or "generic"
  * (environment variable DIFFEO_CPU chooses a lower one).  */
 const char *dfo_cpu_name(void);
