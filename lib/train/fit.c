@@ -250,6 +250,13 @@ static dfo_status one_step(struct fit *f)
     return DFO_OK;
 }
 
+/* A model may have no buffers, or no weights: then there is no array either.  */
+static void copy(size_t n, const dfo_real *from, dfo_real *to)
+{
+    if (n)
+        memcpy(to, from, n * sizeof *to);
+}
+
 static dfo_status validation(struct fit *f, int *stop)
 {
     dfoi_fit_state *s = &f->state;
@@ -265,8 +272,8 @@ static dfo_status validation(struct fit *f, int *stop)
             s->best_step = s->step;
             s->since_best = 0;
             if (s->best) {
-                memcpy(s->best, s->ema ? s->ema : dfo_store_weights(f->loss->store), s->size * sizeof(dfo_real));
-                memcpy(s->best_buffers, dfo_store_buffers(f->loss->store), s->buffers * sizeof(dfo_real));
+                copy(s->size, s->ema ? s->ema : dfo_store_weights(f->loss->store), s->best);
+                copy(s->buffers, dfo_store_buffers(f->loss->store), s->best_buffers);
             }
         } else {
             s->since_best++;
@@ -423,10 +430,10 @@ static void choose_weights(struct fit *f)
     dfoi_fit_state *s = &f->state;
     dfo_real *w = dfo_store_weights(f->loss->store);
     if (s->best && s->best_loss < INFINITY) {
-        memcpy(w, s->best, s->size * sizeof *w);
-        memcpy(dfo_store_buffers(f->loss->store), s->best_buffers, s->buffers * sizeof *w);
+        copy(s->size, s->best, w);
+        copy(s->buffers, s->best_buffers, dfo_store_buffers(f->loss->store));
     } else if (s->ema && s->step) {
-        memcpy(w, s->ema, s->size * sizeof *w);
+        copy(s->size, s->ema, w);
     }
     dfo_store_touch(f->loss->store);
 }
@@ -447,7 +454,7 @@ dfo_status dfo_fit(dfo_loss *loss, const dfo_source *train, const dfo_source *va
     else
         DFO_GO(init_from_data(&f));
     if (!options->resume && f.state.ema)
-        memcpy(f.state.ema, dfo_store_weights(loss->store), f.state.size * sizeof(dfo_real));
+        copy(f.state.size, dfo_store_weights(loss->store), f.state.ema);
     DFO_GO(make_plans(&f));
     f.first_step = f.window_step = f.state.step;
     status = loop(&f, &early);
