@@ -95,6 +95,21 @@ DFOI_INLINE void put(dfo_real *to, dfoi_vec v, int adding)
     dfoi_store(to, v);
 }
 
+/* The last `over` lanes of `last`, then the first of `first`; pick: their numbers.  */
+DFOI_INLINE dfoi_vec joined(dfoi_vec last, dfoi_vec first, size_t over, lanes pick)
+{
+#ifdef __clang__ /* it shuffles by constants alone */
+    dfo_real both[2 * DFOI_VL] __attribute__((aligned(DFOI_VBYTES)));
+    (void)pick;
+    dfoi_store(both, last);
+    dfoi_store(both + DFOI_VL, first);
+    return dfoi_loadu(both + DFOI_VL - over);
+#else
+    (void)over;
+    return __builtin_shuffle(last, first, pick);
+#endif
+}
+
 /* All channels of one tap; rows of `from` and `to` are given by their steps over channels.  */
 DFOI_INLINE void move_shift(const struct shift *s, size_t channels, size_t from_step, dfo_real *to,
                             size_t to_step, int adding)
@@ -112,8 +127,7 @@ DFOI_INLINE void move_shift(const struct shift *s, size_t channels, size_t from_
             put(to + v * DFOI_VL, masked(mask + v * DFOI_VL, dfoi_loadu(a + v * DFOI_VL)), adding);
         if (over) {
             dfoi_vec last = dfoi_load(a + s->split - DFOI_VL), first = dfoi_load(b);
-            put(to + v * DFOI_VL, masked(mask + v * DFOI_VL, __builtin_shuffle(last, first, pick)),
-                adding);
+            put(to + v * DFOI_VL, masked(mask + v * DFOI_VL, joined(last, first, over, pick)), adding);
             v++;
         }
         for (; v < VECTORS; v++)
