@@ -109,13 +109,13 @@ struct slopes {
     double   *a, *b, *error;       /* (n) each */
 };
 
-/* The slope of log p along u against g.u, relative to the lengths of both, by central differences of three
- * widths; the best counts, since a step may fall across a kink (ReLU nets have many).  */
+/* The slope of log p along u against g.u, relative to the lengths of both, by central differences of five
+ * widths; the best counts: a step may fall across a kink (ReLU nets have many), and a short one drown in rounding.  */
 static dfo_status slopes(const dfoi_row_check *c, const struct slopes *s, dfo_batch x, const dfo_cond *cond)
 {
     size_t d = x.d;
     dfo_batch y = dfo_batch_of(s->y, x.n, d);
-    for (double h = cbrt((double)DFO_REAL_EPS), end = h / 100; h > end; h /= 8) {
+    for (double h = cbrt((double)DFO_REAL_EPS), end = h / 100; h > end; h /= 3) {
         for (int side = 0; side < 2; side++) {
             copy_rows(x, y);
             for (size_t i = 0; i < x.n * d; i++)

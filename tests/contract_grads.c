@@ -282,6 +282,10 @@ START_TEST(taylor_slope)
                 v.x.x[j] *= shrink;
             for (size_t j = 0; j < p.weights; j++)
                 v.w[j] *= shrink;
+            for (size_t q = 0; q < v.cond.n; q++)
+                for (size_t i = 0; i < p.n; i++)
+                    for (size_t j = 0; j < v.cond.part[q].rows.d; j++)
+                        dfo_row(v.cond.part[q].rows, i)[j] *= shrink;
             v.slope *= shrink;
             slope = taylor(&p, &v);
             if (fabs(slope - 2) < fabs(best - 2))

@@ -28,7 +28,7 @@ static inline size_t dfoi_panels_of(size_t rows)
 
 /* Y (m,64) = act(W X + b) [+ residual], W (m,k) with row stride ldw, X (k,64).  b (m) or NULL; residual
  * (m,64) or NULL, may be Y itself.  act: DFOI_ACT_NONE or DFOI_ACT_RELU or DFOI_ACT_LEAKY_RELU (others:
- * dfoi_panel_act after).  Y must not overlap X.  */
+ * dfoi_vact after).  Y must not overlap X.  */
 void dfoi_gemm_panels(size_t m, size_t k, const dfo_real *w, size_t ldw, size_t panels,
                       const dfo_real *const *x, const dfo_real *b, dfoi_act act,
                       const dfo_real *const *residual, dfo_real *const *y);

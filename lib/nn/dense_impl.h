@@ -1,4 +1,4 @@
-/* Linear layers of dense nets, on panels of 64 rows (feature j, row i at x[j*64 + i]), and the way
+/* Linear layers of dense nets, on panels of 64 rows (feature j, row i at x[j*64 + i]), one or several, and the way
  * from input parts to panels.  Private.  */
 #ifndef DFOI_DENSE_IMPL_H
 #define DFOI_DENSE_IMPL_H
