@@ -32,9 +32,19 @@ static size_t derived(const dfo_bijector *bij)
     return state(bij)->net ? dfo_bijector_derived(state(bij)->net) : 0;
 }
 
+static size_t gderived(const dfo_bijector *bij)
+{
+    return state(bij)->net ? dfo_bijector_gderived(state(bij)->net) : 0;
+}
+
 static dfo_status prepare(const dfo_bijector *bij, dfo_run *run, dfo_real *to)
 {
     return state(bij)->net ? dfo_bijector_prepare(state(bij)->net, run, to) : DFO_OK;
+}
+
+static dfo_status update(const dfo_bijector *bij, dfo_run *run)
+{
+    return state(bij)->net ? dfo_bijector_update(state(bij)->net, run) : DFO_OK;
 }
 
 /* The features of channel c in row i.  */
@@ -206,11 +216,13 @@ const struct dfo_bijector_ops dfoi_affine_ops = {
     .scratch = scratch,
     .saved = saved,
     .derived = derived,
+    .gderived = gderived,
     .prepare = prepare,
     .forward = forward,
     .inverse = inverse,
     .backward = backward,
     .inverse_backward = inverse_backward,
+    .update = update,
     .describe = describe,
     .free = affine_free,
 };

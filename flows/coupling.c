@@ -180,7 +180,7 @@ static dfo_status add_net(dfo_build *build, json_t *config, dfo_bijector *bij)
     size_t parts = 0, plane = bij->shape.h * bij->shape.w;
     dfo_shape in[DFO_COND_PARTS], out = dfo_shape_vector(c->params * m->nb);
     if (m->na && c->image)
-        in[parts++] = (dfo_shape){m->pixel ? bij->shape.c : m->na / plane, bij->shape.h, bij->shape.w};
+        in[parts++] = (dfo_shape){m->board ? bij->shape.c : m->na / plane, bij->shape.h, bij->shape.w};
     else if (m->na)
         in[parts++] = dfo_shape_vector(m->na * c->each);
     if (parts + build->conds > DFO_COND_PARTS)
@@ -193,11 +193,12 @@ static dfo_status add_net(dfo_build *build, json_t *config, dfo_bijector *bij)
     dfo_build inner;
     DFO_TRY(dfo_build_child(build, "net", path, sizeof path, &inner));
     DFO_TRY(dfo_net_new(&inner, json_object_get(config, "net"), parts, in, out, c->zero_init, &c->net));
-    if (dfo_net_statistics(c->net))
-        bij->caps |= DFO_COUPLES_ROWS;
     c->image = c->net->ops->layout == DFO_ROWS;        /* without inputs it is a constant, of vectors */
     if (c->image)
-        dfoi_mask_drop_lists(build->ctx, &c->mask);
+        return DFO_OK;
+    DFO_TRY(dfoi_mask_list(build->ctx, bij->shape, m));
+    if (c->each == 2)
+        m->run_a = 0;                                  /* it reads cosines and sines */
     return DFO_OK;
 }
 
@@ -243,10 +244,8 @@ dfo_status dfoi_coupling_create(dfo_build *build, json_t *config, dfo_bijector *
         DFO_TRY(dfoi_spline_read(ctx, config, &c->spline, c->given));
         c->params = dfoi_spline_params(&c->spline);
     }
-    if (c->spline.circular && c->mask.na) {
+    if (c->spline.circular && c->mask.na)
         c->each = 2;
-        c->mask.run_a = 0;
-    }
     DFO_TRY(set_image(ctx, config, c));
     return add_net(build, config, bij);
 }

@@ -33,13 +33,13 @@ static size_t outputs(const dfo_bijector *bij)
 static size_t pass_size(const dfo_bijector *bij)
 {
     const dfoi_coupling *c = bij->state;
-    return c->mask.pixel ? bij->d : 0;
+    return c->mask.board ? bij->d : 0;
 }
 
 /* Chosen pixels of the transformed channels.  */
 static size_t chosen(const dfoi_coupling *c)
 {
-    return c->mask.pixel ? c->mask.channels_b * c->mask.pixels : 0;
+    return c->mask.board ? c->mask.channels_b * c->mask.pixels : 0;
 }
 
 size_t dfoi_coupling_image_scratch(const dfo_bijector *bij, size_t rows)
@@ -92,26 +92,32 @@ static struct work take(const dfo_bijector *bij, dfo_run *run, size_t rows)
     return w;
 }
 
-/* The chosen pixels of each of these channels side by side, and back to their places.  */
-static void gather(const dfoi_mask *m, size_t channels, size_t plane, const dfo_real *from, dfo_real *to)
+/* Of row y of a checkerboard the first column that is transformed; the others follow at distances of two.  */
+static size_t begin(const dfoi_mask *m, size_t y)
 {
-    for (size_t k = 0; k < channels; k++)
-        for (size_t p = 0; p < m->pixels; p++)
-            to[k * m->pixels + p] = from[k * plane + m->pixel[p]];
+    return (y + (size_t)m->swapped) % 2;
 }
 
-static void scatter(const dfoi_mask *m, size_t channels, size_t plane, const dfo_real *from, dfo_real *to)
+/* The transformed pixels of each of these channels side by side, and back to their places.  */
+static void gather(const dfoi_mask *m, size_t channels, dfo_shape shape, const dfo_real *from, dfo_real *to)
 {
-    for (size_t k = 0; k < channels; k++)
-        for (size_t p = 0; p < m->pixels; p++)
-            to[k * plane + m->pixel[p]] = from[k * m->pixels + p];
+    for (size_t row = 0; row < channels * shape.h; row++, from += shape.w)
+        for (size_t x = begin(m, row % shape.h); x < shape.w; x += 2)
+            *to++ = from[x];
 }
 
-static void blank(const dfoi_mask *m, size_t channels, size_t plane, dfo_real *x)
+static void scatter(const dfoi_mask *m, size_t channels, dfo_shape shape, const dfo_real *from, dfo_real *to)
 {
-    for (size_t k = 0; k < channels; k++)
-        for (size_t p = 0; p < m->pixels; p++)
-            x[k * plane + m->pixel[p]] = 0;
+    for (size_t row = 0; row < channels * shape.h; row++, to += shape.w)
+        for (size_t x = begin(m, row % shape.h); x < shape.w; x += 2)
+            to[x] = *from++;
+}
+
+static void blank(const dfoi_mask *m, dfo_shape shape, dfo_real *to)
+{
+    for (size_t row = 0; row < shape.c * shape.h; row++, to += shape.w)
+        for (size_t x = begin(m, row % shape.h); x < shape.w; x += 2)
+            to[x] = 0;
 }
 
 /* The net's inputs: what passes (if anything), then the condition.  */
@@ -120,12 +126,12 @@ static dfo_cond inputs(const dfo_bijector *bij, dfo_batch x, const dfo_cond *con
     const dfoi_coupling *c = bij->state;
     const dfoi_mask *m = &c->mask;
     dfo_cond in = {0};
-    if (m->pixel) {
+    if (m->board) {
         in.part[in.n].rows = dfo_batch_of(pass, x.n, bij->d);
         in.part[in.n++].shape = bij->shape;
         for (size_t i = 0; i < x.n; i++) {
             memcpy(pass + i * bij->d, dfo_row(x, i), bij->d * sizeof *pass);
-            blank(m, bij->shape.c, plane(bij), pass + i * bij->d);
+            blank(m, bij->shape, pass + i * bij->d);
         }
     } else if (m->na) {
         in.part[in.n].rows = dfo_batch_columns(x, m->first_a, m->na);
@@ -141,7 +147,7 @@ static dfo_cond input_grads(const dfo_bijector *bij, dfo_batch gx, const dfo_con
     const dfoi_coupling *c = bij->state;
     const dfoi_mask *m = &c->mask;
     dfo_cond g = {0};
-    if (m->pixel) {
+    if (m->board) {
         memset(gpass, 0, gx.n * bij->d * sizeof *gpass);
         g.part[g.n].rows = dfo_batch_of(gpass, gx.n, bij->d);
         g.part[g.n++].shape = bij->shape;
@@ -171,11 +177,11 @@ static dfo_status map(const dfo_bijector *bij, dfo_run *run, const struct work *
     for (size_t i = 0; i < x.n; i++) {
         dfo_real *b = dfo_row(x, i) + m->first_b * plane(bij), *p = par + i * outputs(bij);
         memset(w->ld, 0, m->pixels * sizeof *w->ld);
-        if (m->pixel) {
-            gather(m, m->channels_b, plane(bij), b, w->x);
-            gather(m, c->params * m->channels_b, plane(bij), p, w->some);
+        if (m->board) {
+            gather(m, m->channels_b, bij->shape, b, w->x);
+            gather(m, c->params * m->channels_b, bij->shape, p, w->some);
             dfoi_coupling_transform(c, inverse, m->channels_b, m->pixels, w->some, w->x, w->ld);
-            scatter(m, m->channels_b, plane(bij), w->x, b);
+            scatter(m, m->channels_b, bij->shape, w->x, b);
         } else {
             dfoi_coupling_transform(c, inverse, m->channels_b, m->pixels, p, b, w->ld);
         }
@@ -209,18 +215,18 @@ static void row_back(const dfo_bijector *bij, const struct work *w, const dfo_re
 {
     const dfoi_coupling *c = bij->state;
     const dfoi_mask *m = &c->mask;
-    if (!m->pixel) {
+    if (!m->board) {
         dfoi_coupling_transform_back(c, inverse, m->channels_b, m->pixels, p, b, gb, w->gld, gp);
         return;
     }
-    gather(m, m->channels_b, plane(bij), b, w->x);
-    gather(m, m->channels_b, plane(bij), gb, w->gx);
-    gather(m, c->params * m->channels_b, plane(bij), p, w->some);
+    gather(m, m->channels_b, bij->shape, b, w->x);
+    gather(m, m->channels_b, bij->shape, gb, w->gx);
+    gather(m, c->params * m->channels_b, bij->shape, p, w->some);
     dfoi_coupling_transform_back(c, inverse, m->channels_b, m->pixels, w->some, w->x, w->gx, w->gld, w->gsome);
-    scatter(m, m->channels_b, plane(bij), w->x, b);
-    scatter(m, m->channels_b, plane(bij), w->gx, gb);
+    scatter(m, m->channels_b, bij->shape, w->x, b);
+    scatter(m, m->channels_b, bij->shape, w->gx, gb);
     memset(gp, 0, outputs(bij) * sizeof *gp);
-    scatter(m, c->params * m->channels_b, plane(bij), w->gsome, gp);
+    scatter(m, c->params * m->channels_b, bij->shape, w->gsome, gp);
 }
 
 /* One group of rows; kept: what forward kept of it, or NULL.  */
@@ -243,8 +249,8 @@ static dfo_status map_back(const dfo_bijector *bij, dfo_run *run, const struct w
                  dfo_row(gx, i) + at, inverse);
     }
     DFO_TRY(dfo_net_backward(c->net, run, &in, block(w->gpar, x.n, outputs(bij)), &gin, acts));
-    for (size_t i = 0; m->pixel && i < x.n; i++) {
-        blank(m, bij->shape.c, plane(bij), w->gpass + i * bij->d);
+    for (size_t i = 0; m->board && i < x.n; i++) {
+        blank(m, bij->shape, w->gpass + i * bij->d);
         dfoi_add(bij->d, w->gpass + i * bij->d, dfo_row(gx, i));
     }
     return DFO_OK;

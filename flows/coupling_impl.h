@@ -14,14 +14,15 @@ typedef enum dfoi_coupling_kind { DFOI_ADDITIVE, DFOI_AFFINE, DFOI_SPLINE } dfoi
 /* Which features pass unchanged: json is the configuration's, a and b their columns, and those of the others.  */
 typedef struct dfoi_mask {
     json_t *json;
+    int     swapped;
     size_t  na, nb;
-    size_t *a, *b;                     /* (na), (nb) ascending; nets of images do without the lists */
-    int     run_a;                     /* columns a are consecutive, from first_a on: the net reads the row itself */
-    size_t  first_a;
+    size_t *a, *b;                     /* dense nets: (na), (nb) ascending */
+    int     run_a;                     /* dense nets: columns a are consecutive, the net reads the row itself */
     int     image;                     /* it has a meaning for images: channels, pixels, nothing passes */
+    size_t  first_a;                   /* image: the column where the channels that pass begin */
     size_t  first_b, channels_b;       /* image: the channels that are transformed, at some of their pixels */
     size_t  pixels;                    /* image: how many of each channel's pixels that is */
-    size_t *pixel;                     /* (pixels) ascending; NULL: all */
+    int     board;                     /* image: those with even y + x, with swapped odd; 0: all */
 } dfoi_mask;
 
 typedef struct dfoi_coupling {
@@ -40,8 +41,8 @@ typedef struct dfoi_coupling {
 /* Reads "mask" for rows of this shape.  What it made before a failure is freed by dfoi_mask_free.  */
 dfo_status dfoi_mask_new(dfo_ctx *ctx, const json_t *config, dfo_shape shape, dfoi_mask *mask);
 void dfoi_mask_free(dfo_ctx *ctx, dfoi_mask *mask);
-/* Frees a and b: of images they are as long as a row.  */
-void dfoi_mask_drop_lists(dfo_ctx *ctx, dfoi_mask *mask);
+/* Makes a, b and run_a, for a dense net over rows of this shape.  */
+dfo_status dfoi_mask_list(dfo_ctx *ctx, dfo_shape shape, dfoi_mask *mask);
 
 /* x -> z (or z -> x) of nb features with m values each, parameters by features (params, m); ld (m) has the
  * log-dets added.  */

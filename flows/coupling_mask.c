@@ -6,7 +6,7 @@
  * and for images, the same for all pixels or for all channels:
  *
  *     channels      the first c/2 channels, one more of an odd number
- *     checkerboard  pixels (y, x) with odd y + x
+ *     checkerboard  pixels (y, x) with odd y + x, half of them rounded down
  *
  * "-swapped" behind a name: the others instead.  Where a name leaves nothing to transform, because there is a
  * single feature, channel or pixel, nothing passes.  */
@@ -18,24 +18,6 @@ static int is(const json_t *mask, const char *name)
 {
     const char *text = json_string_value(mask);
     return text && !strncmp(text, name, strlen(name));
-}
-
-/* 1: feature j passes.  */
-static int passes(const json_t *mask, dfo_shape shape, size_t j)
-{
-    size_t plane = shape.h * shape.w, d = shape.c * plane, pixel = j % plane;
-    if (json_is_array(mask))
-        return (int)json_integer_value(json_array_get(mask, j));
-    int swapped = strstr(json_string_value(mask), "-swapped") != NULL;
-    if (is(mask, "none"))
-        return 0;
-    if (is(mask, "channels"))
-        return shape.c == 1 ? 0 : (j / plane < (shape.c + 1) / 2) != swapped;
-    if (is(mask, "checkerboard"))
-        return plane == 1 ? 0 : ((pixel / shape.w + pixel % shape.w) % 2 == 1) != swapped;
-    if (d == 1)
-        return 0;
-    return (is(mask, "half") ? j < d / 2 : j % 2 == 0) != swapped;
 }
 
 static dfo_status check_mask(dfo_ctx *ctx, const json_t *mask, size_t d)
@@ -59,56 +41,83 @@ static dfo_status check_mask(dfo_ctx *ctx, const json_t *mask, size_t d)
     return DFO_OK;
 }
 
-/* What of an image is transformed: whole channels, or some pixels of every one.  */
-static dfo_status set_image(dfo_ctx *ctx, dfo_shape shape, dfoi_mask *m)
+/* How many of n features, channels or pixels pass: `first` of them, or with swapped the others; none of one.  */
+static size_t passing(size_t n, size_t first, int swapped)
 {
-    size_t plane = shape.h * shape.w;
+    return n < 2 ? 0 : swapped ? n - first : first;
+}
+
+/* What passes, by arithmetic: rows may be long, and a net of images needs no more than this.  */
+static void count(dfo_shape shape, dfoi_mask *m)
+{
+    size_t plane = shape.h * shape.w, d = shape.c * plane;
+    int swapped = m->swapped;
+    m->channels_b = shape.c;
+    m->pixels = plane;
+    if (is(m->json, "channels")) {
+        size_t channels = passing(shape.c, (shape.c + 1) / 2, swapped);
+        m->na = channels * plane;
+        m->channels_b = shape.c - channels;
+        m->first_b = swapped ? 0 : channels;
+        m->first_a = channels && swapped ? m->channels_b * plane : 0;
+    } else if (is(m->json, "checkerboard")) {
+        size_t pixels = passing(plane, plane / 2, swapped);
+        m->na = pixels * shape.c;
+        m->pixels = plane - pixels;
+        m->board = pixels > 0;
+    } else if (is(m->json, "half")) {
+        m->na = passing(d, d / 2, swapped);
+    } else if (is(m->json, "alternate")) {
+        m->na = passing(d, (d + 1) / 2, swapped);
+    }
+    for (size_t j = 0; j < json_array_size(m->json); j++)
+        m->na += json_integer_value(json_array_get(m->json, j)) == 1;
+    m->nb = d - m->na;
     m->image = is(m->json, "channels") || is(m->json, "checkerboard") || is(m->json, "none");
-    if (!m->image)
-        return DFO_OK;
-    m->first_b = m->b[0] / plane;
-    m->channels_b = m->b[m->nb - 1] / plane + 1 - m->first_b;
-    m->pixels = m->nb / m->channels_b;
-    if (m->pixels == plane)
-        return DFO_OK;
-    DFO_TRY(dfoi_alloc(ctx, m->pixels, sizeof *m->pixel, &m->pixel));
-    for (size_t k = 0; k < m->pixels; k++)
-        m->pixel[k] = m->b[k];
-    return DFO_OK;
 }
 
 dfo_status dfoi_mask_new(dfo_ctx *ctx, const json_t *config, dfo_shape shape, dfoi_mask *m)
 {
     const json_t *given = json_object_get(config, "mask");
-    size_t d = dfo_shape_size(shape);
     m->json = given ? json_deep_copy(given) : json_string("half");
     if (!m->json)
         return dfoi_fail(ctx, DFO_EMEM, "out of memory: mask");
-    DFO_TRY(check_mask(ctx, m->json, d));
-    DFO_TRY(dfoi_alloc(ctx, d, sizeof *m->a, &m->a));
-    DFO_TRY(dfoi_alloc(ctx, d, sizeof *m->b, &m->b));
-    for (size_t j = 0; j < d; j++)
-        if (passes(m->json, shape, j))
-            m->a[m->na++] = j;
-        else
-            m->b[m->nb++] = j;
-    if (!m->nb)
-        return dfoi_fail(ctx, DFO_EARG, "mask: nothing left to transform");
-    m->first_a = m->na ? m->a[0] : 0;
-    m->run_a = !m->na || m->a[m->na - 1] - m->a[0] == m->na - 1;
-    return set_image(ctx, shape, m);
+    DFO_TRY(check_mask(ctx, m->json, dfo_shape_size(shape)));
+    m->swapped = json_is_string(m->json) && strstr(json_string_value(m->json), "-swapped");
+    count(shape, m);
+    return m->nb ? DFO_OK : dfoi_fail(ctx, DFO_EARG, "mask: nothing left to transform");
 }
 
-void dfoi_mask_drop_lists(dfo_ctx *ctx, dfoi_mask *m)
+/* 1: feature j passes, where anything does.  */
+static int passes(const dfoi_mask *m, dfo_shape shape, size_t j)
 {
-    dfoi_free(ctx, m->a);
-    dfoi_free(ctx, m->b);
-    m->a = m->b = NULL;
+    size_t plane = shape.h * shape.w, pixel = j % plane;
+    if (json_is_array(m->json))
+        return (int)json_integer_value(json_array_get(m->json, j));
+    if (is(m->json, "channels"))
+        return (j / plane < (shape.c + 1) / 2) != m->swapped;
+    if (is(m->json, "checkerboard"))
+        return ((pixel / shape.w + pixel % shape.w) % 2 == 1) != m->swapped;
+    return (is(m->json, "half") ? j < shape.c * plane / 2 : j % 2 == 0) != m->swapped;
+}
+
+dfo_status dfoi_mask_list(dfo_ctx *ctx, dfo_shape shape, dfoi_mask *m)
+{
+    size_t a = 0, b = 0, d = m->na + m->nb;
+    DFO_TRY(dfoi_alloc(ctx, m->na, sizeof *m->a, &m->a));
+    DFO_TRY(dfoi_alloc(ctx, m->nb, sizeof *m->b, &m->b));
+    for (size_t j = 0; j < d; j++)
+        if (m->na && passes(m, shape, j))
+            m->a[a++] = j;
+        else
+            m->b[b++] = j;
+    m->run_a = !a || m->a[a - 1] - m->a[0] == a - 1;
+    return DFO_OK;
 }
 
 void dfoi_mask_free(dfo_ctx *ctx, dfoi_mask *m)
 {
-    dfoi_mask_drop_lists(ctx, m);
-    dfoi_free(ctx, m->pixel);
+    dfoi_free(ctx, m->a);
+    dfoi_free(ctx, m->b);
     json_decref(m->json);
 }

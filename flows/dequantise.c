@@ -7,7 +7,7 @@
  * sigmoid(v), where `layer`, given x/bins - 1/2 as its first condition, maps v to a standard normal e; the
  * log-det of the layer is -log q(u | x).
  *
- * u is a function of seed, row and feature.  Training draws it continuously (and differentiates through it:
+ * u is a function of seed, the layer's place in the model, row and feature.  Training draws it continuously (and differentiates through it:
  * u moves with the weights while e stays).  Evaluation puts it on the grid (k + 1/2)/32 and takes log q there:
  * x + u is exact in float, and every value keeps 1/64 of a bin for the rounding of the layers behind.  */
 #include <math.h>
@@ -21,6 +21,7 @@
 
 struct dequantise {
     size_t        bins;
+    uint64_t      stream;              /* a function of the layer's place: no other's draws are its own */
     dfo_bijector *layer;               /* NULL: uniform */
 };
 
@@ -41,9 +42,9 @@ static double sigmoid(double v)
     return (v < 0 ? e : 1) / (1 + e);
 }
 
-static dfo_key key_of(const dfo_run *run, size_t i)
+static dfo_key key_of(const dfo_bijector *bij, const dfo_run *run, size_t i)
 {
-    dfo_key key = {.seed = run->key.seed, .row = run->key.row + i, .purpose = DFO_FOR_DEQUANTISE};
+    dfo_key key = {.seed = run->key.seed ^ state(bij)->stream, .row = run->key.row + i, .purpose = DFO_FOR_DEQUANTISE};
     key.step = run->mode == DFO_TRAIN ? run->key.step : 0;
     return key;
 }
@@ -69,11 +70,11 @@ static dfo_real add(const dfo_run *run, dfo_real x, double u)
     return z < x + 1 ? z : (dfo_real)((double)(x + 1) * (1 - (double)DFO_REAL_EPS));
 }
 
-static void add_uniform(dfo_run *run, dfo_batch x)
+static void add_uniform(const dfo_bijector *bij, dfo_run *run, dfo_batch x)
 {
     double *u = dfoi_take_doubles(run, x.d);
     for (size_t i = 0; i < x.n; i++) {
-        dfo_draw_uniform(key_of(run, i), 0, x.d, u);
+        dfo_draw_uniform(key_of(bij, run, i), 0, x.d, u);
         for (size_t j = 0; j < x.d; j++)
             dfo_row(x, i)[j] = add(run, dfo_row(x, i)[j], u[j]);
     }
@@ -121,7 +122,7 @@ static double log_normal(dfo_batch e, size_t i)
 static dfo_status draw(const dfo_bijector *bij, dfo_run *run, struct work *w)
 {
     for (size_t i = 0; i < w->v.n; i++) {
-        dfo_draw_real_normal(key_of(run, i), w->v.d, dfo_row(w->v, i));
+        dfo_draw_real_normal(key_of(bij, run, i), w->v.d, dfo_row(w->v, i));
         w->logdet[i] = -log_normal(w->v, i);
     }
     return dfo_bijector_inverse(state(bij)->layer, run, w->v, &w->cond, w->logdet);
@@ -178,7 +179,7 @@ static dfo_status forward(const dfo_bijector *bij, dfo_run *run, dfo_batch x, co
 {
     DFO_TRY(check_rows(bij, run, x));
     if (!state(bij)->layer) {
-        add_uniform(run, x);
+        add_uniform(bij, run, x);
         return DFO_OK;
     }
     struct work w = enter(bij, run, x, cond);
@@ -279,7 +280,7 @@ static dfo_status init(dfo_bijector *bij, dfo_run *run, dfo_batch x, const dfo_c
         return DFO_OK;
     struct work w = enter(bij, run, x, cond);
     for (size_t i = 0; i < x.n; i++) {
-        dfo_draw_real_uniform(key_of(run, i), x.d, dfo_row(w.v, i));
+        dfo_draw_real_uniform(key_of(bij, run, i), x.d, dfo_row(w.v, i));
         for (size_t j = 0; j < x.d; j++) {
             double u = grid((double)dfo_row(w.v, i)[j]);
             dfo_row(w.v, i)[j] = (dfo_real)log(u / (1 - u));
@@ -367,6 +368,7 @@ dfo_status dfoi_dequantise_create(dfo_build *build, json_t *config, dfo_bijector
     struct dequantise *s;
     DFO_TRY(dfoi_alloc(ctx, 1, sizeof *s, &s));
     bij->state = s;
+    s->stream = dfoi_layer_key(build).row;
     DFO_TRY(dfoi_json_string(ctx, config, "kind", "uniform", &kind));
     int varies = !strcmp(kind, "variational");
     if (!varies && strcmp(kind, "uniform"))

@@ -182,11 +182,6 @@ static dfo_status describe(const dfo_bijector *bij, json_t *to)
     return dfoi_json_set(bij->ctx, to, "high", json_real(e->set.high));
 }
 
-static void elementwise_free(dfo_bijector *bij)
-{
-    dfoi_free(bij->ctx, bij->state);
-}
-
 static dfo_status read_range(dfo_ctx *ctx, const json_t *config, struct dfoi_scalar_set *s)
 {
     DFO_TRY(dfoi_json_real(ctx, config, "low", 0, -1e30, 1e30, &s->low));
@@ -261,7 +256,6 @@ dfo_status dfoi_elementwise_create(dfo_build *build, json_t *config, dfo_bijecto
         .backward = backward,                        \
         .inverse_backward = inverse_backward,        \
         .describe = describe,                        \
-        .free = elementwise_free,                    \
     }
 
 #define EXACT DFO_CLOSED_INVERSE

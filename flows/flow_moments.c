@@ -60,7 +60,7 @@ static dfo_status refuse_constants(dfo_ctx *ctx, const dfo_source *train, const 
     return DFO_OK;
 }
 
-dfo_status dfo_flow_standardise(dfo_flow *flow, const dfo_source *train)
+dfo_status dfo_flow_standardise(dfo_flow *flow, const dfo_source *train, int density)
 {
     dfo_status status;
     size_t derived;
@@ -81,7 +81,8 @@ dfo_status dfo_flow_standardise(dfo_flow *flow, const dfo_source *train)
     DFO_GO(dfoi_alloc(flow->ctx, 3 * c, sizeof *room, &room));
     struct moments m = {c, first->shape.h * first->shape.w, room, room + c, room + 2 * c};
     DFO_GO(all_rows(flow->ctx, train, dfo_batch_of(x, CHUNK, width), &m));
-    DFO_GO(refuse_constants(flow->ctx, train, &m));
+    if (density)
+        DFO_GO(refuse_constants(flow->ctx, train, &m));
     status = dfoi_standardise_set(first, m.sum, m.squares);
 fail:
     dfoi_free(flow->ctx, room);

@@ -381,8 +381,6 @@ dfo_status dfoi_irevnet_create(dfo_build *build, json_t *config, dfo_bijector *b
     if (status == DFO_OK)
         status = dfo_net_new(&inner, given ? given : own, parts, in, out, b->zero_init, &b->net);
     json_decref(own);
-    if (status == DFO_OK && dfo_net_statistics(b->net))
-        bij->caps |= DFO_COUPLES_ROWS;
     if (status == DFO_OK && b->net->ops->layout != DFO_ROWS)
         return dfoi_fail(ctx, DFO_EARG, "net: expected one of images (conv), got %s", b->net->ops->type);
     return status;

@@ -10,7 +10,8 @@
 #include "math/kern_impl.h"
 #include "mix_impl.h"
 
-/* Derived data: what gderived mirrors, which begins with W itself, then W^-1, then the doubles.  */
+/* Derived data: W and W^-1, rounded (until finish both places hold W in double); W^-1 in double; the log-det; the
+ * shift.  gderived: the gradient with respect to W, then the sum of glogdet.  */
 struct place {
     size_t v;                          /* (c, c) W^-1, behind W; until finish both places hold W in double */
     size_t inverse;                    /* doubles (c, c) */
@@ -25,7 +26,7 @@ static struct place places(const dfo_bijector *bij)
     size_t square = dfoi_doubles_size(m->c * m->c);
     struct place p;
     p.v = m->c * m->c;
-    p.inverse = dfo_arena_size(2 * m->c * m->c + 1);
+    p.inverse = dfo_arena_size(2 * m->c * m->c);
     p.logdet = p.inverse + square;
     p.shift = p.logdet + dfoi_doubles_size(1);
     p.end = p.shift + dfo_arena_size(m->c);

@@ -138,11 +138,6 @@ static dfo_status describe(const dfo_bijector *bij, json_t *to)
     return dfoi_json_set(bij->ctx, to, "order", json_string(s->channel_slow ? "channel-slow" : other_order(s)));
 }
 
-static void squeeze_free(dfo_bijector *bij)
-{
-    dfoi_free(bij->ctx, bij->state);
-}
-
 dfo_status dfoi_squeeze_create(dfo_build *build, json_t *config, dfo_bijector *bij)
 {
     static const char *const keys[] = {"type", "order", "block", NULL}, *const haar_keys[] = {"type", "order", NULL};
@@ -175,7 +170,6 @@ dfo_status dfoi_squeeze_create(dfo_build *build, json_t *config, dfo_bijector *b
         .backward = backward,                                   \
         .inverse_backward = inverse_backward,                   \
         .describe = describe,                                   \
-        .free = squeeze_free,                                   \
     }
 
 SQUEEZE(dfoi_squeeze_ops, "squeeze");

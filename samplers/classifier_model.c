@@ -19,7 +19,7 @@ static dfo_status describe(const dfo_model *model, json_t *to)
 
 static dfo_status prepare_data(dfo_model *model, const dfo_source *train)
 {
-    return dfo_flow_standardise(dfo_classifier_body(model->state), train);
+    return dfo_flow_standardise(dfo_classifier_body(model->state), train, 0);
 }
 
 static dfo_status loss(dfo_model *model, dfo_loss **out)
@@ -66,7 +66,7 @@ static size_t classes(const dfo_model *model)
 static dfo_status check(dfo_ctx *ctx, const dfo_model *model, uint64_t seed, const dfo_source *rows, uint64_t batch,
                         dfo_check_report *report)
 {
-    return dfo_flow_check(ctx, dfo_classifier_body(model->state), seed, rows, batch, report);
+    return dfo_flow_check(ctx, dfo_classifier_body(model->state), seed, rows, batch, 0, report);
 }
 
 static size_t block(const dfo_model *model)

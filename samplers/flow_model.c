@@ -22,7 +22,7 @@ static dfo_status describe(const dfo_model *model, json_t *to)
 
 static dfo_status prepare_data(dfo_model *model, const dfo_source *train)
 {
-    return dfo_flow_standardise(model->state, train);
+    return dfo_flow_standardise(model->state, train, 1);
 }
 
 static dfo_status loss(dfo_model *model, dfo_loss **out)
@@ -73,7 +73,7 @@ static dfo_status sample(void *state, uint64_t seed, uint64_t first_row, dfo_bat
 static dfo_status check(dfo_ctx *ctx, const dfo_model *model, uint64_t seed, const dfo_source *rows, uint64_t batch,
                         dfo_check_report *report)
 {
-    return dfo_flow_check(ctx, model->state, seed, rows, batch, report);
+    return dfo_flow_check(ctx, model->state, seed, rows, batch, 1, report);
 }
 
 static size_t block(const dfo_model *model)

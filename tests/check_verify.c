@@ -80,7 +80,7 @@ START_TEST(figures)
     ck_assert_msg(make_flow(ctx, kinds[_i >> 1], (size_t)conds, ROWS, &f) == DFO_OK, "%s", dfo_ctx_error(ctx));
     for (size_t b = 0; b < sizeof batches / sizeof *batches; b++) {
         dfo_ctx_set_threads(ctx, 1 + (int)b % 3);
-        dfo_status status = dfo_flow_check(ctx, f.flow, 3, f.rows, batches[b], &r);
+        dfo_status status = dfo_flow_check(ctx, f.flow, 3, f.rows, batches[b], 1, &r);
         ck_assert_msg(status == DFO_OK, "%s", dfo_ctx_error(ctx));
         ck_assert_int_eq(r.finite, 1);
         ck_assert_uint_eq(r.rows, ROWS);
@@ -129,14 +129,14 @@ START_TEST(refused)
     ck_assert_int_eq(dfo_ctx_new(&ctx), DFO_OK);
     ck_assert_int_eq(make_flow(ctx, kinds[0], 0, ROWS, &f), DFO_OK);
     ck_assert_int_eq(dfo_source_rows(ctx, dfo_batch_of(table, 10, D + 1), &wide), DFO_OK);
-    ck_assert_int_eq(dfo_flow_check(ctx, f.flow, 3, wide, 0, &r), DFO_ESHAPE);
+    ck_assert_int_eq(dfo_flow_check(ctx, f.flow, 3, wide, 0, 1, &r), DFO_ESHAPE);
     ck_assert_ptr_nonnull(strstr(dfo_ctx_error(ctx), "got 3"));
     dfo_check_free(ctx, &r);
     ck_assert_int_eq(dfo_source_slice(ctx, f.rows, 0, 0, &none), DFO_OK);
-    ck_assert_int_eq(dfo_flow_check(ctx, f.flow, 3, none, 0, &r), DFO_ESHAPE);
+    ck_assert_int_eq(dfo_flow_check(ctx, f.flow, 3, none, 0, 1, &r), DFO_ESHAPE);
     dfo_check_free(ctx, &r);
     dfo_ctx_set_memory_limit(ctx, 1000);
-    ck_assert_int_eq(dfo_flow_check(ctx, f.flow, 3, f.rows, 0, &r), DFO_ELIMIT);
+    ck_assert_int_eq(dfo_flow_check(ctx, f.flow, 3, f.rows, 0, 1, &r), DFO_ELIMIT);
     dfo_check_free(ctx, &r);
     dfo_ctx_set_memory_limit(ctx, 0);
     table[D * 300] = (dfo_real)(0.5 * (sizeof(dfo_real) == 4 ? 3.4e38 : 1.7e308));      /* its square is not finite */
@@ -144,7 +144,7 @@ START_TEST(refused)
     for (size_t k = 0; k < dfo_store_weights_size(f.store); k++)
         w[k] *= 3;
     dfo_store_touch(f.store);
-    ck_assert_int_eq(dfo_flow_check(ctx, f.flow, 3, f.rows, 256, &r), DFO_OK);
+    ck_assert_int_eq(dfo_flow_check(ctx, f.flow, 3, f.rows, 256, 1, &r), DFO_OK);
     ck_assert_int_eq(r.finite, 0);
     ck_assert(isnan(r.roundtrip_max_abs) && isnan(r.roundtrip_max_rel) && isnan(r.gradient_max_rel));
     dfo_check_free(ctx, &r);
@@ -163,7 +163,7 @@ static dfo_status work(dfo_ctx *ctx, void *data)
     (void)data;
     dfo_status status = make_flow(ctx, kinds[1], 1, 20, &f);
     if (status == DFO_OK)
-        status = dfo_flow_check(ctx, f.flow, 3, f.rows, 0, &r);
+        status = dfo_flow_check(ctx, f.flow, 3, f.rows, 0, 1, &r);
     dfo_check_free(ctx, &r);
     free_flow(&f);
     return status;

@@ -19,8 +19,7 @@ enum dfo_caps {
     DFO_VOLUME_PRESERVING = 1u << 3,
     DFO_DATA_INIT         = 1u << 4,
     DFO_STOCHASTIC        = 1u << 5,
-    DFO_ESTIMATED_LOGDET  = 1u << 6,
-    DFO_COUPLES_ROWS      = 1u << 7      /* batch statistics */
+    DFO_ESTIMATED_LOGDET  = 1u << 6
 };
 
 struct dfo_bijector_ops {
@@ -61,7 +60,8 @@ struct dfo_bijector {
     dfo_store *store;
     void      *state;
     dfo_shape  shape;              /* of a row of data */
-    dfo_shape  out;                /* of a row of latents: as many features; other than shape for squeeze, haar */
+    dfo_shape  out;                /* of a row of latents: as many features; other than shape for squeeze, haar,
+                                    * irevnet with a stride, and chains of them */
     size_t     d;                  /* features of a row */
     size_t     conds, cond_d;      /* parts and total features of the condition it was made for */
     dfo_shape  cond[DFO_COND_PARTS];

@@ -41,11 +41,12 @@ typedef struct dfo_check_report {
 
 /* Checks the flow on all rows of a source (at least one), whose last features are the condition of a conditional
  * flow.  batch: rows taken at a time (0: the usual number; see dfo_chunk_rows): figures do not depend on it.  16
- * bytes a row are kept besides.  Layers are checked one by one if the flow's bijector is a chain.  Rows whose maps
+ * bytes a row are kept besides.  density = 0: the base means nothing (a classifier's): no gradients of log p, no
+ * normalisation.  Layers are checked one by one if the flow's bijector is a chain.  Rows whose maps
  * are not finite make finite = 0 and leave the other figures of the whole at NAN.  DFO_ESHAPE, DFO_EMEM, DFO_ELIMIT,
  * and what reading says.  report->layer is freed with dfo_check_free, after errors too.  */
 dfo_status dfo_flow_check(dfo_ctx *ctx, const dfo_flow *flow, uint64_t seed, const dfo_source *rows, uint64_t batch,
-                          dfo_check_report *report);
+                          int density, dfo_check_report *report);
 /* Frees what a report owns.  */
 void dfo_check_free(dfo_ctx *ctx, dfo_check_report *report);
 

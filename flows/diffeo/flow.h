@@ -70,8 +70,9 @@ dfo_status dfo_flow_sample(dfo_flow_plan *plan, uint64_t seed, uint64_t first_ro
                            const dfo_cond *cond, double temperature);
 
 /* Sets the first layer's mean and standard deviation from all rows of a source (their first d features), if
- * it is of type standardise; else nothing is done.  A column that never changes is DFO_EARG, naming it.  */
-dfo_status dfo_flow_standardise(dfo_flow *flow, const dfo_source *train);
+ * it is of type standardise; else nothing is done.  density: a density is fitted, and a column that never changes is
+ * DFO_EARG, naming it; else it is centred.  */
+dfo_status dfo_flow_standardise(dfo_flow *flow, const dfo_source *train, int density);
 
 /* Negative log-likelihood, in nats, of a flow.  The flow must outlive the loss.  */
 dfo_status dfo_loss_nll_new(dfo_flow *flow, dfo_loss **out);
