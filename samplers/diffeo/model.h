@@ -15,8 +15,8 @@ extern "C" {
 typedef struct dfo_model dfo_model;
 typedef struct dfo_model_plan dfo_model_plan;
 
-/* What a kind of model can do; an absent ability is an empty slot, which the callers below explain in
- * one line.  */
+/* What a kind of model can do.  Every kind has kind, instead, create, describe, plan, plan_free, block and free; any
+ * other slot may be empty: an ability that is absent, which the callers below explain in one line.  */
 struct dfo_model_ops {
     const char *kind;                                             /* "flow" */
     const char *instead;                                          /* "diffeo classify": what errors point to */
