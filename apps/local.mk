@@ -22,7 +22,8 @@ APPS_REAL = \
     apps/cmd_info.c \
     apps/cmd_plot.c \
     apps/plot_images.c \
-    apps/cmd_interpolate.c
+    apps/cmd_interpolate.c \
+    apps/cmd_distance.c
 noinst_LTLIBRARIES += libapps_f.la libapps_d.la
 libapps_f_la_SOURCES = $(APPS_REAL)
 libapps_f_la_CPPFLAGS = $(APPS_CPPFLAGS)
@@ -55,6 +56,7 @@ dist_man_MANS += \
     apps/man/diffeo-interpolate.1 \
     apps/man/diffeo-check.1 \
     apps/man/diffeo-info.1 \
+    apps/man/diffeo-distance.1 \
     apps/man/diffeo-plot.1 \
     apps/man/diffeo-layers.5
 

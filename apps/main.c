@@ -41,7 +41,8 @@ static int help(FILE *to)
           "  encode   data to latents                    decode   latents to data\n"
           "  info     what a model or preset is          plot     densities, corner plots, images, curves\n"
           "  classify   class probabilities of rows, and how good they are\n"
-          "  interpolate   rows between those of the data, through the latents\n\n"
+          "  interpolate   rows between those of the data, through the latents\n"
+          "  distance   how far two samples are apart\n\n"
           "'diffeo COMMAND --help' lists a command's options; 'man diffeo' tells the rest.\n",
           to);
     return 0;

@@ -13,14 +13,14 @@ train() {
 title 'help and version'
 run diffeo --help
 ok
-for command in train loglik sample encode decode classify check info plot interpolate; do
+for command in train loglik sample encode decode classify check info plot interpolate distance; do
     out "^ .*$command"
 done
 run diffeo --version
 ok
 out '^diffeo [0-9]+\.[0-9]+\.[0-9]+$'
 out '^OpenBLAS: '
-for command in train loglik sample encode decode classify check info plot interpolate; do
+for command in train loglik sample encode decode classify check info plot interpolate distance; do
     run diffeo $command --help
     ok
     out '^Usage: diffeo'
@@ -308,4 +308,32 @@ for delay in 0.05 0.15 0.3; do
     run diffeo loglik half.safetensors --data "$data" -o half.npy
     same whole.npy half.npy
 done
+title 'distance'
+run diffeo distance toy:moons:500:1 toy:moons:500:2 --json
+ok
+json rows == 500
+json dims == 2
+json sliced_wasserstein '<' 0.5
+json c2st '~' 0.5 0.15
+run diffeo distance toy:moons:500:1 toy:circles:400:2 --measures energy,sliced --rows 300 --directions 20 --json
+ok
+json other_rows == 300
+json energy_distance '>' 0.02
+json sliced_wasserstein '>' 0.2
+run diffeo distance toy:moons:500:1 toy:moons:500:2 --measures mmd --bandwidth 1
+ok
+out '^squared MMD .*bandwidth 1\)$'
+run diffeo distance "$data" toy:gaussian3:50
+error 1 'has 2 columns, .* has 3'
+run diffeo distance "$data" toy:moons:19
+error 1 'expected 20 rows or more, got 19'
+run diffeo distance "$data" none.csv
+error 1 'none.csv'
+run diffeo distance "$data"
+code 2
+run diffeo distance "$data" "$data" --measures nearness
+error 2 "expected some of sliced,energy,mmd,c2st, got 'nearness'"
+run diffeo distance "$data" "$data" --data "$data"
+code 2
+
 finish

@@ -32,6 +32,7 @@ echo >some.json
 offers train diffeo tr
 offers plot diffeo ''
 offers interpolate diffeo in
+offers mmd diffeo distance --measures m
 offers --steps= diffeo train --st
 offers --verify diffeo encode --v
 offers --gradient-out= diffeo loglik --gr

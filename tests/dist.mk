@@ -23,3 +23,9 @@ tests_contract_dist_law_LDADD = $(TEST_LIBS)
 tests_contract_dist_law_d_SOURCES = $(tests_contract_dist_law_SOURCES)
 tests_contract_dist_law_d_CPPFLAGS = $(TEST_CPPFLAGS) -DDFO_DOUBLE
 tests_contract_dist_law_d_LDADD = $(TEST_LIBS)
+
+check_PROGRAMS += tests/check_distance
+TESTS += tests/check_distance
+tests_check_distance_SOURCES = tests/check_distance.c
+tests_check_distance_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_check_distance_LDADD = $(OOM_LIBS) $(TEST_LIBS)

@@ -1,11 +1,16 @@
 include_diffeo_HEADERS += \
     lib/diffeo/calibration.h \
-    lib/diffeo/dist.h
+    lib/diffeo/dist.h \
+    lib/diffeo/distance.h
 noinst_HEADERS += \
     lib/dist/dist_impl.h \
+    lib/dist/distance_impl.h \
     lib/dist/special_impl.h
 LIB_ONCE += \
     lib/dist/calibration.c \
+    lib/dist/distance.c \
+    lib/dist/pairs.c \
+    lib/dist/sliced.c \
     lib/dist/special.c
 LIB_REAL += \
     lib/dist/dist.c \

@@ -12,6 +12,8 @@
 #include <diffeo/build.h>
 #include <diffeo/dist.h>
 #include <diffeo/calibration.h>
+#include <diffeo/distance.h>
+#include <diffeo/c2st.h>
 #include <diffeo/net.h>
 #include <diffeo/loss.h>
 #include <diffeo/plan.h>
