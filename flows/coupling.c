@@ -21,12 +21,6 @@ static size_t saved(const dfo_bijector *bij, size_t rows, const dfo_run *how)
     return c->image ? dfoi_coupling_image_saved(bij, rows) : dfoi_coupling_rows_saved(c, rows);
 }
 
-static size_t derived(const dfo_bijector *bij)
-{
-    const dfoi_coupling *c = bij->state;
-    return dfo_net_derived(c->net);
-}
-
 static size_t gderived(const dfo_bijector *bij)
 {
     const dfoi_coupling *c = bij->state;
@@ -37,12 +31,6 @@ static dfo_status update(const dfo_bijector *bij, dfo_run *run)
 {
     const dfoi_coupling *c = bij->state;
     return dfo_net_update(c->net, run);
-}
-
-static dfo_status prepare(const dfo_bijector *bij, dfo_run *run, dfo_real *to)
-{
-    const dfoi_coupling *c = bij->state;
-    return dfo_net_prepare(c->net, run, to);
 }
 
 void dfoi_coupling_add_conds(const dfo_cond *cond, size_t conds, dfo_cond *in)
@@ -256,9 +244,7 @@ dfo_status dfoi_coupling_create(dfo_build *build, json_t *config, dfo_bijector *
         .caps = its_caps,                            \
         .scratch = scratch,                          \
         .saved = saved,                              \
-        .derived = derived,                          \
         .gderived = gderived,                        \
-        .prepare = prepare,                          \
         .forward = forward,                          \
         .inverse = inverse,                          \
         .backward = backward,                        \

@@ -16,10 +16,12 @@ static size_t plane(const dfo_bijector *bij)
 /* Images that go through together: about so many pixels.  */
 #define PIXELS 2048
 
+/* Rows that the net sees together: all, if it takes statistics of them.  */
 static size_t group(const dfo_bijector *bij, size_t rows)
 {
+    const dfoi_coupling *c = bij->state;
     size_t most = plane(bij) < PIXELS ? PIXELS / plane(bij) : 1;
-    return rows < most ? rows : most;
+    return rows < most || dfo_net_statistics(c->net) ? rows : most;
 }
 
 /* What the net gives for one row.  */

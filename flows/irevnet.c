@@ -21,16 +21,17 @@ struct irevnet {
     dfo_net  *net;
 };
 
-/* Rows go through in pieces, so that activations of a large batch need no more memory than a piece's.  */
-static size_t piece_of(size_t rows)
+/* Rows go through in pieces, so that activations of a large batch need no more memory than a piece's; all at once if
+ * the net takes statistics of them.  */
+static size_t piece_of(const struct irevnet *b, size_t rows)
 {
-    return rows < PIECE ? rows : PIECE;
+    return rows < PIECE || dfo_net_statistics(b->net) ? rows : PIECE;
 }
 
 static size_t scratch(const dfo_bijector *bij, size_t rows)
 {
     const struct irevnet *b = bij->state;
-    size_t n = piece_of(rows);
+    size_t n = piece_of(b, rows);
     return dfo_net_scratch(b->net, n) + dfo_arena_size(dfo_net_acts(b->net, n)) + 2 * dfo_arena_size(n * b->half) +
            2 * dfo_arena_size(b->half);
 }
@@ -49,13 +50,8 @@ static size_t kept_size(const struct irevnet *b, size_t rows)
 static size_t saved(const dfo_bijector *bij, size_t rows, const dfo_run *how)
 {
     const struct irevnet *b = bij->state;
-    return how->memory == DFO_MEMORY_STORE ? rows / PIECE * kept_size(b, PIECE) + kept_size(b, rows % PIECE) : 0;
-}
-
-static size_t derived(const dfo_bijector *bij)
-{
-    const struct irevnet *b = bij->state;
-    return dfo_net_derived(b->net);
+    size_t n = piece_of(b, rows);
+    return n && how->memory == DFO_MEMORY_STORE ? rows / n * kept_size(b, n) + kept_size(b, rows % n) : 0;
 }
 
 /* Statistics of batch normalisation, which shards add up.  */
@@ -69,12 +65,6 @@ static dfo_status update(const dfo_bijector *bij, dfo_run *run)
 {
     const struct irevnet *b = bij->state;
     return dfo_net_update(b->net, run);
-}
-
-static dfo_status prepare(const dfo_bijector *bij, dfo_run *run, dfo_real *to)
-{
-    const struct irevnet *b = bij->state;
-    return dfo_net_prepare(b->net, run, to);
 }
 
 /* S of one half.  */
@@ -165,8 +155,9 @@ static dfo_status in_pieces(const dfo_bijector *bij, dfo_run *run, dfo_batch x, 
     dfo_real *kept = run->memory == DFO_MEMORY_STORE && !inverse ? run->saved : NULL;
     uint64_t row = run->key.row;
     dfo_status status = DFO_OK;
-    for (size_t first = 0; first < x.n && status == DFO_OK; first += PIECE) {
-        size_t n = piece_of(x.n - first), mark = run->arena_used;
+    for (size_t first = 0, n; first < x.n && status == DFO_OK; first += n) {
+        size_t mark = run->arena_used;
+        n = piece_of(b, x.n - first);
         dfo_cond sub = dfo_cond_rows(cond, first, n), gsub = dfo_cond_rows(gcond, first, n);
         run->key.row = row + first;
         status = one(b, run, dfo_batch_rows(x, first, n), dfo_batch_rows(gx, first, n), &sub, gcond ? &gsub : NULL, kept);
@@ -391,10 +382,8 @@ const struct dfo_bijector_ops dfoi_irevnet_ops = {
     .caps = DFO_CLOSED_INVERSE | DFO_VOLUME_PRESERVING,
     .scratch = scratch,
     .saved = saved,
-    .derived = derived,
     .gderived = gderived,
     .update = update,
-    .prepare = prepare,
     .forward = forward,
     .inverse = inverse,
     .backward = backward,

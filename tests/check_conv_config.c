@@ -223,6 +223,9 @@ START_TEST(weights_start_as_pytorchs)
     ck_assert_int_eq(make(ctx, "{\"type\":\"conv\",\"last_init\":0.01}", same, 1, &m), DFO_OK);
     assert_bound(&m, "w2", 0.01);
     drop(&m);
+    ck_assert_int_eq(make(ctx, "{\"type\":\"conv\",\"layers\":[{}]}", same, 1, &m), DFO_OK);
+    ck_assert(largest(&m, "w0") == 0 && largest(&m, "vector.w") == 0);
+    drop(&m);
     ck_assert_int_eq(make(ctx, "{\"type\":\"residual-conv\",\"hidden\":30}", same, 1, &m), DFO_OK);
     assert_bound(&m, "first.w", 1 / sqrt(3));
     assert_bound(&m, "block2.w0", 1 / sqrt(270));

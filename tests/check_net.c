@@ -411,9 +411,8 @@ START_TEST(dropout_keeps_the_mean)
         for (size_t i = 0; i < e->count; i++)
             dfo_store_weights(m.store)[e->offset + i] = k ? (dfo_real)(1.0 / WIDTH) : 1;
     }
-    dfo_need need = {.scratch = dfo_net_scratch(m.net, 64), .derived = dfo_net_derived(m.net)};
+    dfo_need need = {.scratch = dfo_net_scratch(m.net, 64)};
     ck_assert_int_eq(testrun_new(ctx, m.store, &need, &t), DFO_OK);
-    ck_assert_int_eq(dfo_net_prepare(m.net, &t->run, t->run.derived), DFO_OK);
     dfo_cond in = {.n = 2, .part = {{.rows = {x, 64, 3, 5}}, {.rows = {x + 3, 64, 2, 5}}}};
     t->run.key.seed = test_seed();
     for (int k = 0; k < 4;

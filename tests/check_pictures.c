@@ -59,6 +59,9 @@ START_TEST(again)
     expect(test_tmp_file("one.png"), dfo_batch_rows(rows, 0, 1), shape, levels);
     OK(write_all(ctx, test_tmp_file("by-format"), "png", dfo_batch_rows(rows, n - 1, 1), shape, levels));
     expect(test_tmp_file("by-format"), dfo_batch_rows(rows, n - 1, 1), shape, levels);
+    snprintf(folder, sizeof folder, "named%d/", _i);
+    OK(write_all(ctx, test_tmp_file(folder), "png", rows, shape, levels));
+    expect(test_tmp_file(folder), rows, shape, levels);
     free(x);
 }
 END_TEST

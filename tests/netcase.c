@@ -160,7 +160,6 @@ static void finish(netcase *c, test_rng *rng, json_t *config, dfo_shape out)
     draw_weights(c);
     dfo_need need = {.rows = c->n,
                      .scratch = dfo_net_scratch(c->net, c->n),
-                     .derived = dfo_net_derived(c->net),
                      .gderived = dfo_net_statistics(c->net)};
     must(c, testrun_new(c->ctx, c->store, &need, &c->t), "run");
     c->t->run.key = (dfo_key){.seed = c->seed, .row = test_rng_between(rng, 0, 1000000), .step = 3};
@@ -169,7 +168,6 @@ static void finish(netcase *c, test_rng *rng, json_t *config, dfo_shape out)
     must(c, dfoi_alloc(c->ctx, c->size, sizeof *c->acts, &c->acts), "acts");
     c->in = netcase_cond(c, c->seed + 1, test_rng_between(rng, 0, 3));
     c->din = netcase_cond(c, c->seed + 2, test_rng_between(rng, 0, 3));
-    netcase_prepare(c);
 }
 
 static void begin(netcase *c, uint64_t seed)
@@ -221,11 +219,6 @@ void netcase_free(netcase *c)
     dfo_store_free(c->store);
     ck_assert_uint_eq(dfo_ctx_bytes(c->ctx), 0);
     dfo_ctx_free(c->ctx);
-}
-
-void netcase_prepare(netcase *c)
-{
-    must(c, dfo_net_prepare(c->net, &c->t->run, c->t->run.derived), "prepare");
 }
 
 /* Reals that a block of the case takes: whole panels of a dense net, n rows of images.  */

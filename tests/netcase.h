@@ -45,9 +45,6 @@ void netcase_copy_block(const netcase *c, dfo_block to, dfo_block from);
 dfo_cond netcase_cond(netcase *c, uint64_t seed, size_t pad);
 void netcase_cond_free(netcase *c, dfo_cond *cond);
 
-/* Derived data from the present weights.  */
-void netcase_prepare(netcase *c);
-
 /* <x, y> over all parts that both have; over rows of two blocks.  sum of |terms| goes to *size.  */
 double netcase_dot_cond(const netcase *c, const dfo_cond *x, const dfo_cond *y, double *size);
 double netcase_dot_block(dfo_block x, dfo_block y, double *size);

@@ -113,7 +113,7 @@ fail:
     return status;
 }
 
-static int sync_folder(const char *path)
+int dfoi_file_sync_folder(const char *path)
 {
     char folder[PATH_MAX];
     size_t n = folder_length(path);
@@ -140,7 +140,7 @@ dfo_status dfoi_target_rename(dfo_ctx *ctx, const struct dfoi_target *target)
     if (error)
         return dfoi_file_failed(ctx, target->path, "put the new file in place", error);
     target->temporary[0] = 0;
-    error = sync_folder(target->path);
+    error = dfoi_file_sync_folder(target->path);
     return error ? dfoi_file_failed(ctx, target->path, "sync its folder", error) : DFO_OK;
 }
 

@@ -24,6 +24,9 @@ struct dfo_file {
 /* 0, or the errno the test hook wants (-1: a short transfer).  */
 int dfoi_file_ask(const char *operation);
 
+/* Makes the entry of `path` in its folder last.  An errno; 0 too where folders cannot be synced.  */
+int dfoi_file_sync_folder(const char *path);
+
 /* DFO_EIO "name: cannot <what>: <the system's reason>".  */
 dfo_status dfoi_file_failed(dfo_ctx *ctx, const char *name, const char *what, int error);
 

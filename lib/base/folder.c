@@ -161,6 +161,21 @@ static dfo_status check_place(dfo_ctx *ctx, const char *path)
     return DFO_OK;
 }
 
+/* Locks the folder just made.  An errno; EEXIST if a sweeper came before the lock and removed it.  */
+static int lock(dfoi_folder *folder)
+{
+    struct stat st;
+    folder->lock = open(folder->temporary, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (folder->lock < 0)
+        return errno == ENOENT ? EEXIST : 0;           /* one that may not be listed lives unlocked */
+    (void)flock(folder->lock, LOCK_EX | LOCK_NB);
+    if (fstat(folder->lock, &st) || st.st_nlink > 0)
+        return 0;
+    close(folder->lock);
+    folder->lock = -1;
+    return EEXIST;
+}
+
 static dfo_status make(dfo_ctx *ctx, dfoi_folder *folder, size_t room)
 {
     int error = EEXIST;
@@ -169,16 +184,12 @@ static dfo_status make(dfo_ctx *ctx, dfoi_folder *folder, size_t room)
                  attempt);
         error = dfoi_file_ask("open");
         if (error <= 0)
-            error = mkdir(folder->temporary, 0777) ? errno : 0;
+            error = mkdir(folder->temporary, 0777) ? errno : lock(folder);
     }
-    if (error) {
-        folder->temporary[0] = 0;
-        return dfoi_file_failed(ctx, folder->path, "create the folder", error);
-    }
-    folder->lock = open(folder->temporary, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (folder->lock >= 0)
-        (void)flock(folder->lock, LOCK_EX | LOCK_NB);
-    return DFO_OK;
+    if (!error)
+        return DFO_OK;
+    folder->temporary[0] = 0;
+    return dfoi_file_failed(ctx, folder->path, "create the folder", error);
 }
 
 dfo_status dfoi_folder_create(dfo_ctx *ctx, const char *path, dfoi_folder **out)
@@ -211,16 +222,16 @@ const char *dfoi_folder_path(const dfoi_folder *folder)
 
 dfo_status dfoi_folder_commit(dfoi_folder *folder)
 {
+    if (folder->lock >= 0)
+        (void)fsync(folder->lock);                     /* its files' names; their bytes are on disk */
     int error = dfoi_file_ask("rename");
     if (error <= 0)
         error = rename(folder->temporary, folder->path) ? errno : 0;
     if (error)
         return dfoi_file_failed(folder->ctx, folder->path, "put the new folder in place", error);
     folder->temporary[0] = 0;
-    error = dfoi_file_ask("sync-folder");
-    if (error <= 0 && folder->lock >= 0)
-        error = fsync(folder->lock) ? errno : 0;
-    if (error > 0 && error != EINVAL && error != ENOTSUP && error != EROFS)
+    error = dfoi_file_sync_folder(folder->path);
+    if (error > 0)
         return dfoi_file_failed(folder->ctx, folder->path, "sync the folder", error);
     return DFO_OK;
 }

@@ -43,7 +43,8 @@ static dfo_status choose(dfoi_image_sink *s, const char *format)
     size_t n = strlen(s->path);
     int png = format ? !strcmp(format, "png") : n > 4 && !strcasecmp(s->path + n - 4, ".png");
     int npy = format ? !strcmp(format, "npy") : n > 4 && !strcasecmp(s->path + n - 4, ".npy");
-    if (!format && (dfoi_is_folder(s->path) || (n && s->path[n - 1] == '/')))
+    int folder = dfoi_is_folder(s->path) || (n && s->path[n - 1] == '/');
+    if (folder && (!format || png))
         s->kind = FOLDER;
     else if (png)
         s->kind = GRID;

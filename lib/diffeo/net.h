@@ -34,10 +34,8 @@ struct dfo_net_ops {
     dfo_layout  layout;
     size_t     (*scratch)(const dfo_net *, size_t rows);       /* arena, the largest of the four passes */
     size_t     (*acts)   (const dfo_net *, size_t rows);       /* activations that backward needs */
-    size_t     (*derived)(const dfo_net *);                    /* what weights are turned into first; absent: nothing */
-    dfo_status (*prepare)(const dfo_net *, dfo_run *, dfo_real *derived);
     /* in: parts with the same n rows, row-major.  acts: NULL, or where to
-     * keep activations.  run->derived is the net's.  */
+     * keep activations.  */
     dfo_status (*forward) (const dfo_net *, dfo_run *, const dfo_cond *in, dfo_block out, dfo_real *acts);
     /* gout is overwritten; gin's parts with x != NULL get their gradients ADDED; weight gradients are
      * added to run->grads (skipped if NULL).  gin may be NULL.  */
@@ -92,8 +90,6 @@ dfo_layout dfo_net_type_layout(const char *type);
  * arena mark is put back.  */
 size_t dfo_net_scratch(const dfo_net *net, size_t rows);
 size_t dfo_net_acts(const dfo_net *net, size_t rows);
-size_t dfo_net_derived(const dfo_net *net);
-dfo_status dfo_net_prepare(const dfo_net *net, dfo_run *run, dfo_real *derived);
 dfo_status dfo_net_forward(const dfo_net *net, dfo_run *run, const dfo_cond *in, dfo_block out,
                            dfo_real *acts);
 dfo_status dfo_net_backward(const dfo_net *net, dfo_run *run, const dfo_cond *in, dfo_block gout,

@@ -187,18 +187,6 @@ static dfo_status sample(const dfo_dist *dist, dfo_run *run, dfo_batch x, const 
     return status;
 }
 
-static size_t derived(const dfo_dist *dist)
-{
-    const struct conditional *s = dist->state;
-    return dfo_net_derived(s->net);
-}
-
-static dfo_status prepare(const dfo_dist *dist, dfo_run *run, dfo_real *to)
-{
-    const struct conditional *s = dist->state;
-    return dfo_net_prepare(s->net, run, to);
-}
-
 static dfo_status describe(const dfo_dist *dist, json_t *to)
 {
     const struct conditional *s = dist->state;
@@ -220,8 +208,6 @@ static void free_state(dfo_dist *dist)
 static const struct dfo_dist_ops ops = {
     .type = "conditional-normal",
     .scratch = scratch,
-    .derived = derived,
-    .prepare = prepare,
     .log_prob = log_prob,
     .log_prob_grad = log_prob_grad,
     .sample = sample,

@@ -155,8 +155,10 @@ size_t dfoi_batch_statistics(size_t width)
 void dfoi_batch_update(const dfoi_conv_unit *unit, const dfo_run *run)
 {
     size_t width = unit->unit.width;
+    if (!unit->batch)
+        return;
     const dfo_real *sums = run->gderived + unit->statistics;
-    if (!unit->batch || !(sums[2 * width] > 0))
+    if (!(sums[2 * width] > 0))
         return;
     for (size_t c = 0; c < 2 * width; c++) {
         dfo_real *to = run->new_buffers + (c < width ? unit->mean + c : unit->var + c - width);

@@ -195,7 +195,8 @@ static dfo_status create(dfo_build *build, const json_t *config, int zero_last, 
                          last->out_w, m->input.h, m->input.w, net->shape.h, net->shape.w);
     if (m->input.features)
         DFO_TRY(
-            dfoi_conv_vector_new(build, "vector.w", m->input.features, m->conv[0].out, &m->vector));
+            dfoi_conv_vector_new(build, "vector.w", m->input.features, m->conv[0].out,
+                                 m->layers == 1 && zero_last ? m->settings.last_init : -1, &m->vector));
     if (m->settings.last_scale)
         DFO_TRY(dfo_build_weights(build, "log_scale", 1, &net->shape.c, &m->log_scale));
     m->block = m->statistics ? 0 : dfoi_conv_block(h, w);

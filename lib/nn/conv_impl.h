@@ -11,6 +11,7 @@
 
 #define DFOI_CONV_KERNEL 15              /* widest kernel */
 #define DFOI_CONV_SIDE ((size_t)1 << 20) /* longest side of an image */
+#define DFOI_CONV_VALUES ((size_t)1 << 36) /* most values of an image: channels, taps, pixels */
 #define DFOI_CONV_COLUMNS 256 /* pixels of a block, about: its maps stay in the second cache */
 
 /* One convolution, zero padding; see conv_layer.c.  */

@@ -86,12 +86,12 @@ int dfoi_conv_wanted(const dfo_net *net, const dfoi_conv_input *input, const dfo
 }
 
 dfo_status dfoi_conv_vector_new(dfo_build *build, const char *name, size_t in, size_t out,
-                                dfoi_conv_vector *vector)
+                                double bound, dfoi_conv_vector *vector)
 {
     const size_t shape[2] = {out, in};
     *vector = (dfoi_conv_vector){.in = in, .out = out};
     DFO_TRY(dfo_build_weights(build, name, 2, shape, &vector->w));
-    dfo_build_uniform(build, vector->w, out * in, 1 / sqrt((double)in));
+    dfo_build_uniform(build, vector->w, out * in, bound < 0 ? 1 / sqrt((double)in) : bound);
     return DFO_OK;
 }
 

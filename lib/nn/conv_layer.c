@@ -40,6 +40,17 @@ static int pointwise(const dfoi_conv *conv)
     return conv->kernel == 1 && conv->stride == 1;
 }
 
+/* Sizes of working memory are products of what an image takes at most: within bounds, none wraps around.  */
+static dfo_status check_work(dfo_ctx *ctx, const dfoi_conv *conv)
+{
+    size_t in = conv->in_h * conv->in_w, out = conv->out_h * conv->out_w, all;
+    size_t widest = conv->m > conv->k ? conv->m : conv->k;
+    DFO_TRY(dfoi_mul(ctx, widest, in > out ? in : out, "convolution", &all));
+    if (all > DFOI_CONV_VALUES)
+        return dfoi_fail(ctx, DFO_ESHAPE, "a convolution with %zu values an image is too large", all);
+    return DFO_OK;
+}
+
 dfo_status dfoi_conv_new(dfo_build *build, const char *w_name, const char *b_name, double bound,
                          dfoi_conv *conv)
 {
@@ -61,6 +72,7 @@ dfo_status dfoi_conv_new(dfo_build *build, const char *w_name, const char *b_nam
     conv->scatter = !pointwise(conv) && conv->out < conv->in;
     conv->m = conv->scatter ? conv->out * taps_of(conv) : conv->out;
     conv->k = conv->scatter ? conv->in : fan;
+    DFO_TRY(check_work(build->ctx, conv));
     if (size)
         DFO_TRY(dfo_build_weights(build, w_name, 4, shape, &conv->w));
     if (conv->bias)

@@ -48,8 +48,9 @@ dfoi_map dfoi_conv_vectors_begin(const dfo_net *net, const dfoi_conv_input *inpu
 void dfoi_conv_vectors_add(const dfo_net *net, const dfoi_conv_input *input, dfo_cond *cond,
                            dfoi_images images, dfoi_map gv);
 
+/* bound: weights are drawn within it; negative: as suits the number of inputs.  */
 dfo_status dfoi_conv_vector_new(dfo_build *build, const char *name, size_t in, size_t out,
-                                dfoi_conv_vector *vector);
+                                double bound, dfoi_conv_vector *vector);
 size_t dfoi_conv_vector_scratch(const dfoi_conv_vector *vector);
 /* y += V v, y a map of planes of `plane` pixels; scratch: dfoi_conv_vector_scratch reals.  */
 void dfoi_conv_vector_forward(const dfo_net *net, const dfoi_conv_input *input,

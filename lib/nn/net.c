@@ -108,11 +108,6 @@ size_t dfo_net_acts(const dfo_net *net, size_t rows)
     return net->ops->acts(net, rows);
 }
 
-size_t dfo_net_derived(const dfo_net *net)
-{
-    return net->ops->derived ? net->ops->derived(net) : 0;
-}
-
 size_t dfo_net_statistics(const dfo_net *net)
 {
     return net->ops->statistics ? net->ops->statistics(net) : 0;
@@ -185,12 +180,6 @@ static dfo_status done(dfo_run *run, size_t mark, dfo_status status)
 {
     run->arena_used = mark;
     return status;
-}
-
-dfo_status dfo_net_prepare(const dfo_net *net, dfo_run *run, dfo_real *derived)
-{
-    size_t mark = run->arena_used;
-    return net->ops->prepare ? done(run, mark, net->ops->prepare(net, run, derived)) : DFO_OK;
 }
 
 dfo_status dfo_net_forward(const dfo_net *net, dfo_run *run, const dfo_cond *in, dfo_block out,

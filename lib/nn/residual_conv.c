@@ -96,7 +96,8 @@ static dfo_status add_block(dfo_build *build, dfoi_resconv *m, size_t k)
     if (!m->context.features)
         return DFO_OK;
     snprintf(part, sizeof part, "%s.gate.vector.w", name);
-    return dfoi_conv_vector_new(build, part, m->context.features, s->hidden, &block->gate_vector);
+    return dfoi_conv_vector_new(build, part, m->context.features, s->hidden, -1,
+                                &block->gate_vector);
 }
 
 static dfo_status create(dfo_build *build, const json_t *config, int zero_last, dfo_net *net)
@@ -117,7 +118,7 @@ static dfo_status create(dfo_build *build, const json_t *config, int zero_last, 
     DFO_TRY(add_conv(build, m, "first", "w", "b", m->input.channels, s->hidden, s->first_kernel, -1,
                      &m->first));
     if (m->input.features)
-        DFO_TRY(dfoi_conv_vector_new(build, "first.vector.w", m->input.features, s->hidden,
+        DFO_TRY(dfoi_conv_vector_new(build, "first.vector.w", m->input.features, s->hidden, -1,
                                      &m->vector));
     for (size_t k = 0; k < s->blocks; k++)
         DFO_TRY(add_block(build, m, k));

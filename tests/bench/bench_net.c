@@ -37,7 +37,7 @@ struct bench {
     dfo_net *net;
     dfo_run run;
     dfo_cond in, gin;
-    dfo_real *acts, *out, *dout, *derived;
+    dfo_real *acts, *out, *dout;
     size_t products; /* multiply-adds of a row through all layers */
 };
 
@@ -84,11 +84,6 @@ static void tangents(struct bench *b)
                                   &gin, &gin, b->acts),
              b);
     }
-}
-
-static void pack(struct bench *b)
-{
-    must(dfo_net_prepare(b->net, &b->run, b->derived), b);
 }
 
 /* Seconds of the fastest call.  */
@@ -139,11 +134,9 @@ static void run_case(const struct net_case *c, double seconds, double top)
         if (dfo_store_entry(store, i)->ndim == 2)
             b.products += dfo_store_entry(store, i)->count;
     size_t scratch = dfo_net_scratch(b.net, DFO_PANEL), weights = dfo_store_weights_size(store);
-    b.derived = reals(&b, dfo_net_derived(b.net));
     b.run = (dfo_run){.mode = DFO_TRAIN,
                       .weights = dfo_store_weights(store),
                       .grads = reals(&b, weights),
-                      .derived = b.derived,
                       .arena = reals(&b, scratch),
                       .arena_size = scratch,
                       .threads = 1};
@@ -153,14 +146,11 @@ static void run_case(const struct net_case *c, double seconds, double top)
     b.in = b.gin = (dfo_cond){.n = 1, .part = {{.shape = in}}};
     b.in.part[0].rows = dfo_batch_of(reals(&b, ROWS * c->in), ROWS, c->in);
     b.gin.part[0].rows = dfo_batch_of(reals(&b, ROWS * c->in), ROWS, c->in);
-    pack(&b);
     double flop = 2.0 * ROWS * (double)b.products;
     report(c, "forward", fastest(&b, forward, seconds), flop, top);
     report(c, "train", fastest(&b, train, seconds), 3 * flop, top);
     report(c, "tangents", fastest(&b, tangents, seconds), 6 * flop, top);
-    report(c, "prepare", fastest(&b, pack, seconds), 0, top);
-    dfo_real *all[] = {b.derived, b.run.grads, b.run.arena,         b.acts,
-                       b.out,     b.dout,      b.in.part[0].rows.x, b.gin.part[0].rows.x};
+    dfo_real *all[] = {b.run.grads, b.run.arena, b.acts, b.out, b.dout, b.in.part[0].rows.x, b.gin.part[0].rows.x};
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
         dfoi_free(b.ctx, all[i]);
     json_decref(config);
