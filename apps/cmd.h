@@ -23,6 +23,7 @@ struct common {
     int         json, quiet, threads;
     uint64_t    seed;
     size_t      memory;
+    const char *output;            /* where rows go, set before common_start; NULL: nowhere */
     int         argc;
     char      **argv;
 };
@@ -32,6 +33,7 @@ extern const struct argp common_argp;      /* a child parser; its input is struc
 
 #define common_start CMD(common_start)
 #define common_end CMD(common_end)
+#define text_out CMD(text_out)
 #define usage_error CMD(usage_error)
 #define failed CMD(failed)
 #define file_failed CMD(file_failed)
@@ -42,6 +44,8 @@ extern const struct argp common_argp;      /* a child parser; its input is struc
 
 /* Makes the context; after parsing.  Exit status, 0: go on.  */
 int common_start(struct common *c);
+/* Where the report in words goes: standard output, unless rows go there.  */
+FILE *text_out(const struct common *c);
 int common_end(struct common *c, int status);
 
 /* Prints "diffeo COMMAND: text" to stderr and returns EXIT_USAGE.  */

@@ -275,17 +275,18 @@ static int report_json(struct job *j, const struct score *plain, const struct sc
 static void print_score(const struct job *j, const struct score *s)
 {
     const dfo_calibration *f = &s->figures;
-    printf("accuracy %.2f %%, negative log-likelihood %.4f nats, Brier %.4f, ECE %.4f (equal mass %.4f, by class %.4f), "
+    FILE *to = text_out(&j->o->common);
+    fprintf(to, "accuracy %.2f %%, negative log-likelihood %.4f nats, Brier %.4f, ECE %.4f (equal mass %.4f, by class %.4f), "
            "MCE %.4f\n", 100 * f->accuracy, f->nll, f->brier, f->ece, f->ece_mass, f->ece_classwise, f->mce);
     if (!j->o->reliability)
         return;
-    printf("%13s %9s %10s %9s\n", "confidence in", "rows", "confidence", "accuracy");
+    fprintf(to, "%13s %9s %10s %9s\n", "confidence in", "rows", "confidence", "accuracy");
     for (size_t i = 0; i < j->o->bins; i++) {
         const dfo_reliability *b = &s->table[i];
-        printf("%6.3f %6.3f %9zu", b->low, b->high, b->rows);
+        fprintf(to, "%6.3f %6.3f %9zu", b->low, b->high, b->rows);
         if (b->rows)
-            printf(" %10.4f %9.4f", b->confidence, b->accuracy);
-        putchar('\n');
+            fprintf(to, " %10.4f %9.4f", b->confidence, b->accuracy);
+        putc('\n', to);
     }
 }
 
@@ -302,17 +303,18 @@ static int report(struct job *j, double seconds)
 {
     struct options *o = j->o;
     struct score plain = {0}, scaled = {0};
+    FILE *to = text_out(&o->common);
     int status = j->data.label ? measure(j, 1, &plain) : 0;
     if (!status && o->scaling)
         status = measure(j, j->temperature, &scaled);
     if (!status && o->common.json) {
         status = report_json(j, &plain, &scaled, seconds);
     } else if (!status) {
-        printf("%zu rows, %zu classes, %.0f rows/s\n", j->data.n, j->classes, (double)j->data.n / seconds);
+        fprintf(to, "%zu rows, %zu classes, %.0f rows/s\n", j->data.n, j->classes, (double)j->data.n / seconds);
         if (plain.table)
             print_score(j, &plain);
         if (o->scaling) {
-            printf("temperature %.4f (fitted to %zu rows):\n", j->temperature, j->held_out.n);
+            fprintf(to, "temperature %.4f (fitted to %zu rows):\n", j->temperature, j->held_out.n);
             print_score(j, &scaled);
         }
     }
@@ -345,6 +347,7 @@ int CMD(cmd_classify)(int argc, char **argv)
     struct job j = {.o = &o, .temperature = 1};
     if (argp_parse(&argp, argc, argv, 0, NULL, &o))
         return EXIT_USAGE;
+    o.common.output = o.output;
     int status = check_options(&o);
     if (status || (status = common_start(&o.common)))
         return status;

@@ -196,6 +196,7 @@ int CMD(cmd_decode)(int argc, char **argv)
         return EXIT_USAGE;
     if (!o.output)
         return usage_error(&o.common, "-o FILE is missing");
+    o.common.output = o.output;
     int status = common_start(&o.common);
     if (!status)
         status = set_up(&j);

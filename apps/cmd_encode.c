@@ -165,18 +165,19 @@ static int report(struct job *j)
             json_object_set_new(out, "pixels_wrong", json_integer((json_int_t)v->pixels_wrong));
         return print_json(&o->common, out);
     }
-    printf("%.0f rows to %s", rows, o->output);
+    FILE *to = text_out(&o->common);
+    fprintf(to, "%.0f rows to %s", rows, o->output);
     if (j->density)
-        printf(", mean log-likelihood %.6g nats", rows > 0 ? j->total / rows : 0.0);
+        fprintf(to, ", mean log-likelihood %.6g nats", rows > 0 ? j->total / rows : 0.0);
     if (o->verify)
-        printf(", largest error decoded again %.3g", v->worst);
+        fprintf(to, ", largest error decoded again %.3g", v->worst);
     if (v->failed > v->over)
-        printf(" (%.3g before %llu rows were repaired)", v->worst_before, (unsigned long long)(v->failed - v->over));
+        fprintf(to, " (%.3g before %llu rows were repaired)", v->worst_before, (unsigned long long)(v->failed - v->over));
     if (v->over)
-        printf(", %llu rows over the tolerance", (unsigned long long)v->over);
+        fprintf(to, ", %llu rows over the tolerance", (unsigned long long)v->over);
     if (o->input.rows.discrete)
-        printf(", %llu pixels wrong", (unsigned long long)v->pixels_wrong);
-    putchar('\n');
+        fprintf(to, ", %llu pixels wrong", (unsigned long long)v->pixels_wrong);
+    putc('\n', to);
     return 0;
 }
 
@@ -191,6 +192,7 @@ int CMD(cmd_encode)(int argc, char **argv)
         return EXIT_USAGE;
     if (!o.output)
         return usage_error(&o.common, "-o LATENTS is missing");
+    o.common.output = o.output;
     int status = common_start(&o.common);
     if (!status)
         status = open_all(&j);

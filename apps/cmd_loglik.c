@@ -190,14 +190,15 @@ static int report(struct job *j, double seconds)
         }
         return print_json(&o->common, out);
     }
-    printf("%.0f rows, %.0f dimensions: %.6g +- %.2g nats", rows, d, j->logp[0].mean, stderr_of(&j->logp[0]));
+    FILE *to = text_out(&o->common);
+    fprintf(to, "%.0f rows, %.0f dimensions: %.6g +- %.2g nats", rows, d, j->logp[0].mean, stderr_of(&j->logp[0]));
     if (o->input.rows.discrete)
-        printf(" (%.4f bits per dimension%s)", dfo_bits_per_dim(j->logp[0].mean, d, 1), bound ? ", an upper bound" : "");
-    printf(", %.0f rows/s\n", rows / seconds);
+        fprintf(to, " (%.4f bits per dimension%s)", dfo_bits_per_dim(j->logp[0].mean, d, 1), bound ? ", an upper bound" : "");
+    fprintf(to, ", %.0f rows/s\n", rows / seconds);
     if (o->input.info.has_entropy)
-        printf("%s: its own density gives %.6g nats\n", o->input.data, -o->input.info.entropy);
+        fprintf(to, "%s: its own density gives %.6g nats\n", o->input.data, -o->input.info.entropy);
     if (j->model[1])
-        printf("%s: %.6g nats; difference %.6g +- %.2g (paired)\n", o->model[1], j->logp[1].mean, j->difference.mean,
+        fprintf(to, "%s: %.6g nats; difference %.6g +- %.2g (paired)\n", o->model[1], j->logp[1].mean, j->difference.mean,
                stderr_of(&j->difference));
     return 0;
 }
@@ -212,6 +213,7 @@ int CMD(cmd_loglik)(int argc, char **argv)
     struct job j = {.o = &o};
     if (argp_parse(&argp, argc, argv, 0, NULL, &o))
         return EXIT_USAGE;
+    o.common.output = o.gradient && !strcmp(o.gradient, "-") ? o.gradient : o.output;
     int status = common_start(&o.common);
     if (!status)
         status = set_up(&j);

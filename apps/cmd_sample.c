@@ -139,6 +139,7 @@ int CMD(cmd_sample)(int argc, char **argv)
         return EXIT_USAGE;
     if (!o.n || !o.output)
         return usage_error(&o.common, "%s is missing", o.n ? "-o FILE" : "-n N");
+    o.common.output = o.output;
     int status = common_start(&o.common);
     if (!status)
         status = set_up(&j, &rows);

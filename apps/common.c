@@ -49,8 +49,15 @@ static void print_log(void *data, dfo_log_level level, const char *text)
         fprintf(stderr, "diffeo %s: warning: %s\n", c->command, text);
 }
 
+FILE *text_out(const struct common *c)
+{
+    return c->output && !strcmp(c->output, "-") ? stderr : stdout;
+}
+
 int common_start(struct common *c)
 {
+    if (c->json && text_out(c) == stderr)
+        return usage_error(c, "'-o -' and --json both want standard output");
     if (dfo_ctx_new(&c->ctx) != DFO_OK) {
         fprintf(stderr, "diffeo %s: out of memory\n", c->command);
         return EXIT_FAILED;

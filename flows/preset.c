@@ -105,20 +105,20 @@ struct settings {
 static dfo_status read_settings(dfo_ctx *ctx, const json_t *config, struct settings *s)
 {
     DFO_TRY(dfoi_json_string(ctx, config, "flow", NULL, &s->flow));
-    DFO_TRY(dfoi_json_size(ctx, config, "layers", 8, 0, 1000, &s->layers));
-    DFO_TRY(dfoi_json_size(ctx, config, "hidden", 128, 1, 65536, &s->hidden));
-    DFO_TRY(dfoi_json_size(ctx, config, "depth", 2, 1, 100, &s->depth));
-    DFO_TRY(dfoi_json_size(ctx, config, "blocks", 2, 1, 100, &s->blocks));
-    DFO_TRY(dfoi_json_size(ctx, config, "bins", 8, 2, 64, &s->bins));
+    DFO_TRY(dfoi_json_size(ctx, config, "layers", 0, 0, 1000, &s->layers));
+    DFO_TRY(dfoi_json_size(ctx, config, "hidden", 0, 1, 65536, &s->hidden));
+    DFO_TRY(dfoi_json_size(ctx, config, "depth", 0, 1, 100, &s->depth));
+    DFO_TRY(dfoi_json_size(ctx, config, "blocks", 0, 1, 100, &s->blocks));
+    DFO_TRY(dfoi_json_size(ctx, config, "bins", 0, 2, 64, &s->bins));
     DFO_TRY(dfoi_json_bool(ctx, config, "actnorm", 0, &s->actnorm));
-    DFO_TRY(dfoi_json_bool(ctx, config, "standardise", 1, &s->standardise));
-    DFO_TRY(dfoi_json_real(ctx, config, "scale_max", 2, 1e-3, 20, &s->scale_max));
-    DFO_TRY(dfoi_json_real(ctx, config, "tail_bound", 3, 1e-3, 1e6, &s->tail_bound));
+    DFO_TRY(dfoi_json_bool(ctx, config, "standardise", 0, &s->standardise));
+    DFO_TRY(dfoi_json_real(ctx, config, "scale_max", 0, 1e-3, 20, &s->scale_max));
+    DFO_TRY(dfoi_json_real(ctx, config, "tail_bound", 0, 1e-3, 1e6, &s->tail_bound));
     DFO_TRY(dfoi_json_real(ctx, config, "dropout", 0, 0, 0.99, &s->dropout));
-    DFO_TRY(dfoi_json_string(ctx, config, "activation", "relu", &s->activation));
-    DFO_TRY(dfoi_json_string(ctx, config, "mask", "half", &s->mask));
-    DFO_TRY(dfoi_json_string(ctx, config, "linear", "none", &s->linear));
-    DFO_TRY(dfoi_json_string(ctx, config, "permute", "none", &s->permute));
+    DFO_TRY(dfoi_json_string(ctx, config, "activation", NULL, &s->activation));
+    DFO_TRY(dfoi_json_string(ctx, config, "mask", NULL, &s->mask));
+    DFO_TRY(dfoi_json_string(ctx, config, "linear", NULL, &s->linear));
+    DFO_TRY(dfoi_json_string(ctx, config, "permute", NULL, &s->permute));
     if (strcmp(s->mask, "half") && strcmp(s->mask, "alternate"))
         return dfoi_fail(ctx, DFO_EARG, "mask: expected half or alternate, got %s", s->mask);
     if (strcmp(s->linear, "none") && strcmp(s->linear, "lu"))
@@ -195,15 +195,26 @@ static dfo_status check_keys(dfo_ctx *ctx, const json_t *config, const struct df
     return dfoi_json_keys(ctx, config, known);
 }
 
+/* What the configuration does not say is as dfo_preset_config has it.  */
+static dfo_status with_defaults(dfo_ctx *ctx, json_t *config, json_t **out)
+{
+    DFO_TRY(dfo_preset_config(ctx, json_string_value(json_object_get(config, "flow")), out));
+    if (!json_object_update(*out, config))
+        return DFO_OK;
+    json_decref(*out);
+    *out = NULL;
+    return dfoi_fail(ctx, DFO_EMEM, "out of memory: settings");
+}
+
 dfo_status dfo_preset_expand(dfo_ctx *ctx, json_t *config, dfo_shape shape, json_t **out)
 {
     static const char *const custom_keys[] = {"flow", "bijector", "base", "head", "augment", "levels", NULL};
     dfo_status status;
     const struct dfoi_preset *p;
     const char *flow;
+    json_t *full = NULL;
     *out = NULL;
     DFO_TRY(dfoi_json_string(ctx, config, "flow", NULL, &flow));
-    json_t *base = json_object_get(config, "base");
     if (!strcmp(flow, "custom")) {
         DFO_TRY(dfoi_json_keys(ctx, config, custom_keys));
         *out = json_object();
@@ -216,19 +227,22 @@ dfo_status dfo_preset_expand(dfo_ctx *ctx, json_t *config, dfo_shape shape, json
     }
     DFO_TRY(find(ctx, flow, &p));
     DFO_TRY(check_keys(ctx, config, p));
-    json_t *list = json_array();
+    DFO_TRY(with_defaults(ctx, config, &full));
+    json_t *list = json_array(), *base = json_object_get(full, "base");
     *out = json_pack("{s:{s:s, s:o}}", "bijector", "type", "chain", "layers", list);
     if (!*out) {
         status = dfoi_fail(ctx, DFO_EMEM, "out of memory: layers");
         goto fail;
     }
-    DFO_GO(p->write(ctx, config, shape, list));
+    DFO_GO(p->write(ctx, full, shape, list));
     if (p->complete)
-        DFO_GO(p->complete(ctx, config, *out));
+        DFO_GO(p->complete(ctx, full, *out));
     if (base)
         DFO_GO(dfoi_json_set(ctx, *out, "base", json_deep_copy(base)));
+    json_decref(full);
     return DFO_OK;
 fail:
+    json_decref(full);
     json_decref(*out);
     *out = NULL;
     return status;

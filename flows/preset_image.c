@@ -17,29 +17,30 @@
 
 #define MAX_LEVELS 8
 
+/* blocks: of residual-conv nets.  */
 #define IMAGE_SETTINGS                                                                                            \
-    {"levels", "0"}, {"activation", "\"relu\""}, {"squeeze", "\"squeeze\""}, {"prior", "true"}, {"values", "0"},    \
+    {"levels", "0"}, {"activation", "\"relu\""}, {"blocks", "1"}, {"squeeze", "\"squeeze\""}, {"prior", "true"}, {"values", "0"},    \
     {"dequantise", "\"uniform\""}, {"dequantise_layers", "4"}, {"dequantise_hidden", "32"}, {"scaling", "\"logit\""},   \
     {"alpha", "1e-6"}
 
 const struct dfoi_setting dfoi_realnvp_image_settings[] = {
     {"depth", "3"}, {"hidden", "64"}, {"scale", "\"tanh\""}, {"scale_max", "2.0"}, {"coupling", "\"affine\""},
-    {"linear", "\"none\""}, IMAGE_SETTINGS, {"base", "{\"type\":\"normal\"}"}, {NULL, NULL},
+    {"linear", "\"none\""}, {"net", "\"conv\""}, IMAGE_SETTINGS, {"base", "{\"type\":\"normal\"}"}, {NULL, NULL},
 };
 
 const struct dfoi_setting dfoi_glow_settings[] = {
     {"depth", "8"}, {"hidden", "128"}, {"scale", "\"tanh\""}, {"scale_max", "2.0"}, {"coupling", "\"affine\""},
-    {"linear", "\"lu\""}, IMAGE_SETTINGS, {"base", "{\"type\":\"normal\"}"}, {NULL, NULL},
+    {"linear", "\"lu\""}, {"net", "\"conv\""}, IMAGE_SETTINGS, {"base", "{\"type\":\"normal\"}"}, {NULL, NULL},
 };
 
 const struct dfoi_setting dfoi_nsf_image_settings[] = {
-    {"depth", "7"}, {"hidden", "96"}, {"bins", "4"}, {"tail_bound", "3.0"}, {"coupling", "\"spline\""},
-    {"linear", "\"lu\""}, IMAGE_SETTINGS, {"base", "{\"type\":\"normal\"}"}, {NULL, NULL},
+    {"depth", "7"}, {"hidden", "64"}, {"bins", "4"}, {"tail_bound", "3.0"}, {"coupling", "\"spline\""},
+    {"linear", "\"lu\""}, {"net", "\"residual-conv\""}, IMAGE_SETTINGS, {"base", "{\"type\":\"normal\"}"}, {NULL, NULL},
 };
 
 struct settings {
-    const char *flow, *activation, *squeeze, *dequantise, *scaling, *scale, *coupling, *linear;
-    size_t levels, depth, hidden, bins, values, dequantise_layers, dequantise_hidden;
+    const char *flow, *activation, *squeeze, *dequantise, *scaling, *scale, *coupling, *linear, *net;
+    size_t levels, depth, hidden, blocks, bins, values, dequantise_layers, dequantise_hidden;
     int    prior;
     double alpha, scale_max, tail_bound;
 };
@@ -58,17 +59,19 @@ static dfo_status read_settings(dfo_ctx *ctx, const json_t *config, struct setti
 {
     DFO_TRY(dfoi_json_string(ctx, config, "flow", NULL, &s->flow));
     DFO_TRY(dfoi_json_size(ctx, config, "levels", 0, 0, MAX_LEVELS, &s->levels));
-    DFO_TRY(dfoi_json_size(ctx, config, "depth", 8, 0, 256, &s->depth));
-    DFO_TRY(dfoi_json_size(ctx, config, "hidden", 128, 1, 65536, &s->hidden));
+    DFO_TRY(dfoi_json_size(ctx, config, "depth", 0, 0, 256, &s->depth));
+    DFO_TRY(dfoi_json_size(ctx, config, "hidden", 0, 1, 65536, &s->hidden));
+    DFO_TRY(dfoi_json_size(ctx, config, "blocks", 0, 0, 64, &s->blocks));
     DFO_TRY(dfoi_json_size(ctx, config, "values", 0, 0, 65536, &s->values));
-    DFO_TRY(dfoi_json_size(ctx, config, "bins", 4, 2, 64, &s->bins));
-    DFO_TRY(dfoi_json_size(ctx, config, "dequantise_layers", 4, 0, 64, &s->dequantise_layers));
-    DFO_TRY(dfoi_json_size(ctx, config, "dequantise_hidden", 32, 1, 65536, &s->dequantise_hidden));
-    DFO_TRY(dfoi_json_bool(ctx, config, "prior", 1, &s->prior));
-    DFO_TRY(dfoi_json_real(ctx, config, "alpha", 1e-6, 1e-9, 0.499, &s->alpha));
-    DFO_TRY(dfoi_json_real(ctx, config, "scale_max", 2, 1e-3, 20, &s->scale_max));
-    DFO_TRY(dfoi_json_real(ctx, config, "tail_bound", 3, 1e-3, 1e6, &s->tail_bound));
-    DFO_TRY(dfoi_json_string(ctx, config, "activation", "relu", &s->activation));
+    DFO_TRY(dfoi_json_size(ctx, config, "bins", 0, 2, 64, &s->bins));
+    DFO_TRY(dfoi_json_size(ctx, config, "dequantise_layers", 0, 0, 64, &s->dequantise_layers));
+    DFO_TRY(dfoi_json_size(ctx, config, "dequantise_hidden", 0, 1, 65536, &s->dequantise_hidden));
+    DFO_TRY(dfoi_json_bool(ctx, config, "prior", 0, &s->prior));
+    DFO_TRY(dfoi_json_real(ctx, config, "alpha", 0, 1e-9, 0.499, &s->alpha));
+    DFO_TRY(dfoi_json_real(ctx, config, "scale_max", 0, 1e-3, 20, &s->scale_max));
+    DFO_TRY(dfoi_json_real(ctx, config, "tail_bound", 0, 1e-3, 1e6, &s->tail_bound));
+    DFO_TRY(dfoi_json_string(ctx, config, "activation", NULL, &s->activation));
+    DFO_TRY(choice(ctx, config, "net", "conv", "residual-conv", NULL, &s->net));
     DFO_TRY(choice(ctx, config, "squeeze", "squeeze", "haar", NULL, &s->squeeze));
     DFO_TRY(choice(ctx, config, "dequantise", "uniform", "variational", NULL, &s->dequantise));
     DFO_TRY(choice(ctx, config, "scaling", "logit", "centre", NULL, &s->scaling));
@@ -102,6 +105,9 @@ static dfo_status append(const struct place *p, json_t *layer)
 
 static json_t *net(const struct settings *s)
 {
+    if (!strcmp(s->net, "residual-conv"))
+        return json_pack("{s:s, s:I, s:I, s:s}", "type", s->net, "hidden", (json_int_t)s->hidden, "blocks",
+                         (json_int_t)s->blocks, "activation", s->activation);
     return json_pack("{s:s, s:[I, I], s:[i, i, i], s:s}", "type", "conv", "hidden", (json_int_t)s->hidden,
                      (json_int_t)s->hidden, "kernel", 3, 1, 3, "activation", s->activation);
 }

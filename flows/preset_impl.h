@@ -15,7 +15,7 @@ struct dfoi_setting {
 struct dfoi_preset {
     const char *name, *text;
     const struct dfoi_setting *settings;
-    /* Appends the layers for rows of this shape to list.  config has known keys only.  */
+    /* Appends the layers for rows of this shape to list.  config has all of the settings' keys and no others.  */
     dfo_status (*write)(dfo_ctx *ctx, const json_t *config, dfo_shape shape, json_t *list);
     /* Adds what stands beside the bijector, or NULL.  */
     dfo_status (*complete)(dfo_ctx *ctx, const json_t *config, json_t *to);

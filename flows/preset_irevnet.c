@@ -38,24 +38,6 @@ static dfo_status per_stage(dfo_ctx *ctx, const json_t *config, const char *key,
     return DFO_OK;
 }
 
-/* What the configuration does not say is as in the list above.  */
-static dfo_status with_defaults(dfo_ctx *ctx, const json_t *config, json_t **out)
-{
-    dfo_status status;
-    *out = json_object();
-    for (const struct dfoi_setting *s = dfoi_irevnet_settings; s->key; s++) {
-        json_t *value = json_incref(json_object_get(config, s->key));
-        if (!value)
-            DFO_GO(dfoi_json_parse(ctx, s->value, strlen(s->value), s->key, &value));
-        DFO_GO(dfoi_json_set(ctx, *out, s->key, value));
-    }
-    return DFO_OK;
-fail:
-    json_decref(*out);
-    *out = NULL;
-    return status;
-}
-
 static dfo_status read_all(dfo_ctx *ctx, const json_t *config, struct settings *s)
 {
     DFO_TRY(dfoi_json_size(ctx, config, "squeeze", 0, 1, 64, &s->squeeze));
@@ -138,16 +120,10 @@ static dfo_status check_shape(dfo_ctx *ctx, const struct settings *s, dfo_shape 
 dfo_status dfoi_irevnet_write(dfo_ctx *ctx, const json_t *config, dfo_shape shape, json_t *list)
 {
     struct settings s = {0};
-    json_t *all;
     size_t side = 0;
-    DFO_TRY(with_defaults(ctx, config, &all));
-    dfo_status status = read_all(ctx, all, &s);
-    if (status == DFO_OK)
-        status = check_shape(ctx, &s, shape, &side);
-    if (status == DFO_OK)
-        status = write_layers(ctx, &s, side, list);
-    json_decref(all);                      /* s points into it */
-    return status;
+    DFO_TRY(read_all(ctx, config, &s));
+    DFO_TRY(check_shape(ctx, &s, shape, &side));
+    return write_layers(ctx, &s, side, list);
 }
 
 static dfo_status add_head(dfo_ctx *ctx, const struct settings *s, const json_t *config, json_t *to)
@@ -166,11 +142,6 @@ static dfo_status add_head(dfo_ctx *ctx, const struct settings *s, const json_t 
 dfo_status dfoi_irevnet_complete(dfo_ctx *ctx, const json_t *config, json_t *to)
 {
     struct settings s = {0};
-    json_t *all;
-    DFO_TRY(with_defaults(ctx, config, &all));
-    dfo_status status = read_all(ctx, all, &s);
-    if (status == DFO_OK)
-        status = add_head(ctx, &s, all, to);
-    json_decref(all);
-    return status;
+    DFO_TRY(read_all(ctx, config, &s));
+    return add_head(ctx, &s, config, to);
 }

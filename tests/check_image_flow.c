@@ -124,6 +124,27 @@ static void every_pixel(const char *name, const char *others, dfo_shape shape, s
     close_flow(&f);
 }
 
+/* What a configuration leaves out is the same for the library as for the program.  */
+START_TEST(defaults_stand_once)
+{
+    const dfo_shape shape = {1, 8, 8};
+    dfo_ctx *ctx;
+    ck_assert_int_eq(dfo_ctx_new(&ctx), DFO_OK);
+    for (size_t i = 0; i < dfo_presets(); i++) {
+        json_t *name = json_pack("{s:s}", "flow", dfo_preset(i)), *full, *a, *b;
+        ck_assert_int_eq(dfo_preset_config(ctx, dfo_preset(i), &full), DFO_OK);
+        ck_assert_msg(dfo_preset_expand(ctx, name, shape, &a) == DFO_OK, "%s", dfo_ctx_error(ctx));
+        ck_assert_int_eq(dfo_preset_expand(ctx, full, shape, &b), DFO_OK);
+        ck_assert_msg(json_equal(a, b), "%s", dfo_preset(i));
+        json_decref(name);
+        json_decref(full);
+        json_decref(a);
+        json_decref(b);
+    }
+    dfo_ctx_free(ctx);
+}
+END_TEST
+
 START_TEST(pixels)
 {
     every_pixel(preset[_i], "{}", (dfo_shape){1, 8, 8}, 0);
@@ -275,6 +296,7 @@ int main(void)
     tcase_add_loop_test(t, levels, 0, PRESETS);
     tcase_add_loop_test(t, refused, 0, PRESETS);
     tcase_add_loop_test(t, memory, 0, PRESETS);
+    tcase_add_test(t, defaults_stand_once);
     suite_add_tcase(suite, t);
     return test_run(suite);
 }

@@ -308,6 +308,21 @@ for delay in 0.05 0.15 0.3; do
     run diffeo loglik half.safetensors --data "$data" -o half.npy
     same whole.npy half.npy
 done
+title 'rows on standard output'
+run diffeo encode m.safetensors --data "$data#0:3" -o -
+ok
+err '^3 rows to -, mean log-likelihood'
+run sh -c 'test "$(diffeo loglik m.safetensors --data "$1#0:3" -o - 2>/dev/null | wc -l)" = 4' sh "$data"
+ok
+run diffeo loglik m.safetensors --data "$data#0:3" --gradient-out - --json
+error 2 "'-o -' and --json both want standard output"
+for job in 'sample m.safetensors -n 2' "encode m.safetensors --data $data" "loglik m.safetensors --data $data" \
+    "interpolate m.safetensors --data $data"; do
+    # shellcheck disable=SC2086
+    run diffeo $job -o - --json
+    error 2 "'-o -' and --json both want standard output"
+done
+
 title 'distance'
 run diffeo distance toy:moons:500:1 toy:moons:500:2 --json
 ok

@@ -23,7 +23,7 @@ const char *dfo_preset_text(size_t i);
 dfo_status dfo_preset_config(dfo_ctx *ctx, const char *name, struct json_t **out);
 
 /* The flow that a configuration describes, for rows of this shape: {"bijector":{…},"base":{…}}, a new
- * reference.  Unknown keys and values out of range are DFO_EARG naming the key.  */
+ * reference.  A preset's settings that it leaves out are those of dfo_preset_config.  Unknown keys and values out of range are DFO_EARG naming the key.  */
 dfo_status dfo_preset_expand(dfo_ctx *ctx, struct json_t *config, dfo_shape shape, struct json_t **out);
 
 #ifdef __cplusplus

@@ -29,7 +29,7 @@ record() {
 }
 
 run() {
-    printf '$ diffeo %s\n' "$(printf '%s' "$*" | sed "s#$data#../shared/data#g; s#$work/##g")"
+    printf '$ diffeo %s\n' "$(printf '%s' "$*" | sed "s#$data#../shared/data#g; s#$work/##g; s#$out/#tests/results/#g")"
     diffeo "$@"
 }
 
