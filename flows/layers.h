@@ -13,6 +13,7 @@ extern const struct dfo_bijector_ops dfoi_standardise_ops;
 extern const struct dfo_bijector_ops dfoi_permute_ops;
 extern const struct dfo_bijector_ops dfoi_squeeze_ops;
 extern const struct dfo_bijector_ops dfoi_haar_ops;
+extern const struct dfo_bijector_ops dfoi_causal_ops;
 extern const struct dfo_bijector_ops dfoi_dequantise_ops;
 extern const struct dfo_bijector_ops dfoi_rescale_ops;
 extern const struct dfo_bijector_ops dfoi_linear_ops;
@@ -45,6 +46,7 @@ dfo_status dfoi_actnorm_create(dfo_build *build, json_t *config, dfo_bijector *b
 dfo_status dfoi_standardise_create(dfo_build *build, json_t *config, dfo_bijector *bij);
 dfo_status dfoi_permute_create(dfo_build *build, json_t *config, dfo_bijector *bij);
 dfo_status dfoi_squeeze_create(dfo_build *build, json_t *config, dfo_bijector *bij);
+dfo_status dfoi_causal_create(dfo_build *build, json_t *config, dfo_bijector *bij);
 dfo_status dfoi_dequantise_create(dfo_build *build, json_t *config, dfo_bijector *bij);
 dfo_status dfoi_linear_create(dfo_build *build, json_t *config, dfo_bijector *bij);
 dfo_status dfoi_bounds_create(dfo_build *build, json_t *config, dfo_bijector *bij);

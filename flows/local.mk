@@ -9,6 +9,7 @@ noinst_HEADERS += \
     flows/layers.h \
     flows/channels_impl.h \
     flows/mix_impl.h \
+    flows/causal_impl.h \
     flows/standardise_impl.h \
     flows/check_impl.h \
     flows/scalar_impl.h \
@@ -29,6 +30,8 @@ FLOWS_REAL = \
     flows/standardise.c \
     flows/permute.c \
     flows/squeeze.c \
+    flows/causal.c \
+    flows/causal_sweep.c \
     flows/dequantise.c \
     flows/channels.c \
     flows/matrix.c \

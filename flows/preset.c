@@ -38,6 +38,8 @@ static const struct dfoi_preset presets[] = {
      dfoi_glow_settings, dfoi_preset_write_image, NULL},
     {"nsf-image", "images: 1x1 convolutions and rational-quadratic spline couplings (Durkan et al. 2019)",
      dfoi_nsf_image_settings, dfoi_preset_write_image, NULL},
+    {"inverse-flow", "images: Glow with causal convolutions, solved on the way to latents (Nagar and Varma 2024)",
+     dfoi_inverse_flow_settings, dfoi_preset_write_image, NULL},
     {"irevnet", "classifier of images with invertible features (Jacobsen et al. 2018)", dfoi_irevnet_settings,
      dfoi_irevnet_write, dfoi_irevnet_complete},
 };

@@ -1,10 +1,11 @@
 /* Presets for images: Real NVP (Dinh et al. 2017), Glow (Kingma and Dhariwal 2018), RQ-NSF (Durkan et al.
- * 2019), each
+ * 2019), Inverse-Flow (Nagar and Varma 2024), each
  *
  *     dequantise, scaling (a logit, which gives dark and saturated pixels room, or to [-1/2, 1/2]), then every level
  *         squeeze (or haar), `depth` steps, split
  *
- * where a step is actnorm, 1x1 convolution, coupling (Real NVP: checkerboard couplings before the squeeze,
+ * where a step is actnorm, causal convolution (Inverse-Flow: its solve; the corner it begins at turns from step to
+ * step), 1x1 convolution, coupling (Real NVP: checkerboard couplings before the squeeze,
  * channel couplings behind it, with actnorm), and split sets half of the channels aside as latents: they get a
  * normal distribution whose mean and scale are a convolution of the channels that go on.  The last level's
  * latents have a learned scale and mean for each channel.  Rows keep all features, so levels behind the first
@@ -17,30 +18,36 @@
 
 #define MAX_LEVELS 8
 
-/* blocks: of residual-conv nets.  */
+/* blocks: of residual-conv nets; scale, scale_max, bins, tail_bound: of couplings of their kind.  */
 #define IMAGE_SETTINGS                                                                                            \
-    {"levels", "0"}, {"activation", "\"relu\""}, {"blocks", "1"}, {"squeeze", "\"squeeze\""}, {"prior", "true"}, {"values", "0"},    \
-    {"dequantise", "\"uniform\""}, {"dequantise_layers", "4"}, {"dequantise_hidden", "32"}, {"scaling", "\"logit\""},   \
-    {"alpha", "1e-6"}
+    {"levels", "0"}, {"activation", "\"relu\""}, {"blocks", "1"}, {"scale", "\"tanh\""}, {"scale_max", "2.0"},      \
+    {"bins", "4"}, {"tail_bound", "3.0"}, {"kernel", "3"}, {"squeeze", "\"squeeze\""}, {"prior", "true"},             \
+    {"values", "0"}, {"dequantise", "\"uniform\""}, {"dequantise_layers", "4"}, {"dequantise_hidden", "32"},          \
+    {"scaling", "\"logit\""}, {"alpha", "1e-6"}, {"base", "{\"type\":\"normal\"}"}, {NULL, NULL}
 
 const struct dfoi_setting dfoi_realnvp_image_settings[] = {
-    {"depth", "3"}, {"hidden", "64"}, {"scale", "\"tanh\""}, {"scale_max", "2.0"}, {"coupling", "\"affine\""},
-    {"linear", "\"none\""}, {"net", "\"conv\""}, IMAGE_SETTINGS, {"base", "{\"type\":\"normal\"}"}, {NULL, NULL},
+    {"depth", "3"}, {"hidden", "64"}, {"coupling", "\"affine\""}, {"linear", "\"none\""}, {"causal", "\"none\""},
+    {"net", "\"conv\""}, IMAGE_SETTINGS,
 };
 
 const struct dfoi_setting dfoi_glow_settings[] = {
-    {"depth", "8"}, {"hidden", "128"}, {"scale", "\"tanh\""}, {"scale_max", "2.0"}, {"coupling", "\"affine\""},
-    {"linear", "\"lu\""}, {"net", "\"conv\""}, IMAGE_SETTINGS, {"base", "{\"type\":\"normal\"}"}, {NULL, NULL},
+    {"depth", "8"}, {"hidden", "128"}, {"coupling", "\"affine\""}, {"linear", "\"lu\""}, {"causal", "\"none\""},
+    {"net", "\"conv\""}, IMAGE_SETTINGS,
 };
 
 const struct dfoi_setting dfoi_nsf_image_settings[] = {
-    {"depth", "7"}, {"hidden", "64"}, {"bins", "4"}, {"tail_bound", "3.0"}, {"coupling", "\"spline\""},
-    {"linear", "\"lu\""}, {"net", "\"residual-conv\""}, IMAGE_SETTINGS, {"base", "{\"type\":\"normal\"}"}, {NULL, NULL},
+    {"depth", "7"}, {"hidden", "64"}, {"coupling", "\"spline\""}, {"linear", "\"lu\""}, {"causal", "\"none\""},
+    {"net", "\"residual-conv\""}, IMAGE_SETTINGS,
+};
+
+const struct dfoi_setting dfoi_inverse_flow_settings[] = {
+    {"depth", "8"}, {"hidden", "128"}, {"coupling", "\"affine\""}, {"linear", "\"lu\""}, {"causal", "\"solve\""},
+    {"net", "\"conv\""}, IMAGE_SETTINGS,
 };
 
 struct settings {
-    const char *flow, *activation, *squeeze, *dequantise, *scaling, *scale, *coupling, *linear, *net;
-    size_t levels, depth, hidden, blocks, bins, values, dequantise_layers, dequantise_hidden;
+    const char *flow, *activation, *squeeze, *dequantise, *scaling, *scale, *coupling, *linear, *causal, *net;
+    size_t levels, depth, hidden, kernel, blocks, bins, values, dequantise_layers, dequantise_hidden;
     int    prior;
     double alpha, scale_max, tail_bound;
 };
@@ -71,6 +78,8 @@ static dfo_status read_settings(dfo_ctx *ctx, const json_t *config, struct setti
     DFO_TRY(dfoi_json_real(ctx, config, "scale_max", 0, 1e-3, 20, &s->scale_max));
     DFO_TRY(dfoi_json_real(ctx, config, "tail_bound", 0, 1e-3, 1e6, &s->tail_bound));
     DFO_TRY(dfoi_json_string(ctx, config, "activation", NULL, &s->activation));
+    DFO_TRY(choice(ctx, config, "causal", "none", "convolution", "solve", &s->causal));
+    DFO_TRY(dfoi_json_size(ctx, config, "kernel", 0, 1, 15, &s->kernel));
     DFO_TRY(choice(ctx, config, "net", "conv", "residual-conv", NULL, &s->net));
     DFO_TRY(choice(ctx, config, "squeeze", "squeeze", "haar", NULL, &s->squeeze));
     DFO_TRY(choice(ctx, config, "dequantise", "uniform", "variational", NULL, &s->dequantise));
@@ -174,7 +183,11 @@ static dfo_status write_begin(const struct settings *s, const struct place *p)
 
 static dfo_status write_step(const struct settings *s, const struct place *p, size_t i)
 {
+    static const char *const corner[] = {"top-left", "bottom-right", "top-right", "bottom-left"};
     DFO_TRY(append(p, plain("actnorm")));
+    if (strcmp(s->causal, "none"))
+        DFO_TRY(append(p, json_pack("{s:s, s:I, s:s, s:b, s:s}", "type", "causal-conv", "kernel", (json_int_t)s->kernel,
+                                    "orientation", corner[i % 4], "solve", !strcmp(s->causal, "solve"), "diagonal", "log")));
     if (!strcmp(s->linear, "lu"))
         DFO_TRY(append(p, json_pack("{s:s, s:s}", "type", "linear", "init", "orthogonal")));
     else if (!strcmp(s->linear, "householder"))

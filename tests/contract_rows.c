@@ -231,6 +231,23 @@ static json_t *make_squeeze(test_rng *rng, const struct setting *s, const char *
     return q;
 }
 
+static json_t *make_causal(test_rng *rng, const struct setting *s, const char *type)
+{
+    static const char *const corner[] = {"top-left", "top-right", "bottom-left", "bottom-right"};
+    static const char *const diagonal[] = {"unit", "log", "full"};
+    size_t way = between(rng, 0, 2);
+    json_t *l = json_pack("{s:s, s:[I, I], s:s, s:b, s:s}", "type", type, "kernel", (json_int_t)between(rng, 1, 4),
+                          (json_int_t)between(rng, 1, 4), "orientation", corner[between(rng, 0, 3)], "solve",
+                          (int)between(rng, 0, 1), "diagonal", diagonal[way]);
+    json_t *sign = json_array();
+    for (size_t j = 0; j < s->shape.c; j++)
+        json_array_append_new(sign, json_integer(between(rng, 0, 1) ? 1 : -1));
+    if (way == 1)
+        json_object_set(l, "sign", sign);
+    json_decref(sign);
+    return l;
+}
+
 static json_t *make_irevnet(test_rng *rng, const struct setting *s, const char *type)
 {
     static const char *const smooth[] = {"tanh", "silu", "softplus", "gelu"};
@@ -363,6 +380,9 @@ const struct row contract_rows[] = {
     {"squeeze", EVEN_SIDES, make_squeeze,
      {{"{\"order\":\"band-slow\"}", "order"}, {"{\"block\":1}", "block"}, {"{\"block\":3}", "3x3"}}},
     {"haar", EVEN_SIDES, make_squeeze, {{"{\"order\":\"offset-slow\"}", "order"}, {"{\"block\":2}", "block"}}},
+    {"causal-conv", TAKES_IMAGES, make_causal,
+     {{"{\"kernel\":0}", "kernel"}, {"{\"orientation\":\"left\"}", "orientation"}, {"{\"diagonal\":\"none\"}", "diagonal"},
+      {"{\"sign\":1}", "sign"}, {"{\"diagonal\":\"log\",\"sign\":2}", "sign"}}},
     {"dequantise", BOUNDED_X | BOUNDED_Z | TAKES_CONDS | TAKES_IMAGES, make_dequantise,
      {{"{\"bins\":1}", "bins"}, {"{\"kind\":\"normal\"}", "kind"}, {"{\"kind\":\"variational\",\"layer\":{}}", "layer"}}},
     {"linear", TAKES_IMAGES, make_linear,

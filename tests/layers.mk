@@ -46,3 +46,12 @@ tests_check_reference_images_LDADD = $(TEST_LIBS)
 tests_check_reference_images_d_SOURCES = $(tests_check_reference_images_SOURCES)
 tests_check_reference_images_d_CPPFLAGS = $(TEST_CPPFLAGS) -DDFO_DOUBLE
 tests_check_reference_images_d_LDADD = $(TEST_LIBS)
+
+check_PROGRAMS += tests/check_causal tests/check_causal_d
+TESTS += tests/check_causal tests/check_causal_d
+tests_check_causal_SOURCES = tests/check_causal.c tests/reflayer.c $(LAYERFIX) $(REFERENCE)
+tests_check_causal_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_check_causal_LDADD = $(TEST_LIBS)
+tests_check_causal_d_SOURCES = $(tests_check_causal_SOURCES)
+tests_check_causal_d_CPPFLAGS = $(TEST_CPPFLAGS) -DDFO_DOUBLE
+tests_check_causal_d_LDADD = $(TEST_LIBS)
