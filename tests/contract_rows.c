@@ -382,7 +382,7 @@ const struct row contract_rows[] = {
     {"haar", EVEN_SIDES, make_squeeze, {{"{\"order\":\"offset-slow\"}", "order"}, {"{\"block\":2}", "block"}}},
     {"causal-conv", TAKES_IMAGES, make_causal,
      {{"{\"kernel\":0}", "kernel"}, {"{\"orientation\":\"left\"}", "orientation"}, {"{\"diagonal\":\"none\"}", "diagonal"},
-      {"{\"sign\":1}", "sign"}, {"{\"diagonal\":\"log\",\"sign\":2}", "sign"}}},
+      {"{\"sign\":0}", "sign"}, {"{\"diagonal\":\"log\",\"sign\":2}", "sign"}}},
     {"dequantise", BOUNDED_X | BOUNDED_Z | TAKES_CONDS | TAKES_IMAGES, make_dequantise,
      {{"{\"bins\":1}", "bins"}, {"{\"kind\":\"normal\"}", "kind"}, {"{\"kind\":\"variational\",\"layer\":{}}", "layer"}}},
     {"linear", TAKES_IMAGES, make_linear,
