@@ -156,6 +156,17 @@ static dfo_status pullback(const dfo_bijector *bij, dfo_run *run, const dfo_real
     return DFO_OK;
 }
 
+static size_t saved(const dfo_bijector *bij, size_t rows, const dfo_run *how)
+{
+    return how->memory == DFO_MEMORY_STORE ? rows * bij->d : 0;
+}
+
+/* The input, where it is to be kept or was.  */
+static dfo_real *kept(const dfo_run *run)
+{
+    return run->memory == DFO_MEMORY_STORE ? run->saved : NULL;
+}
+
 /* M or M^-1.  */
 static dfo_status apply(const dfo_bijector *bij, dfo_run *run, dfo_batch x, int solve, double *logdet)
 {
@@ -166,11 +177,12 @@ static dfo_status apply(const dfo_bijector *bij, dfo_run *run, dfo_batch x, int 
     return DFO_OK;
 }
 
-static dfo_status pull(const dfo_bijector *bij, dfo_run *run, dfo_batch y, dfo_batch gy, int solve, const double *glogdet)
+static dfo_status pull(const dfo_bijector *bij, dfo_run *run, dfo_batch y, dfo_batch gy, int solve, const dfo_real *kept,
+                       const double *glogdet)
 {
     dfo_real *gk = run->grads ? run->gderived : NULL;
     double sum = 0;
-    dfoi_causal_back(bij, run, y, gy, solve, gk);
+    dfoi_causal_back(bij, run, y, gy, solve, kept, gk);
     for (size_t i = 0; i < y.n; i++)
         sum += glogdet[i];
     if (gk)
@@ -181,6 +193,8 @@ static dfo_status pull(const dfo_bijector *bij, dfo_run *run, dfo_batch y, dfo_b
 static dfo_status forward(const dfo_bijector *bij, dfo_run *run, dfo_batch x, const dfo_cond *cond, double *logdet)
 {
     (void)cond;
+    for (size_t i = 0; kept(run) && i < x.n; i++)
+        memcpy(kept(run) + i * bij->d, dfo_row(x, i), bij->d * sizeof(dfo_real));
     return apply(bij, run, x, state(bij)->solve, logdet);
 }
 
@@ -195,7 +209,7 @@ static dfo_status backward(const dfo_bijector *bij, dfo_run *run, dfo_batch z, d
 {
     (void)cond;
     (void)gcond;
-    return pull(bij, run, z, gz, state(bij)->solve, glogdet);
+    return pull(bij, run, z, gz, state(bij)->solve, kept(run), glogdet);
 }
 
 static dfo_status inverse_backward(const dfo_bijector *bij, dfo_run *run, dfo_batch x, dfo_batch gx, const dfo_cond *cond,
@@ -203,7 +217,7 @@ static dfo_status inverse_backward(const dfo_bijector *bij, dfo_run *run, dfo_ba
 {
     (void)cond;
     (void)gcond;
-    return pull(bij, run, x, gx, !state(bij)->solve, glogdet);
+    return pull(bij, run, x, gx, !state(bij)->solve, NULL, glogdet);
 }
 
 static dfo_status describe(const dfo_bijector *bij, json_t *to)
@@ -296,6 +310,7 @@ const struct dfo_bijector_ops dfoi_causal_ops = {
     .type = "causal-conv",
     .caps = DFO_CLOSED_INVERSE,
     .scratch = dfoi_causal_scratch,
+    .saved = saved,
     .derived = derived,
     .gderived = gderived,
     .prepare = prepare,

@@ -32,7 +32,9 @@ size_t dfoi_causal_scratch(const dfo_bijector *bij, size_t rows);
 void dfoi_causal_sweep(const dfo_bijector *bij, dfo_run *run, dfo_batch x, enum dfoi_sweep which);
 
 /* A pass and the pass back of its gradient.  From the output of M (solve = 0) or M^-1 (1) and its gradient, in place, to
- * the input and its gradient; the gradient with respect to the taps (c, kh kw c) is added to gk (NULL: not wanted).  */
-void dfoi_causal_back(const dfo_bijector *bij, dfo_run *run, dfo_batch y, dfo_batch gy, int solve, dfo_real *gk);
+ * the input and its gradient; the gradient with respect to the taps (c, kh kw c) is added to gk (NULL: not wanted).
+ * kept: the input (n, d), or NULL: it is computed.  */
+void dfoi_causal_back(const dfo_bijector *bij, dfo_run *run, dfo_batch y, dfo_batch gy, int solve, const dfo_real *kept,
+                      dfo_real *gk);
 
 #endif

@@ -16,16 +16,16 @@
 #include "math/gemm_impl.h"
 #include "math/kern_impl.h"
 
-/* Images that go through together, and the pixels of each in a panel of columns.  */
+/* Images that go through together and the pixels of each in a panel of columns; and how their diagonals lie: diagonal
+ * d of picture row h is (d, c, h, n), so that pixels of a diagonal and their neighbours stand in one piece.  Zeros stand
+ * where there is no pixel: `pad` rows before the first of every channel, `wide` diagonals before and after.  */
 struct group {
-    size_t n, pixels;
+    size_t n, pixels, pad, wide, line, size;           /* line: reals of a diagonal */
 };
 
-static struct group group_of(size_t rows)
+static size_t least(size_t a, size_t b)
 {
-    struct group g = {.n = rows < DFO_PANEL ? rows : DFO_PANEL};
-    g.pixels = g.n ? DFO_PANEL / g.n : 0;
-    return g;
+    return a < b ? a : b;
 }
 
 static size_t taps_of(const dfo_bijector *bij)
@@ -34,36 +34,30 @@ static size_t taps_of(const dfo_bijector *bij)
     return s->kh * s->kw;
 }
 
-size_t dfoi_causal_scratch(const dfo_bijector *bij, size_t rows)
-{
-    size_t c = bij->shape.c, k = taps_of(bij) * c;
-    return 2 * dfo_arena_size(bij->d * group_of(rows).n) + (k + c) * DFO_PANEL + dfo_arena_size(dfoi_gemm_grad_scratch(k, 1));
-}
-
-/* Images of a group, (h, w, c, n), the orientation undone; and back.  */
-static void load(const dfo_bijector *bij, dfo_batch x, dfo_real *to, int store)
+static struct group group_of(const dfo_bijector *bij, size_t rows)
 {
     const dfoi_causal *s = bij->state;
     dfo_shape shape = bij->shape;
-    for (size_t h = 0; h < shape.h; h++)
-        for (size_t w = 0; w < shape.w; w++) {
-            size_t y = s->from_bottom ? shape.h - 1 - h : h, at = s->from_right ? shape.w - 1 - w : w;
-            for (size_t c = 0; c < shape.c; c++, to += x.n)
-                for (size_t i = 0; i < x.n; i++) {
-                    dfo_real *p = dfo_row(x, i) + (c * shape.h + y) * shape.w + at;
-                    if (store)
-                        *p = to[i];
-                    else
-                        to[i] = *p;
-                }
-        }
+    struct group g = {.n = least(rows, DFO_PANEL), .pad = least(s->kh, shape.h) - 1};
+    g.pixels = g.n ? DFO_PANEL / g.n : 0;
+    g.wide = g.pad + least(s->kw, shape.w) - 1;
+    g.line = shape.c * (g.pad + shape.h) * g.n;
+    g.size = dfo_arena_size((shape.h + shape.w - 1 + 2 * g.wide) * g.line + (g.pad + 1) * g.n + DFO_PANEL);
+    return g;
 }
 
-/* What a pass works with: `n` images in v, columns (taps c, 64), products (c, 64).  */
-struct work {
-    struct group g;
-    dfo_real *in, *out;
-};
+size_t dfoi_causal_scratch(const dfo_bijector *bij, size_t rows)
+{
+    size_t c = bij->shape.c, k = taps_of(bij) * c;
+    return 2 * group_of(bij, rows).size + (k + c) * DFO_PANEL + dfo_arena_size(dfoi_gemm_grad_scratch(k, 1));
+}
+
+/* Where row h of a channel stands on diagonal d; both may be less than 0 by the pads.  */
+static size_t spot(const dfo_bijector *bij, const struct group *g, ptrdiff_t d, size_t c, ptrdiff_t h)
+{
+    return (size_t)(d + (ptrdiff_t)g->wide) * g->line +
+           (c * (g->pad + bij->shape.h) + (size_t)(h + (ptrdiff_t)g->pad)) * g->n;
+}
 
 /* Pixels of a diagonal: rows first .. last of image rows h, at column d - h.  */
 struct diagonal {
@@ -76,40 +70,63 @@ static struct diagonal diagonal_of(dfo_shape shape, size_t d)
     return g;
 }
 
-/* Columns of `pixels` pixels from row h of the diagonal on: the pixel, then its neighbours, zero outside.  */
-static void gather(const dfo_bijector *bij, const struct work *w, const dfo_real *v, size_t d, size_t h, size_t pixels,
-                   int behind)
+/* Images of a group to their diagonals, the orientation undone; and back.  */
+static void load(const dfo_bijector *bij, const struct group *g, dfo_batch x, dfo_real *v, int store)
 {
     const dfoi_causal *s = bij->state;
-    size_t c = bij->shape.c, n = w->g.n;
+    dfo_shape shape = bij->shape;
+    ptrdiff_t step = s->from_right ? -(ptrdiff_t)g->line : (ptrdiff_t)g->line;
+    for (size_t c = 0; c < shape.c; c++)
+        for (size_t h = 0; h < shape.h; h++) {
+            dfo_real *image = x.x + (c * shape.h + (s->from_bottom ? shape.h - 1 - h : h)) * shape.w;
+            dfo_real *at = v + spot(bij, g, (ptrdiff_t)(h + (s->from_right ? shape.w - 1 : 0)), c, (ptrdiff_t)h);
+            if (store)
+                dfoi_collect(x.n, shape.w, at, step, image, x.ld);
+            else
+                dfoi_spread(x.n, shape.w, image, x.ld, at, step);
+        }
+}
+
+/* Zeros around the diagonals: the passes leave them.  */
+static void clear(const struct group *g, dfo_real *v)
+{
+    memset(v, 0, g->size * sizeof *v);
+}
+
+/* What a pass works with: columns (taps c, 64), products (c, 64).  */
+struct work {
+    struct group g;
+    dfo_real *in, *out;
+};
+
+/* Columns of the pixels from row h of the diagonal on: the pixel, then its neighbours.  Always 64 columns are copied;
+ * those that belong to no pixel of the diagonal are numbers that nobody reads.  */
+static void gather(const dfo_bijector *bij, const struct work *w, const dfo_real *v, size_t d, size_t h, int behind)
+{
+    const dfoi_causal *s = bij->state;
+    size_t c = bij->shape.c, pitch = (w->g.pad + bij->shape.h) * w->g.n;
     dfo_real *row = w->in;
     for (size_t i = 0; i < s->kh; i++)
-        for (size_t j = 0; j < s->kw; j++, row += c * DFO_PANEL)
-            for (size_t p = 0; p < pixels; p++) {
-                size_t y = h + p, x = d - y;
-                int inside = behind ? y + i < bij->shape.h && x + j < bij->shape.w : y >= i && x >= j;
-                const dfo_real *from = v;
-                if (inside)
-                    from += (behind ? (y + i) * bij->shape.w + x + j : (y - i) * bij->shape.w + x - j) * c * n;
-                for (size_t k = 0; k < c; k++)
-                    if (inside)
-                        memcpy(row + k * DFO_PANEL + p * n, from + k * n, n * sizeof *row);
-                    else
-                        memset(row + k * DFO_PANEL + p * n, 0, n * sizeof *row);
+        for (size_t j = 0; j < s->kw; j++) {
+            if (i >= bij->shape.h || j >= bij->shape.w) {
+                memset(row, 0, c * DFO_PANEL * sizeof *row);
+                row += c * DFO_PANEL;
+                continue;
             }
+            ptrdiff_t away = behind ? (ptrdiff_t)(i + j) : -(ptrdiff_t)(i + j), down = behind ? (ptrdiff_t)i : -(ptrdiff_t)i;
+            const dfo_real *from = v + spot(bij, &w->g, (ptrdiff_t)d + away, 0, (ptrdiff_t)h + down);
+            for (size_t k = 0; k < c; k++, row += DFO_PANEL, from += pitch)
+                memcpy(row, from, DFO_PANEL * sizeof *row);
+        }
 }
 
 /* The pixels' own values between v and the panel `out`.  */
 static void own(const dfo_bijector *bij, const struct work *w, dfo_real *v, size_t d, size_t h, size_t pixels, int store)
 {
-    size_t c = bij->shape.c, n = w->g.n;
-    for (size_t p = 0; p < pixels; p++) {
-        dfo_real *at = v + ((h + p) * bij->shape.w + d - h - p) * c * n;
-        for (size_t k = 0; k < c; k++) {
-            dfo_real *panel = w->out + k * DFO_PANEL + p * n;
-            memcpy(store ? at + k * n : panel, store ? panel : at + k * n, n * sizeof *panel);
-        }
-    }
+    size_t c = bij->shape.c, pitch = (w->g.pad + bij->shape.h) * w->g.n, size = pixels * w->g.n * sizeof *v;
+    dfo_real *at = v + spot(bij, &w->g, (ptrdiff_t)d, 0, (ptrdiff_t)h), *panel = w->out;
+    for (size_t k = 0; k < c; k++, at += pitch, panel += DFO_PANEL)
+        memcpy(store ? at : panel, store ? panel : at, size);
 }
 
 static void sweep(const dfo_bijector *bij, const dfo_run *run, const struct work *w, dfo_real *v, enum dfoi_sweep which)
@@ -122,7 +139,7 @@ static void sweep(const dfo_bijector *bij, const dfo_run *run, const struct work
         struct diagonal g = diagonal_of(bij->shape, rising ? step : diagonals - 1 - step);
         for (size_t h = g.first, m; h <= g.last; h += m) {
             m = g.last - h + 1 < w->g.pixels ? g.last - h + 1 : w->g.pixels;
-            gather(bij, w, v, g.d, h, m, behind);
+            gather(bij, w, v, g.d, h, behind);
             dfoi_gemm(c, k, matrix, k, w->in, NULL, DFOI_ACT_NONE, NULL, w->out);
             own(bij, w, v, g.d, h, m, 1);
         }
@@ -139,7 +156,7 @@ static void add_taps(const dfo_bijector *bij, const struct work *w, const dfo_re
         for (size_t h = line.first, m; h <= line.last; h += m) {
             m = line.last - h + 1 < w->g.pixels ? line.last - h + 1 : w->g.pixels;
             memset(w->out, 0, c * DFO_PANEL * sizeof *w->out);
-            gather(bij, w, x, d, h, m, 0);
+            gather(bij, w, x, d, h, 0);
             own(bij, w, g, d, h, m, 0);
             dfoi_scale(c * DFO_PANEL, sign, w->out);
             dfoi_gemm_grad(c, k, w->out, w->in, gk, k, NULL, scratch);
@@ -151,46 +168,68 @@ static struct work take(const dfo_bijector *bij, dfo_run *run)
 {
     size_t c = bij->shape.c, k = taps_of(bij) * c;
     struct work w = {.in = dfo_arena_take(run, k * DFO_PANEL), .out = dfo_arena_take(run, c * DFO_PANEL)};
-    memset(w.in, 0, k * DFO_PANEL * sizeof *w.in);     /* columns that stay unused are numbers */
     return w;
 }
 
 void dfoi_causal_sweep(const dfo_bijector *bij, dfo_run *run, dfo_batch x, enum dfoi_sweep which)
 {
     struct work w = take(bij, run);
-    dfo_real *v = dfo_arena_take(run, bij->d * group_of(x.n).n);
+    dfo_real *v = dfo_arena_take(run, group_of(bij, x.n).size);
     for (size_t first = 0; first < x.n; first += w.g.n) {
-        w.g = group_of(x.n - first);
+        size_t before = w.g.n;
+        w.g = group_of(bij, x.n - first);
+        if (w.g.n != before)
+            clear(&w.g, v);
         dfo_batch rows = dfo_batch_rows(x, first, w.g.n);
-        load(bij, rows, v, 0);
+        load(bij, &w.g, rows, v, 0);
         sweep(bij, run, &w, v, which);
-        load(bij, rows, v, 1);
+        load(bij, &w.g, rows, v, 1);
     }
 }
 
-void dfoi_causal_back(const dfo_bijector *bij, dfo_run *run, dfo_batch y, dfo_batch gy, int solve, dfo_real *gk)
+/* The input of M's (or M^-1's) images v and its gradient from theirs, on diagonals.  kept: the input is known.  */
+static void back(const dfo_bijector *bij, dfo_run *run, const struct work *w, dfo_real *v, dfo_real *g, int solve, int kept,
+                 dfo_real *gk, dfo_real *scratch)
+{
+    if (solve) {                       /* u = M^-T g; dL/dK = -u x^T with the output x; y = M x */
+        sweep(bij, run, w, g, DFOI_SOLVE_BACK);
+        if (gk)
+            add_taps(bij, w, v, g, -1, gk, scratch);
+        if (!kept)
+            sweep(bij, run, w, v, DFOI_CONVOLVE);
+    } else {                           /* dL/dK = g x^T with the input x */
+        if (!kept)
+            sweep(bij, run, w, v, DFOI_SOLVE);
+        if (gk)
+            add_taps(bij, w, v, g, 1, gk, scratch);
+        sweep(bij, run, w, g, DFOI_CONVOLVE_BACK);
+    }
+}
+
+void dfoi_causal_back(const dfo_bijector *bij, dfo_run *run, dfo_batch y, dfo_batch gy, int solve, const dfo_real *kept,
+                      dfo_real *gk)
 {
     size_t k = taps_of(bij) * bij->shape.c;
     struct work w = take(bij, run);
-    dfo_real *v = dfo_arena_take(run, bij->d * group_of(y.n).n), *g = dfo_arena_take(run, bij->d * group_of(y.n).n);
+    dfo_real *v = dfo_arena_take(run, group_of(bij, y.n).size), *g = dfo_arena_take(run, group_of(bij, y.n).size);
     dfo_real *scratch = dfo_arena_take(run, dfoi_gemm_grad_scratch(k, 1));
     for (size_t first = 0; first < y.n; first += w.g.n) {
-        w.g = group_of(y.n - first);
-        dfo_batch rows = dfo_batch_rows(y, first, w.g.n), grows = dfo_batch_rows(gy, first, w.g.n);
-        load(bij, rows, v, 0);
-        load(bij, grows, g, 0);
-        if (solve) {                   /* u = M^-T g; dL/dK = -u x^T with the output x; y = M x */
-            sweep(bij, run, &w, g, DFOI_SOLVE_BACK);
-            if (gk)
-                add_taps(bij, &w, v, g, -1, gk, scratch);
-            sweep(bij, run, &w, v, DFOI_CONVOLVE);
-        } else {                       /* dL/dK = g x^T with the input x */
-            sweep(bij, run, &w, v, DFOI_SOLVE);
-            if (gk)
-                add_taps(bij, &w, v, g, 1, gk, scratch);
-            sweep(bij, run, &w, g, DFOI_CONVOLVE_BACK);
+        size_t before = w.g.n;
+        w.g = group_of(bij, y.n - first);
+        if (w.g.n != before) {
+            clear(&w.g, v);
+            clear(&w.g, g);
         }
-        load(bij, rows, v, 1);
-        load(bij, grows, g, 1);
+        dfo_batch rows = dfo_batch_rows(y, first, w.g.n), grows = dfo_batch_rows(gy, first, w.g.n);
+        for (size_t i = 0; kept && !solve && i < rows.n; i++)
+            memcpy(dfo_row(rows, i), kept + (first + i) * bij->d, bij->d * sizeof *kept);
+        load(bij, &w.g, rows, v, 0);
+        load(bij, &w.g, grows, g, 0);
+        back(bij, run, &w, v, g, solve, kept != NULL, gk, scratch);
+        for (size_t i = 0; kept && solve && i < rows.n; i++)
+            memcpy(dfo_row(rows, i), kept + (first + i) * bij->d, bij->d * sizeof *kept);
+        if (!kept)
+            load(bij, &w.g, rows, v, 1);
+        load(bij, &w.g, grows, g, 1);
     }
 }

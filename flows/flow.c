@@ -7,8 +7,9 @@
 #include "layers.h"
 #include "math/kern_impl.h"
 
-#define BLOCK 128          /* rows a worker takes at a time; fewer images: 64 Ki pixels */
-#define BLOCK_PIXELS 65536
+#define BLOCK 128          /* rows a worker takes at a time; fewer images: 64 Ki numbers, yet 4 that share products */
+#define BLOCK_IMAGES 4
+#define BLOCK_NUMBERS 65536
 
 dfo_status dfo_flow_new(dfo_build *build, json_t *config, dfo_flow **out)
 {
@@ -82,7 +83,7 @@ size_t dfo_flow_block(const dfo_flow *flow)
 {
     size_t block = BLOCK;
     int image = flow->bij->shape.h * flow->bij->shape.w > 1;
-    while (image && block > 1 && block * flow->d > BLOCK_PIXELS)
+    while (image && block > BLOCK_IMAGES && block * flow->d > BLOCK_NUMBERS)
         block /= 2;
     return block;
 }

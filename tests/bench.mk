@@ -1,11 +1,11 @@
 # The benchmark of flows (make bench), and the peers beside it (make bench-peers); whole processes are timed without
 # the script that libtool puts before the program.
 EXTRA_PROGRAMS += tests/bench/bench
-tests_bench_bench_SOURCES = tests/bench/bench.c
+tests_bench_bench_SOURCES = tests/bench/bench.c tests/bench/timing.c tests/bench/timing.h
 tests_bench_bench_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_bench_bench_LDADD = $(FLOOR_LIBS) $(DEP_LIBS)
 EXTRA_PROGRAMS += tests/bench/bench_irevnet
-tests_bench_bench_irevnet_SOURCES = tests/bench/bench_irevnet.c
+tests_bench_bench_irevnet_SOURCES = tests/bench/bench_irevnet.c tests/bench/timing.c tests/bench/timing.h
 tests_bench_bench_irevnet_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_bench_bench_irevnet_LDADD = $(FLOOR_LIBS) $(DEP_LIBS)
 EXTRA_DIST += tests/bench/peers/README.md tests/bench/peers/common.py tests/bench/peers/w1_coupling.py \

@@ -359,6 +359,39 @@ START_TEST(panels)
 }
 END_TEST
 
+/* Columns of rows spread with a step of either sign, and collected.  */
+START_TEST(spread_rows)
+{
+    test_rng rng = test_rng_new(test_seed());
+    for (size_t t = test_times(100); t--;)
+        for (int level = 0; level <= (int)dfoi_cpu_level(); level++) {
+            const struct dfoi_panel_kernels *panel = DFOI_AT_LEVEL(dfoi_panel_kernels, level);
+            size_t n = test_rng_between(&rng, 0, 20), w = test_rng_between(&rng, 0, 20), ldx = w + test_rng_between(&rng, 0, 5);
+            size_t pitch = n + test_rng_between(&rng, 0, 3), size = w * pitch + 1;
+            ptrdiff_t step = (ptrdiff_t)pitch;
+            int backward = w && test_rng_between(&rng, 0, 1);
+            dfo_real *x = randoms(&rng, n * ldx + 1), *to = guarded(size), *back = randoms(&rng, n * ldx + 1),
+                     *before = guarded(n * ldx + 1);
+            dfo_real *first = to + (backward ? (w - 1) * pitch : 0);
+            copy(n * ldx + 1, back, before);
+            for (size_t i = 0; i < size; i++)
+                to[i] = -7;
+            panel->spread(n, w, x, ldx, first, backward ? -step : step);
+            for (size_t j = 0; j < w; j++)
+                for (size_t i = 0; i < pitch; i++)
+                    REQUIRE(to[(backward ? w - 1 - j : j) * pitch + i] == (i < n ? x[i * ldx + j] : -7),
+                            "%s: n %zu w %zu: column %zu row %zu", level_name[level], n, w, j, i);
+            check_guards(to, size, "spread");
+            panel->collect(n, w, first, backward ? -step : step, back, ldx);
+            for (size_t i = 0; i < n; i++)
+                copy(w, x + i * ldx, before + i * ldx);
+            ck_assert(!memcmp(before, back, (n * ldx + 1) * sizeof *back));
+            check_guards(before, n * ldx + 1, "collect");
+            release(x), release(to), release(back), release(before);
+        }
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("gemm");
@@ -370,5 +403,6 @@ int main(void)
     tcase_add_test(tcase, columns_stand_alone);
     tcase_add_test(tcase, nan_goes_through);
     tcase_add_test(tcase, panels);
+    tcase_add_test(tcase, spread_rows);
     return test_run(suite);
 }

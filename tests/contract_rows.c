@@ -280,6 +280,15 @@ dfo_shape shape_after(const json_t *config, dfo_shape shape)
     return shape;
 }
 
+/* Are all conditions vectors or pictures of the rows' size?  */
+static int conditions_fit(const struct setting *s)
+{
+    for (size_t p = 0; p < s->conds; p++)
+        if (s->cond[p].h * s->cond[p].w > 1 && (s->cond[p].h != s->shape.h || s->cond[p].w != s->shape.w))
+            return 0;
+    return 1;
+}
+
 /* Some layer for inside a composite.  */
 static json_t *child(test_rng *rng, const struct setting *s, int exact)
 {
@@ -289,6 +298,8 @@ static json_t *child(test_rng *rng, const struct setting *s, int exact)
         const struct row *row = &contract_rows[between(rng, 0, contract_rows_count - 1)];
         unsigned caps = dfo_bijector_ops_named(row->type)->caps;
         if (row->flags & (BOUNDED_X | BOUNDED_Z | STEEP) || (row->flags & COMPOSITE && inner.depth > 2))
+            continue;
+        if (row->flags & TAKES_CONDS && !conditions_fit(s))
             continue;
         if (row->flags & EVEN_CHANNELS && s->shape.c % 2)
             continue;

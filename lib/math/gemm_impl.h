@@ -95,4 +95,9 @@ void dfoi_from_panel(size_t n, size_t d, const dfo_real *panel, const size_t *in
 /* The same, adding to x.  */
 void dfoi_from_panel_add(size_t n, size_t d, const dfo_real *panel, const size_t *index, dfo_real *x, size_t ldx);
 
+/* Rows side by side, a column at a time: column j < w of row i < n of x (row stride ldx) goes to to[j step + i]; and
+ * back from from[j step + i].  step may be negative.  */
+void dfoi_spread(size_t n, size_t w, const dfo_real *x, size_t ldx, dfo_real *to, ptrdiff_t step);
+void dfoi_collect(size_t n, size_t w, const dfo_real *from, ptrdiff_t step, dfo_real *x, size_t ldx);
+
 #endif

@@ -99,4 +99,51 @@ static void from_panel_add(size_t n, size_t d, const dfo_real *panel, const size
     out(n, d, panel, index, x, ldx, 1);
 }
 
+typedef dfo_real quad __attribute__((vector_size(4 * sizeof(dfo_real)), may_alias, aligned(sizeof(dfo_real))));
+
+/* Four rows of four, transposed.  */
+DFOI_INLINE void transpose_quad(quad *v)
+{
+    quad a = __builtin_shufflevector(v[0], v[1], 0, 4, 1, 5), b = __builtin_shufflevector(v[0], v[1], 2, 6, 3, 7);
+    quad c = __builtin_shufflevector(v[2], v[3], 0, 4, 1, 5), d = __builtin_shufflevector(v[2], v[3], 2, 6, 3, 7);
+    v[0] = __builtin_shufflevector(a, c, 0, 1, 4, 5);
+    v[1] = __builtin_shufflevector(a, c, 2, 3, 6, 7);
+    v[2] = __builtin_shufflevector(b, d, 0, 1, 4, 5);
+    v[3] = __builtin_shufflevector(b, d, 2, 3, 6, 7);
+}
+
+static void spread(size_t n, size_t w, const dfo_real *x, size_t ldx, dfo_real *to, ptrdiff_t step)
+{
+    size_t rows = n / 4 * 4, wide = w / 4 * 4;
+    for (size_t i = 0; i < rows; i += 4)
+        for (size_t j = 0; j < wide; j += 4) {
+            quad v[4];
+            for (size_t r = 0; r < 4; r++)
+                v[r] = *(const quad *)(x + (i + r) * ldx + j);
+            transpose_quad(v);
+            for (size_t r = 0; r < 4; r++)
+                *(quad *)(to + (ptrdiff_t)(j + r) * step + (ptrdiff_t)i) = v[r];
+        }
+    for (size_t j = 0; j < w; j++)
+        for (size_t i = j < wide ? rows : 0; i < n; i++)
+            to[(ptrdiff_t)j * step + (ptrdiff_t)i] = x[i * ldx + j];
+}
+
+static void collect(size_t n, size_t w, const dfo_real *from, ptrdiff_t step, dfo_real *x, size_t ldx)
+{
+    size_t rows = n / 4 * 4, wide = w / 4 * 4;
+    for (size_t i = 0; i < rows; i += 4)
+        for (size_t j = 0; j < wide; j += 4) {
+            quad v[4];
+            for (size_t r = 0; r < 4; r++)
+                v[r] = *(const quad *)(from + (ptrdiff_t)(j + r) * step + (ptrdiff_t)i);
+            transpose_quad(v);
+            for (size_t r = 0; r < 4; r++)
+                *(quad *)(x + (i + r) * ldx + j) = v[r];
+        }
+    for (size_t j = 0; j < w; j++)
+        for (size_t i = j < wide ? rows : 0; i < n; i++)
+            x[i * ldx + j] = from[(ptrdiff_t)j * step + (ptrdiff_t)i];
+}
+
 const struct dfoi_panel_kernels DFOI_TABLE(dfoi_panel_kernels) = {DFOI_PANEL_LIST(DFOI_FILL)};

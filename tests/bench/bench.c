@@ -1,22 +1,19 @@
 /* The benchmark of flows: W1 (affine couplings, 10 layers) and W2's NSF-C (10 spline couplings), batch 512; W3
- * (Glow on 32x32x3 images, 3 levels of K steps, batch 32): log-likelihood, sampling, one training step.  One JSON line for each case and operation, in the form that
- * tests/bench/peers prints for the others.
+ * (Glow on 32x32x3 images, 3 levels of K steps, batch 32): log-likelihood, sampling, one training step; W5 (one causal
+ * convolution, batch 32): its solve, the convolution, the solve with its gradients.  One JSON line for each case and
+ * operation, in the form that tests/bench/peers prints for the others.
  *     bench [--threads N] [--seconds S] [--filter TEXT] [--list]        cases
  *     bench --memory                                                    working memory against depth
  *     bench --machine                                                   sgemm with one and two threads
  * ms are per call; peak_rss_mb is the process's; gemm_share: the products' FLOP over the time and the rate of
  * OpenBLAS sgemm 512^3 on as many threads, measured beside it.  */
-#define _GNU_SOURCE
-#include <cblas.h>
 #include <jansson.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <diffeo/diffeo.h>
-
-void openblas_set_num_threads(int);
+#include "timing.h"
 
 #define BATCH 512                      /* rows; images: IMAGES */
 #define IMAGES 32
@@ -28,81 +25,39 @@ static struct {
     const char *filter;
 } option = {0, 1.0, ""};
 
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
-static int ascending(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-static double quantile(const double *sorted, size_t n, double q)
-{
-    double at = q * (double)(n - 1);
-    size_t i = (size_t)at;
-    return i + 1 < n ? sorted[i] + (at - (double)i) * (sorted[i + 1] - sorted[i]) : sorted[i];
-}
-
-/* sgemm 512^3 in GFLOP/s on so many threads: tells in which phase the machine is.  */
-static double sgemm_rate(int threads)
-{
-    enum { N = 512 };
-    static float a[N * N], b[N * N], c[N * N];
-    double best = 1e9;
-    for (int i = 0; i < N * N; i++)
-        a[i] = b[i] = 1;
-    openblas_set_num_threads(threads);
-    for (int i = 0; i < 7; i++) {
-        double t = now();
-        cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, N, N, N, 1, a, N, b, N, 0, c, N);
-        t = now() - t;
-        best = i && t < best ? t : best;
-    }
-    openblas_set_num_threads(1);
-    return 2.0 * N * N * N / best / 1e9;
-}
-
-static double peak_rss_mb(void)
-{
-    char line[256];
-    double kb = 0;
-    FILE *f = fopen("/proc/self/status", "r");
-    while (f && fgets(line, sizeof line, f))
-        if (sscanf(line, "VmHWM: %lf", &kb) == 1)
-            break;
-    if (f)
-        fclose(f);
-    return kb / 1024;
-}
-
 struct bench {
     const char *workload, *name;
-    size_t      d, hidden, layers;     /* W3: layers are the steps of a level */
+    size_t      d, hidden, layers;     /* W3: layers are the steps of a level; W5: hidden are the channels */
     dfo_memory_mode memory;
     unsigned    anchors;
+    size_t      side;                  /* of square images, 0: vectors */
 };
 
 static const struct bench benches[] = {
-    {"W1", "d43_h128", 43, 128, 10, DFO_MEMORY_ANCHORS, 4}, {"W1", "d43_h512", 43, 512, 10, DFO_MEMORY_ANCHORS, 4},
-    {"W1", "d6_h128", 6, 128, 10, DFO_MEMORY_ANCHORS, 4},   {"W1", "d63_h128", 63, 128, 10, DFO_MEMORY_ANCHORS, 4},
-    {"W2", "nsfc", 43, 128, 10, DFO_MEMORY_ANCHORS, 4},
-    {"W3", "32x32x3_K8", 3072, 128, 8, DFO_MEMORY_ANCHORS, 4},
-    {"W3", "32x32x3_K32", 3072, 128, 32, DFO_MEMORY_ANCHORS, 4},
-    {"W1", "d43_h128_store", 43, 128, 10, DFO_MEMORY_STORE, 0},
-    {"W1", "d43_h512_store", 43, 512, 10, DFO_MEMORY_STORE, 0},
-    {"W2", "nsfc_store", 43, 128, 10, DFO_MEMORY_STORE, 0},
-    {"W3", "32x32x3_K8_store", 3072, 128, 8, DFO_MEMORY_STORE, 0},
-    {"W3", "32x32x3_K32_store", 3072, 128, 32, DFO_MEMORY_STORE, 0},
+    {"W1", "d43_h128", 43, 128, 10, DFO_MEMORY_ANCHORS, 4, 0}, {"W1", "d43_h512", 43, 512, 10, DFO_MEMORY_ANCHORS, 4, 0},
+    {"W1", "d6_h128", 6, 128, 10, DFO_MEMORY_ANCHORS, 4, 0},   {"W1", "d63_h128", 63, 128, 10, DFO_MEMORY_ANCHORS, 4, 0},
+    {"W2", "nsfc", 43, 128, 10, DFO_MEMORY_ANCHORS, 4, 0},
+    {"W3", "32x32x3_K8", 3072, 128, 8, DFO_MEMORY_ANCHORS, 4, 32},
+    {"W3", "32x32x3_K32", 3072, 128, 32, DFO_MEMORY_ANCHORS, 4, 32},
+    {"W1", "d43_h128_store", 43, 128, 10, DFO_MEMORY_STORE, 0, 0},
+    {"W1", "d43_h512_store", 43, 512, 10, DFO_MEMORY_STORE, 0, 0},
+    {"W2", "nsfc_store", 43, 128, 10, DFO_MEMORY_STORE, 0, 0},
+    {"W3", "32x32x3_K8_store", 3072, 128, 8, DFO_MEMORY_STORE, 0, 32},
+    {"W3", "32x32x3_K32_store", 3072, 128, 32, DFO_MEMORY_STORE, 0, 32},
+    {"W5", "12x32x32", 12 * 32 * 32, 12, 1, DFO_MEMORY_INVERT, 0, 32},
+    {"W5", "48x64x64", 48 * 64 * 64, 48, 1, DFO_MEMORY_INVERT, 0, 64},
+    {"W5", "12x32x32_store", 12 * 32 * 32, 12, 1, DFO_MEMORY_STORE, 0, 32},
+    {"W5", "48x64x64_store", 48 * 64 * 64, 48, 1, DFO_MEMORY_STORE, 0, 64},
 };
 
 static int images(const struct bench *b)
 {
-    return !strcmp(b->workload, "W3");
+    return b->side != 0;
+}
+
+static int causal(const struct bench *b)
+{
+    return !strcmp(b->workload, "W5");
 }
 
 static size_t batch_of(const struct bench *b)
@@ -112,7 +67,7 @@ static size_t batch_of(const struct bench *b)
 
 static dfo_shape shape_of(const struct bench *b)
 {
-    return images(b) ? (dfo_shape){3, 32, 32} : dfo_shape_vector(b->d);
+    return images(b) ? (dfo_shape){b->d / (b->side * b->side), b->side, b->side} : dfo_shape_vector(b->d);
 }
 
 static void die(dfo_ctx *ctx)
@@ -138,6 +93,9 @@ static json_t *glow(dfo_ctx *ctx, const struct bench *b)
 
 static json_t *config_of(dfo_ctx *ctx, const struct bench *b)
 {
+    if (causal(b))
+        return json_pack("{s:s, s:{s:s, s:[{s:s, s:b}]}}", "flow", "custom", "bijector", "type", "chain", "layers", "type",
+                         "causal-conv", "solve", 1);
     if (images(b))
         return glow(ctx, b);
     json_t *layers = json_array();
@@ -163,6 +121,8 @@ static double gflop(const struct bench *b, dfo_model *model)
 {
     dfo_store *s = dfo_model_store(model);
     double n = 0, h = (double)b->hidden;
+    if (causal(b))                     /* the last tap is triangular */
+        return 2 * 8.5 * h * h * (double)(b->side * b->side * batch_of(b)) / 1e9;
     for (size_t i = 0; !images(b) && i < dfo_store_entries(s); i++)
         if (dfo_store_entry(s, i)->ndim == 2)
             n += (double)dfo_store_entry(s, i)->count;
@@ -276,7 +236,7 @@ static void train(dfo_ctx *ctx, const struct bench *b, dfo_model *model, dfo_bat
         steps = steps > MOST ? MOST : steps;
     }
     /* The first step of a run meets cold pages.  */
-    print_line(b, model, "train", t.ms + 1, t.n - 1, 3 * gflop(b, model), rate);
+    print_line(b, model, causal(b) ? "solve_bwd" : "train", t.ms + 1, t.n - 1, 3 * gflop(b, model), rate);
     dfo_source_free(source);
     dfo_loss_free(t.inner);
 }
@@ -293,13 +253,18 @@ static void evaluate(dfo_ctx *ctx, const struct bench *b, dfo_model *model, dfo_
     double end = now() + option.seconds;
     for (int i = 0; n < 5 || (now() < end && n < MOST); i++) {
         double t = now();
-        if (sample ? dfo_model_sample(plan, (uint64_t)i, 0, y, NULL, 1)
-                   : (memcpy(y.x, x.x, batch_of(b) * b->d * sizeof(dfo_real)), dfo_model_log_prob(plan, 0, y, NULL, out)))
+        if (!sample || causal(b))
+            memcpy(y.x, x.x, batch_of(b) * b->d * sizeof(dfo_real));
+        dfo_status status = !sample ? dfo_model_log_prob(plan, 0, y, NULL, out)
+                            : causal(b) ? dfo_model_decode(plan, 0, y, NULL, NULL)
+                                        : dfo_model_sample(plan, (uint64_t)i, 0, y, NULL, 1);
+        if (status)
             die(ctx);
         if (i >= 2)
             ms[n++] = 1e3 * (now() - t);
     }
-    print_line(b, model, sample ? "sample" : "log_prob", ms, n, gflop(b, model), rate);
+    const char *op = causal(b) ? sample ? "conv" : "solve" : sample ? "sample" : "log_prob";
+    print_line(b, model, op, ms, n, gflop(b, model), rate);
     dfo_model_plan_free(plan);
     free(y.x);
 }
@@ -376,9 +341,9 @@ static void memory_line(const struct bench *b, const char *mode)
 static void memory_table(void)
 {
     static const struct bench depth[] = {
-        {"W1", "depth", 43, 128, 10, DFO_MEMORY_INVERT, 0},
-        {"W2", "depth", 43, 128, 10, DFO_MEMORY_INVERT, 0},
-        {"W3", "depth", 3072, 128, 4, DFO_MEMORY_INVERT, 0},
+        {"W1", "depth", 43, 128, 10, DFO_MEMORY_INVERT, 0, 0},
+        {"W2", "depth", 43, 128, 10, DFO_MEMORY_INVERT, 0, 0},
+        {"W3", "depth", 3072, 128, 4, DFO_MEMORY_INVERT, 0, 32},
     };
     static const struct {
         const char *name;

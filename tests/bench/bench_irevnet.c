@@ -3,17 +3,13 @@
  * the body back.  One JSON line a case and operation, in the form of bench.c.
  *     bench_irevnet [--threads N] [--seconds S] [--filter TEXT] [--list]
  * Sizes as in peers/w6_irevnet.py: small has 6-6-6 blocks, full 18-18-18.  */
-#define _GNU_SOURCE
-#include <cblas.h>
 #include <jansson.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <diffeo/diffeo.h>
-
-void openblas_set_num_threads(int);
+#include "timing.h"
 
 #define BATCH 32
 #define D (3 * 32 * 32)
@@ -23,38 +19,6 @@ static const struct bench {
     const char *name;
     int         blocks;
 } benches[] = {{"small", 6}, {"full", 18}};
-
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
-static int ascending(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-/* sgemm 512^3 in GFLOP/s: tells in which phase the machine is.  */
-static double sgemm_rate(int threads)
-{
-    enum { N = 512 };
-    static float a[N * N], b[N * N], c[N * N];
-    double best = 1e9;
-    for (int i = 0; i < N * N; i++)
-        a[i] = b[i] = 1;
-    openblas_set_num_threads(threads);
-    for (int i = 0; i < 7; i++) {
-        double t = now();
-        cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, N, N, N, 1, a, N, b, N, 0, c, N);
-        t = now() - t;
-        best = i && t < best ? t : best;
-    }
-    openblas_set_num_threads(1);
-    return 2.0 * N * N * N / best / 1e9;
-}
 
 static void die(dfo_ctx *ctx)
 {

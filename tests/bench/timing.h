@@ -1,0 +1,14 @@
+/* What the benchmarks share: the clock, order statistics, the machine's phase and the process's memory.  */
+#ifndef TIMING_H
+#define TIMING_H
+
+#include <stddef.h>
+
+double now(void);                                          /* seconds */
+int    ascending(const void *a, const void *b);            /* doubles, for qsort */
+double quantile(const double *sorted, size_t n, double q);
+/* sgemm 512^3 in GFLOP/s on so many threads: tells in which phase the machine is.  */
+double sgemm_rate(int threads);
+double peak_rss_mb(void);
+
+#endif
