@@ -14,6 +14,8 @@ extern const struct dfo_bijector_ops dfoi_permute_ops;
 extern const struct dfo_bijector_ops dfoi_squeeze_ops;
 extern const struct dfo_bijector_ops dfoi_haar_ops;
 extern const struct dfo_bijector_ops dfoi_causal_ops;
+extern const struct dfo_bijector_ops dfoi_periodic_ops;
+extern const struct dfo_bijector_ops dfoi_symmetric_ops;
 extern const struct dfo_bijector_ops dfoi_dequantise_ops;
 extern const struct dfo_bijector_ops dfoi_rescale_ops;
 extern const struct dfo_bijector_ops dfoi_linear_ops;
@@ -47,6 +49,8 @@ dfo_status dfoi_standardise_create(dfo_build *build, json_t *config, dfo_bijecto
 dfo_status dfoi_permute_create(dfo_build *build, json_t *config, dfo_bijector *bij);
 dfo_status dfoi_squeeze_create(dfo_build *build, json_t *config, dfo_bijector *bij);
 dfo_status dfoi_causal_create(dfo_build *build, json_t *config, dfo_bijector *bij);
+dfo_status dfoi_periodic_create(dfo_build *build, json_t *config, dfo_bijector *bij);
+dfo_status dfoi_symmetric_create(dfo_build *build, json_t *config, dfo_bijector *bij);
 dfo_status dfoi_dequantise_create(dfo_build *build, json_t *config, dfo_bijector *bij);
 dfo_status dfoi_linear_create(dfo_build *build, json_t *config, dfo_bijector *bij);
 dfo_status dfoi_bounds_create(dfo_build *build, json_t *config, dfo_bijector *bij);
@@ -57,6 +61,9 @@ dfo_status dfoi_householder_create(dfo_build *build, json_t *config, dfo_bijecto
 dfo_status dfoi_elementwise_create(dfo_build *build, json_t *config, dfo_bijector *bij);
 dfo_status dfoi_coupling_create(dfo_build *build, json_t *config, dfo_bijector *bij);
 dfo_status dfoi_irevnet_create(dfo_build *build, json_t *config, dfo_bijector *bij);
+
+/* config["kernel"]: one number or two, each at most the image's side; 3, or the side if that is less.  */
+dfo_status dfoi_kernel_sizes(dfo_ctx *ctx, const json_t *config, dfo_shape shape, size_t kernel[2]);
 
 /* The bins of a dequantise layer; 0 for any other.  */
 size_t dfoi_dequantise_bins(const dfo_bijector *bij);

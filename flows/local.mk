@@ -32,6 +32,8 @@ FLOWS_REAL = \
     flows/squeeze.c \
     flows/causal.c \
     flows/causal_sweep.c \
+    flows/periodic.c \
+    flows/symmetric.c \
     flows/dequantise.c \
     flows/channels.c \
     flows/matrix.c \

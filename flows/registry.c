@@ -15,6 +15,8 @@ static const dfoi_layer layers[] = {
     {&dfoi_squeeze_ops, dfoi_squeeze_create},
     {&dfoi_haar_ops, dfoi_squeeze_create},
     {&dfoi_causal_ops, dfoi_causal_create},
+    {&dfoi_periodic_ops, dfoi_periodic_create},
+    {&dfoi_symmetric_ops, dfoi_symmetric_create},
     {&dfoi_dequantise_ops, dfoi_dequantise_create},
     {&dfoi_linear_ops, dfoi_linear_create},
     {&dfoi_bounds_ops, dfoi_bounds_create},

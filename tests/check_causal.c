@@ -6,13 +6,7 @@
 #include "reflayer.h"
 #include "util.h"
 
-/* ---- reference vectors: the store has a tap's inputs together, (out, kh, kw, in); the file (out, in, kh, kw) */
-
-static size_t tap(ref_array file, size_t at)
-{
-    size_t in = file.shape[1], taps = file.shape[2] * file.shape[3], i = at % in, ij = at / in % taps, o = at / in / taps;
-    return (o * in + i) * taps + ij;
-}
+/* ---- reference vectors */
 
 static const char *one_of(const char *text, const char *const *file, const char *const *ours)
 {
@@ -39,21 +33,12 @@ static int reference_case(ref_case c)
     json_t *sign = json_object_get(c.settings, "sign");
     if (sign)
         json_object_set(config, "sign", sign);
-    size_t n;
     layerfix f = layerfix_new(config, reflayer_shape(c), 0, reflayer_rows(c));
-    dfo_real *to = layerfix_array(&f, "kernel", &n);
-    ck_assert_uint_eq(n, k.n);
-    for (size_t i = 0; i < n; i++)
-        to[i] = (dfo_real)k.data[tap(k, i)];
+    reflayer_set_kernel(&f, c);
     if (sign)
         reflayer_set(&f, "log_diagonal", ref_need(c, "params.logdiag"));
     reflayer_check(&f, c);
-    ref_array want = reflayer_grad(c, "K");
-    const dfo_real *g = layerfix_grad(&f, "kernel");
-    for (size_t i = 0; i < want.n; i++) {
-        double got = (double)g[i];
-        reflayer_compare(c, "K", 1, &got, &want.data[tap(want, i)], reflayer_tolerance(c, "grad"));
-    }
+    reflayer_compare_kernel(&f, c);
     if (sign)
         reflayer_compare_grad(&f, c, "log_diagonal", "logdiag");
     layerfix_free(&f);

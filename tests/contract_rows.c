@@ -248,6 +248,14 @@ static json_t *make_causal(test_rng *rng, const struct setting *s, const char *t
     return l;
 }
 
+/* Kernels up to the image.  */
+static json_t *make_transformed(test_rng *rng, const struct setting *s, const char *type)
+{
+    return json_pack("{s:s, s:[I, I], s:b}", "type", type, "kernel",
+                     (json_int_t)between(rng, 1, s->shape.h < 4 ? s->shape.h : 4),
+                     (json_int_t)between(rng, 1, s->shape.w < 4 ? s->shape.w : 4), "solve", (int)between(rng, 0, 1));
+}
+
 static json_t *make_irevnet(test_rng *rng, const struct setting *s, const char *type)
 {
     static const char *const smooth[] = {"tanh", "silu", "softplus", "gelu"};
@@ -394,6 +402,10 @@ const struct row contract_rows[] = {
     {"causal-conv", TAKES_IMAGES, make_causal,
      {{"{\"kernel\":0}", "kernel"}, {"{\"orientation\":\"left\"}", "orientation"}, {"{\"diagonal\":\"none\"}", "diagonal"},
       {"{\"sign\":0}", "sign"}, {"{\"diagonal\":\"log\",\"sign\":2}", "sign"}}},
+    {"periodic-conv", TAKES_IMAGES, make_transformed,
+     {{"{\"kernel\":0}", "kernel"}, {"{\"kernel\":[4096,1]}", "larger"}, {"{\"solve\":3}", "solve"}}},
+    {"symmetric-conv", TAKES_IMAGES, make_transformed,
+     {{"{\"kernel\":[]}", "kernel"}, {"{\"kernel\":[1,4096]}", "larger"}, {"{\"solve\":\"yes\"}", "solve"}}},
     {"dequantise", BOUNDED_X | BOUNDED_Z | TAKES_CONDS | TAKES_IMAGES, make_dequantise,
      {{"{\"bins\":1}", "bins"}, {"{\"kind\":\"normal\"}", "kind"}, {"{\"kind\":\"variational\",\"layer\":{}}", "layer"}}},
     {"linear", TAKES_IMAGES, make_linear,

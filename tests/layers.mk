@@ -47,6 +47,15 @@ tests_check_reference_images_d_SOURCES = $(tests_check_reference_images_SOURCES)
 tests_check_reference_images_d_CPPFLAGS = $(TEST_CPPFLAGS) -DDFO_DOUBLE
 tests_check_reference_images_d_LDADD = $(TEST_LIBS)
 
+check_PROGRAMS += tests/check_fourier tests/check_fourier_d
+TESTS += tests/check_fourier tests/check_fourier_d
+tests_check_fourier_SOURCES = tests/check_fourier.c tests/reflayer.c $(LAYERFIX) $(REFERENCE)
+tests_check_fourier_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_check_fourier_LDADD = $(TEST_LIBS)
+tests_check_fourier_d_SOURCES = $(tests_check_fourier_SOURCES)
+tests_check_fourier_d_CPPFLAGS = $(TEST_CPPFLAGS) -DDFO_DOUBLE
+tests_check_fourier_d_LDADD = $(TEST_LIBS)
+
 check_PROGRAMS += tests/check_causal tests/check_causal_d
 TESTS += tests/check_causal tests/check_causal_d
 tests_check_causal_SOURCES = tests/check_causal.c tests/reflayer.c $(LAYERFIX) $(REFERENCE)

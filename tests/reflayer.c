@@ -110,3 +110,30 @@ void reflayer_compare_grad(layerfix *f, ref_case c, const char *name, const char
     reflayer_compare(c, file, want.n, got, want.data, reflayer_tolerance(c, "grad"));
     free(got);
 }
+
+/* Where number `at` of the layer's kernel stands in the file.  */
+static size_t tap(ref_array file, size_t at)
+{
+    size_t in = file.shape[1], taps = file.shape[2] * file.shape[3], i = at % in, ij = at / in % taps, o = at / in / taps;
+    return (o * in + i) * taps + ij;
+}
+
+void reflayer_set_kernel(layerfix *f, ref_case c)
+{
+    ref_array k = ref_need(c, "params.K");
+    size_t n;
+    dfo_real *to = layerfix_array(f, "kernel", &n);
+    ck_assert_uint_eq(n, k.n);
+    for (size_t i = 0; i < n; i++)
+        to[i] = (dfo_real)k.data[tap(k, i)];
+}
+
+void reflayer_compare_kernel(layerfix *f, ref_case c)
+{
+    ref_array want = reflayer_grad(c, "K");
+    const dfo_real *g = layerfix_grad(f, "kernel");
+    for (size_t i = 0; i < want.n; i++) {
+        double got = (double)g[i];
+        reflayer_compare(c, "K", 1, &got, &want.data[tap(want, i)], reflayer_tolerance(c, "grad"));
+    }
+}

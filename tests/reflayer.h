@@ -33,6 +33,10 @@ void reflayer_set(layerfix *f, const char *name, ref_array from);
 ref_array reflayer_grad(ref_case c, const char *name);
 void reflayer_compare_grad(layerfix *f, ref_case c, const char *name, const char *file);
 
+/* Both for the layer's "kernel" (out, kh, kw, in) and the file's K (out, in, kh, kw).  */
+void reflayer_set_kernel(layerfix *f, ref_case c);
+void reflayer_compare_kernel(layerfix *f, ref_case c);
+
 /* Calls one(case) for each case of a file that this precision can meet; fails unless it did at_least of them.  */
 void reflayer_each(const char *name, size_t at_least, int (*one)(ref_case c));
 

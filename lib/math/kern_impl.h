@@ -27,6 +27,9 @@ int dfoi_all_finite(size_t n, const dfo_real *x);                      /* 1 or 0
 void dfoi_axpy(size_t n, dfo_real a, const dfo_real *x, dfo_real *y);  /* y += a x */
 void dfoi_add(size_t n, const dfo_real *x, dfo_real *y);               /* y += x */
 void dfoi_scale(size_t n, dfo_real a, dfo_real *x);                    /* x *= a */
+/* y += sign k x, complex, or with conjugate the conjugate of k times x; imaginary parts stand pitch reals behind.  */
+void dfoi_complex_add(size_t n, int conjugate, dfo_real sign, size_t pitch, const dfo_real *k, const dfo_real *x,
+                      dfo_real *y);
 
 /* y = act(a).  dact: g *= act'(a), y = act(a) given too (relu, leaky, elu, tanh, softplus, sigmoid use
  * y alone, so a may be NULL for them); d2act: h = act''(a), from a.  */

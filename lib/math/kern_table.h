@@ -25,7 +25,9 @@
     X(int, all_finite, (size_t n, const dfo_real *x), (n, x))                                    \
     X(void, axpy, (size_t n, dfo_real a, const dfo_real *x, dfo_real *y), (n, a, x, y))          \
     X(void, add, (size_t n, const dfo_real *x, dfo_real *y), (n, x, y))                          \
-    X(void, scale, (size_t n, dfo_real a, dfo_real *x), (n, a, x))
+    X(void, scale, (size_t n, dfo_real a, dfo_real *x), (n, a, x))                               \
+    X(void, complex_add, (size_t n, int conjugate, dfo_real sign, size_t pitch, const dfo_real *k, \
+      const dfo_real *x, dfo_real *y), (n, conjugate, sign, pitch, k, x, y))
 
 #define DFOI_ACT_LIST(X)                                                                         \
     X(void, vact, (dfoi_act act, size_t n, const dfo_real *a, dfo_real *y), (act, n, a, y))      \

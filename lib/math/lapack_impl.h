@@ -30,4 +30,8 @@ void DFOI_LAPACK(gelq2)(const int *m, const int *n, dfo_real *a, const int *lda,
 void DFOI_LAPACK(orgl2)(const int *m, const int *n, const int *k, dfo_real *a, const int *lda, const dfo_real *tau,
                         dfo_real *work, int *info);
 
+/* Complex, always in double: numbers are pairs.  P A = L U, and A^-1 from it; lwork: complex numbers in work.  */
+void zgetrf_(const int *m, const int *n, double *a, const int *lda, int *pivot, int *info);
+void zgetri_(const int *n, double *a, const int *lda, const int *pivot, double *work, const int *lwork, int *info);
+
 #endif

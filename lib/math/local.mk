@@ -4,6 +4,7 @@ noinst_HEADERS += \
     lib/math/kern_table.h \
     lib/math/isa_impl.h \
     lib/math/fun_impl.h \
+    lib/math/fft_impl.h \
     lib/math/lapack_impl.h \
     lib/math/linalg_impl.h \
     lib/math/root_impl.h \
@@ -13,6 +14,7 @@ LIB_ONCE += \
     lib/math/root.c
 LIB_REAL += \
     lib/math/dispatch.c \
+    lib/math/fft.c \
     lib/math/linalg.c \
     lib/math/rng.c \
     lib/math/spline.c
