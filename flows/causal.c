@@ -26,7 +26,7 @@ static dfoi_causal *state(const dfo_bijector *bij)
 static size_t taps_size(const dfo_bijector *bij)
 {
     const dfoi_causal *s = bij->state;
-    return bij->shape.c * s->kh * s->kw * bij->shape.c;
+    return bij->shape.c * s->conv.kh * s->conv.kw * bij->shape.c;
 }
 
 /* Derived data behind the matrices: log-det, K00^-1, its factors, their permutation.  */
@@ -63,7 +63,7 @@ static size_t gderived(const dfo_bijector *bij)
 static double first_tap(const dfo_bijector *bij, const dfo_run *run, size_t o, size_t i)
 {
     const dfoi_causal *s = state(bij);
-    double free = (double)dfo_run_weights(run, s->kernel)[o * s->kh * s->kw * bij->shape.c + i];
+    double free = (double)dfo_run_weights(run, s->conv.kernel)[o * s->conv.kh * s->conv.kw * bij->shape.c + i];
     if (s->diagonal == DFOI_CAUSAL_FULL || i < o)
         return free;
     if (i > o)
@@ -109,8 +109,8 @@ static dfo_status invert_first(const dfo_bijector *bij, dfo_run *run, struct pla
 static void write_tap(const dfo_bijector *bij, const dfo_run *run, struct place p, size_t t, dfo_real *to)
 {
     const dfoi_causal *s = state(bij);
-    size_t c = bij->shape.c, wide = s->kh * s->kw * c, size = dfoi_causal_matrix(bij);
-    const dfo_real *k = dfo_run_weights(run, s->kernel) + t * c;
+    size_t c = bij->shape.c, wide = s->conv.kh * s->conv.kw * c, size = dfoi_causal_matrix(bij);
+    const dfo_real *k = dfo_run_weights(run, s->conv.kernel) + t * c;
     for (size_t o = 0; o < c; o++)
         for (size_t i = 0; i < c; i++) {
             double plain = t ? (double)k[o * wide + i] : first_tap(bij, run, o, i), left = 0, right = 0;
@@ -130,7 +130,7 @@ static dfo_status prepare(const dfo_bijector *bij, dfo_run *run, dfo_real *to)
     const dfoi_causal *s = state(bij);
     struct place p = place_of(bij, to);
     DFO_TRY(invert_first(bij, run, p));
-    for (size_t t = 0; t < s->kh * s->kw; t++)
+    for (size_t t = 0; t < s->conv.kh * s->conv.kw; t++)
         write_tap(bij, run, p, t, to);
     return DFO_OK;
 }
@@ -138,10 +138,10 @@ static dfo_status prepare(const dfo_bijector *bij, dfo_run *run, dfo_real *to)
 static dfo_status pullback(const dfo_bijector *bij, dfo_run *run, const dfo_real *from, const dfo_real *gfrom)
 {
     const dfoi_causal *s = state(bij);
-    size_t c = bij->shape.c, wide = s->kh * s->kw * c;
+    size_t c = bij->shape.c, wide = s->conv.kh * s->conv.kw * c;
     const double *inverse = place_of(bij, from).inverse;
     double glogdet = (double)gfrom[c * wide];
-    dfo_real *g = dfo_run_grads(run, s->kernel), *gs = dfo_run_grads(run, s->log_diagonal);
+    dfo_real *g = dfo_run_grads(run, s->conv.kernel), *gs = dfo_run_grads(run, s->log_diagonal);
     for (size_t o = 0; g && o < c; o++) {
         for (size_t i = 0; i < c; i++)
             if (s->diagonal == DFOI_CAUSAL_FULL)
@@ -154,17 +154,6 @@ static dfo_status pullback(const dfo_bijector *bij, dfo_run *run, const dfo_real
             g[o * wide + i] += gfrom[o * wide + i];
     }
     return DFO_OK;
-}
-
-static size_t saved(const dfo_bijector *bij, size_t rows, const dfo_run *how)
-{
-    return how->memory == DFO_MEMORY_STORE ? rows * bij->d : 0;
-}
-
-/* The input, where it is to be kept or was.  */
-static dfo_real *kept(const dfo_run *run)
-{
-    return run->memory == DFO_MEMORY_STORE ? run->saved : NULL;
 }
 
 /* M or M^-1.  */
@@ -190,43 +179,12 @@ static dfo_status pull(const dfo_bijector *bij, dfo_run *run, dfo_batch y, dfo_b
     return DFO_OK;
 }
 
-static dfo_status forward(const dfo_bijector *bij, dfo_run *run, dfo_batch x, const dfo_cond *cond, double *logdet)
-{
-    (void)cond;
-    for (size_t i = 0; kept(run) && i < x.n; i++)
-        memcpy(kept(run) + i * bij->d, dfo_row(x, i), bij->d * sizeof(dfo_real));
-    return apply(bij, run, x, state(bij)->solve, logdet);
-}
-
-static dfo_status inverse(const dfo_bijector *bij, dfo_run *run, dfo_batch z, const dfo_cond *cond, double *logdet)
-{
-    (void)cond;
-    return apply(bij, run, z, !state(bij)->solve, logdet);
-}
-
-static dfo_status backward(const dfo_bijector *bij, dfo_run *run, dfo_batch z, dfo_batch gz, const dfo_cond *cond,
-                           dfo_cond *gcond, const double *glogdet)
-{
-    (void)cond;
-    (void)gcond;
-    return pull(bij, run, z, gz, state(bij)->solve, kept(run), glogdet);
-}
-
-static dfo_status inverse_backward(const dfo_bijector *bij, dfo_run *run, dfo_batch x, dfo_batch gx, const dfo_cond *cond,
-                                   dfo_cond *gcond, const double *glogdet)
-{
-    (void)cond;
-    (void)gcond;
-    return pull(bij, run, x, gx, !state(bij)->solve, NULL, glogdet);
-}
-
 static dfo_status describe(const dfo_bijector *bij, json_t *to)
 {
     const dfoi_causal *s = state(bij);
     dfo_ctx *ctx = bij->ctx;
-    DFO_TRY(dfoi_json_set(ctx, to, "kernel", json_pack("[I, I]", (json_int_t)s->kh, (json_int_t)s->kw)));
+    DFO_TRY(dfoi_convolution_describe(bij, to));
     DFO_TRY(dfoi_json_set(ctx, to, "orientation", json_string(orientations[2 * s->from_bottom + s->from_right])));
-    DFO_TRY(dfoi_json_set(ctx, to, "solve", json_boolean(s->solve)));
     DFO_TRY(dfoi_json_set(ctx, to, "diagonal", json_string(diagonals[s->diagonal])));
     if (s->diagonal != DFOI_CAUSAL_LOG)
         return DFO_OK;
@@ -260,17 +218,13 @@ static dfo_status word(dfo_ctx *ctx, const json_t *config, const char *key, cons
 static dfo_status read_settings(dfo_ctx *ctx, const json_t *config, size_t c, dfoi_causal *s)
 {
     static const char *const keys[] = {"type", "kernel", "orientation", "solve", "diagonal", "sign", NULL};
-    size_t kernel[2] = {3, 3}, n = 2;
+    static const size_t most[2] = {64, 64};
     int orientation, diagonal;
     DFO_TRY(dfoi_json_keys(ctx, config, keys));
-    if (json_object_get(config, "kernel"))
-        DFO_TRY(dfoi_json_sizes(ctx, config, "kernel", 1, 64, 2, kernel, &n));
-    s->kh = kernel[0];
-    s->kw = n == 2 ? kernel[1] : kernel[0];
+    DFO_TRY(dfoi_convolution_read(ctx, config, most, &s->conv));
     DFO_TRY(word(ctx, config, "orientation", orientations, 4, &orientation));
     s->from_right = orientation % 2;
     s->from_bottom = orientation / 2;
-    DFO_TRY(dfoi_json_bool(ctx, config, "solve", 0, &s->solve));
     DFO_TRY(word(ctx, config, "diagonal", diagonals, 3, &diagonal));
     s->diagonal = diagonal == 0 ? DFOI_CAUSAL_UNIT : diagonal == 1 ? DFOI_CAUSAL_LOG : DFOI_CAUSAL_FULL;
     if (json_object_get(config, "sign") && s->diagonal != DFOI_CAUSAL_LOG)
@@ -289,20 +243,22 @@ dfo_status dfoi_causal_create(dfo_build *build, json_t *config, dfo_bijector *bi
     dfoi_causal *s;
     DFO_TRY(dfoi_alloc(ctx, 1, sizeof *s, &s));
     bij->state = s;
+    s->conv.apply = apply;
+    s->conv.pull = pull;
     size_t c = build->shape.c, shape[4] = {c, 0, 0, c}, all;
     DFO_TRY(read_settings(ctx, config, c, s));
-    shape[1] = s->kh;
-    shape[2] = s->kw;
+    shape[1] = s->conv.kh;
+    shape[2] = s->conv.kw;
     DFO_TRY(dfoi_mul(ctx, c, c, "causal-conv", &all));
-    DFO_TRY(dfoi_mul(ctx, all, s->kh * s->kw, "causal-conv", &all));
-    DFO_TRY(dfo_build_weights(build, "kernel", 4, shape, &s->kernel));
+    DFO_TRY(dfoi_mul(ctx, all, s->conv.kh * s->conv.kw, "causal-conv", &all));
+    DFO_TRY(dfo_build_weights(build, "kernel", 4, shape, &s->conv.kernel));
     if (s->diagonal == DFOI_CAUSAL_LOG)
         DFO_TRY(dfo_build_weights(build, "log_diagonal", 1, shape, &s->log_diagonal));
     if (s->diagonal == DFOI_CAUSAL_UNIT)
         bij->caps |= DFO_VOLUME_PRESERVING;
-    dfo_build_normal(build, s->kernel, all, 0.1 / sqrt((double)(s->kh * s->kw * c)));
+    dfo_build_normal(build, s->conv.kernel, all, 0.1 / sqrt((double)(s->conv.kh * s->conv.kw * c)));
     for (size_t i = 0; s->diagonal == DFOI_CAUSAL_FULL && i < c; i++)
-        dfo_build_constant(build, s->kernel + i * (s->kh * s->kw * c) + i, 1, 1);
+        dfo_build_constant(build, s->conv.kernel + i * (s->conv.kh * s->conv.kw * c) + i, 1, 1);
     return DFO_OK;
 }
 
@@ -310,14 +266,14 @@ const struct dfo_bijector_ops dfoi_causal_ops = {
     .type = "causal-conv",
     .caps = DFO_CLOSED_INVERSE,
     .scratch = dfoi_causal_scratch,
-    .saved = saved,
+    .saved = dfoi_convolution_saved,
     .derived = derived,
     .gderived = gderived,
     .prepare = prepare,
-    .forward = forward,
-    .inverse = inverse,
-    .backward = backward,
-    .inverse_backward = inverse_backward,
+    .forward = dfoi_convolution_forward,
+    .inverse = dfoi_convolution_inverse,
+    .backward = dfoi_convolution_backward,
+    .inverse_backward = dfoi_convolution_inverse_backward,
     .pullback = pullback,
     .describe = describe,
     .free = causal_free,

@@ -4,15 +4,14 @@
 #define DFOI_CAUSAL_IMPL_H
 
 #include "base/real_impl.h"
-#include "layer_impl.h"
+#include "convolution_impl.h"
 
 typedef struct dfoi_causal {
-    size_t  kh, kw;
+    struct dfoi_convolution conv;      /* its kernel: (c, kh, kw, c) */
     int     from_right, from_bottom;   /* where the pixels lie that a pixel depends on */
-    int     solve;                     /* data to latents solves */
     enum { DFOI_CAUSAL_UNIT, DFOI_CAUSAL_LOG, DFOI_CAUSAL_FULL } diagonal;
     double *sign;                      /* (c) 1 or -1, with DFOI_CAUSAL_LOG */
-    size_t  kernel, log_diagonal;      /* (c, kh, kw, c), (c) in the store */
+    size_t  log_diagonal;              /* (c) in the store */
 } dfoi_causal;
 
 /* The four passes over an image, each a product of a matrix (c, kh kw c), [first tap, other taps], with columns that hold
@@ -23,7 +22,7 @@ enum dfoi_sweep { DFOI_CONVOLVE, DFOI_SOLVE, DFOI_CONVOLVE_BACK, DFOI_SOLVE_BACK
 static inline size_t dfoi_causal_matrix(const dfo_bijector *bij)
 {
     const dfoi_causal *s = bij->state;
-    return dfo_arena_size(bij->shape.c * s->kh * s->kw * bij->shape.c);
+    return dfo_arena_size(bij->shape.c * s->conv.kh * s->conv.kw * bij->shape.c);
 }
 
 size_t dfoi_causal_scratch(const dfo_bijector *bij, size_t rows);

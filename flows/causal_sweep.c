@@ -31,16 +31,16 @@ static size_t least(size_t a, size_t b)
 static size_t taps_of(const dfo_bijector *bij)
 {
     const dfoi_causal *s = bij->state;
-    return s->kh * s->kw;
+    return s->conv.kh * s->conv.kw;
 }
 
 static struct group group_of(const dfo_bijector *bij, size_t rows)
 {
     const dfoi_causal *s = bij->state;
     dfo_shape shape = bij->shape;
-    struct group g = {.n = least(rows, DFO_PANEL), .pad = least(s->kh, shape.h) - 1};
+    struct group g = {.n = least(rows, DFO_PANEL), .pad = least(s->conv.kh, shape.h) - 1};
     g.pixels = g.n ? DFO_PANEL / g.n : 0;
-    g.wide = g.pad + least(s->kw, shape.w) - 1;
+    g.wide = g.pad + least(s->conv.kw, shape.w) - 1;
     g.line = shape.c * (g.pad + shape.h) * g.n;
     g.size = dfo_arena_size((shape.h + shape.w - 1 + 2 * g.wide) * g.line + (g.pad + 1) * g.n + DFO_PANEL);
     return g;
@@ -106,8 +106,8 @@ static void gather(const dfo_bijector *bij, const struct work *w, const dfo_real
     const dfoi_causal *s = bij->state;
     size_t c = bij->shape.c, pitch = (w->g.pad + bij->shape.h) * w->g.n;
     dfo_real *row = w->in;
-    for (size_t i = 0; i < s->kh; i++)
-        for (size_t j = 0; j < s->kw; j++) {
+    for (size_t i = 0; i < s->conv.kh; i++)
+        for (size_t j = 0; j < s->conv.kw; j++) {
             if (i >= bij->shape.h || j >= bij->shape.w) {
                 memset(row, 0, c * DFO_PANEL * sizeof *row);
                 row += c * DFO_PANEL;
@@ -206,6 +206,12 @@ static void back(const dfo_bijector *bij, dfo_run *run, const struct work *w, df
     }
 }
 
+static void restore(dfo_batch x, const dfo_real *kept)
+{
+    for (size_t i = 0; i < x.n; i++)
+        memcpy(dfo_row(x, i), kept + i * x.d, x.d * sizeof *kept);
+}
+
 void dfoi_causal_back(const dfo_bijector *bij, dfo_run *run, dfo_batch y, dfo_batch gy, int solve, const dfo_real *kept,
                       dfo_real *gk)
 {
@@ -221,13 +227,13 @@ void dfoi_causal_back(const dfo_bijector *bij, dfo_run *run, dfo_batch y, dfo_ba
             clear(&w.g, g);
         }
         dfo_batch rows = dfo_batch_rows(y, first, w.g.n), grows = dfo_batch_rows(gy, first, w.g.n);
-        for (size_t i = 0; kept && !solve && i < rows.n; i++)
-            memcpy(dfo_row(rows, i), kept + (first + i) * bij->d, bij->d * sizeof *kept);
+        if (kept && !solve)
+            restore(rows, kept + first * bij->d);
         load(bij, &w.g, rows, v, 0);
         load(bij, &w.g, grows, g, 0);
         back(bij, run, &w, v, g, solve, kept != NULL, gk, scratch);
-        for (size_t i = 0; kept && solve && i < rows.n; i++)
-            memcpy(dfo_row(rows, i), kept + (first + i) * bij->d, bij->d * sizeof *kept);
+        if (kept && solve)
+            restore(rows, kept + first * bij->d);
         if (!kept)
             load(bij, &w.g, rows, v, 1);
         load(bij, &w.g, grows, g, 1);

@@ -62,9 +62,6 @@ dfo_status dfoi_elementwise_create(dfo_build *build, json_t *config, dfo_bijecto
 dfo_status dfoi_coupling_create(dfo_build *build, json_t *config, dfo_bijector *bij);
 dfo_status dfoi_irevnet_create(dfo_build *build, json_t *config, dfo_bijector *bij);
 
-/* config["kernel"]: one number or two, each at most the image's side; 3, or the side if that is less.  */
-dfo_status dfoi_kernel_sizes(dfo_ctx *ctx, const json_t *config, dfo_shape shape, size_t kernel[2]);
-
 /* The bins of a dequantise layer; 0 for any other.  */
 size_t dfoi_dequantise_bins(const dfo_bijector *bij);
 

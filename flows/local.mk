@@ -10,6 +10,7 @@ noinst_HEADERS += \
     flows/channels_impl.h \
     flows/mix_impl.h \
     flows/causal_impl.h \
+    flows/convolution_impl.h \
     flows/standardise_impl.h \
     flows/check_impl.h \
     flows/scalar_impl.h \
@@ -30,6 +31,7 @@ FLOWS_REAL = \
     flows/standardise.c \
     flows/permute.c \
     flows/squeeze.c \
+    flows/convolution.c \
     flows/causal.c \
     flows/causal_sweep.c \
     flows/periodic.c \

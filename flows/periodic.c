@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "channels_impl.h"
+#include "convolution_impl.h"
 #include "layers.h"
 #include "math/fft_impl.h"
 #include "math/kern_impl.h"
@@ -20,8 +21,7 @@
 #define CHUNK 256          /* frequencies at a time */
 
 struct periodic {
-    size_t    kh, kw, kernel;          /* (c, kh, kw, c) in the store */
-    int       solve;
+    struct dfoi_convolution conv;      /* its kernel: (c, kh, kw, c) */
     dfoi_fft *fft;
 };
 
@@ -90,13 +90,13 @@ static size_t scratch(const dfo_bijector *bij, size_t rows)
 static void transform_kernel(const dfo_bijector *bij, const dfo_run *run, struct place p)
 {
     const struct periodic *s = state(bij);
-    size_t c = bij->shape.c, taps = s->kh * s->kw;
-    const dfo_real *k = dfo_run_weights(run, s->kernel);
+    size_t c = bij->shape.c, taps = s->conv.kh * s->conv.kw;
+    const dfo_real *k = dfo_run_weights(run, s->conv.kernel);
     for (size_t o = 0; o < c; o++)
         for (size_t i = 0; i < c; i++) {
             memset(p.plane, 0, plane_size(bij) * sizeof *p.plane);
             for (size_t t = 0; t < taps; t++)
-                p.plane[t / s->kw * bij->shape.w + t % s->kw] = k[(o * taps + t) * c + i];
+                p.plane[t / s->conv.kw * bij->shape.w + t % s->conv.kw] = k[(o * taps + t) * c + i];
             dfoi_fft_forward(s->fft, p.plane, p.kernel + (o * c + i) * spectrum_size(bij));
         }
 }
@@ -136,7 +136,7 @@ static dfo_status prepare(const dfo_bijector *bij, dfo_run *run, dfo_real *to)
 {
     struct place p = place_of(bij, to);
     size_t half = bij->shape.w / 2 + 1;
-    int c = (int)bij->shape.c, work = 2 * c * c / 2, info = 0;
+    int c = (int)bij->shape.c, work = c * c, info = 0;
     transform_kernel(bij, run, p);
     memset(p.inverse, 0, matrix_size(bij) * sizeof *p.inverse);
     *p.logdet = 0;
@@ -164,8 +164,8 @@ static dfo_status pullback(const dfo_bijector *bij, dfo_run *run, const dfo_real
 {
     const struct periodic *s = state(bij);
     struct place p = place_of(bij, from);
-    size_t c = bij->shape.c, size = spectrum_size(bij), taps = s->kh * s->kw;
-    dfo_real *g = dfo_run_grads(run, s->kernel), glogdet = gfrom[matrix_size(bij)], each = 1 / (dfo_real)dfoi_plane(bij);
+    size_t c = bij->shape.c, size = spectrum_size(bij), taps = s->conv.kh * s->conv.kw;
+    dfo_real *g = dfo_run_grads(run, s->conv.kernel), glogdet = gfrom[matrix_size(bij)], each = 1 / (dfo_real)dfoi_plane(bij);
     dfo_real *spectrum = dfo_arena_take(run, size), *plane = dfo_arena_take(run, plane_size(bij));
     for (size_t o = 0; g && o < c; o++)
         for (size_t i = 0; i < c; i++) {
@@ -174,7 +174,7 @@ static dfo_status pullback(const dfo_bijector *bij, dfo_run *run, const dfo_real
                 spectrum[f] = each * of[f] + (f < size / 2 ? glogdet : -glogdet) * inverse[f];
             dfoi_fft_inverse(s->fft, spectrum, plane);
             for (size_t t = 0; t < taps; t++)
-                g[(o * taps + t) * c + i] += plane[t / s->kw * bij->shape.w + t % s->kw];
+                g[(o * taps + t) * c + i] += plane[t / s->conv.kw * bij->shape.w + t % s->conv.kw];
         }
     return DFO_OK;
 }
@@ -206,10 +206,10 @@ static void store(const dfo_bijector *bij, dfo_real *spectra, dfo_real *plane, d
 /* y = M x, or with `adjoint` y = M^H x, for n images.  */
 static void multiply(const dfo_bijector *bij, const dfo_real *matrix, int adjoint, size_t n, const dfo_real *x, dfo_real *y)
 {
-    size_t c = bij->shape.c, size = spectrum_size(bij), half = size / 2;
+    size_t c = bij->shape.c, size = spectrum_size(bij), half = size / 2, all = dfoi_fft_count(bij->shape.h, bij->shape.w);
     memset(y, 0, n * c * size * sizeof *y);
-    for (size_t f = 0, m; f < half; f += m) {
-        m = half - f < CHUNK ? half - f : CHUNK;
+    for (size_t f = 0, m; f < all; f += m) {
+        m = all - f < CHUNK ? all - f : CHUNK;
         for (size_t o = 0; o < c; o++)
             for (size_t i = 0; i < c; i++) {
                 const dfo_real *k = matrix + (adjoint ? i * c + o : o * c + i) * size + f;
@@ -222,9 +222,9 @@ static void multiply(const dfo_bijector *bij, const dfo_real *matrix, int adjoin
 /* gk += sign g x^H.  */
 static void add_kernel(const dfo_bijector *bij, dfo_real sign, size_t n, const dfo_real *g, const dfo_real *x, dfo_real *gk)
 {
-    size_t c = bij->shape.c, size = spectrum_size(bij), half = size / 2;
-    for (size_t f = 0, m; f < half; f += m) {
-        m = half - f < CHUNK ? half - f : CHUNK;
+    size_t c = bij->shape.c, size = spectrum_size(bij), half = size / 2, all = dfoi_fft_count(bij->shape.h, bij->shape.w);
+    for (size_t f = 0, m; f < all; f += m) {
+        m = all - f < CHUNK ? all - f : CHUNK;
         for (size_t o = 0; o < c; o++)
             for (size_t i = 0; i < c; i++)
                 for (size_t r = 0; r < n; r++)
@@ -250,8 +250,10 @@ static dfo_status apply(const dfo_bijector *bij, dfo_run *run, dfo_batch x, int 
 }
 
 /* Back through M (solve = 0) or M^-1: from the output and its gradient to the input and its own.  */
-static dfo_status pull(const dfo_bijector *bij, dfo_run *run, dfo_batch y, dfo_batch gy, int solve, const double *glogdet)
+static dfo_status pull(const dfo_bijector *bij, dfo_run *run, dfo_batch y, dfo_batch gy, int solve,
+                       const dfo_real *kept, const double *glogdet)
 {
+    (void)kept;
     struct place p = place_of(bij, run->derived);
     size_t most = y.n < GROUP ? y.n : GROUP, all = most * bij->shape.c * spectrum_size(bij);
     dfo_real *gk = run->grads ? run->gderived : NULL, *plane = dfo_arena_take(run, plane_size(bij));
@@ -276,41 +278,6 @@ static dfo_status pull(const dfo_bijector *bij, dfo_run *run, dfo_batch y, dfo_b
     return DFO_OK;
 }
 
-static dfo_status forward(const dfo_bijector *bij, dfo_run *run, dfo_batch x, const dfo_cond *cond, double *logdet)
-{
-    (void)cond;
-    return apply(bij, run, x, state(bij)->solve, logdet);
-}
-
-static dfo_status inverse(const dfo_bijector *bij, dfo_run *run, dfo_batch z, const dfo_cond *cond, double *logdet)
-{
-    (void)cond;
-    return apply(bij, run, z, !state(bij)->solve, logdet);
-}
-
-static dfo_status backward(const dfo_bijector *bij, dfo_run *run, dfo_batch z, dfo_batch gz, const dfo_cond *cond,
-                           dfo_cond *gcond, const double *glogdet)
-{
-    (void)cond;
-    (void)gcond;
-    return pull(bij, run, z, gz, state(bij)->solve, glogdet);
-}
-
-static dfo_status inverse_backward(const dfo_bijector *bij, dfo_run *run, dfo_batch x, dfo_batch gx, const dfo_cond *cond,
-                                   dfo_cond *gcond, const double *glogdet)
-{
-    (void)cond;
-    (void)gcond;
-    return pull(bij, run, x, gx, !state(bij)->solve, glogdet);
-}
-
-static dfo_status describe(const dfo_bijector *bij, json_t *to)
-{
-    const struct periodic *s = state(bij);
-    DFO_TRY(dfoi_json_set(bij->ctx, to, "kernel", json_pack("[I, I]", (json_int_t)s->kh, (json_int_t)s->kw)));
-    return dfoi_json_set(bij->ctx, to, "solve", json_boolean(s->solve));
-}
-
 static void periodic_free(dfo_bijector *bij)
 {
     struct periodic *s = bij->state;
@@ -319,44 +286,26 @@ static void periodic_free(dfo_bijector *bij)
     dfoi_free(bij->ctx, s);
 }
 
-dfo_status dfoi_kernel_sizes(dfo_ctx *ctx, const json_t *config, dfo_shape shape, size_t kernel[2])
-{
-    size_t n = 2;
-    kernel[0] = shape.h < 3 ? shape.h : 3;
-    kernel[1] = shape.w < 3 ? shape.w : 3;
-    if (json_object_get(config, "kernel"))
-        DFO_TRY(dfoi_json_sizes(ctx, config, "kernel", 1, (size_t)1 << 24, 2, kernel, &n));
-    if (n == 0)
-        return dfoi_fail(ctx, DFO_EARG, "kernel: expected one or two numbers, got none");
-    if (n == 1)
-        kernel[1] = kernel[0];
-    if (kernel[0] > shape.h || kernel[1] > shape.w)
-        return dfoi_fail(ctx, DFO_ESHAPE, "kernel: %zux%zu is larger than the images, %zux%zu", kernel[0], kernel[1], shape.h,
-                         shape.w);
-    return DFO_OK;
-}
-
 dfo_status dfoi_periodic_create(dfo_build *build, json_t *config, dfo_bijector *bij)
 {
     static const char *const keys[] = {"type", "kernel", "solve", NULL};
     dfo_ctx *ctx = build->ctx;
     struct periodic *s;
-    size_t c = build->shape.c, kernel[2], all;
+    size_t c = build->shape.c, most[2] = {build->shape.h, build->shape.w}, all;
     DFO_TRY(dfoi_json_keys(ctx, config, keys));
     DFO_TRY(dfoi_alloc(ctx, 1, sizeof *s, &s));
     bij->state = s;
-    DFO_TRY(dfoi_kernel_sizes(ctx, config, build->shape, kernel));
-    s->kh = kernel[0];
-    s->kw = kernel[1];
-    DFO_TRY(dfoi_json_bool(ctx, config, "solve", 0, &s->solve));
+    s->conv.apply = apply;
+    s->conv.pull = pull;
+    DFO_TRY(dfoi_convolution_read(ctx, config, most, &s->conv));
     if (c > 4096)
         return dfoi_fail(ctx, DFO_ESHAPE, "%zu channels: expected at most 4096", c);
-    DFO_TRY(dfoi_mul(ctx, c * c, s->kh * s->kw, "periodic-conv", &all));
+    DFO_TRY(dfoi_mul(ctx, c * c, s->conv.kh * s->conv.kw, "periodic-conv", &all));
     DFO_TRY(dfoi_fft_new(ctx, DFOI_FFT_REAL, build->shape.h, build->shape.w, &s->fft));
-    DFO_TRY(dfo_build_weights(build, "kernel", 4, (size_t[4]){c, s->kh, s->kw, c}, &s->kernel));
-    dfo_build_normal(build, s->kernel, all, 0.1 / sqrt((double)(s->kh * s->kw * c)));
+    DFO_TRY(dfo_build_weights(build, "kernel", 4, (size_t[4]){c, s->conv.kh, s->conv.kw, c}, &s->conv.kernel));
+    dfo_build_normal(build, s->conv.kernel, all, 0.1 / sqrt((double)(s->conv.kh * s->conv.kw * c)));
     for (size_t i = 0; i < c; i++)     /* the pixel itself, and little of the others */
-        dfo_build_constant(build, s->kernel + i * s->kh * s->kw * c + i, 1, 1);
+        dfo_build_constant(build, s->conv.kernel + i * s->conv.kh * s->conv.kw * c + i, 1, 1);
     return DFO_OK;
 }
 
@@ -367,11 +316,11 @@ const struct dfo_bijector_ops dfoi_periodic_ops = {
     .derived = derived,
     .gderived = gderived,
     .prepare = prepare,
-    .forward = forward,
-    .inverse = inverse,
-    .backward = backward,
-    .inverse_backward = inverse_backward,
+    .forward = dfoi_convolution_forward,
+    .inverse = dfoi_convolution_inverse,
+    .backward = dfoi_convolution_backward,
+    .inverse_backward = dfoi_convolution_inverse_backward,
     .pullback = pullback,
-    .describe = describe,
+    .describe = dfoi_convolution_describe,
     .free = periodic_free,
 };

@@ -9,12 +9,12 @@
 #include <string.h>
 
 #include "channels_impl.h"
+#include "convolution_impl.h"
 #include "layers.h"
 #include "math/fft_impl.h"
 
 struct symmetric {
-    size_t    kh, kw, kernel;          /* (c, kh, kw) in the store */
-    int       solve;
+    struct dfoi_convolution conv;      /* its kernel: (c, kh, kw) */
     dfoi_fft *fft;
 };
 
@@ -36,7 +36,7 @@ static double *logdet_of(const dfo_bijector *bij, const dfo_real *derived)
 
 static size_t derived(const dfo_bijector *bij)
 {
-    return bij->shape.c * plane_size(bij) + dfoi_doubles_size(1) + dfoi_doubles_size(bij->shape.h * state(bij)->kw);
+    return bij->shape.c * plane_size(bij) + dfoi_doubles_size(1) + dfoi_doubles_size(bij->shape.h * state(bij)->conv.kw);
 }
 
 /* The gradient with respect to the eigenvalues, then the sum of the log-det's.  */
@@ -47,7 +47,7 @@ static size_t gderived(const dfo_bijector *bij)
 
 static size_t scratch(const dfo_bijector *bij, size_t rows)
 {
-    size_t back = dfoi_doubles_size(bij->shape.h * state(bij)->kw);
+    size_t back = dfoi_doubles_size(bij->shape.h * state(bij)->conv.kw);
     (void)rows;
     return 3 * plane_size(bij) > back ? 3 * plane_size(bij) : back;
 }
@@ -65,20 +65,20 @@ static dfo_status prepare(const dfo_bijector *bij, dfo_run *run, dfo_real *to)
     double *logdet = logdet_of(bij, to), *sums = (double *)(void *)((dfo_real *)(void *)logdet + dfoi_doubles_size(1));
     *logdet = 0;
     for (size_t c = 0; c < shape.c; c++) {
-        const dfo_real *k = dfo_run_weights(run, s->kernel) + c * s->kh * s->kw;
+        const dfo_real *k = dfo_run_weights(run, s->conv.kernel) + c * s->conv.kh * s->conv.kw;
         dfo_real *value = to + c * plane_size(bij);
         for (size_t u = 0; u < shape.h; u++)
-            for (size_t j = 0; j < s->kw; j++) {
+            for (size_t j = 0; j < s->conv.kw; j++) {
                 double sum = 0;
-                for (size_t i = 0; i < s->kh; i++)
-                    sum += cosine(u, i, shape.h) * (double)k[i * s->kw + j];
-                sums[u * s->kw + j] = sum;
+                for (size_t i = 0; i < s->conv.kh; i++)
+                    sum += cosine(u, i, shape.h) * (double)k[i * s->conv.kw + j];
+                sums[u * s->conv.kw + j] = sum;
             }
         for (size_t f = 0; f < dfoi_plane(bij); f++) {
             size_t u = f / shape.w, v = f % shape.w;
             double sum = 0;
-            for (size_t j = 0; j < s->kw; j++)
-                sum += cosine(v, j, shape.w) * sums[u * s->kw + j];
+            for (size_t j = 0; j < s->conv.kw; j++)
+                sum += cosine(v, j, shape.w) * sums[u * s->conv.kw + j];
             value[f] = (dfo_real)sum;
             if (value[f] == 0 || !isfinite(value[f]))
                 return dfo_run_fail(run, DFO_ENUM, (size_t)-1, "%s: the kernel of channel %zu has no inverse at frequency "
@@ -93,23 +93,23 @@ static dfo_status pullback(const dfo_bijector *bij, dfo_run *run, const dfo_real
 {
     const struct symmetric *s = state(bij);
     dfo_shape shape = bij->shape;
-    dfo_real *g = dfo_run_grads(run, s->kernel);
+    dfo_real *g = dfo_run_grads(run, s->conv.kernel);
     double glogdet = (double)gfrom[shape.c * plane_size(bij)];
-    double *sums = dfoi_take_doubles(run, shape.h * s->kw);
-    for (size_t c = 0; g && c < shape.c; c++, g += s->kh * s->kw) {
+    double *sums = dfoi_take_doubles(run, shape.h * s->conv.kw);
+    for (size_t c = 0; g && c < shape.c; c++, g += s->conv.kh * s->conv.kw) {
         const dfo_real *value = from + c * plane_size(bij), *of = gfrom + c * plane_size(bij);
         for (size_t u = 0; u < shape.h; u++)
-            for (size_t j = 0; j < s->kw; j++) {
+            for (size_t j = 0; j < s->conv.kw; j++) {
                 double sum = 0;
                 for (size_t v = 0; v < shape.w; v++)
                     sum += cosine(v, j, shape.w) *
                            ((double)of[u * shape.w + v] + glogdet / (double)value[u * shape.w + v]);
-                sums[u * s->kw + j] = sum;
+                sums[u * s->conv.kw + j] = sum;
             }
-        for (size_t t = 0; t < s->kh * s->kw; t++) {
+        for (size_t t = 0; t < s->conv.kh * s->conv.kw; t++) {
             double sum = 0;
             for (size_t u = 0; u < shape.h; u++)
-                sum += cosine(u, t / s->kw, shape.h) * sums[u * s->kw + t % s->kw];
+                sum += cosine(u, t / s->conv.kw, shape.h) * sums[u * s->conv.kw + t % s->conv.kw];
             g[t] += (dfo_real)sum;
         }
     }
@@ -156,19 +156,25 @@ static dfo_status apply(const dfo_bijector *bij, dfo_run *run, dfo_batch x, int 
     return DFO_OK;
 }
 
-/* gvalue += sign g x in the orthonormal basis.  */
-static void add_values(dfo_shape shape, dfo_real sign, const dfo_real *g, const dfo_real *x, dfo_real *gvalue)
+/* A plane of the output x and its gradient g, in cosines, to the input's; the eigenvalues' gradient, in the orthonormal
+ * basis, is added to gvalue (NULL: not wanted).  */
+static void back(dfo_shape shape, const dfo_real *value, int solve, dfo_real *x, dfo_real *g, dfo_real *gvalue)
 {
-    dfo_real each = sign / (dfo_real)(16 * shape.h * shape.w);
-    for (size_t u = 0; u < shape.h; u++)
-        for (size_t v = 0; v < shape.w; v++) {
-            size_t f = u * shape.w + v;
-            gvalue[f] += each * (u ? 2 : 1) * (v ? 2 : 1) * g[f] * x[f];
-        }
+    dfo_real each = 1 / (dfo_real)(16 * shape.h * shape.w);
+    for (size_t f = 0; f < shape.h * shape.w; f++) {
+        dfo_real in = solve ? x[f] * value[f] : x[f] / value[f], gin = solve ? g[f] / value[f] : g[f] * value[f];
+        dfo_real factor = each * (f < shape.w ? 1 : 2) * (f % shape.w ? 2 : 1);
+        if (gvalue)
+            gvalue[f] += factor * (solve ? -gin * x[f] : g[f] * in);
+        x[f] = in;
+        g[f] = gin;
+    }
 }
 
-static dfo_status pull(const dfo_bijector *bij, dfo_run *run, dfo_batch y, dfo_batch gy, int solve, const double *glogdet)
+static dfo_status pull(const dfo_bijector *bij, dfo_run *run, dfo_batch y, dfo_batch gy, int solve,
+                       const dfo_real *kept, const double *glogdet)
 {
+    (void)kept;
     size_t pixels = dfoi_plane(bij), size = plane_size(bij);
     dfo_real *gvalue = run->grads ? run->gderived : NULL;
     dfo_real *plane = dfo_arena_take(run, size), *spectrum = dfo_arena_take(run, size), *gspectrum = dfo_arena_take(run, size);
@@ -178,56 +184,13 @@ static dfo_status pull(const dfo_bijector *bij, dfo_run *run, dfo_batch y, dfo_b
             dfo_real *at = dfo_row(y, i) + c * pixels, *gat = dfo_row(gy, i) + c * pixels;
             to_cosines(bij, at, plane, spectrum);
             to_cosines(bij, gat, plane, gspectrum);
-            if (gvalue && !solve)
-                scale(pixels, value, 1, spectrum);     /* the input */
-            if (gvalue && !solve)
-                add_values(bij->shape, 1, gspectrum, spectrum, gvalue + c * size);
-            scale(pixels, value, solve, gspectrum);
-            if (gvalue && solve)
-                add_values(bij->shape, -1, gspectrum, spectrum, gvalue + c * size);
-            if (!gvalue || solve)
-                scale(pixels, value, !solve, spectrum);
+            back(bij->shape, value, solve, spectrum, gspectrum, gvalue ? gvalue + c * size : NULL);
             from_cosines(bij, spectrum, plane, at);
             from_cosines(bij, gspectrum, plane, gat);
         }
     for (size_t i = 0; gvalue && i < y.n; i++)
         gvalue[bij->shape.c * size] += (dfo_real)(solve ? -glogdet[i] : glogdet[i]);
     return DFO_OK;
-}
-
-static dfo_status forward(const dfo_bijector *bij, dfo_run *run, dfo_batch x, const dfo_cond *cond, double *logdet)
-{
-    (void)cond;
-    return apply(bij, run, x, state(bij)->solve, logdet);
-}
-
-static dfo_status inverse(const dfo_bijector *bij, dfo_run *run, dfo_batch z, const dfo_cond *cond, double *logdet)
-{
-    (void)cond;
-    return apply(bij, run, z, !state(bij)->solve, logdet);
-}
-
-static dfo_status backward(const dfo_bijector *bij, dfo_run *run, dfo_batch z, dfo_batch gz, const dfo_cond *cond,
-                           dfo_cond *gcond, const double *glogdet)
-{
-    (void)cond;
-    (void)gcond;
-    return pull(bij, run, z, gz, state(bij)->solve, glogdet);
-}
-
-static dfo_status inverse_backward(const dfo_bijector *bij, dfo_run *run, dfo_batch x, dfo_batch gx, const dfo_cond *cond,
-                                   dfo_cond *gcond, const double *glogdet)
-{
-    (void)cond;
-    (void)gcond;
-    return pull(bij, run, x, gx, !state(bij)->solve, glogdet);
-}
-
-static dfo_status describe(const dfo_bijector *bij, json_t *to)
-{
-    const struct symmetric *s = state(bij);
-    DFO_TRY(dfoi_json_set(bij->ctx, to, "kernel", json_pack("[I, I]", (json_int_t)s->kh, (json_int_t)s->kw)));
-    return dfoi_json_set(bij->ctx, to, "solve", json_boolean(s->solve));
 }
 
 static void symmetric_free(dfo_bijector *bij)
@@ -243,21 +206,20 @@ dfo_status dfoi_symmetric_create(dfo_build *build, json_t *config, dfo_bijector 
     static const char *const keys[] = {"type", "kernel", "solve", NULL};
     dfo_ctx *ctx = build->ctx;
     struct symmetric *s;
-    size_t c = build->shape.c, kernel[2], taps, all;
+    size_t c = build->shape.c, most[2] = {build->shape.h, build->shape.w}, taps, all;
     DFO_TRY(dfoi_json_keys(ctx, config, keys));
     DFO_TRY(dfoi_alloc(ctx, 1, sizeof *s, &s));
     bij->state = s;
-    DFO_TRY(dfoi_kernel_sizes(ctx, config, build->shape, kernel));
-    s->kh = kernel[0];
-    s->kw = kernel[1];
-    taps = s->kh * s->kw;
-    DFO_TRY(dfoi_json_bool(ctx, config, "solve", 0, &s->solve));
+    s->conv.apply = apply;
+    s->conv.pull = pull;
+    DFO_TRY(dfoi_convolution_read(ctx, config, most, &s->conv));
+    taps = s->conv.kh * s->conv.kw;
     DFO_TRY(dfoi_mul(ctx, c, taps, "symmetric-conv", &all));
     DFO_TRY(dfoi_fft_new(ctx, DFOI_FFT_COSINE, build->shape.h, build->shape.w, &s->fft));
-    DFO_TRY(dfo_build_weights(build, "kernel", 3, (size_t[3]){c, s->kh, s->kw}, &s->kernel));
-    dfo_build_normal(build, s->kernel, all, 0.05 / sqrt((double)taps));
+    DFO_TRY(dfo_build_weights(build, "kernel", 3, (size_t[3]){c, s->conv.kh, s->conv.kw}, &s->conv.kernel));
+    dfo_build_normal(build, s->conv.kernel, all, 0.05 / sqrt((double)taps));
     for (size_t i = 0; i < c; i++)
-        dfo_build_constant(build, s->kernel + i * taps, 1, 1);
+        dfo_build_constant(build, s->conv.kernel + i * taps, 1, 1);
     return DFO_OK;
 }
 
@@ -268,11 +230,11 @@ const struct dfo_bijector_ops dfoi_symmetric_ops = {
     .derived = derived,
     .gderived = gderived,
     .prepare = prepare,
-    .forward = forward,
-    .inverse = inverse,
-    .backward = backward,
-    .inverse_backward = inverse_backward,
+    .forward = dfoi_convolution_forward,
+    .inverse = dfoi_convolution_inverse,
+    .backward = dfoi_convolution_backward,
+    .inverse_backward = dfoi_convolution_inverse_backward,
     .pullback = pullback,
-    .describe = describe,
+    .describe = dfoi_convolution_describe,
     .free = symmetric_free,
 };

@@ -271,6 +271,19 @@ START_TEST(sums)
         for (size_t i = 0; i < n; i++)
             REQUIRE(z[i] == (y[i] + (dfo_real)0.3 * x[i] + x[i]) * 2, "add, scale at %zu of %zu", i, n);
         ck_assert(n == N || z[n] == y[n]);
+        memcpy(z, y, sizeof z);
+        int conjugate = (int)(t % 2);
+        dfo_real sign = t % 3 ? 1 : -1;
+        size_t pitch = n / 2;          /* real parts, imaginary ones: of x times x, added to y */
+        dfoi_complex_add(pitch, conjugate, sign, pitch, x, x, z);
+        for (size_t i = 0; i < pitch; i++) {
+            double re = (double)sign * (double)x[i], im = (double)(conjugate ? -sign : sign) * (double)x[pitch + i];
+            double a = (double)y[i] + re * (double)x[i] - im * (double)x[pitch + i];
+            double b = (double)y[pitch + i] + re * (double)x[pitch + i] + im * (double)x[i];
+            double allowed = 4 * DFO_REAL_EPS * (fabs((double)y[i]) + fabs((double)y[pitch + i]) + 2 * (re * re + im * im));
+            REQUIRE(fabs((double)z[i] - a) <= allowed && fabs((double)z[pitch + i] - b) <= allowed,
+                    "complex_add at %zu of %zu", i, pitch);
+        }
     }
 }
 END_TEST
@@ -291,6 +304,9 @@ START_TEST(levels_agree)
     points(&rng);
     for (int level = 1; level <= (int)dfoi_cpu_level(); level++) {
         const struct dfoi_kernels *k0 = &dfoi_kernels_generic, *k = DFOI_AT_LEVEL(dfoi_kernels, level);
+        memcpy(a, y, sizeof a), memcpy(b, y, sizeof b);
+        k0->complex_add(N / 2 - 1, 1, -1, N / 2, x, x, a), k->complex_add(N / 2 - 1, 1, -1, N / 2, x, x, b);
+        same(a, b, N, "complex_add", level);
         for (size_t f = 0; f < FUNCTIONS; f++) {
             slot(&functions[f], 0)(N, x, a);
             memcpy(b, x, sizeof b);

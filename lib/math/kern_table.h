@@ -77,9 +77,9 @@
       (n, d, panel, index, x, ldx))                                                              \
     X(void, from_panel_add,                                                                      \
       (size_t n, size_t d, const dfo_real *panel, const size_t *index, dfo_real *x, size_t ldx), \
-      (n, d, panel, index, x, ldx)) \
-    X(void, spread, (size_t n, size_t w, const dfo_real *x, size_t ldx, dfo_real *to, ptrdiff_t step),  \
-      (n, w, x, ldx, to, step))                                                                      \
+      (n, d, panel, index, x, ldx))                                                              \
+    X(void, spread, (size_t n, size_t w, const dfo_real *x, size_t ldx, dfo_real *to, ptrdiff_t step), \
+      (n, w, x, ldx, to, step))                                                                  \
     X(void, collect, (size_t n, size_t w, const dfo_real *from, ptrdiff_t step, dfo_real *x, size_t ldx), \
       (n, w, from, step, x, ldx))
 
