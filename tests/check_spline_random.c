@@ -212,6 +212,38 @@ static double loss(const struct call *c, const dfo_real *par, const dfo_real *x,
     return sum;
 }
 
+/* The loss s steps of h along (dp, dx) from c's arrays.  */
+static double stepped(const struct call *c, const dfo_real *dp, const dfo_real *dx, double s,
+                      int inverse)
+{
+    size_t n = c->nb * c->m, np = n * c->params;
+    dfo_real *par = copy(c->par, np), *x = copy(c->x, n);
+    for (size_t p = 0; p < np; p++)
+        par[p] += (dfo_real)s * dp[p];
+    for (size_t v = 0; v < n; v++)
+        x[v] += (dfo_real)s * dx[v];
+    double value = loss(c, par, x, inverse);
+    put_reals(par, np);
+    put_reals(x, n);
+    return value;
+}
+
+/* The slope of the loss is the backward pass's.  The log-determinant's slope jumps at a knot, so where a
+   step crosses one the differences of the side that does not are taken, of second order like the central
+   ones.  */
+static int slope_agrees(const struct call *c, const dfo_real *dp, const dfo_real *dx, int inverse,
+                        double slope, double *measured)
+{
+    double h = 1e-6, tol = 1e-6 * (1 + fabs(slope)) * sqrt((double)(c->nb * c->m)), at[5];
+    for (int s = -2; s <= 2; s++)
+        at[s + 2] = stepped(c, dp, dx, s * h, inverse);
+    *measured = (at[3] - at[1]) / (2 * h);
+    double ahead = (4 * at[3] - 3 * at[2] - at[4]) / (2 * h);
+    double behind = (3 * at[2] - 4 * at[1] + at[0]) / (2 * h);
+    return fabs(*measured - slope) <= tol || fabs(ahead - slope) <= 4 * tol ||
+           fabs(behind - slope) <= 4 * tol;
+}
+
 START_TEST(differences)
 {
     test_rng rng = test_rng_new(test_seed());
@@ -219,21 +251,16 @@ START_TEST(differences)
         struct call c = random_call(&rng, bins[t % (sizeof bins / sizeof *bins)], 0.7);
         int inverse = (int)(t / 7 % 2);
         size_t n = c.nb * c.m, np = n * c.params;
-        double h = 1e-6, slope = 0;
-        dfo_real *x0 = copy(c.x, n), *x1 = copy(c.x, n), *x2 = copy(c.x, n);
-        dfo_real *p1 = copy(c.par, np), *p2 = copy(c.par, np), *dx = new_reals(n),
-                 *dp = new_reals(np);
-        for (size_t v = 0; v < n; v++) {
+        double slope = 0, measured;
+        struct call start = c;
+        start.par = copy(c.par, np);
+        start.x = copy(c.x, n);
+        start.g = copy(c.g, n);
+        dfo_real *dx = new_reals(n), *dp = new_reals(np);
+        for (size_t v = 0; v < n; v++)
             dx[v] = (dfo_real)test_rng_normal(&rng);
-            x1[v] -= (dfo_real)h * dx[v];
-            x2[v] += (dfo_real)h * dx[v];
-        }
-        for (size_t p = 0; p < np; p++) {
+        for (size_t p = 0; p < np; p++)
             dp[p] = (dfo_real)test_rng_normal(&rng);
-            p1[p] -= (dfo_real)h * dp[p];
-            p2[p] += (dfo_real)h * dp[p];
-        }
-        double measured = (loss(&c, p2, x2, inverse) - loss(&c, p1, x1, inverse)) / (2 * h);
         if (inverse) { /* backward wants the pass's output */
             dfo_real *ld = copy(c.ld, c.m);
             dfoi_spline_inverse(&c.how, c.nb, c.m, c.par, c.x, ld);
@@ -249,16 +276,14 @@ START_TEST(differences)
             slope += (double)(c.g[v] * dx[v]);
         for (size_t p = 0; p < np; p++)
             slope += (double)(c.gpar[p] * dp[p]);
-        ck_assert_msg(fabs(measured - slope) <= 1e-6 * (1 + fabs(slope)) * sqrt((double)n),
+        ck_assert_msg(slope_agrees(&start, dp, dx, inverse, slope, &measured),
                       "seed %llu: bins %zu, circular %d, inverse %d, %zu x %zu: gradient %.9g, "
                       "difference %.9g",
                       (unsigned long long)test_seed(), c.scalar.bins, c.scalar.circular, inverse,
                       c.nb, c.m, slope, measured);
-        put_reals(x0, n);
-        put_reals(x1, n);
-        put_reals(x2, n);
-        put_reals(p1, np);
-        put_reals(p2, np);
+        put_reals(start.par, np);
+        put_reals(start.x, n);
+        put_reals(start.g, n);
         put_reals(dx, n);
         put_reals(dp, np);
         call_free(&c);
