@@ -17,6 +17,7 @@ struct chain {
     dfo_bijector **layer;              /* (n) */
     size_t        *derived, *gderived; /* (n) where a layer's slice begins */
     size_t         derived_size, gderived_size, aux;
+    json_t        *settings;           /* of a chain with another name, which says what its layers are; or NULL */
 };
 
 static size_t scratch(const dfo_bijector *bij, size_t rows)
@@ -338,7 +339,13 @@ static dfo_status update(const dfo_bijector *bij, dfo_run *run)
 static dfo_status describe(const dfo_bijector *bij, json_t *to)
 {
     const struct chain *c = bij->state;
-    json_t *list = json_array();
+    const char *key;
+    json_t *value, *list;
+    json_object_foreach(c->settings, key, value)
+        DFO_TRY(dfoi_json_set(bij->ctx, to, key, dfoi_json_copy(value)));
+    if (c->settings)
+        return DFO_OK;
+    list = json_array();
     DFO_TRY(dfoi_json_set(bij->ctx, to, "layers", list));
     for (size_t i = 0; i < c->n; i++) {
         json_t *layer;
@@ -359,6 +366,7 @@ static void chain_free(dfo_bijector *bij)
     dfoi_free(bij->ctx, c->layer);
     dfoi_free(bij->ctx, c->derived);
     dfoi_free(bij->ctx, c->gderived);
+    json_decref(c->settings);
     dfoi_free(bij->ctx, c);
 }
 
@@ -394,6 +402,18 @@ dfo_status dfoi_chain_create(dfo_build *build, json_t *config, dfo_bijector *bij
     return DFO_OK;
 }
 
+dfo_status dfoi_chain_named(dfo_build *build, const json_t *settings, json_t *list, dfo_bijector *bij)
+{
+    json_t *config = list ? json_pack("{s:O}", "layers", list) : NULL;
+    dfo_status status = config ? dfoi_chain_create(build, config, bij)
+                               : dfoi_fail(build->ctx, DFO_EMEM, "out of memory: layers of %s", bij->ops->type);
+    struct chain *c = bij->state;
+    if (status == DFO_OK && !(c->settings = dfoi_json_copy(settings)))
+        status = dfoi_fail(build->ctx, DFO_EMEM, "out of memory: settings of %s", bij->ops->type);
+    json_decref(config);
+    return status;
+}
+
 size_t dfoi_chain_count(const dfo_bijector *bij)
 {
     const struct chain *c = bij->state;
@@ -407,22 +427,14 @@ const dfo_bijector *dfoi_chain_layer(const dfo_bijector *bij, size_t i, size_t *
     return bij->ops == &dfoi_chain_ops ? c->layer[i] : bij;
 }
 
-const struct dfo_bijector_ops dfoi_chain_ops = {
-    .type = "chain",
-    .caps = DFO_CLOSED_INVERSE | DFO_VOLUME_PRESERVING,
-    .scratch = scratch,
-    .saved = saved,
-    .derived = derived,
-    .gderived = gderived,
-    .aux = aux,
-    .prepare = prepare,
-    .forward = forward,
-    .inverse = inverse,
-    .backward = backward,
-    .inverse_backward = inverse_backward,
-    .pullback = pullback,
-    .init = init,
-    .update = update,
-    .describe = describe,
-    .free = chain_free,
-};
+#define CHAIN(name)                                                                                                \
+    {                                                                                                              \
+        .type = name, .caps = DFO_CLOSED_INVERSE | DFO_VOLUME_PRESERVING, .scratch = scratch, .saved = saved,      \
+        .derived = derived, .gderived = gderived, .aux = aux, .prepare = prepare, .forward = forward,              \
+        .inverse = inverse, .backward = backward, .inverse_backward = inverse_backward, .pullback = pullback,      \
+        .init = init, .update = update, .describe = describe, .free = chain_free,                                  \
+    }
+
+const struct dfo_bijector_ops dfoi_chain_ops = CHAIN("chain");
+const struct dfo_bijector_ops dfoi_finc_ops = CHAIN("finc");
+const struct dfo_bijector_ops dfoi_emerging_ops = CHAIN("emerging");

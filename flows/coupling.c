@@ -126,7 +126,7 @@ static dfo_status describe(const dfo_bijector *bij, json_t *to)
 {
     const dfoi_coupling *c = bij->state;
     dfo_ctx *ctx = bij->ctx;
-    DFO_TRY(dfoi_json_set(ctx, to, "mask", json_deep_copy(c->mask.json)));
+    DFO_TRY(dfoi_json_set(ctx, to, "mask", dfoi_json_copy(c->mask.json)));
     json_t *net = json_object();
     DFO_TRY(dfoi_json_set(ctx, to, "net", net));
     DFO_TRY(dfoi_json_set(ctx, to, "zero_init", json_boolean(c->zero_init)));

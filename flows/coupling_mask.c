@@ -79,7 +79,7 @@ static void count(dfo_shape shape, dfoi_mask *m)
 dfo_status dfoi_mask_new(dfo_ctx *ctx, const json_t *config, dfo_shape shape, dfoi_mask *m)
 {
     const json_t *given = json_object_get(config, "mask");
-    m->json = given ? json_deep_copy(given) : json_string("half");
+    m->json = given ? dfoi_json_copy(given) : json_string("half");
     if (!m->json)
         return dfoi_fail(ctx, DFO_EMEM, "out of memory: mask");
     DFO_TRY(check_mask(ctx, m->json, dfo_shape_size(shape)));

@@ -20,6 +20,9 @@ typedef struct dfoi_layer {
 /* The child layer in config[key], built under path "parent.name"; errors are prefixed with it.  */
 dfo_status dfoi_layer_child(const dfo_build *parent, json_t *config, const char *name, dfo_bijector **out);
 
+/* A chain of the layers in list that is described by its settings alone: bij's table is one of chain.c's.  */
+dfo_status dfoi_chain_named(dfo_build *build, const json_t *settings, json_t *list, dfo_bijector *bij);
+
 /* The layers of a chain (any other bijector is its own single layer), and where the i-th one's slice of the
  * derived data begins.  */
 size_t dfoi_chain_count(const dfo_bijector *bij);

@@ -14,6 +14,8 @@ extern const struct dfo_bijector_ops dfoi_permute_ops;
 extern const struct dfo_bijector_ops dfoi_squeeze_ops;
 extern const struct dfo_bijector_ops dfoi_haar_ops;
 extern const struct dfo_bijector_ops dfoi_causal_ops;
+extern const struct dfo_bijector_ops dfoi_finc_ops;
+extern const struct dfo_bijector_ops dfoi_emerging_ops;
 extern const struct dfo_bijector_ops dfoi_periodic_ops;
 extern const struct dfo_bijector_ops dfoi_symmetric_ops;
 extern const struct dfo_bijector_ops dfoi_dequantise_ops;
@@ -49,6 +51,8 @@ dfo_status dfoi_standardise_create(dfo_build *build, json_t *config, dfo_bijecto
 dfo_status dfoi_permute_create(dfo_build *build, json_t *config, dfo_bijector *bij);
 dfo_status dfoi_squeeze_create(dfo_build *build, json_t *config, dfo_bijector *bij);
 dfo_status dfoi_causal_create(dfo_build *build, json_t *config, dfo_bijector *bij);
+dfo_status dfoi_finc_create(dfo_build *build, json_t *config, dfo_bijector *bij);
+dfo_status dfoi_emerging_create(dfo_build *build, json_t *config, dfo_bijector *bij);
 dfo_status dfoi_periodic_create(dfo_build *build, json_t *config, dfo_bijector *bij);
 dfo_status dfoi_symmetric_create(dfo_build *build, json_t *config, dfo_bijector *bij);
 dfo_status dfoi_dequantise_create(dfo_build *build, json_t *config, dfo_bijector *bij);

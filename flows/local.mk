@@ -34,6 +34,7 @@ FLOWS_REAL = \
     flows/convolution.c \
     flows/causal.c \
     flows/causal_sweep.c \
+    flows/causal_chains.c \
     flows/periodic.c \
     flows/symmetric.c \
     flows/dequantise.c \

@@ -40,6 +40,12 @@ static const struct dfoi_preset presets[] = {
      dfoi_nsf_image_settings, dfoi_preset_write_image, NULL},
     {"inverse-flow", "images: Glow with causal convolutions, solved on the way to latents (Nagar and Varma 2024)",
      dfoi_inverse_flow_settings, dfoi_preset_write_image, NULL},
+    {"finc-flow", "images: Glow with causal convolutions of groups of channels (Kallappa, Nagar and Varma 2023)",
+     dfoi_finc_flow_settings, dfoi_preset_write_image, NULL},
+    {"emerging", "images: Glow with pairs of opposite causal convolutions (Hoogeboom et al. 2019)",
+     dfoi_emerging_settings, dfoi_preset_write_image, NULL},
+    {"periodic", "images: Glow with periodic convolutions, inverted by FFT (Hoogeboom et al. 2019)",
+     dfoi_periodic_settings, dfoi_preset_write_image, NULL},
     {"irevnet", "classifier of images with invertible features (Jacobsen et al. 2018)", dfoi_irevnet_settings,
      dfoi_irevnet_write, dfoi_irevnet_complete},
 };
@@ -63,7 +69,7 @@ const char *dfo_preset_text(size_t i)
 
 static dfo_status find(dfo_ctx *ctx, const char *name, const struct dfoi_preset **out)
 {
-    char list[256] = "";
+    char list[512] = "";
     for (size_t i = 0; i < PRESETS; i++) {
         size_t used = strlen(list);
         if (!strcmp(presets[i].name, name)) {
@@ -240,7 +246,7 @@ dfo_status dfo_preset_expand(dfo_ctx *ctx, json_t *config, dfo_shape shape, json
     if (p->complete)
         DFO_GO(p->complete(ctx, full, *out));
     if (base)
-        DFO_GO(dfoi_json_set(ctx, *out, "base", json_deep_copy(base)));
+        DFO_GO(dfoi_json_set(ctx, *out, "base", dfoi_json_copy(base)));
     json_decref(full);
     return DFO_OK;
 fail:

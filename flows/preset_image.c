@@ -1,11 +1,12 @@
 /* Presets for images: Real NVP (Dinh et al. 2017), Glow (Kingma and Dhariwal 2018), RQ-NSF (Durkan et al.
- * 2019), Inverse-Flow (Nagar and Varma 2024), each
+ * 2019), Inverse-Flow (Nagar and Varma 2024), FInC Flow (Kallappa, Nagar and Varma 2023), emerging and periodic
+ * convolutions (Hoogeboom, van den Berg and Welling 2019), each
  *
  *     dequantise, scaling (a logit, which gives dark and saturated pixels room, or to [-1/2, 1/2]), then every level
  *         squeeze (or haar), `depth` steps, split
  *
- * where a step is actnorm, causal convolution (Inverse-Flow: its solve; the corner it begins at turns from step to
- * step), 1x1 convolution, coupling (Real NVP: checkerboard couplings before the squeeze,
+ * where a step is actnorm, invertible convolution (Inverse-Flow: the solve of one), 1x1 convolution, a spline for each
+ * channel (Inverse-Flow's), coupling (Real NVP: checkerboard couplings before the squeeze,
  * channel couplings behind it, with actnorm), and split sets half of the channels aside as latents: they get a
  * normal distribution whose mean and scale are a convolution of the channels that go on.  The last level's
  * latents have a learned scale and mean for each channel.  Rows keep all features, so levels behind the first
@@ -18,38 +19,53 @@
 
 #define MAX_LEVELS 8
 
-/* blocks: of residual-conv nets; scale, scale_max, bins, tail_bound: of couplings of their kind.  */
+/* kernel, solve: of the convolution; spline_bins, spline_bound: of the splines for channels; blocks: of residual-conv nets; scale, scale_max, bins, tail_bound: of couplings of their kind.  */
 #define IMAGE_SETTINGS                                                                                            \
     {"levels", "0"}, {"activation", "\"relu\""}, {"blocks", "1"}, {"scale", "\"tanh\""}, {"scale_max", "2.0"},      \
-    {"bins", "4"}, {"tail_bound", "3.0"}, {"kernel", "3"}, {"squeeze", "\"squeeze\""}, {"prior", "true"},             \
+    {"bins", "4"}, {"tail_bound", "3.0"}, {"kernel", "3"}, {"spline_bound", "20.0"}, {"squeeze", "\"squeeze\""}, {"prior", "true"},             \
     {"values", "0"}, {"dequantise", "\"uniform\""}, {"dequantise_layers", "4"}, {"dequantise_hidden", "32"},          \
     {"scaling", "\"logit\""}, {"alpha", "1e-6"}, {"base", "{\"type\":\"normal\"}"}, {NULL, NULL}
 
 const struct dfoi_setting dfoi_realnvp_image_settings[] = {
-    {"depth", "3"}, {"hidden", "64"}, {"coupling", "\"affine\""}, {"linear", "\"none\""}, {"causal", "\"none\""},
-    {"net", "\"conv\""}, IMAGE_SETTINGS,
+    {"depth", "3"}, {"hidden", "64"}, {"coupling", "\"affine\""}, {"linear", "\"none\""}, {"convolution", "\"none\""}, {"solve", "false"},
+    {"net", "\"conv\""}, {"spline_bins", "0"}, IMAGE_SETTINGS,
 };
 
 const struct dfoi_setting dfoi_glow_settings[] = {
-    {"depth", "8"}, {"hidden", "128"}, {"coupling", "\"affine\""}, {"linear", "\"lu\""}, {"causal", "\"none\""},
-    {"net", "\"conv\""}, IMAGE_SETTINGS,
+    {"depth", "8"}, {"hidden", "128"}, {"coupling", "\"affine\""}, {"linear", "\"lu\""}, {"convolution", "\"none\""}, {"solve", "false"},
+    {"net", "\"conv\""}, {"spline_bins", "0"}, IMAGE_SETTINGS,
 };
 
 const struct dfoi_setting dfoi_nsf_image_settings[] = {
-    {"depth", "7"}, {"hidden", "64"}, {"coupling", "\"spline\""}, {"linear", "\"lu\""}, {"causal", "\"none\""},
-    {"net", "\"residual-conv\""}, IMAGE_SETTINGS,
+    {"depth", "7"}, {"hidden", "64"}, {"coupling", "\"spline\""}, {"linear", "\"lu\""}, {"convolution", "\"none\""}, {"solve", "false"},
+    {"net", "\"residual-conv\""}, {"spline_bins", "0"}, IMAGE_SETTINGS,
 };
 
 const struct dfoi_setting dfoi_inverse_flow_settings[] = {
-    {"depth", "8"}, {"hidden", "128"}, {"coupling", "\"affine\""}, {"linear", "\"lu\""}, {"causal", "\"solve\""},
-    {"net", "\"conv\""}, IMAGE_SETTINGS,
+    {"depth", "8"}, {"hidden", "128"}, {"coupling", "\"affine\""}, {"linear", "\"lu\""}, {"convolution", "\"causal\""},
+    {"solve", "true"}, {"net", "\"conv\""}, {"spline_bins", "5"}, IMAGE_SETTINGS,
+};
+
+const struct dfoi_setting dfoi_finc_flow_settings[] = {
+    {"depth", "8"}, {"hidden", "128"}, {"coupling", "\"affine\""}, {"linear", "\"lu\""}, {"convolution", "\"finc\""},
+    {"solve", "false"}, {"net", "\"conv\""}, {"spline_bins", "0"}, IMAGE_SETTINGS,
+};
+
+const struct dfoi_setting dfoi_emerging_settings[] = {
+    {"depth", "8"}, {"hidden", "128"}, {"coupling", "\"affine\""}, {"linear", "\"lu\""}, {"convolution", "\"emerging\""},
+    {"solve", "false"}, {"net", "\"conv\""}, {"spline_bins", "0"}, IMAGE_SETTINGS,
+};
+
+const struct dfoi_setting dfoi_periodic_settings[] = {
+    {"depth", "8"}, {"hidden", "128"}, {"coupling", "\"affine\""}, {"linear", "\"none\""}, {"convolution", "\"periodic\""},
+    {"solve", "false"}, {"net", "\"conv\""}, {"spline_bins", "0"}, IMAGE_SETTINGS,
 };
 
 struct settings {
-    const char *flow, *activation, *squeeze, *dequantise, *scaling, *scale, *coupling, *linear, *causal, *net;
-    size_t levels, depth, hidden, kernel, blocks, bins, values, dequantise_layers, dequantise_hidden;
-    int    prior;
-    double alpha, scale_max, tail_bound;
+    const char *flow, *activation, *squeeze, *dequantise, *scaling, *scale, *coupling, *linear, *convolution, *net;
+    size_t levels, depth, hidden, kernel, blocks, bins, spline_bins, values, dequantise_layers, dequantise_hidden;
+    int    prior, solve;
+    double alpha, scale_max, tail_bound, spline_bound;
 };
 
 /* The value of a key, one of up to three.  */
@@ -60,6 +76,17 @@ static dfo_status choice(dfo_ctx *ctx, const json_t *config, const char *key, co
     if (!strcmp(*out, a) || !strcmp(*out, b) || (c && !strcmp(*out, c)))
         return DFO_OK;
     return dfoi_fail(ctx, DFO_EARG, "%s: expected %s%s%s or %s, got %s", key, c ? c : "", c ? ", " : "", a, b, *out);
+}
+
+static dfo_status convolution(dfo_ctx *ctx, const json_t *config, const char **out)
+{
+    static const char *const known[] = {"none", "causal", "finc", "emerging", "periodic", "symmetric"};
+    DFO_TRY(dfoi_json_string(ctx, config, "convolution", known[0], out));
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+        if (!strcmp(*out, known[i]))
+            return DFO_OK;
+    return dfoi_fail(ctx, DFO_EARG, "convolution: expected none, causal, finc, emerging, periodic or symmetric, got %s",
+                     *out);
 }
 
 static dfo_status read_settings(dfo_ctx *ctx, const json_t *config, struct settings *s)
@@ -78,7 +105,10 @@ static dfo_status read_settings(dfo_ctx *ctx, const json_t *config, struct setti
     DFO_TRY(dfoi_json_real(ctx, config, "scale_max", 0, 1e-3, 20, &s->scale_max));
     DFO_TRY(dfoi_json_real(ctx, config, "tail_bound", 0, 1e-3, 1e6, &s->tail_bound));
     DFO_TRY(dfoi_json_string(ctx, config, "activation", NULL, &s->activation));
-    DFO_TRY(choice(ctx, config, "causal", "none", "convolution", "solve", &s->causal));
+    DFO_TRY(convolution(ctx, config, &s->convolution));
+    DFO_TRY(dfoi_json_bool(ctx, config, "solve", 0, &s->solve));
+    DFO_TRY(dfoi_json_size(ctx, config, "spline_bins", 0, 0, 64, &s->spline_bins));
+    DFO_TRY(dfoi_json_real(ctx, config, "spline_bound", 0, 1e-3, 1e6, &s->spline_bound));
     DFO_TRY(dfoi_json_size(ctx, config, "kernel", 0, 1, 15, &s->kernel));
     DFO_TRY(choice(ctx, config, "net", "conv", "residual-conv", NULL, &s->net));
     DFO_TRY(choice(ctx, config, "squeeze", "squeeze", "haar", NULL, &s->squeeze));
@@ -181,17 +211,34 @@ static dfo_status write_begin(const struct settings *s, const struct place *p)
 
 /* ---- levels */
 
-static dfo_status write_step(const struct settings *s, const struct place *p, size_t i)
+/* The invertible convolution of step i; causal ones begin at another corner in every step.  Kernels of those that a
+ * transform diagonalises fit the image.  */
+static json_t *convolution_layer(const struct settings *s, dfo_shape shape, size_t i)
 {
     static const char *const corner[] = {"top-left", "bottom-right", "top-right", "bottom-left"};
+    json_int_t k = (json_int_t)s->kernel, h = (json_int_t)shape.h, w = (json_int_t)shape.w;
+    if (!strcmp(s->convolution, "causal"))
+        return json_pack("{s:s, s:I, s:s, s:b, s:s}", "type", "causal-conv", "kernel", k, "orientation", corner[i % 4],
+                         "solve", s->solve, "diagonal", "log");
+    if (!strcmp(s->convolution, "periodic") || !strcmp(s->convolution, "symmetric"))
+        return json_pack("{s:s, s:[I, I], s:b}", "type", s->convolution[0] == 'p' ? "periodic-conv" : "symmetric-conv",
+                         "kernel", k < h ? k : h, k < w ? k : w, "solve", s->solve);
+    return json_pack("{s:s, s:I, s:b, s:s}", "type", s->convolution, "kernel", k, "solve", s->solve, "diagonal",
+                     s->convolution[0] == 'f' ? "unit" : "log");
+}
+
+static dfo_status write_step(const struct settings *s, const struct place *p, size_t i)
+{
     DFO_TRY(append(p, plain("actnorm")));
-    if (strcmp(s->causal, "none"))
-        DFO_TRY(append(p, json_pack("{s:s, s:I, s:s, s:b, s:s}", "type", "causal-conv", "kernel", (json_int_t)s->kernel,
-                                    "orientation", corner[i % 4], "solve", !strcmp(s->causal, "solve"), "diagonal", "log")));
+    if (strcmp(s->convolution, "none"))
+        DFO_TRY(append(p, convolution_layer(s, p->shape, i)));
     if (!strcmp(s->linear, "lu"))
         DFO_TRY(append(p, json_pack("{s:s, s:s}", "type", "linear", "init", "orthogonal")));
     else if (!strcmp(s->linear, "householder"))
         DFO_TRY(append(p, plain("householder")));
+    if (s->spline_bins)
+        DFO_TRY(append(p, json_pack("{s:s, s:I, s:f}", "type", "spline", "bins", (json_int_t)s->spline_bins, "tail_bound",
+                                    s->spline_bound)));
     return append(p, coupling(s, i % 2 ? "channels-swapped" : "channels", net(s)));
 }
 

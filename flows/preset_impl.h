@@ -25,6 +25,9 @@ extern const struct dfoi_setting dfoi_realnvp_image_settings[];
 extern const struct dfoi_setting dfoi_glow_settings[];
 extern const struct dfoi_setting dfoi_nsf_image_settings[];
 extern const struct dfoi_setting dfoi_inverse_flow_settings[];
+extern const struct dfoi_setting dfoi_finc_flow_settings[];
+extern const struct dfoi_setting dfoi_emerging_settings[];
+extern const struct dfoi_setting dfoi_periodic_settings[];
 extern const struct dfoi_setting dfoi_irevnet_settings[];
 
 /* Takes the layer's reference; DFO_EMEM if it is NULL.  */

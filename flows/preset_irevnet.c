@@ -132,9 +132,9 @@ static dfo_status add_head(dfo_ctx *ctx, const struct settings *s, const json_t 
     DFO_TRY(dfoi_json_set(ctx, to, "head", json_pack("{s:b, s:s}", "norm", s->head_norm, "activation", "relu")));
     DFO_TRY(dfoi_json_set(ctx, to, "augment", json_pack("{s:I, s:b}", "shift", (json_int_t)s->shift, "flip", s->flip)));
     if (!json_is_null(classes))
-        DFO_TRY(dfoi_json_set(ctx, json_object_get(to, "head"), "classes", json_deep_copy(classes)));
+        DFO_TRY(dfoi_json_set(ctx, json_object_get(to, "head"), "classes", dfoi_json_copy(classes)));
     if (!json_is_null(levels))
-        DFO_TRY(dfoi_json_set(ctx, to, "levels", json_deep_copy(levels)));
+        DFO_TRY(dfoi_json_set(ctx, to, "levels", dfoi_json_copy(levels)));
     return DFO_OK;
 }
 

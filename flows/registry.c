@@ -15,6 +15,8 @@ static const dfoi_layer layers[] = {
     {&dfoi_squeeze_ops, dfoi_squeeze_create},
     {&dfoi_haar_ops, dfoi_squeeze_create},
     {&dfoi_causal_ops, dfoi_causal_create},
+    {&dfoi_finc_ops, dfoi_finc_create},
+    {&dfoi_emerging_ops, dfoi_emerging_create},
     {&dfoi_periodic_ops, dfoi_periodic_create},
     {&dfoi_symmetric_ops, dfoi_symmetric_create},
     {&dfoi_dequantise_ops, dfoi_dequantise_create},

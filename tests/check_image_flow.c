@@ -20,8 +20,9 @@ struct fixture {
     dfo_flow  *flow;
 };
 
-static const char *const preset[] = {"realnvp-image", "glow", "nsf-image", "inverse-flow"};
-#define PRESETS 4
+static const char *const preset[] = {"realnvp-image", "glow", "nsf-image", "inverse-flow", "finc-flow", "emerging",
+                                     "periodic"};
+#define PRESETS (sizeof preset / sizeof *preset)
 
 /* The configuration of a small preset with other members.  */
 static json_t *configuration(dfo_ctx *ctx, const char *name, const char *others)
@@ -152,7 +153,7 @@ START_TEST(pixels)
     every_pixel(preset[_i], "{\"squeeze\":\"haar\",\"linear\":\"householder\"}", (dfo_shape){1, 8, 8}, 0);
     every_pixel(preset[_i], "{\"dequantise\":\"variational\",\"scaling\":\"logit\"}", (dfo_shape){1, 8, 8}, 2);
     every_pixel(preset[_i], "{\"coupling\":\"spline\",\"bins\":3}", (dfo_shape){1, 8, 8}, 1);
-    every_pixel(preset[_i], "{\"coupling\":\"affine\",\"causal\":\"convolution\",\"kernel\":2}", (dfo_shape){1, 8, 8}, 1);
+    every_pixel(preset[_i], "{\"coupling\":\"affine\",\"convolution\":\"causal\",\"solve\":false,\"kernel\":2}", (dfo_shape){1, 8, 8}, 1);
     every_pixel(preset[_i], "{\"prior\":false,\"coupling\":\"additive\",\"scaling\":\"centre\"}", (dfo_shape){1, 12, 12}, 0);
 }
 END_TEST
@@ -284,6 +285,9 @@ START_TEST(memory)
         "{\"flow\":\"realnvp-image\",\"levels\":1,\"depth\":1,\"hidden\":4}",
         "{\"flow\":\"nsf-image\",\"levels\":1,\"depth\":1,\"hidden\":4,\"scaling\":\"centre\"}",
         "{\"flow\":\"inverse-flow\",\"levels\":1,\"depth\":1,\"hidden\":4}",
+        "{\"flow\":\"finc-flow\",\"levels\":1,\"depth\":1,\"hidden\":4}",
+        "{\"flow\":\"emerging\",\"levels\":1,\"depth\":1,\"hidden\":4}",
+        "{\"flow\":\"periodic\",\"levels\":1,\"depth\":1,\"hidden\":4}",
     };
     oom_check(text[_i], OOM_ALL, make, text[_i]);
 }

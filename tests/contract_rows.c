@@ -248,6 +248,15 @@ static json_t *make_causal(test_rng *rng, const struct setting *s, const char *t
     return l;
 }
 
+/* Two or four of them.  */
+static json_t *make_causal_chain(test_rng *rng, const struct setting *s, const char *type)
+{
+    json_t *l = make_causal(rng, s, type);
+    json_object_del(l, "orientation");
+    json_object_del(l, "sign");
+    return l;
+}
+
 /* Kernels up to the image.  */
 static json_t *make_transformed(test_rng *rng, const struct setting *s, const char *type)
 {
@@ -402,6 +411,8 @@ const struct row contract_rows[] = {
     {"causal-conv", TAKES_IMAGES, make_causal,
      {{"{\"kernel\":0}", "kernel"}, {"{\"orientation\":\"left\"}", "orientation"}, {"{\"diagonal\":\"none\"}", "diagonal"},
       {"{\"sign\":0}", "sign"}, {"{\"diagonal\":\"log\",\"sign\":2}", "sign"}}},
+    {"finc", TAKES_IMAGES, make_causal_chain, {{"{\"kernel\":0}", "kernel"}, {"{\"orientation\":\"top-left\"}", "orientation"}}},
+    {"emerging", TAKES_IMAGES, make_causal_chain, {{"{\"solve\":2}", "solve"}, {"{\"sign\":0}", "sign"}}},
     {"periodic-conv", TAKES_IMAGES, make_transformed,
      {{"{\"kernel\":0}", "kernel"}, {"{\"kernel\":[4096,1]}", "at most"}, {"{\"solve\":3}", "solve"}}},
     {"symmetric-conv", TAKES_IMAGES, make_transformed,

@@ -275,7 +275,7 @@ error 1 'no.png: pictures are of images of 8 or 16 bits, which this model does n
 no_file no.png
 
 title 'flows of images'
-for flow in glow realnvp-image nsf-image inverse-flow; do
+for flow in glow realnvp-image nsf-image inverse-flow finc-flow emerging periodic; do
     run diffeo train --data back.npy --labels labels.csv --flow $flow --set depth=1 --set hidden=8 --steps 30 --batch 32 \
         --quiet -o f.safetensors --json
     ok

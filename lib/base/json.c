@@ -211,6 +211,15 @@ dfo_status dfoi_json_set(dfo_ctx *ctx, json_t *object, const char *key, json_t *
     return DFO_OK;
 }
 
+json_t *dfoi_json_copy(const json_t *value)
+{
+    json_t *copy = json_deep_copy(value);
+    if (!copy || json_equal(copy, value))
+        return copy;
+    json_decref(copy);
+    return NULL;
+}
+
 dfo_status dfoi_json_dump(dfo_ctx *ctx, const json_t *value, size_t flags, char **out)
 {
     *out = NULL;

@@ -31,6 +31,8 @@ dfo_status dfoi_json_reals(dfo_ctx *ctx, const json_t *object, const char *key, 
 dfo_status dfoi_json_keys(dfo_ctx *ctx, const json_t *object, const char *const *known);
 /* Sets a member, taking the value's reference; DFO_EMEM if anything (value included) is NULL.  */
 dfo_status dfoi_json_set(dfo_ctx *ctx, json_t *object, const char *key, json_t *value);
+/* A copy of a value; NULL where memory ends (jansson's own leaves out what it has no memory for).  */
+json_t *dfoi_json_copy(const json_t *value);
 /* Like json_dumps; *out freed by dfoi_free.  */
 dfo_status dfoi_json_dump(dfo_ctx *ctx, const json_t *value, size_t flags, char **out);
 
