@@ -106,11 +106,13 @@ fail:
 /* What the gradients' check keeps.  */
 struct slopes {
     dfo_real *x, *y, *g, *u;       /* (n, d + cond_d), (n, d) each */
-    double   *a, *b, *error;       /* (n) each */
+    double   *a, *here, *b;        /* (n) each: log p a step behind, at and a step ahead of the rows */
+    double   *error;               /* (n) */
 };
 
-/* The slope of log p along u against g.u, relative to the lengths of both, by central differences of five
- * widths; the best counts: a step may fall across a kink (ReLU nets have many), and a short one drown in rounding.  */
+/* The slope of log p along u against g.u, relative to the lengths of both, by differences of five widths, central
+ * and of either side; the best counts: a step may fall across a kink (ReLU nets have many, and a spline one at every
+ * knot), and a short one drown in rounding.  */
 static dfo_status slopes(const dfoi_row_check *c, const struct slopes *s, dfo_batch x, const dfo_cond *cond)
 {
     size_t d = x.d;
@@ -129,8 +131,9 @@ static dfo_status slopes(const dfoi_row_check *c, const struct slopes *s, dfo_ba
                 norm += (double)s->g[j] * (double)s->g[j];
                 length += (double)s->u[j] * (double)s->u[j];
             }
-            double slope = (s->b[i] - s->a[i]) / (2 * h);
-            s->error[i] = fmin(s->error[i], fabs(slope - dot) / (1 + sqrt(norm * length)));
+            const double slope[] = {(s->b[i] - s->a[i]) / (2 * h), (s->b[i] - s->here[i]) / h, (s->here[i] - s->a[i]) / h};
+            for (int k = 0; k < 3; k++)
+                s->error[i] = fmin(s->error[i], fabs(slope[k] - dot) / (1 + sqrt(norm * length)));
         }
     }
     return DFO_OK;
@@ -161,7 +164,7 @@ static dfo_status gradients(const dfoi_row_check *c, const struct slopes *s, siz
     directions(c, s, x);
     copy_rows(x, y);
     DFO_GO(dfo_flow_plan_new(c->ctx, c->flow, 1, &plan));
-    DFO_GO(dfo_flow_log_prob_grad(plan, 0, y, &cond, s->error, dfo_batch_of(s->g, n, x.d), NULL));
+    DFO_GO(dfo_flow_log_prob_grad(plan, 0, y, &cond, s->here, dfo_batch_of(s->g, n, x.d), NULL));
     for (size_t i = 0; i < n; i++)
         s->error[i] = INFINITY;
     DFO_GO(slopes(c, s, x, &cond));
@@ -179,11 +182,12 @@ dfo_status dfoi_check_gradients(const dfoi_row_check *c)
     struct slopes s = {0};
     dfo_status status;
     DFO_GO(dfoi_alloc(c->ctx, n * (4 * d + c->flow->cond_d), sizeof *s.x, &s.x));
-    DFO_GO(dfoi_alloc(c->ctx, 3 * n, sizeof *s.a, &s.a));
+    DFO_GO(dfoi_alloc(c->ctx, 4 * n, sizeof *s.a, &s.a));
     s.y = s.x + n * (d + c->flow->cond_d);
     s.g = s.y + n * d;
     s.u = s.g + n * d;
-    s.b = s.a + n;
+    s.here = s.a + n;
+    s.b = s.here + n;
     s.error = s.b + n;
     DFO_GO(gradients(c, &s, n));
 fail:

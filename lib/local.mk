@@ -23,7 +23,7 @@ liblib_d_la_CPPFLAGS = $(LIB_CPPFLAGS) -DDFO_DOUBLE
 
 # LIB_KERN: the same bits at every instruction set, so no fused multiply-add.  LIB_GEMM: with it.
 KERN_CFLAGS = $(AM_CFLAGS)
-GEMM_CFLAGS = $(AM_CFLAGS) -ffp-contract=fast
+GEMM_CFLAGS = $(AM_CFLAGS) $(GEMM_SAN_CFLAGS) -ffp-contract=fast
 GENERIC_CPPFLAGS = $(LIB_CPPFLAGS) -DDFOI_ISA=generic -DDFOI_VBYTES=16
 noinst_LTLIBRARIES += libkern_generic_f.la libkern_generic_d.la libgemm_generic_f.la libgemm_generic_d.la
 libkern_generic_f_la_SOURCES = $(LIB_KERN)

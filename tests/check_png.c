@@ -1,4 +1,5 @@
 /* PNG pictures as data: every kind that libpng writes, folders, what is refused and how, faults.  */
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include <zlib.h>
@@ -177,6 +178,30 @@ START_TEST(too_large)
 }
 END_TEST
 
+/* Texts and profiles that claim two thousand million bytes: none is asked for.  */
+START_TEST(claims)
+{
+    static const char *const name[] = {"tEXt", "zTXt", "iTXt", "iCCP", "sPLT", "eXIf"};
+    const char *path = test_tmp_file("claims.png");
+    struct rusage use;
+    for (size_t i = 0; i < sizeof name / sizeof *name; i++) {
+        dfo_source *source;
+        huge(path, 8, 8, 8, 0);
+        FILE *f = fopen(path, "r+b");
+        ck_assert_ptr_nonnull(f);
+        fseek(f, 33, SEEK_SET);                        /* behind the head */
+        ck_assert_int_eq(fprintf(f, "\x77\x35\x94%c%sA", 0, name[i]), 9);
+        for (int k = 0; k < 4000; k++)
+            fputc(k % 7, f);
+        ck_assert_int_eq(fclose(f), 0);
+        ck_assert_int_eq(dfo_source_open(ctx, path, NULL, &source), DFO_EFORMAT);
+        SAYS("claims.png: ");
+        getrusage(RUSAGE_SELF, &use);
+        ck_assert_int_lt(use.ru_maxrss, 400000);       /* KiB */
+    }
+}
+END_TEST
+
 START_TEST(refused)
 {
     static const png_kind bad[] = {
@@ -322,6 +347,7 @@ int main(void)
     tcase_add_loop_test(tc, each_kind, 0, n);
     tcase_add_test(tc, folders);
     tcase_add_test(tc, too_large);
+    tcase_add_test(tc, claims);
     tcase_add_test(tc, refused);
     tcase_add_test(tc, mixed);
     tcase_add_loop_test(tc, damaged, 0, n);

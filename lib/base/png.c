@@ -74,12 +74,21 @@ static int is_little_endian(void)
 
 /* ---- reading ---- */
 
+/* Texts and profiles are not ours to read, and may claim more than memory holds.  May longjmp.  */
+static void skip_chunks(png_structp png)
+{
+    static const png_byte names[] = "tEXt\0zTXt\0iTXt\0iCCP\0sPLT\0hIST\0pCAL\0eXIf";
+    png_set_keep_unknown_chunks(png, PNG_HANDLE_CHUNK_NEVER, names, sizeof names / 5);
+    png_set_chunk_malloc_max(png, (png_alloc_size_t)1 << 20);
+}
+
 /* May longjmp.  */
 static void read_info(dfoi_png_reader *r)
 {
     if (setjmp(png_jmpbuf(r->png)))
         return;
     png_set_user_limits(r->png, PNG_UINT_31_MAX, PNG_UINT_31_MAX); /* check_head says more */
+    skip_chunks(r->png);
     png_read_info(r->png, r->info);
 }
 

@@ -1,7 +1,7 @@
 #!/bin/sh
 # The figures that README quotes: trains, scores and checks on real data, and writes one file a job into
 # tests/results: command, seed, wall time, figures.  Long: power 5 min, bsds 20 min, wine 40 min,
-# glow an hour a set, irevnet an hour.
+# glow and inverse_flow an hour a set, irevnet an hour.
 #     make results               all of them            make results JOBS='power wine'     some
 #     make results THREADS=1     on one core
 # Data: DIFFEO_SHARED/data, or ../shared/data beside the checkout.
@@ -13,7 +13,7 @@ out=$top_srcdir/tests/results
 [ -d "$data" ] || { echo "results: no data in $data"; exit 77; }
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-jobs=${JOBS:-power bsds wine glow irevnet}
+jobs=${JOBS:-power bsds wine glow inverse_flow irevnet}
 threads=${THREADS:-$(nproc)}
 
 # record FILE: what follows on stdin, with the machine and the program.
@@ -98,36 +98,47 @@ irevnet() {
     run interpolate "$work/m.safetensors" --data "$f/t10k$images#0:6" -n 10 -o "$out/irevnet_interpolation.png"
 }
 
-# bits NAME TRAIN TEST VALID-FROM ROWS SECONDS OPTIONS: a glow of these images, what it says of the test set, and every
-# test image to latents and back.
+# bits FLOW NAME TRAIN TEST VALID-FROM ROWS SECONDS OPTIONS: a flow of these images, what it says of the test set, and
+# every test image to latents and back.
 bits() {
-    name=$1 train=$2 test=$3 from=$4 rows=$5 seconds=$6
-    shift 6
+    flow=$1 name=$2 train=$3 test=$4 from=$5 rows=$6 seconds=$7
+    shift 7
     [ -f "$train" ] || { echo "results: no $train"; return; }
     {
-        run train --data "$train#0:$from" --valid "$train#$from:$rows" --flow glow --batch 32 --lr 1e-3 \
+        run train --data "$train#0:$from" --valid "$train#$from:$rows" --flow "$flow" --batch 32 --lr 1e-3 \
             --schedule cosine --clip 50 --time-limit "$seconds" --threads "$threads" --seed 0 "$@" \
             -o "$work/m.safetensors" --json --quiet
         run loglik "$work/m.safetensors" --data "$test" --threads "$threads" --json
         run encode "$work/m.safetensors" --data "$test" --threads "$threads" -o "$work/z.safetensors" --json
         for t in 0.7 1.0; do
-            run sample "$work/m.safetensors" -n 64 --temperature $t --seed 1 --threads "$threads" -o "$out/glow_${name}_$t.png"
+            run sample "$work/m.safetensors" -n 64 --temperature $t --seed 1 --threads "$threads" -o "$out/${flow}_${name}_$t.png"
         done
-    } | record "glow_$name.txt"
+    } | record "${flow}_$name.txt"
 }
 
 # A plain PyTorch Glow (K = 8, L = 2, hidden 128, uniform dequantisation, Adam 1e-3 with a cosine, batch 32) reaches
 # 3.65 bits on Fashion-MNIST and 1.84 on MNIST in 1,200 s on one core.
 glow() {
     for name in ${SETS:-fashion-mnist mnist cifar10}; do
-        case $name in
-        cifar10) f=$data/cifar10
-            bits $name $f/train_5017.bin $f/test_1017.bin 4600 5017 "${CIFAR_SECONDS:-1800}" --set levels=3 ;;
-        *)  f=$data/mnist
-            [ $name = mnist ] || f=/usr/share/datasets/$name
-            bits $name $f/train-images-idx3-ubyte.gz $f/t10k-images-idx3-ubyte.gz 55000 60000 "${GLOW_SECONDS:-3600}" ;;
-        esac
+        images glow "$name" "${GLOW_SECONDS:-3600}"
     done
+}
+
+# The same with the solve of a causal convolution and a spline in every step.
+inverse_flow() {
+    for name in ${SETS:-fashion-mnist mnist}; do
+        images inverse-flow "$name" "${GLOW_SECONDS:-3600}"
+    done
+}
+
+images() {
+    case $2 in
+    cifar10) f=$data/cifar10
+        bits "$1" cifar10 $f/train_5017.bin $f/test_1017.bin 4600 5017 "${CIFAR_SECONDS:-1800}" --set levels=3 ;;
+    *)  f=$data/mnist
+        [ "$2" = mnist ] || f=/usr/share/datasets/$2
+        bits "$1" "$2" $f/train-images-idx3-ubyte.gz $f/t10k-images-idx3-ubyte.gz 55000 60000 "$3" ;;
+    esac
 }
 
 for job in $jobs; do
