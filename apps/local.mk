@@ -23,7 +23,8 @@ APPS_REAL = \
     apps/cmd_plot.c \
     apps/plot_images.c \
     apps/cmd_interpolate.c \
-    apps/cmd_distance.c
+    apps/cmd_distance.c \
+    apps/cmd_filter.c
 noinst_LTLIBRARIES += libapps_f.la libapps_d.la
 libapps_f_la_SOURCES = $(APPS_REAL)
 libapps_f_la_CPPFLAGS = $(APPS_CPPFLAGS)
@@ -57,6 +58,7 @@ dist_man_MANS += \
     apps/man/diffeo-check.1 \
     apps/man/diffeo-info.1 \
     apps/man/diffeo-distance.1 \
+    apps/man/diffeo-filter.1 \
     apps/man/diffeo-plot.1 \
     apps/man/diffeo-layers.5
 

@@ -42,7 +42,8 @@ static int help(FILE *to)
           "  info     what a model or preset is          plot     densities, corner plots, images, curves\n"
           "  classify   class probabilities of rows, and how good they are\n"
           "  interpolate   rows between those of the data, through the latents\n"
-          "  distance   how far two samples are apart\n\n"
+          "  distance   how far two samples are apart\n"
+          "  filter   pictures convolved with a kernel, and exactly back\n\n"
           "'diffeo COMMAND --help' lists a command's options; 'man diffeo' tells the rest.\n",
           to);
     return 0;
@@ -58,10 +59,10 @@ static int version(void)
     return 0;
 }
 
-/* 0: float, 1: double, -1: something else was asked for.  */
-static int precision(int argc, char **argv, const char **bad)
+/* 0: float, 1: double, -1: something else was asked for.  usual: where nothing is.  */
+static int precision(int argc, char **argv, int usual, const char **bad)
 {
-    int which = 0;
+    int which = usual;
     for (int i = 2; i < argc && strcmp(argv[i], "--"); i++) {
         const char *value = NULL;
         if (!strcmp(argv[i], "--precision") && i + 1 < argc)
@@ -93,7 +94,7 @@ int main(int argc, char **argv)
         if (strcmp(argv[1], commands[i].name))
             continue;
         const char *bad = "";
-        int which = precision(argc, argv, &bad);
+        int which = precision(argc, argv, !strcmp(argv[1], "filter"), &bad);
         if (which < 0) {
             fprintf(stderr, "diffeo %s: --precision: expected float or double, got '%s'\n", argv[1], bad);
             return EXIT_USAGE;

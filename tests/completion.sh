@@ -33,6 +33,7 @@ offers train diffeo tr
 offers plot diffeo ''
 offers interpolate diffeo in
 offers mmd diffeo distance --measures m
+offers causal diffeo filter --boundary c
 offers --steps= diffeo train --st
 offers --verify diffeo encode --v
 offers --gradient-out= diffeo loglik --gr

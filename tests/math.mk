@@ -67,3 +67,12 @@ bench-kern: tests/bench/bench_kern$(EXEEXT) tests/bench/bench_kern_d$(EXEEXT)
 	tests/bench/bench_kern$(EXEEXT)
 	tests/bench/bench_kern_d$(EXEEXT)
 .PHONY: bench-kern
+
+check_PROGRAMS += tests/check_filter tests/check_filter_d
+TESTS += tests/check_filter tests/check_filter_d
+tests_check_filter_SOURCES = tests/check_filter.c
+tests_check_filter_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_check_filter_LDADD = $(OOM_LIBS) $(TEST_LIBS)
+tests_check_filter_d_SOURCES = tests/check_filter.c
+tests_check_filter_d_CPPFLAGS = $(TEST_CPPFLAGS) -DDFO_DOUBLE
+tests_check_filter_d_LDADD = $(OOM_LIBS) $(TEST_LIBS)

@@ -1,5 +1,5 @@
 /* Images to PNG (a grid in one file, or a folder with a file each) and NPY ((n,h,w) or (n,h,w,c) of
- * u1 or u2). Values are rounded and kept within 0 .. levels-1.  Grid and files are gathered in
+ * u1 or u2, or of reals). Values are rounded and kept within 0 .. levels-1.  Grid and files are gathered in
  * memory or beside their place: nothing half-written appears.  */
 #include <stdio.h>
 #include <string.h>
@@ -23,7 +23,7 @@ struct dfoi_image_sink {
     dfo_shape shape;
     size_t columns;
     size_t size; /* bytes of a value */
-    double most; /* levels - 1 */
+    double most; /* levels - 1; 0: values are written as they are */
     char *path;
     dfo_file *file;        /* ARRAY */
     dfoi_folder *folder;   /* FOLDER */
@@ -54,6 +54,8 @@ static dfo_status choose(dfoi_image_sink *s, const char *format)
         return dfoi_fail(s->ctx, DFO_EARG,
                          "%s: expected the name of an output of images to end in .png, .npy or /",
                          s->path);
+    if (s->kind != ARRAY && s->most == 0)
+        return dfoi_fail(s->ctx, DFO_EARG, "%s: images of real values go to an output that ends in .npy", s->path);
     if (s->kind != ARRAY && s->shape.c != 1 && s->shape.c != 3)
         return dfoi_fail(s->ctx, DFO_EARG, "%s: pictures have 1 or 3 channels, these images %zu",
                          s->path, s->shape.c);
@@ -100,7 +102,7 @@ static dfo_status open_array(dfoi_image_sink *s)
     DFO_TRY(dfoi_alloc(s->ctx, image_bytes(s), 1, &s->pixel));
     DFO_TRY(dfoi_alloc(s->ctx, image_bytes(s), 1, &s->turned));
     DFO_TRY(dfoi_file_create(s->ctx, s->path, &s->file));
-    return dfoi_npy_write_head(s->file, 'u', s->size, shape);
+    return dfoi_npy_write_head(s->file, s->most > 0 ? 'u' : 'f', s->size, shape);
 }
 
 dfo_status dfoi_images_open(dfo_ctx *ctx, const char *path, const char *format, uint64_t rows,
@@ -109,15 +111,15 @@ dfo_status dfoi_images_open(dfo_ctx *ctx, const char *path, const char *format, 
     dfoi_image_sink *s;
     dfo_status status;
     *out = NULL;
-    if (levels < 2 || levels > 65536 || !rows || !dfo_shape_size(shape))
+    if (levels == 1 || levels > 65536 || !rows || !dfo_shape_size(shape))
         return dfoi_fail(ctx, DFO_EARG, "%s: expected images of 2 to 65536 levels, got %llu of %u",
                          path, (unsigned long long)rows, levels);
     DFO_TRY(dfoi_alloc(ctx, 1, sizeof *s, &s));
     s->ctx = ctx;
     s->rows = rows;
     s->shape = shape;
-    s->size = levels <= 256 ? 1 : 2;
-    s->most = levels - 1;
+    s->size = levels == 0 ? sizeof(dfo_real) : levels <= 256 ? 1 : 2;
+    s->most = levels ? levels - 1 : 0;
     s->columns = columns;
     DFO_GO(dfoi_strdup(ctx, path, &s->path));
     DFO_GO(choose(s, format));
@@ -142,7 +144,9 @@ fail:
 static void quantise(const dfoi_image_sink *s, const dfo_real *row, unsigned char *to)
 {
     size_t d = dfo_shape_size(s->shape);
-    for (size_t j = 0; j < d; j++) {
+    if (s->most == 0)
+        memcpy(to, row, d * sizeof *row);
+    for (size_t j = 0; s->most > 0 && j < d; j++) {
         double v = (double)row[j] + 0.5;
         uint16_t word = (uint16_t)(!(v > 0) ? 0 : v > s->most ? s->most : v);
         if (s->size == 1)

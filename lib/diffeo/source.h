@@ -132,7 +132,7 @@ dfo_status dfo_sink_open_doubles(dfo_ctx *ctx, const char *path, const char *for
  * many as rows); a
  * folder (it exists, or the name ends in /) with a PNG each, 00000.png and on, which must be empty or new; X.npy,
  * (n,h,w) or (n,h,w,c) of u1 or u2.  format: "png", "npy" or NULL.  Values are rounded and kept within 0 ..
- * levels-1.  PNG takes 1 or 3 channels (DFO_EARG), a grid is held in memory: at most 256 MiB or the context's
+ * levels-1; levels = 0: real values, to NPY alone.  PNG takes 1 or 3 channels (DFO_EARG), a grid is held in memory: at most 256 MiB or the context's
  * memory limit (DFO_ELIMIT), and 65,535 pixels a side.  */
 dfo_status dfo_sink_open_images(dfo_ctx *ctx, const char *path, const char *format, uint64_t rows,
                                 dfo_shape shape, uint32_t levels, size_t columns, dfo_sink **out);

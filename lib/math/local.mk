@@ -1,3 +1,4 @@
+include_diffeo_HEADERS += lib/diffeo/filter.h
 noinst_HEADERS += \
     lib/math/gemm_impl.h \
     lib/math/kern_impl.h \
@@ -15,6 +16,7 @@ LIB_ONCE += \
 LIB_REAL += \
     lib/math/dispatch.c \
     lib/math/fft.c \
+    lib/math/filter.c \
     lib/math/linalg.c \
     lib/math/rng.c \
     lib/math/spline.c

@@ -13,6 +13,7 @@
 #include <diffeo/dist.h>
 #include <diffeo/calibration.h>
 #include <diffeo/distance.h>
+#include <diffeo/filter.h>
 #include <diffeo/c2st.h>
 #include <diffeo/net.h>
 #include <diffeo/loss.h>
