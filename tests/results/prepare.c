@@ -1,7 +1,8 @@
 /* Recipes of data sets that need more than a file: `prepare bsds SEED IN.npy OUT.npy` makes the 63 columns of the
  * BSDS300 benchmark from 8x8 patches of bytes: x = (patch + U[0,1)) / 256, minus the patch's mean, without the
  * last column.  `prepare fold K FOLDS IN.npy TRAIN.npy TEST.npy` takes row i into the test part if a fixed random
- * order of the rows puts it into fold K, and standardises both parts with the training part's moments.  */
+ * order of the rows puts it into fold K, and standardises both parts with the training part's moments.  `prepare crop
+ * LEFT TOP SIDE OUT PICTURE...` puts squares of pictures of one size side by side.  */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -134,6 +135,38 @@ static int fold(dfo_ctx *ctx, uint64_t k, uint64_t folds, const char *in, const 
     return bad;
 }
 
+/* A row of squares (side, side) whose upper left corners are at (left, top), as one image after the other.  */
+static int crop(dfo_ctx *ctx, size_t left, size_t top, size_t side, const char *out, int n, char **picture)
+{
+    dfo_sink *sink = NULL;
+    for (int i = 0; i < n; i++) {
+        dfo_source *source;
+        dfo_source_info info;
+        if (dfo_source_open(ctx, picture[i], NULL, &source))
+            return fail(ctx);
+        dfo_source_describe(source, &info);
+        dfo_shape s = info.shape;
+        double *x = malloc(dfo_shape_size(s) * sizeof *x);
+        if (!x || left + side > s.w || top + side > s.h)
+            return fprintf(stderr, "prepare: %s: no such square\n", picture[i]), 1;
+        if (!sink && dfo_sink_open_images(ctx, out, NULL, (uint64_t)n, (dfo_shape){s.c, side, side}, 256, (size_t)n, &sink))
+            return fail(ctx);
+        if (dfo_source_read(source, ctx, 0, dfo_batch_of(x, 1, dfo_shape_size(s)), NULL))
+            return fail(ctx);
+        for (size_t k = 0; k < s.c * side; k++)
+            memmove(x + k * side, x + (k / side * s.h + top + k % side) * s.w + left, side * sizeof *x);
+        if (dfo_sink_write(sink, dfo_batch_of(x, 1, s.c * side * side)))
+            return fail(ctx);
+        free(x);
+        dfo_source_free(source);
+    }
+    int bad = !sink || dfo_sink_finish(sink) != DFO_OK;
+    if (bad)
+        fail(ctx);
+    dfo_sink_free(sink);
+    return bad;
+}
+
 int main(int argc, char **argv)
 {
     dfo_ctx *ctx;
@@ -145,8 +178,12 @@ int main(int argc, char **argv)
     else if ((argc == 7 || argc == 9) && !strcmp(argv[1], "fold") && strtoull(argv[3], NULL, 10) > 1)
         status = fold(ctx, strtoull(argv[2], NULL, 10), strtoull(argv[3], NULL, 10), argv[4], argv[5], argv[6],
                       argc == 9 ? strtoull(argv[7], NULL, 10) : 1, argc == 9 ? strtod(argv[8], NULL) : 0);
+    else if (argc > 6 && !strcmp(argv[1], "crop"))
+        status = crop(ctx, strtoull(argv[2], NULL, 10), strtoull(argv[3], NULL, 10), strtoull(argv[4], NULL, 10), argv[5],
+                      argc - 6, argv + 6);
     else
-        fprintf(stderr, "usage: prepare bsds SEED IN OUT | prepare fold K FOLDS IN TRAIN TEST [COPIES NOISE]\n");
+        fprintf(stderr, "usage: prepare bsds SEED IN OUT | prepare fold K FOLDS IN TRAIN TEST [COPIES NOISE] | "
+                        "prepare crop LEFT TOP SIDE OUT PICTURE...\n");
     dfo_ctx_free(ctx);
     return status;
 }
