@@ -150,12 +150,14 @@ static int print_report(struct job *j)
         for (int i = 0; i < FIGURES; i++)
             json_object_set_new(out, f[i].name, number(f[i].value));
         for (size_t k = 0; k < r->layers; k++)
-            json_array_append_new(layers, json_pack("{s:s, s:o, s:o, s:o, s:o, s:o, s:o}", "type", r->layer[k].type, "error",
+            json_array_append_new(layers, json_pack("{s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "type", r->layer[k].type, "error",
                                                     number(r->layer[k].error), "kappa", number(r->layer[k].kappa),
                                                     "over_bound", number(r->layer[k].over), "logdet_sum",
                                                     number(r->layer[k].logdet_sum), "logdet_kappa",
                                                     number(r->layer[k].logdet_kappa), "logdet_over_bound",
-                                                    number(r->layer[k].logdet_over)));
+                                                    number(r->layer[k].logdet_over), "smallest_gain",
+                                                    number(r->layer[k].conditioning.smallest), "largest_gain",
+                                                    number(r->layer[k].conditioning.largest)));
         json_object_set_new(out, "layers", layers);
         return print_json(&j->o->common, out);
     }
@@ -168,6 +170,11 @@ static int print_report(struct job *j)
         printf("  %5zu  %-18s  %-9.2g  %-9.3g  %-11.2g  %-11.2g  %-9.3g  %-9.2g%s\n", k, r->layer[k].type,
                r->layer[k].error, r->layer[k].kappa, r->layer[k].over, r->layer[k].logdet_sum,
                r->layer[k].logdet_kappa, r->layer[k].logdet_over, k == r->worst_layer ? "  worst" : "");
+    for (size_t k = 0; k < r->layers; k++)
+        if (!isnan(r->layer[k].conditioning.largest))
+            printf("  %5zu  %-18s  gains %.3g to %.3g, condition number %.3g\n", k, r->layer[k].type,
+                   r->layer[k].conditioning.smallest, r->layer[k].conditioning.largest,
+                   r->layer[k].conditioning.largest / r->layer[k].conditioning.smallest);
     return 0;
 }
 

@@ -1,5 +1,6 @@
 /* The dispatchers: every call of a layer goes through here.  They check shapes, put the arena mark
  * back, and say which layer lacks what.  */
+#include <math.h>
 #include <string.h>
 
 #include <diffeo/bijector.h>
@@ -81,6 +82,15 @@ dfo_status dfo_bijector_prepare(const dfo_bijector *bij, dfo_run *run, dfo_real 
         return DFO_OK;
     size_t mark = run->arena_used;
     dfo_status status = bij->ops->prepare(bij, run, derived);
+    run->arena_used = mark;
+    return status;
+}
+
+dfo_status dfo_bijector_conditioning(const dfo_bijector *bij, dfo_run *run, dfo_conditioning *out)
+{
+    size_t mark = run->arena_used;
+    *out = (dfo_conditioning){NAN, NAN};
+    dfo_status status = bij->ops->conditioning ? bij->ops->conditioning(bij, run, out) : DFO_OK;
     run->arena_used = mark;
     return status;
 }

@@ -179,6 +179,34 @@ static dfo_status pull(const dfo_bijector *bij, dfo_run *run, dfo_batch y, dfo_b
     return DFO_OK;
 }
 
+/* In sums of rows: the last pixel's row has all entries, those of M the kernel's that fit the image, those of M^-1 what
+ * becomes of a one in each channel of the first pixel.  */
+static dfo_status conditioning(const dfo_bijector *bij, dfo_run *run, dfo_conditioning *out)
+{
+    const dfoi_causal *s = state(bij);
+    size_t c = bij->shape.c, h = bij->shape.h, w = bij->shape.w;
+    size_t corner = (s->from_bottom ? h - 1 : 0) * w + (s->from_right ? w - 1 : 0);
+    dfo_batch x = dfo_batch_of(dfo_arena_take(run, bij->d), 1, bij->d);
+    size_t mark = run->arena_used;
+    double largest[2] = {0, 0};
+    for (int solve = 0; solve < 2; solve++)
+        for (size_t o = 0; o < c; o++) {
+            double sum = 0;
+            for (size_t i = 0; i < c; i++) {
+                memset(x.x, 0, bij->d * sizeof *x.x);
+                x.x[i * h * w + corner] = 1;
+                run->arena_used = mark;
+                dfoi_causal_sweep(bij, run, x, solve ? DFOI_SOLVE : DFOI_CONVOLVE);
+                for (size_t p = 0; p < h * w; p++)
+                    sum += fabs((double)x.x[o * h * w + p]);
+            }
+            largest[solve] = fmax(largest[solve], sum);
+        }
+    *out = (dfo_conditioning){1 / largest[1], largest[0]};
+    dfoi_convolution_turn(bij, out);
+    return DFO_OK;
+}
+
 static dfo_status describe(const dfo_bijector *bij, json_t *to)
 {
     const dfoi_causal *s = state(bij);
@@ -275,6 +303,7 @@ const struct dfo_bijector_ops dfoi_causal_ops = {
     .backward = dfoi_convolution_backward,
     .inverse_backward = dfoi_convolution_inverse_backward,
     .pullback = pullback,
+    .conditioning = conditioning,
     .describe = describe,
     .free = causal_free,
 };

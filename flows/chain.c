@@ -336,6 +336,23 @@ static dfo_status update(const dfo_bijector *bij, dfo_run *run)
     return status;
 }
 
+/* Of the layer with the largest ratio.  */
+static dfo_status conditioning(const dfo_bijector *bij, dfo_run *run, dfo_conditioning *out)
+{
+    const struct chain *c = bij->state;
+    struct place p = here(run);
+    dfo_status status = DFO_OK;
+    for (size_t i = 0; i < c->n && status == DFO_OK; i++) {
+        dfo_conditioning one;
+        enter(c, run, &p, i, 0);
+        status = dfo_bijector_conditioning(c->layer[i], run, &one);
+        leave(run, &p);
+        if (!isnan(one.largest) && !(out->largest / out->smallest >= one.largest / one.smallest))
+            *out = one;
+    }
+    return status;
+}
+
 static dfo_status describe(const dfo_bijector *bij, json_t *to)
 {
     const struct chain *c = bij->state;
@@ -432,7 +449,7 @@ const dfo_bijector *dfoi_chain_layer(const dfo_bijector *bij, size_t i, size_t *
         .type = name, .caps = DFO_CLOSED_INVERSE | DFO_VOLUME_PRESERVING, .scratch = scratch, .saved = saved,      \
         .derived = derived, .gderived = gderived, .aux = aux, .prepare = prepare, .forward = forward,              \
         .inverse = inverse, .backward = backward, .inverse_backward = inverse_backward, .pullback = pullback,      \
-        .init = init, .update = update, .describe = describe, .free = chain_free,                                  \
+        .init = init, .update = update, .conditioning = conditioning, .describe = describe, .free = chain_free,    \
     }
 
 const struct dfo_bijector_ops dfoi_chain_ops = CHAIN("chain");

@@ -195,12 +195,23 @@ fail:
     return status;
 }
 
+static dfo_status prepare(dfoi_layer_check *l, dfo_run *run)
+{
+    DFO_TRY(dfoi_flow_prepare(l->flow, run, l->plan->derived));
+    for (size_t k = 0; k < l->report->layers; k++) {
+        run->derived = l->plan->derived + l->derived[k];
+        if (dfo_bijector_conditioning(l->layer[k], run, &l->report->layer[k].conditioning) != DFO_OK)
+            return dfo_run_wrap(run, "layer %zu (%s): ", k, l->layer[k]->ops->type);
+    }
+    return DFO_OK;
+}
+
 dfo_status dfoi_layer_check_rows(dfoi_layer_check *l, uint64_t first, dfo_batch x, const dfo_cond *cond)
 {
     dfo_key key = {.seed = l->seed, .purpose = DFO_FOR_CHECK, .row = first};
     if (!l->prepared) {
         dfo_run *run = dfoi_plan_single(l->plan, key);
-        if (dfoi_flow_prepare(l->flow, run, l->plan->derived) != DFO_OK)
+        if (prepare(l, run) != DFO_OK)
             return dfoi_plan_error(l->plan, run);
         l->prepared = 1;
     }

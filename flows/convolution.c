@@ -73,3 +73,9 @@ dfo_status dfoi_convolution_inverse_backward(const dfo_bijector *bij, dfo_run *r
     (void)gcond;
     return state(bij)->pull(bij, run, x, gx, !state(bij)->solve, NULL, glogdet);
 }
+
+void dfoi_convolution_turn(const dfo_bijector *bij, dfo_conditioning *of)
+{
+    if (state(bij)->solve)
+        *of = (dfo_conditioning){1 / of->largest, 1 / of->smallest};
+}

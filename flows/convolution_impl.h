@@ -31,4 +31,7 @@ dfo_status dfoi_convolution_backward(const dfo_bijector *bij, dfo_run *run, dfo_
 dfo_status dfoi_convolution_inverse_backward(const dfo_bijector *bij, dfo_run *run, dfo_batch x, dfo_batch gx,
                                              const dfo_cond *cond, dfo_cond *gcond, const double *glogdet);
 
+/* From the conditioning of M to the layer's own.  */
+void dfoi_convolution_turn(const dfo_bijector *bij, dfo_conditioning *of);
+
 #endif

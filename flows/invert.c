@@ -73,6 +73,13 @@ static dfo_status update(const dfo_bijector *bij, dfo_run *run)
     return dfo_bijector_update(inner(bij), run);
 }
 
+static dfo_status conditioning(const dfo_bijector *bij, dfo_run *run, dfo_conditioning *out)
+{
+    DFO_TRY(dfo_bijector_conditioning(inner(bij), run, out));
+    *out = (dfo_conditioning){1 / out->largest, 1 / out->smallest};
+    return DFO_OK;
+}
+
 static dfo_status describe(const dfo_bijector *bij, json_t *to)
 {
     json_t *layer;
@@ -115,6 +122,7 @@ const struct dfo_bijector_ops dfoi_invert_ops = {
     .inverse_backward = inverse_backward,
     .pullback = pullback,
     .update = update,
+    .conditioning = conditioning,
     .describe = describe,
     .free = invert_free,
 };

@@ -135,6 +135,12 @@ static dfo_status update(const dfo_bijector *bij, dfo_run *run)
     return dfo_bijector_update(p->layer, run);
 }
 
+static dfo_status conditioning(const dfo_bijector *bij, dfo_run *run, dfo_conditioning *out)
+{
+    const struct part *p = bij->state;
+    return dfo_bijector_conditioning(p->layer, run, out);
+}
+
 static dfo_status describe(const dfo_bijector *bij, json_t *to)
 {
     const struct part *p = bij->state;
@@ -230,6 +236,7 @@ const struct dfo_bijector_ops dfoi_part_ops = {
     .pullback = pullback,
     .init = init,
     .update = update,
+    .conditioning = conditioning,
     .describe = describe,
     .free = part_free,
 };

@@ -79,10 +79,18 @@ static size_t gderived(const dfo_bijector *bij)
     return matrix_size(bij) + 16;
 }
 
+/* Doubles for the singular values of a frequency's matrix: the matrix, the values, LAPACK's work.  */
+static size_t singular_size(size_t c)
+{
+    return 2 * c * c + c + 6 * c + 5 * c;
+}
+
 static size_t scratch(const dfo_bijector *bij, size_t rows)
 {
     size_t n = rows < GROUP ? rows : GROUP, pass = 4 * n * bij->shape.c * spectrum_size(bij);
-    return plane_size(bij) + (pass > spectrum_size(bij) ? pass : spectrum_size(bij));
+    size_t values = dfoi_doubles_size(singular_size(bij->shape.c));
+    pass = pass > spectrum_size(bij) ? pass : spectrum_size(bij);
+    return plane_size(bij) + (pass > values ? pass : values);
 }
 
 /* ---- once per version of the weights */
@@ -156,6 +164,24 @@ static dfo_status prepare(const dfo_bijector *bij, dfo_run *run, dfo_real *to)
         *p.logdet += dfoi_fft_weight(bij->shape.w, f % half) * sum;
         put(bij, p.matrix, f, p.inverse);
     }
+    return DFO_OK;
+}
+
+/* Singular values, over all frequencies.  */
+static dfo_status conditioning(const dfo_bijector *bij, dfo_run *run, dfo_conditioning *out)
+{
+    int c = (int)bij->shape.c, work = 3 * c, info;
+    size_t n = bij->shape.c;
+    double *matrix = dfoi_take_doubles(run, singular_size(n)), *value = matrix + 2 * n * n, none[2];
+    *out = (dfo_conditioning){INFINITY, 0};
+    for (size_t f = 0; f < dfoi_fft_count(bij->shape.h, bij->shape.w); f++) {
+        pick(bij, place_of(bij, run->derived).kernel, f, matrix);
+        zgesvd_("N", "N", &c, &c, matrix, &c, value, none, &c, none, &c, value + n, &work, value + 7 * n, &info, 1, 1);
+        if (info)
+            return dfo_run_fail(run, DFO_ENUM, (size_t)-1, "%s: no singular values at frequency %zu", bij->ops->type, f);
+        *out = (dfo_conditioning){fmin(out->smallest, value[n - 1]), fmax(out->largest, value[0])};
+    }
+    dfoi_convolution_turn(bij, out);
     return DFO_OK;
 }
 
@@ -321,6 +347,7 @@ const struct dfo_bijector_ops dfoi_periodic_ops = {
     .backward = dfoi_convolution_backward,
     .inverse_backward = dfoi_convolution_inverse_backward,
     .pullback = pullback,
+    .conditioning = conditioning,
     .describe = dfoi_convolution_describe,
     .free = periodic_free,
 };

@@ -89,6 +89,18 @@ static dfo_status prepare(const dfo_bijector *bij, dfo_run *run, dfo_real *to)
     return DFO_OK;
 }
 
+static dfo_status conditioning(const dfo_bijector *bij, dfo_run *run, dfo_conditioning *out)
+{
+    *out = (dfo_conditioning){INFINITY, 0};
+    for (size_t c = 0; c < bij->shape.c; c++)
+        for (size_t f = 0; f < dfoi_plane(bij); f++) {
+            double size = fabs((double)run->derived[c * plane_size(bij) + f]);
+            *out = (dfo_conditioning){fmin(out->smallest, size), fmax(out->largest, size)};
+        }
+    dfoi_convolution_turn(bij, out);
+    return DFO_OK;
+}
+
 static dfo_status pullback(const dfo_bijector *bij, dfo_run *run, const dfo_real *from, const dfo_real *gfrom)
 {
     const struct symmetric *s = state(bij);
@@ -235,6 +247,7 @@ const struct dfo_bijector_ops dfoi_symmetric_ops = {
     .backward = dfoi_convolution_backward,
     .inverse_backward = dfoi_convolution_inverse_backward,
     .pullback = pullback,
+    .conditioning = conditioning,
     .describe = dfoi_convolution_describe,
     .free = symmetric_free,
 };

@@ -64,3 +64,12 @@ tests_check_causal_LDADD = $(TEST_LIBS)
 tests_check_causal_d_SOURCES = $(tests_check_causal_SOURCES)
 tests_check_causal_d_CPPFLAGS = $(TEST_CPPFLAGS) -DDFO_DOUBLE
 tests_check_causal_d_LDADD = $(TEST_LIBS)
+
+check_PROGRAMS += tests/check_conditioning tests/check_conditioning_d
+TESTS += tests/check_conditioning tests/check_conditioning_d
+tests_check_conditioning_SOURCES = tests/check_conditioning.c $(LAYERFIX)
+tests_check_conditioning_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_check_conditioning_LDADD = $(TEST_LIBS)
+tests_check_conditioning_d_SOURCES = $(tests_check_conditioning_SOURCES)
+tests_check_conditioning_d_CPPFLAGS = $(TEST_CPPFLAGS) -DDFO_DOUBLE
+tests_check_conditioning_d_LDADD = $(TEST_LIBS)

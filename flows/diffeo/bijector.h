@@ -22,6 +22,13 @@ enum dfo_caps {
     DFO_ESTIMATED_LOGDET  = 1u << 6
 };
 
+/* How far a linear layer stretches rows, and how far it shrinks them: its largest and its smallest singular value, or,
+ * where the layer says so, the largest sum of absolute values of a row of its matrix, and one over that of its
+ * inverse.  largest/smallest bounds by what rounding grows on the way there and back.  */
+typedef struct dfo_conditioning {
+    double smallest, largest;
+} dfo_conditioning;
+
 struct dfo_bijector_ops {
     const char *type;              /* "affine-coupling": the name in model files */
     unsigned    caps;
@@ -40,6 +47,8 @@ struct dfo_bijector_ops {
     dfo_status (*pullback)(const dfo_bijector *, dfo_run *, const dfo_real *derived, const dfo_real *gderived);
     dfo_status (*init)    (dfo_bijector *, dfo_run *, dfo_batch x, const dfo_cond *cond);   /* DATA_INIT: writes the store through bij->store */
     dfo_status (*update)  (const dfo_bijector *, dfo_run *);                                /* buffers, after an accepted step */
+    /* Of the weights in run->derived, prepared; takes at most a row and scratch(1) from the arena.  Absent: not known.  */
+    dfo_status (*conditioning)(const dfo_bijector *, dfo_run *, dfo_conditioning *);
     dfo_status (*describe)(const dfo_bijector *, struct json_t *);                          /* absent: nothing beyond the type */
     void       (*free)    (dfo_bijector *);                                                 /* absent: the state is one block */
 };
@@ -71,6 +80,9 @@ struct dfo_bijector {
 /* Makes a layer from {"type":"actnorm", …}.  Errors name the layer and the key.  */
 dfo_status dfo_bijector_new(dfo_build *build, struct json_t *config, dfo_bijector **out);
 void dfo_bijector_free(dfo_bijector *bij);
+
+/* The conditioning of a layer; of a composite that of its worst conditioned layer; NAN where none is known.  */
+dfo_status dfo_bijector_conditioning(const dfo_bijector *bij, dfo_run *run, dfo_conditioning *out);
 
 /* The registered types.  */
 size_t dfo_bijector_types(void);

@@ -16,6 +16,7 @@ extern "C" {
 typedef struct dfo_check_layer {
     const char *type;              /* constant text */
     double error, kappa, over, logdet_sum, logdet_kappa, logdet_over;
+    dfo_conditioning conditioning; /* of a layer with invertible convolutions: NAN of others */
 } dfo_check_layer;
 
 /* What was found.  Quantities that were not measured are NAN.  */

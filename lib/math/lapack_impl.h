@@ -33,5 +33,10 @@ void DFOI_LAPACK(orgl2)(const int *m, const int *n, const int *k, dfo_real *a, c
 /* Complex, always in double: numbers are pairs.  P A = L U, and A^-1 from it; lwork: complex numbers in work.  */
 void zgetrf_(const int *m, const int *n, double *a, const int *lda, int *pivot, int *info);
 void zgetri_(const int *n, double *a, const int *lda, const int *pivot, double *work, const int *lwork, int *info);
+/* Singular values (n, falling) of A, which is overwritten; jobs "N": no vectors; work: lwork >= 3 n complex numbers,
+ * rwork: 5 n reals.  */
+void zgesvd_(const char *jobu, const char *jobvt, const int *m, const int *n, double *a, const int *lda, double *s, double *u,
+             const int *ldu, double *vt, const int *ldvt, double *work, const int *lwork, double *rwork, int *info, size_t,
+             size_t);
 
 #endif
