@@ -187,21 +187,21 @@ static dfo_status conditioning(const dfo_bijector *bij, dfo_run *run, dfo_condit
     size_t c = bij->shape.c, h = bij->shape.h, w = bij->shape.w;
     size_t corner = (s->from_bottom ? h - 1 : 0) * w + (s->from_right ? w - 1 : 0);
     dfo_batch x = dfo_batch_of(dfo_arena_take(run, bij->d), 1, bij->d);
+    double *sum = dfoi_take_doubles(run, c), largest[2] = {0, 0};
     size_t mark = run->arena_used;
-    double largest[2] = {0, 0};
-    for (int solve = 0; solve < 2; solve++)
-        for (size_t o = 0; o < c; o++) {
-            double sum = 0;
-            for (size_t i = 0; i < c; i++) {
-                memset(x.x, 0, bij->d * sizeof *x.x);
-                x.x[i * h * w + corner] = 1;
-                run->arena_used = mark;
-                dfoi_causal_sweep(bij, run, x, solve ? DFOI_SOLVE : DFOI_CONVOLVE);
-                for (size_t p = 0; p < h * w; p++)
-                    sum += fabs((double)x.x[o * h * w + p]);
-            }
-            largest[solve] = fmax(largest[solve], sum);
+    for (int solve = 0; solve < 2; solve++) {
+        memset(sum, 0, c * sizeof *sum);
+        for (size_t i = 0; i < c; i++) {
+            memset(x.x, 0, bij->d * sizeof *x.x);
+            x.x[i * h * w + corner] = 1;
+            run->arena_used = mark;
+            dfoi_causal_sweep(bij, run, x, solve ? DFOI_SOLVE : DFOI_CONVOLVE);
+            for (size_t k = 0; k < bij->d; k++)
+                sum[k / (h * w)] += fabs((double)x.x[k]);
         }
+        for (size_t o = 0; o < c; o++)
+            largest[solve] = fmax(largest[solve], sum[o]);
+    }
     *out = (dfo_conditioning){1 / largest[1], largest[0]};
     dfoi_convolution_turn(bij, out);
     return DFO_OK;

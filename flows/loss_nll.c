@@ -13,6 +13,7 @@ static dfo_flow *flow_of(const dfo_loss *loss)
 static dfo_need need(const dfo_loss *loss, size_t rows, const dfo_run *how, int train)
 {
     dfo_need n = dfoi_flow_need(flow_of(loss), rows, how, train);
+    n.scratch += 3 * dfo_arena_size(flow_of(loss)->d);           /* for condition() */
     if (train)
         n.scratch += dfo_arena_size(rows * flow_of(loss)->d) + 2 * dfoi_doubles_size(rows);
     return n;
@@ -51,6 +52,14 @@ static dfo_status eval(const dfo_loss *loss, dfo_run *run, dfo_minibatch shard, 
     return DFO_OK;
 }
 
+static dfo_status condition(const dfo_loss *loss, dfo_run *run, double *out)
+{
+    dfo_conditioning c;
+    DFO_TRY(dfo_bijector_conditioning(flow_of(loss)->bij, run, &c));
+    *out = c.largest / c.smallest;
+    return DFO_OK;
+}
+
 static dfo_status init(dfo_loss *loss, dfo_run *run, dfo_minibatch batch)
 {
     dfo_flow *flow = flow_of(loss);
@@ -69,6 +78,7 @@ static const struct dfo_loss_ops ops = {
     .pullback = pullback,
     .grad = grad,
     .eval = eval,
+    .condition = condition,
     .init = init,
     .update = update,
 };

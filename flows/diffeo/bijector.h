@@ -47,7 +47,8 @@ struct dfo_bijector_ops {
     dfo_status (*pullback)(const dfo_bijector *, dfo_run *, const dfo_real *derived, const dfo_real *gderived);
     dfo_status (*init)    (dfo_bijector *, dfo_run *, dfo_batch x, const dfo_cond *cond);   /* DATA_INIT: writes the store through bij->store */
     dfo_status (*update)  (const dfo_bijector *, dfo_run *);                                /* buffers, after an accepted step */
-    /* Of the weights in run->derived, prepared; takes at most a row and scratch(1) from the arena.  Absent: not known.  */
+    /* Of the weights in run->derived, prepared; takes at most three rows and scratch(1) from the
+     * arena.  Absent: not known.  */
     dfo_status (*conditioning)(const dfo_bijector *, dfo_run *, dfo_conditioning *);
     dfo_status (*describe)(const dfo_bijector *, struct json_t *);                          /* absent: nothing beyond the type */
     void       (*free)    (dfo_bijector *);                                                 /* absent: the state is one block */

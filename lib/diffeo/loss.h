@@ -35,6 +35,9 @@ struct dfo_loss_ops {
     dfo_status (*grad)(const dfo_loss *, dfo_run *, dfo_minibatch shard, double scale, double *sum);
     /* out[i] = loss of row i (for validation).  x is overwritten.  */
     dfo_status (*eval)(const dfo_loss *, dfo_run *, dfo_minibatch shard, double *out);
+    /* The condition number of the worst conditioned of its linear maps, NAN if none is known; the weights are those of
+     * run->derived, prepared.  May be absent.  */
+    dfo_status (*condition)(const dfo_loss *, dfo_run *, double *out);
     dfo_status (*init)(dfo_loss *, dfo_run *, dfo_minibatch batch);       /* from data, before step 0; may be absent */
     dfo_status (*update)(const dfo_loss *, dfo_run *);                    /* buffers, after an accepted step; may be absent */
     void       (*free)(dfo_loss *);

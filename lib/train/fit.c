@@ -27,7 +27,7 @@ struct fit {
     double     *shard_loss;        /* (16) */
     double      scale;             /* of the gradient in grad(): 1 / sum of weights */
     dfo_minibatch minibatch;
-    double      started, last_checkpoint, progress, drift, most_drift, valid_seconds;
+    double      started, last_checkpoint, progress, drift, most_drift, valid_seconds, condition;
     double      window_started;    /* for rows per second */
     uint64_t    window_step, first_step;
 };
@@ -190,7 +190,8 @@ static void tell(const struct fit *f, int kind, double valid, double norm, doubl
         .epoch = (double)s->step * (double)f->batch / (double)f->rows,
         .train_loss = s->loss_weight > 0 ? s->loss_sum / s->loss_weight : s->last_train,
         .valid_loss = valid, .best_loss = s->best_loss, .lr = lr, .gradient_norm = norm,
-        .seconds = s->elapsed + now() - f->started, .drift = f->drift, .skipped = s->skipped, .text = text,
+        .seconds = s->elapsed + now() - f->started, .drift = f->drift, .condition = f->condition,
+        .skipped = s->skipped, .text = text,
         .rows_per_second = seconds > 0 ? (double)(s->step - f->window_step) * (double)f->batch / seconds : 0,
     };
     if (f->options->event)
@@ -257,6 +258,15 @@ static void copy(size_t n, const dfo_real *from, dfo_real *to)
         memcpy(to, from, n * sizeof *to);
 }
 
+/* Of the weights just validated.  */
+static dfo_status condition(struct fit *f)
+{
+    if (!f->loss->ops->condition)
+        return DFO_OK;
+    dfo_run *run = dfoi_plan_single(f->eval_plan, step_key(f, DFO_FOR_NOISE));
+    return f->loss->ops->condition(f->loss, run, &f->condition) == DFO_OK ? DFO_OK : dfoi_plan_error(f->eval_plan, run);
+}
+
 static dfo_status validation(struct fit *f, int *stop)
 {
     dfoi_fit_state *s = &f->state;
@@ -265,6 +275,7 @@ static dfo_status validation(struct fit *f, int *stop)
         dfoi_plan_use_weights(f->eval_plan, s->ema);
         DFO_TRY(prepare(f, f->eval_plan));
         DFO_TRY(dfoi_mean_loss(f->eval_plan, f->loss, f->valid, f->cond_d, f->options->seed, s->step, &loss));
+        DFO_TRY(condition(f));
         s->last_valid = loss;
         s->validations++;
         if (loss < s->best_loss) {
@@ -443,7 +454,8 @@ dfo_status dfo_fit(dfo_loss *loss, const dfo_source *train, const dfo_source *va
 {
     dfo_status status;
     int early = 0;
-    struct fit f = {.ctx = loss->ctx, .loss = loss, .options = options, .train = train, .valid = valid};
+    struct fit f = {.ctx = loss->ctx, .loss = loss, .options = options, .train = train, .valid = valid,
+                    .condition = NAN};
     memset(report, 0, sizeof *report);
     f.started = f.last_checkpoint = f.window_started = now();
     DFO_GO(check_options(f.ctx, options));
