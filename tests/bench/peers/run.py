@@ -12,6 +12,7 @@ import common
 import w1_coupling
 import w2_spline_maf
 import w3_glow
+import w5_invconv
 import w6_irevnet
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -21,6 +22,8 @@ CASES = {
     "nsfc": ("W2", w2_spline_maf, dict(case="nsfc", dim=43, hidden=128, layers=10, bins=8)),
     "32x32x3_K8": ("W3", w3_glow, dict(case="32x32x3_K8", ch=3, K=8)),
     "32x32x3_K32": ("W3", w3_glow, dict(case="32x32x3_K32", ch=3, K=32)),
+    "12x32x32": ("W5", w5_invconv, dict(case="12x32x32", images=32)),
+    "48x64x64": ("W5", w5_invconv, dict(case="48x64x64", images=32)),
     "small": ("W6", w6_irevnet, dict(case="small")),
     "full": ("W6", w6_irevnet, dict(case="full")),
 }
@@ -69,7 +72,8 @@ def table(rows, dropped, rounds):
     print("\n| case | operation | ours, 2 threads: median (min) ms | ours, 1 thread | best peer: median (min) ms | ratio of medians, 2 / 1 thread | ratio of minima, 2 / 1 |")
     print("|---|---|---|---|---|---|---|")
     for case in CASES:
-        for op in ("log_prob", "sample", "train", "train, store", "encode", "invert"):
+        for op in ("log_prob", "sample", "train", "train, store", "encode", "invert", "solve", "conv_fwd", "solve_bwd",
+                   "solve_bwd, store", "fft_solve"):
             best = None
             mine = {}
             for (c, o, lib, threads), v in cell.items():
@@ -110,12 +114,14 @@ def main():
         for case in a.cases.split(","):
             for threads in (1, 2):
                 got = ours(program, case, threads, a.seconds)
-                for lib in libs:
+                for lib in ["torch-loop", "torch-wave", "torch-fft-cached"] if CASES[case][0] == "W5" else libs:
                     got += peer(case, lib, threads, a.seconds)
                 for x in got:
                     print(json.dumps(dict(x, round=r)), flush=True)
                     if x["case"].endswith("_store"):       # the same architecture in another memory mode
                         x = dict(x, case=x["case"][:-6], op=x["op"] + ", store")
+                    if x["case"].endswith("_fft"):
+                        x = dict(x, case=x["case"][:-4])
                     if good:
                         rows.append(x)
     table(rows, dropped, a.rounds)
