@@ -6,9 +6,10 @@ tests_results_prepare_LDADD = libdiffeo.la
 EXTRA_DIST += tests/results/results.sh tests/results/README.md tests/results/power37k.txt tests/results/bsds300.txt \
     tests/results/wine_red.txt tests/results/wine_white.txt tests/results/glow_fashion-mnist.txt tests/results/glow_mnist.txt \
     tests/results/glow_cifar10.txt tests/results/irevnet.txt tests/results/glow_mnist_0.7.png \
-    tests/results/irevnet_interpolation.png tests/results/deblur.txt tests/results/deblur.png tests/results/bench.txt
+    tests/results/irevnet_interpolation.png tests/results/deblur.txt tests/results/deblur.png tests/results/sides.txt tests/results/sides.png tests/results/sampling.txt \
+    tests/results/inverse-flow_fashion-mnist.txt tests/results/inverse-flow_mnist.txt tests/results/bench.txt
 
-results: diffeo$(EXEEXT) tests/results/prepare$(EXEEXT)
+results: diffeo$(EXEEXT) tests/results/prepare$(EXEEXT) tests/bench/bench_sides$(EXEEXT)
 	top_srcdir=$(abs_top_srcdir) top_builddir=$(abs_top_builddir) PATH=$(abs_top_builddir):$$PATH \
 	    sh $(srcdir)/tests/results/results.sh
 .PHONY: results

@@ -1,6 +1,6 @@
 #!/bin/sh
 # The figures that README quotes: trains, scores and checks on real data, and writes one file a job into
-# tests/results: command, seed, wall time, figures.  Long: power 5 min, bsds 20 min, wine 40 min, deblur seconds,
+# tests/results: command, seed, wall time, figures.  Long: power 5 min, bsds 20 min, wine 40 min, deblur, sides and sampling a minute each,
 # glow and inverse_flow an hour a set, irevnet an hour.
 #     make results               all of them            make results JOBS='power wine'     some
 #     make results THREADS=1     on one core
@@ -13,7 +13,7 @@ out=$top_srcdir/tests/results
 [ -d "$data" ] || { echo "results: no data in $data"; exit 77; }
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-jobs=${JOBS:-power bsds wine deblur glow inverse_flow irevnet}
+jobs=${JOBS:-power bsds wine deblur sides sampling glow inverse_flow irevnet}
 threads=${THREADS:-$(nproc)}
 
 # record FILE: what follows on stdin, with the machine and the program.
@@ -162,6 +162,29 @@ deblur() {
             fi
         done
     } | record deblur.txt
+}
+
+# Time of a causal convolution and its solve against the side of the image.
+sides() {
+    {
+        echo '$ bench_sides --plot tests/results/sides.png'
+        "$top_builddir/tests/bench/bench_sides" --plot "$out/sides.png"
+    } | record sides.txt
+}
+
+# Images a second drawn from flows whose convolutions are solved, plain and none, on both ways; five times each.
+sampling() {
+    f=/usr/share/datasets/fashion-mnist/train-images-idx3-ubyte.gz
+    [ -f $f ] || { echo "results: no $f (Debian: dataset-fashion-mnist)"; return; }
+    {
+        for flow in glow inverse-flow 'inverse-flow --set spline_bins=0' finc-flow emerging periodic; do
+            run train --data "$f#0:2000" --flow $flow --steps 50 --batch 32 --valid-fraction 0 --seed 0 --threads "$threads" \
+                -o "$work/s.safetensors" --json --quiet
+            for i in 1 2 3 4 5; do
+                run sample "$work/s.safetensors" -n 4000 --threads "$threads" -o "$work/s.npy" --json
+            done
+        done
+    } | record sampling.txt
 }
 
 for job in $jobs; do
