@@ -180,8 +180,8 @@ sampling() {
         for flow in glow inverse-flow 'inverse-flow --set spline_bins=0' finc-flow emerging periodic; do
             run train --data "$f#0:2000" --flow $flow --steps 50 --batch 32 --valid-fraction 0 --seed 0 --threads "$threads" \
                 -o "$work/s.safetensors" --json --quiet
-            for i in 1 2 3 4 5; do
-                run sample "$work/s.safetensors" -n 4000 --threads "$threads" -o "$work/s.npy" --json
+            for seed in 1 2 3 4 5; do
+                run sample "$work/s.safetensors" -n 4000 --seed $seed --threads "$threads" -o "$work/s.npy" --json
             done
         done
     } | record sampling.txt
