@@ -202,8 +202,8 @@ static void write_log(struct options *o, const dfo_fit_event *e)
                              e->epoch, "train_nats", number(-e->train_loss), "valid_nats", number(-e->valid_loss),
                              "lr", e->lr, "seconds", e->seconds, "rows_per_second", e->rows_per_second, "drift",
                              e->drift, "skipped", (json_int_t)e->skipped);
-    if (line && isfinite(e->condition))
-        json_object_set_new(line, "condition", json_real(e->condition));
+    if (line && !isnan(e->condition))
+        json_object_set_new(line, "condition", number(e->condition));
     if (line && o->pixels > 0)
         add_bits(o, line, -e->train_loss, -e->valid_loss);
     if (line && o->history)
@@ -239,7 +239,7 @@ static void on_event(void *data, const dfo_fit_event *e)
         fprintf(stderr, "  %.0f rows/s  %.0f s", e->rows_per_second, e->seconds);
         if (e->drift > 1e-2)
             fprintf(stderr, "  drift %.1e: more anchors would help", e->drift);
-        if (isfinite(e->condition))
+        if (!isnan(e->condition))
             fprintf(stderr, "  condition %.3g", e->condition);
         fputc('\n', stderr);
     }

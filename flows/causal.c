@@ -6,7 +6,10 @@
  * lower triangular with a unit or a free diagonal sign e^s, or any matrix.  The layer maps data to latents by M, or with
  * "solve" by M^-1 (so that sampling is the plain convolution).  Either way, and backward, by anti-diagonals of pixels:
  * causal_sweep.c.  With u = M^-T g, the solve's gradient is dL/dK_ij = -sum u x^T(h - i, w - j), x the output, and
- * dL/dK00 -= dL/dlogdet H W K00^-T.  Kallappa, Nagar and Varma 2023 (FInC Flow); Nagar and Varma 2024 (Inverse-Flow).  */
+ * dL/dK00 -= dL/dlogdet H W K00^-T.
+ *
+ * "stable": with weights w, all entries of row o but the diagonal's, d, are d w min(1, 0.9 / sum |w|): rows of M are
+ * diagonally dominant, so sums of rows of M^-1 are at most 10 / min d however large the image.  Kallappa, Nagar and Varma 2023 (FInC Flow); Nagar and Varma 2024 (Inverse-Flow).  */
 #include <math.h>
 #include <string.h>
 
@@ -29,9 +32,13 @@ static size_t taps_size(const dfo_bijector *bij)
     return bij->shape.c * s->conv.kh * s->conv.kw * bij->shape.c;
 }
 
-/* Derived data behind the matrices: log-det, K00^-1, its factors, their permutation.  */
+/* Off the diagonal a stable row has at most this much of it.  */
+#define DOMINATED 0.9
+
+/* Derived data behind the matrices: log-det, what each row's weights are multiplied by, K00^-1, its factors, their
+ * permutation.  */
 struct place {
-    double *logdet, *inverse, *lu;
+    double *logdet, *scale, *inverse, *lu;
     size_t *perm;
 };
 
@@ -40,17 +47,19 @@ static struct place place_of(const dfo_bijector *bij, const dfo_real *derived)
     size_t c = bij->shape.c;
     dfo_real *at = (dfo_real *)derived + DFOI_SWEEPS * dfoi_causal_matrix(bij);
     struct place p = {.logdet = (double *)(void *)at};
-    p.inverse = (double *)(void *)(at + dfoi_doubles_size(1));
-    p.lu = (double *)(void *)(at + dfoi_doubles_size(1) + dfoi_doubles_size(c * c));
-    p.perm = (size_t *)(void *)(at + dfoi_doubles_size(1) + 2 * dfoi_doubles_size(c * c));
+    p.scale = (double *)(void *)(at + dfoi_doubles_size(1));
+    at += dfoi_doubles_size(1) + dfoi_doubles_size(c);
+    p.inverse = (double *)(void *)at;
+    p.lu = (double *)(void *)(at + dfoi_doubles_size(c * c));
+    p.perm = (size_t *)(void *)(at + 2 * dfoi_doubles_size(c * c));
     return p;
 }
 
 static size_t derived(const dfo_bijector *bij)
 {
     size_t c = bij->shape.c;
-    return DFOI_SWEEPS * dfoi_causal_matrix(bij) + dfoi_doubles_size(1) + 2 * dfoi_doubles_size(c * c) +
-           dfo_arena_size(c * sizeof(size_t) / sizeof(dfo_real) + 1);
+    return DFOI_SWEEPS * dfoi_causal_matrix(bij) + dfoi_doubles_size(1) + dfoi_doubles_size(c) +
+           2 * dfoi_doubles_size(c * c) + dfo_arena_size(c * sizeof(size_t) / sizeof(dfo_real) + 1);
 }
 
 /* The gradient with respect to the taps, then the sum of the log-det's times pixels.  */
@@ -59,16 +68,40 @@ static size_t gderived(const dfo_bijector *bij)
     return dfo_arena_size(taps_size(bij) + 1);
 }
 
-/* K[o][0][i] as the weights have it.  */
-static double first_tap(const dfo_bijector *bij, const dfo_run *run, size_t o, size_t i)
+static double diagonal(const dfo_bijector *bij, const dfo_run *run, size_t o)
+{
+    const dfoi_causal *s = state(bij);
+    return s->diagonal == DFOI_CAUSAL_UNIT ? 1 : s->sign[o] * exp((double)dfo_run_weights(run, s->log_diagonal)[o]);
+}
+
+/* Sum of the absolute values of row o's weights, those that count.  */
+static double row_sum(const dfo_bijector *bij, const dfo_run *run, size_t o)
+{
+    const dfoi_causal *s = state(bij);
+    size_t c = bij->shape.c, wide = s->conv.kh * s->conv.kw * c;
+    const dfo_real *k = dfo_run_weights(run, s->conv.kernel) + o * wide;
+    double sum = 0;
+    for (size_t i = 0; i < wide; i++)
+        sum += i < o || i >= c ? fabs((double)k[i]) : 0;
+    return sum;
+}
+
+static void scale_rows(const dfo_bijector *bij, const dfo_run *run, struct place p)
+{
+    for (size_t o = 0; o < bij->shape.c; o++) {
+        double sum = state(bij)->stable ? row_sum(bij, run, o) : 0;
+        p.scale[o] = !state(bij)->stable ? 1 : diagonal(bij, run, o) * (sum > DOMINATED ? DOMINATED / sum : 1);
+    }
+}
+
+/* K[o][0][i].  */
+static double first_tap(const dfo_bijector *bij, const dfo_run *run, struct place p, size_t o, size_t i)
 {
     const dfoi_causal *s = state(bij);
     double free = (double)dfo_run_weights(run, s->conv.kernel)[o * s->conv.kh * s->conv.kw * bij->shape.c + i];
     if (s->diagonal == DFOI_CAUSAL_FULL || i < o)
-        return free;
-    if (i > o)
-        return 0;
-    return s->diagonal == DFOI_CAUSAL_UNIT ? 1 : s->sign[o] * exp((double)dfo_run_weights(run, s->log_diagonal)[o]);
+        return p.scale[o] * free;
+    return i > o ? 0 : diagonal(bij, run, o);
 }
 
 /* K00^-1 and log|det K00|.  */
@@ -79,7 +112,7 @@ static dfo_status invert_first(const dfo_bijector *bij, dfo_run *run, struct pla
     double sum = 0;
     for (size_t o = 0; o < c; o++)
         for (size_t i = 0; i < c; i++)
-            p.lu[o * c + i] = first_tap(bij, run, o, i);
+            p.lu[o * c + i] = first_tap(bij, run, p, o, i);
     if (s->diagonal == DFOI_CAUSAL_FULL && !dfoi_lu(c, p.lu, p.perm))
         return dfo_run_fail(run, DFO_ENUM, (size_t)-1, "causal-conv: the first tap's matrix is singular");
     for (size_t o = 0; s->diagonal != DFOI_CAUSAL_FULL && o < c; o++) {
@@ -113,10 +146,10 @@ static void write_tap(const dfo_bijector *bij, const dfo_run *run, struct place 
     const dfo_real *k = dfo_run_weights(run, s->conv.kernel) + t * c;
     for (size_t o = 0; o < c; o++)
         for (size_t i = 0; i < c; i++) {
-            double plain = t ? (double)k[o * wide + i] : first_tap(bij, run, o, i), left = 0, right = 0;
+            double plain = t ? p.scale[o] * (double)k[o * wide + i] : first_tap(bij, run, p, o, i), left = 0, right = 0;
             for (size_t q = 0; t && q < c; q++) {
-                left -= p.inverse[o * c + q] * (double)k[q * wide + i];         /* -K00^-1 K_t */
-                right -= p.inverse[q * c + o] * (double)k[i * wide + q];        /* -K00^-T K_t^T */
+                left -= p.inverse[o * c + q] * p.scale[q] * (double)k[q * wide + i];    /* -K00^-1 K_t */
+                right -= p.inverse[q * c + o] * p.scale[i] * (double)k[i * wide + q];   /* -K00^-T K_t^T */
             }
             to[DFOI_CONVOLVE * size + o * wide + t * c + i] = (dfo_real)plain;
             to[DFOI_CONVOLVE_BACK * size + i * wide + t * c + o] = (dfo_real)plain;
@@ -129,29 +162,47 @@ static dfo_status prepare(const dfo_bijector *bij, dfo_run *run, dfo_real *to)
 {
     const dfoi_causal *s = state(bij);
     struct place p = place_of(bij, to);
+    scale_rows(bij, run, p);
     DFO_TRY(invert_first(bij, run, p));
     for (size_t t = 0; t < s->conv.kh * s->conv.kw; t++)
         write_tap(bij, run, p, t, to);
     return DFO_OK;
 }
 
+/* From the gradient with respect to row o of K to that of the row's weights, and of the logarithm of d.  */
+static void pull_row(const dfo_bijector *bij, dfo_run *run, struct place p, size_t o, const dfo_real *from, dfo_real *g,
+                     double *glog)
+{
+    const dfoi_causal *s = state(bij);
+    size_t c = bij->shape.c, wide = s->conv.kh * s->conv.kw * c;
+    const dfo_real *k = dfo_run_weights(run, s->conv.kernel) + o * wide;
+    double dot = 0, sum = s->stable ? row_sum(bij, run, o) : 0;
+    for (size_t i = 0; s->stable && i < wide; i++)
+        dot += i < o || i >= c ? (double)from[i] * (double)k[i] : 0;
+    double across = sum > DOMINATED ? p.scale[o] * dot / sum : 0;
+    for (size_t i = 0; i < wide; i++)
+        if (i < o || i >= c)
+            g[i] += (dfo_real)(p.scale[o] * (double)from[i] - across * ((k[i] > 0) - (k[i] < 0)));
+    *glog = (double)from[o] * diagonal(bij, run, o) + p.scale[o] * dot;
+}
+
 static dfo_status pullback(const dfo_bijector *bij, dfo_run *run, const dfo_real *from, const dfo_real *gfrom)
 {
     const dfoi_causal *s = state(bij);
     size_t c = bij->shape.c, wide = s->conv.kh * s->conv.kw * c;
-    const double *inverse = place_of(bij, from).inverse;
-    double glogdet = (double)gfrom[c * wide];
+    struct place p = place_of(bij, from);
+    double glogdet = (double)gfrom[c * wide], glog;
     dfo_real *g = dfo_run_grads(run, s->conv.kernel), *gs = dfo_run_grads(run, s->log_diagonal);
     for (size_t o = 0; g && o < c; o++) {
-        for (size_t i = 0; i < c; i++)
-            if (s->diagonal == DFOI_CAUSAL_FULL)
-                g[o * wide + i] += (dfo_real)((double)gfrom[o * wide + i] + glogdet * inverse[i * c + o]);
-            else if (i < o)
-                g[o * wide + i] += gfrom[o * wide + i];
+        const dfo_real *row = gfrom + o * wide;
+        if (s->diagonal == DFOI_CAUSAL_FULL) {
+            for (size_t i = 0; i < wide; i++)
+                g[o * wide + i] += (dfo_real)((double)row[i] + (i < c ? glogdet * p.inverse[i * c + o] : 0));
+            continue;
+        }
+        pull_row(bij, run, p, o, row, g + o * wide, &glog);
         if (s->diagonal == DFOI_CAUSAL_LOG)
-            gs[o] += (dfo_real)((double)gfrom[o * wide + o] * first_tap(bij, run, o, o) + glogdet);
-        for (size_t i = c; i < wide; i++)
-            g[o * wide + i] += gfrom[o * wide + i];
+            gs[o] += (dfo_real)(glog + glogdet);
     }
     return DFO_OK;
 }
@@ -200,7 +251,7 @@ static dfo_status conditioning(const dfo_bijector *bij, dfo_run *run, dfo_condit
                 sum[k / (h * w)] += fabs((double)x.x[k]);
         }
         for (size_t o = 0; o < c; o++)
-            largest[solve] = fmax(largest[solve], sum[o]);
+            largest[solve] = isfinite(sum[o]) ? fmax(largest[solve], sum[o]) : INFINITY;
     }
     *out = (dfo_conditioning){1 / largest[1], largest[0]};
     dfoi_convolution_turn(bij, out);
@@ -214,6 +265,7 @@ static dfo_status describe(const dfo_bijector *bij, json_t *to)
     DFO_TRY(dfoi_convolution_describe(bij, to));
     DFO_TRY(dfoi_json_set(ctx, to, "orientation", json_string(orientations[2 * s->from_bottom + s->from_right])));
     DFO_TRY(dfoi_json_set(ctx, to, "diagonal", json_string(diagonals[s->diagonal])));
+    DFO_TRY(dfoi_json_set(ctx, to, "stable", json_boolean(s->stable)));
     if (s->diagonal != DFOI_CAUSAL_LOG)
         return DFO_OK;
     json_t *list = json_array();
@@ -245,7 +297,7 @@ static dfo_status word(dfo_ctx *ctx, const json_t *config, const char *key, cons
 
 static dfo_status read_settings(dfo_ctx *ctx, const json_t *config, size_t c, dfoi_causal *s)
 {
-    static const char *const keys[] = {"type", "kernel", "orientation", "solve", "diagonal", "sign", NULL};
+    static const char *const keys[] = {"type", "kernel", "orientation", "solve", "diagonal", "sign", "stable", NULL};
     static const size_t most[2] = {64, 64};
     int orientation, diagonal;
     DFO_TRY(dfoi_json_keys(ctx, config, keys));
@@ -255,6 +307,9 @@ static dfo_status read_settings(dfo_ctx *ctx, const json_t *config, size_t c, df
     s->from_bottom = orientation / 2;
     DFO_TRY(word(ctx, config, "diagonal", diagonals, 3, &diagonal));
     s->diagonal = diagonal == 0 ? DFOI_CAUSAL_UNIT : diagonal == 1 ? DFOI_CAUSAL_LOG : DFOI_CAUSAL_FULL;
+    DFO_TRY(dfoi_json_bool(ctx, config, "stable", 0, &s->stable));
+    if (s->stable && s->diagonal == DFOI_CAUSAL_FULL)
+        return dfoi_fail(ctx, DFO_EARG, "stable: goes with a unit or log diagonal");
     if (json_object_get(config, "sign") && s->diagonal != DFOI_CAUSAL_LOG)
         return dfoi_fail(ctx, DFO_EARG, "sign: goes with diagonal log alone");
     DFO_TRY(dfoi_alloc(ctx, c, sizeof *s->sign, &s->sign));

@@ -13,7 +13,7 @@ static const char *const corners[] = {"top-left", "bottom-right", "top-right", "
 
 static dfo_status check_keys(dfo_ctx *ctx, const json_t *config)
 {
-    static const char *const keys[] = {"type", "kernel", "solve", "diagonal", NULL};
+    static const char *const keys[] = {"type", "kernel", "solve", "diagonal", "stable", NULL};
     return dfoi_json_keys(ctx, config, keys);
 }
 

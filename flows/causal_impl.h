@@ -12,6 +12,7 @@ typedef struct dfoi_causal {
     enum { DFOI_CAUSAL_UNIT, DFOI_CAUSAL_LOG, DFOI_CAUSAL_FULL } diagonal;
     double *sign;                      /* (c) 1 or -1, with DFOI_CAUSAL_LOG */
     size_t  log_diagonal;              /* (c) in the store */
+    int     stable;                    /* rows are kept diagonally dominant */
 } dfoi_causal;
 
 /* The four passes over an image, each a product of a matrix (c, kh kw c), [first tap, other taps], with columns that hold

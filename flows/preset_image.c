@@ -22,7 +22,7 @@
 /* kernel, solve: of the convolution; spline_bins, spline_bound: of the splines for channels; blocks: of residual-conv nets; scale, scale_max, bins, tail_bound: of couplings of their kind.  */
 #define IMAGE_SETTINGS                                                                                            \
     {"levels", "0"}, {"activation", "\"relu\""}, {"blocks", "1"}, {"scale", "\"tanh\""}, {"scale_max", "2.0"},      \
-    {"bins", "4"}, {"tail_bound", "3.0"}, {"kernel", "3"}, {"spline_bound", "20.0"}, {"squeeze", "\"squeeze\""}, {"prior", "true"},             \
+    {"bins", "4"}, {"tail_bound", "3.0"}, {"kernel", "3"}, {"stable", "false"}, {"spline_bound", "20.0"}, {"squeeze", "\"squeeze\""}, {"prior", "true"},             \
     {"values", "0"}, {"dequantise", "\"uniform\""}, {"dequantise_layers", "4"}, {"dequantise_hidden", "32"},          \
     {"scaling", "\"logit\""}, {"alpha", "1e-6"}, {"base", "{\"type\":\"normal\"}"}, {NULL, NULL}
 
@@ -64,7 +64,7 @@ const struct dfoi_setting dfoi_periodic_settings[] = {
 struct settings {
     const char *flow, *activation, *squeeze, *dequantise, *scaling, *scale, *coupling, *linear, *convolution, *net;
     size_t levels, depth, hidden, kernel, blocks, bins, spline_bins, values, dequantise_layers, dequantise_hidden;
-    int    prior, solve;
+    int    prior, solve, stable;
     double alpha, scale_max, tail_bound, spline_bound;
 };
 
@@ -107,6 +107,9 @@ static dfo_status read_settings(dfo_ctx *ctx, const json_t *config, struct setti
     DFO_TRY(dfoi_json_string(ctx, config, "activation", NULL, &s->activation));
     DFO_TRY(convolution(ctx, config, &s->convolution));
     DFO_TRY(dfoi_json_bool(ctx, config, "solve", 0, &s->solve));
+    DFO_TRY(dfoi_json_bool(ctx, config, "stable", 0, &s->stable));
+    if (s->stable && strcmp(s->convolution, "causal") && strcmp(s->convolution, "finc") && strcmp(s->convolution, "emerging"))
+        return dfoi_fail(ctx, DFO_EARG, "stable: goes with causal, finc or emerging convolutions, got %s", s->convolution);
     DFO_TRY(dfoi_json_size(ctx, config, "spline_bins", 0, 0, 64, &s->spline_bins));
     DFO_TRY(dfoi_json_real(ctx, config, "spline_bound", 0, 1e-3, 1e6, &s->spline_bound));
     DFO_TRY(dfoi_json_size(ctx, config, "kernel", 0, 1, 15, &s->kernel));
@@ -218,13 +221,13 @@ static json_t *convolution_layer(const struct settings *s, dfo_shape shape, size
     static const char *const corner[] = {"top-left", "bottom-right", "top-right", "bottom-left"};
     json_int_t k = (json_int_t)s->kernel, h = (json_int_t)shape.h, w = (json_int_t)shape.w;
     if (!strcmp(s->convolution, "causal"))
-        return json_pack("{s:s, s:I, s:s, s:b, s:s}", "type", "causal-conv", "kernel", k, "orientation", corner[i % 4],
-                         "solve", s->solve, "diagonal", "log");
+        return json_pack("{s:s, s:I, s:s, s:b, s:s, s:b}", "type", "causal-conv", "kernel", k, "orientation", corner[i % 4],
+                         "solve", s->solve, "diagonal", "log", "stable", s->stable);
     if (!strcmp(s->convolution, "periodic") || !strcmp(s->convolution, "symmetric"))
         return json_pack("{s:s, s:[I, I], s:b}", "type", s->convolution[0] == 'p' ? "periodic-conv" : "symmetric-conv",
                          "kernel", k < h ? k : h, k < w ? k : w, "solve", s->solve);
-    return json_pack("{s:s, s:I, s:b, s:s}", "type", s->convolution, "kernel", k, "solve", s->solve, "diagonal",
-                     s->convolution[0] == 'f' ? "unit" : "log");
+    return json_pack("{s:s, s:I, s:b, s:s, s:b}", "type", s->convolution, "kernel", k, "solve", s->solve, "diagonal",
+                     s->convolution[0] == 'f' ? "unit" : "log", "stable", s->stable);
 }
 
 static dfo_status write_step(const struct settings *s, const struct place *p, size_t i)

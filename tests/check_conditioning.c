@@ -21,6 +21,7 @@ static const struct {
     {"{\"type\":\"causal-conv\",\"kernel\":[3,2],\"diagonal\":\"log\"}", 1, {3, 4, 5}},
     {"{\"type\":\"causal-conv\",\"kernel\":2,\"orientation\":\"bottom-right\",\"solve\":true}", 1, {2, 4, 3}},
     {"{\"type\":\"causal-conv\",\"kernel\":[9,2],\"orientation\":\"top-right\",\"diagonal\":\"full\"}", 1, {2, 3, 4}},
+    {"{\"type\":\"causal-conv\",\"kernel\":3,\"diagonal\":\"log\",\"stable\":true,\"solve\":true}", 1, {3, 4, 4}},
     {"{\"type\":\"invert\",\"layer\":{\"type\":\"causal-conv\",\"kernel\":2,\"orientation\":\"bottom-left\"}}", 1, {2, 3, 3}},
     {"{\"type\":\"part\",\"first\":1,\"count\":2,\"layer\":{\"type\":\"periodic-conv\",\"kernel\":3}}", 0, {4, 3, 3}},
 };
@@ -135,12 +136,39 @@ START_TEST(chains)
 }
 END_TEST
 
+/* Whatever the weights, and however large the image, a stable solve grows rows by ten at most; the same weights without
+ * the bound overflow.  */
+START_TEST(stable)
+{
+    for (int bound = 0; bound < 2; bound++) {
+        json_t *config = json_pack("{s:s, s:b, s:b}", "type", "causal-conv", "stable", bound, "solve", _i);
+        layerfix f = layerfix_new(config, (dfo_shape){2, 40, 40}, 0, 8);
+        test_rng rng = test_rng_new(test_seed());
+        dfo_conditioning got;
+        dfo_real *w = dfo_store_weights(f.store);
+        for (size_t k = 0; k < dfo_store_weights_size(f.store); k++)
+            w[k] = (dfo_real)(5 * test_rng_normal(&rng));
+        dfo_store_touch(f.store);
+        ck_assert_int_eq(layerfix_prepare(&f), DFO_OK);
+        ck_assert_int_eq(dfo_bijector_conditioning(f.bij, &f.t->run, &got), DFO_OK);
+        if (bound)
+            ck_assert_msg((_i ? 1 / got.largest : got.smallest) > 0.0999 && (_i ? 1 / got.smallest : got.largest) < 1.901,
+                          "seed %llu: %g to %g", (unsigned long long)test_seed(), got.smallest, got.largest);
+        else
+            ck_assert_msg(!(got.largest / got.smallest < 1e6), "seed %llu: %g to %g", (unsigned long long)test_seed(),
+                          got.smallest, got.largest);
+        layerfix_free(&f);
+    }
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("conditioning " DFO_REAL_NAME);
     TCase *t = tcase_create("conditioning");
     tcase_add_loop_test(t, matrices, 0, CASES);
     tcase_add_test(t, chains);
+    tcase_add_loop_test(t, stable, 0, 2);
     suite_add_tcase(suite, t);
     return test_run(suite);
 }

@@ -240,6 +240,8 @@ static json_t *make_causal(test_rng *rng, const struct setting *s, const char *t
                           (json_int_t)between(rng, 1, 4), "orientation", corner[between(rng, 0, 3)], "solve",
                           (int)between(rng, 0, 1), "diagonal", diagonal[way]);
     json_t *sign = json_array();
+    if (way < 2 && between(rng, 0, 1))
+        json_object_set_new(l, "stable", json_true());
     for (size_t j = 0; j < s->shape.c; j++)
         json_array_append_new(sign, json_integer(between(rng, 0, 1) ? 1 : -1));
     if (way == 1)
@@ -410,6 +412,7 @@ const struct row contract_rows[] = {
     {"haar", EVEN_SIDES, make_squeeze, {{"{\"order\":\"offset-slow\"}", "order"}, {"{\"block\":2}", "block"}}},
     {"causal-conv", TAKES_IMAGES, make_causal,
      {{"{\"kernel\":0}", "kernel"}, {"{\"orientation\":\"left\"}", "orientation"}, {"{\"diagonal\":\"none\"}", "diagonal"},
+      {"{\"diagonal\":\"full\",\"stable\":true}", "stable"},
       {"{\"sign\":0}", "sign"}, {"{\"diagonal\":\"log\",\"sign\":2}", "sign"}}},
     {"finc", TAKES_IMAGES, make_causal_chain, {{"{\"kernel\":0}", "kernel"}, {"{\"orientation\":\"top-left\"}", "orientation"}}},
     {"emerging", TAKES_IMAGES, make_causal_chain, {{"{\"solve\":2}", "solve"}, {"{\"sign\":0}", "sign"}}},
