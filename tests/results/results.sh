@@ -1,6 +1,6 @@
 #!/bin/sh
 # The figures that README quotes: trains, scores and checks on real data, and writes one file a job into
-# tests/results: command, seed, wall time, figures.  Long: power 5 min, bsds 20 min, wine 40 min, deblur, sides and sampling a minute each,
+# tests/results: command, seed, wall time, figures.  Long: power 5 min, bsds 20 min, wine 40 min, deblur, sides and sampling a minute each, kodak 3 min,
 # glow and inverse_flow an hour a set, irevnet an hour.
 #     make results               all of them            make results JOBS='power wine'     some
 #     make results THREADS=1     on one core
@@ -13,7 +13,7 @@ out=$top_srcdir/tests/results
 [ -d "$data" ] || { echo "results: no data in $data"; exit 77; }
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-jobs=${JOBS:-power bsds wine deblur sides sampling glow inverse_flow irevnet}
+jobs=${JOBS:-power bsds wine deblur sides sampling kodak glow inverse_flow irevnet}
 threads=${THREADS:-$(nproc)}
 
 # record FILE: what follows on stdin, with the machine and the program.
@@ -185,6 +185,22 @@ sampling() {
             done
         done
     } | record sampling.txt
+}
+
+# The Kodak photographs, squares of 64x64 of them, to latents of a glow and back: fitted with one step, and with 300.
+kodak() {
+    "$top_builddir/tests/results/prepare" crop 300 200 64 "$work/squares/" "$data"/kodak/*.png
+    {
+        for steps in 1 300; do
+            run train --data "$work/squares/" --flow glow --set hidden=64 --steps $steps --batch 12 --lr 1e-3 --valid-fraction 0 \
+                --threads "$threads" --seed 0 -o "$work/m.safetensors" --json --quiet
+            run encode "$work/m.safetensors" --data "$work/squares/" -o "$work/z.safetensors" --json
+            run decode "$work/m.safetensors" --data "$work/z.safetensors" -o "$work/back/"
+            echo "\$ diff -r squares back"
+            diff -r "$work/squares" "$work/back" && echo 'no differences'
+            rm -r "$work/back"
+        done
+    } | record kodak.txt
 }
 
 for job in $jobs; do
