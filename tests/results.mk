@@ -6,7 +6,7 @@ tests_results_prepare_LDADD = libdiffeo.la
 EXTRA_DIST += tests/results/results.sh tests/results/README.md tests/results/power37k.txt tests/results/bsds300.txt \
     tests/results/wine_red.txt tests/results/wine_white.txt tests/results/glow_fashion-mnist.txt tests/results/glow_mnist.txt \
     tests/results/glow_cifar10.txt tests/results/irevnet.txt tests/results/glow_mnist_0.7.png \
-    tests/results/irevnet_interpolation.png tests/results/deblur.txt tests/results/deblur.png tests/results/sides.txt tests/results/sides.png tests/results/sampling.txt tests/results/kodak.txt \
+    tests/results/irevnet_interpolation.png tests/results/deblur.txt tests/results/deblur.png tests/results/sides.txt tests/results/sides.png tests/results/sampling.txt tests/results/kodak.txt tests/results/memory.png \
     tests/results/inverse-flow_fashion-mnist.txt tests/results/inverse-flow_mnist.txt tests/results/bench.txt
 
 results: diffeo$(EXEEXT) tests/results/prepare$(EXEEXT) tests/bench/bench_sides$(EXEEXT)

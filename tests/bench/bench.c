@@ -3,7 +3,7 @@
  * convolution, batch 32): its solve, the convolution, the solve with its gradients; the solve of a periodic one.  One JSON line for each case and
  * operation, in the form that tests/bench/peers prints for the others.
  *     bench [--threads N] [--seconds S] [--filter TEXT] [--list]        cases
- *     bench --memory                                                    working memory against depth
+ *     bench --memory [--plot FILE.png]                                  working memory against depth
  *     bench --machine                                                   sgemm with one and two threads
  * ms are per call; peak_rss_mb is the process's; gemm_share: the products' FLOP over the time and the rate of
  * OpenBLAS sgemm 512^3 on as many threads, measured beside it.  */
@@ -22,8 +22,8 @@
 static struct {
     int    threads;
     double seconds;
-    const char *filter;
-} option = {0, 1.0, ""};
+    const char *filter, *plot;
+} option = {0, 1.0, "", NULL};
 
 struct bench {
     const char *workload, *name;
@@ -313,7 +313,7 @@ static void run(const struct bench *b)
 }
 
 /* Working memory of a training step beyond weights, gradient and Adam's moments.  */
-static void memory_line(const struct bench *b, const char *mode)
+static double memory_line(const struct bench *b, const char *mode)
 {
     dfo_ctx *ctx;
     dfo_model *model;
@@ -332,16 +332,38 @@ static void memory_line(const struct bench *b, const char *mode)
     if (dfo_fit(loss, source, NULL, 0, &o, &report))
         die(ctx);
     double weights = (double)(dfo_store_weights_size(dfo_model_store(model)) * sizeof(dfo_real));
+    double beyond = ((double)dfo_ctx_peak_bytes(ctx) - 4 * weights) / 1048576;
     printf("{\"workload\": \"memory\", \"case\": \"%s\", \"mode\": \"%s\", \"layers\": %zu, \"threads\": %d, "
            "\"weights_mb\": %.3f, \"peak_beyond_mb\": %.3f, \"drift\": %.2g}\n", b->workload, mode, b->layers,
-           dfo_ctx_threads(ctx), weights / 1048576, ((double)dfo_ctx_peak_bytes(ctx) - 4 * weights) / 1048576,
-           report.drift);
+           dfo_ctx_threads(ctx), weights / 1048576, beyond, report.drift);
     fflush(stdout);
     dfo_source_free(source);
     dfo_loss_free(loss);
     dfo_model_free(model);
     json_decref(config);
     free(x.x);
+    dfo_ctx_free(ctx);
+    return beyond;
+}
+
+#define MODES 3
+#define DEPTHS 4
+
+/* Glow's memory over its steps a level, a curve for each mode.  */
+static void draw_memory(const char *const name[MODES], double mb[MODES][DEPTHS])
+{
+    static const double steps[DEPTHS] = {4, 8, 16, 32};
+    dfo_ctx *ctx;
+    dfo_plot_series series[MODES];
+    for (int m = 0; m < MODES; m++)
+        series[m] = (dfo_plot_series){.name = name[m], .x = steps, .y = mb[m], .n = DEPTHS};
+    dfo_plot_curves c = {.look = {.title = "Glow on 32x32x3, batch 32: memory of a training step", .x_label = "steps a level",
+                                  .y_label = "MiB beyond weights, gradient and moments"},
+                         .x_scale = DFO_PLOT_LOG, .y_scale = DFO_PLOT_LOG, .series = series, .n = MODES};
+    if (dfo_ctx_new(&ctx))
+        exit(1);
+    if (dfo_plot_curves_png(ctx, &c, option.plot))
+        die(ctx);
     dfo_ctx_free(ctx);
 }
 
@@ -357,15 +379,19 @@ static void memory_table(void)
         const char *name;
         dfo_memory_mode mode;
         unsigned anchors;
-    } modes[] = {{"invert", DFO_MEMORY_INVERT, 0}, {"anchors=4", DFO_MEMORY_ANCHORS, 4}, {"store", DFO_MEMORY_STORE, 0}};
-    for (size_t m = 0; m < 3; m++)
-        for (size_t i = 0; i < 12; i++) {
-            struct bench b = depth[i / 4];
-            b.layers = images(&b) ? (size_t)4 << i % 4 : 10 * (i % 4 + 1);
+    } modes[MODES] = {{"invert", DFO_MEMORY_INVERT, 0}, {"anchors=4", DFO_MEMORY_ANCHORS, 4}, {"store", DFO_MEMORY_STORE, 0}};
+    const char *const name[MODES] = {modes[0].name, modes[1].name, modes[2].name};
+    double mb[MODES][DEPTHS];
+    for (size_t m = 0; m < MODES; m++)
+        for (size_t i = 0; i < 3 * DEPTHS; i++) {
+            struct bench b = depth[i / DEPTHS];
+            b.layers = images(&b) ? (size_t)4 << i % DEPTHS : 10 * (i % DEPTHS + 1);
             b.memory = modes[m].mode;
             b.anchors = modes[m].anchors;
-            memory_line(&b, modes[m].name);
+            mb[m][i % DEPTHS] = memory_line(&b, modes[m].name);    /* W3 comes last */
         }
+    if (option.plot)
+        draw_memory(name, mb);
 }
 
 int main(int argc, char **argv)
@@ -379,6 +405,8 @@ int main(int argc, char **argv)
             option.seconds = strtod(value, NULL), i++;
         else if (!strcmp(argv[i], "--filter"))
             option.filter = value, i++;
+        else if (!strcmp(argv[i], "--plot"))
+            option.plot = value, i++;
         else if (!strcmp(argv[i], "--list"))
             list = 1;
         else if (!strcmp(argv[i], "--memory"))
