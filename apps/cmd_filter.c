@@ -93,8 +93,9 @@ static int read_kernel(struct job *j, double **kernel)
         return failed(c);
     dfo_source_describe(source, &info);
     int status = 0;
-    if (info.rows > 1 << 16 || dfo_shape_size(info.shape) > 1 << 16 || !info.rows)
-        status = (usage_error(c, "%s: expected a kernel of 1 to 65536 rows and columns", j->o->kernel), EXIT_FAILED);
+    if (!info.rows || info.rows > j->shape.h || dfo_shape_size(info.shape) > j->shape.w)
+        status = (usage_error(c, "%s: expected a kernel of 1x1 to %zux%zu, the picture's size, got %llux%zu", j->o->kernel,
+                              j->shape.h, j->shape.w, (unsigned long long)info.rows, dfo_shape_size(info.shape)), EXIT_FAILED);
     j->kh = (size_t)info.rows;
     j->kw = dfo_shape_size(info.shape);
     dfo_real *x = status ? NULL : malloc(j->kh * j->kw * sizeof *x);

@@ -78,7 +78,7 @@ gauss 17 2 >large.csv
 refused 3 'box.csv: the kernel has no inverse: at frequency (8, 0|[0-9]+, [0-9]+) it is' --kernel box.csv --inverse three-idx3-ubyte
 refused 3 'zero.csv: the kernel has no inverse: its first entry is 0' --kernel zero.csv --boundary causal --inverse three-idx3-ubyte
 refused 1 'even.csv: expected a kernel with odd sides.* got 2x2' --kernel even.csv three-idx3-ubyte
-refused 1 'large.csv: a kernel of 17x17 is larger than the picture, 24x16' --kernel large.csv three-idx3-ubyte
+refused 1 'large.csv: expected a kernel of 1x1 to 24x16, the picture.s size, got 17x17' --kernel large.csv three-idx3-ubyte
 refused 1 'nan.csv: .*row 1.*column 2' --kernel nan.csv three-idx3-ubyte
 refused 1 'none.csv: cannot open' --kernel none.csv three-idx3-ubyte
 refused 1 'gauss.csv: expected pictures, got rows of 7 columns' --kernel box.csv gauss.csv
