@@ -1,4 +1,4 @@
-/* What convolutions share that map data to latents by M or, with "solve", by M^-1: their state begins with this, and
+/* What convolutions and woodbury share that map data to latents by M or, with "solve", by M^-1: their state begins with this, and
  * their tables name these functions.  Private to flows.  */
 #ifndef DFOI_CONVOLUTION_IMPL_H
 #define DFOI_CONVOLUTION_IMPL_H
@@ -7,7 +7,7 @@
 #include "layer_impl.h"
 
 struct dfoi_convolution {
-    size_t kh, kw;
+    size_t kh, kw;                     /* woodbury has no kernel */
     size_t kernel;                     /* in the store */
     int    solve;                      /* data to latents solves */
     /* x = M x, or M^-1 x; its log-det is added (logdet NULL: not wanted).  */

@@ -37,6 +37,7 @@ FLOWS_REAL = \
     flows/causal_chains.c \
     flows/periodic.c \
     flows/symmetric.c \
+    flows/woodbury.c \
     flows/dequantise.c \
     flows/channels.c \
     flows/matrix.c \

@@ -267,6 +267,13 @@ static json_t *make_transformed(test_rng *rng, const struct setting *s, const ch
                      (json_int_t)between(rng, 1, s->shape.w < 4 ? s->shape.w : 4), "solve", (int)between(rng, 0, 1));
 }
 
+static json_t *make_woodbury(test_rng *rng, const struct setting *s, const char *type)
+{
+    (void)s;
+    return json_pack("{s:s, s:[I, I], s:b}", "type", type, "rank", (json_int_t)between(rng, 1, 3), (json_int_t)between(rng, 1, 3),
+                     "solve", (int)between(rng, 0, 1));
+}
+
 static json_t *make_irevnet(test_rng *rng, const struct setting *s, const char *type)
 {
     static const char *const smooth[] = {"tanh", "silu", "softplus", "gelu"};
@@ -420,6 +427,8 @@ const struct row contract_rows[] = {
      {{"{\"kernel\":0}", "kernel"}, {"{\"kernel\":[4096,1]}", "at most"}, {"{\"solve\":3}", "solve"}}},
     {"symmetric-conv", TAKES_IMAGES, make_transformed,
      {{"{\"kernel\":[]}", "kernel"}, {"{\"kernel\":[1,4096]}", "at most"}, {"{\"solve\":\"yes\"}", "solve"}}},
+    {"woodbury", TAKES_IMAGES, make_woodbury,
+     {{"{\"rank\":0}", "rank"}, {"{\"rank\":[2]}", "two numbers"}, {"{\"solve\":3}", "solve"}}},
     {"dequantise", BOUNDED_X | BOUNDED_Z | TAKES_CONDS | TAKES_IMAGES, make_dequantise,
      {{"{\"bins\":1}", "bins"}, {"{\"kind\":\"normal\"}", "kind"}, {"{\"kind\":\"variational\",\"layer\":{}}", "layer"}}},
     {"linear", TAKES_IMAGES, make_linear,
