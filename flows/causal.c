@@ -9,7 +9,9 @@
  * dL/dK00 -= dL/dlogdet H W K00^-T.
  *
  * "stable": with weights w, all entries of row o but the diagonal's, d, are d w min(1, 0.9 / sum |w|): rows of M are
- * diagonally dominant, so sums of rows of M^-1 are at most 10 / min d however large the image.  Kallappa, Nagar and Varma 2023 (FInC Flow); Nagar and Varma 2024 (Inverse-Flow).  */
+ * diagonally dominant, so sums of rows of M^-1 are at most 10 / min |d| however large the image.
+ *
+ * Kallappa, Nagar and Varma 2023 (FInC Flow); Nagar and Varma 2024 (Inverse-Flow).  */
 #include <math.h>
 #include <string.h>
 

@@ -1,5 +1,5 @@
-/* What convolutions and woodbury share that map data to latents by M or, with "solve", by M^-1: their state begins with this, and
- * their tables name these functions.  Private to flows.  */
+/* What convolutions and woodbury share that map data to latents by M or, with "solve", by M^-1: their state begins with
+ * this, and their tables name these functions.  Private to flows.  */
 #ifndef DFOI_CONVOLUTION_IMPL_H
 #define DFOI_CONVOLUTION_IMPL_H
 

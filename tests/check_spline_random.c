@@ -143,7 +143,7 @@ static double parts(const struct call *c, size_t v, double x, double g, double g
 }
 
 /* c->x holds what the kernel is given; the gradient is taken at x (given or rebuilt).  The inverse's goes through
-   the slope and the curvature: in one value of some millions their rounding took 1.5 times what the forward map's takes.  */
+   the slope and the curvature, whose rounding adds to the forward map's: 1.5 times its bound was met in two of 101 runs.  */
 static void gradient_agrees(struct call *c, int inverse)
 {
     size_t n = c->nb * c->m, entries = c->params + 1;
@@ -168,7 +168,7 @@ static void gradient_agrees(struct call *c, int inverse)
             double three[3] = {want[0][k], want[1][k], want[2][k]};
             double got = (double)(k ? c->gpar[par_at(c, f, i, k - 1)] : c->g[v]);
             check(c, v, inverse ? "gradient of the inverse" : "gradient", got, three, size,
-                  (inverse ? 4 : 1) * rounding(c, v, x));
+                  (inverse ? 2 : 1) * rounding(c, v, x));
         }
     }
     for (size_t e = 0; e < 3; e++)
