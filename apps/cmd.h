@@ -73,14 +73,16 @@ struct input {
     dfo_source *source;            /* rows, then context features */
     dfo_source *parts[2];          /* what source joins */
     dfo_source *label;             /* what parts[1] makes one-hot */
+    dfo_source *framed;            /* what source sets into frames */
     size_t      context_d;
     dfo_source_info info;
-    dfo_source_info rows;          /* of the rows without their context */
+    dfo_source_info rows;          /* of the rows without their context, in their frames */
 };
 
 #define input_argp CMD(input_argp)
 #define input_open CMD(input_open)
 #define input_close CMD(input_close)
+#define input_frame CMD(input_frame)
 #define input_fits CMD(input_fits)
 #define context_open CMD(context_open)
 #define open_model CMD(open_model)
@@ -91,12 +93,16 @@ int input_open(const struct common *c, struct input *in);
 /* Opens only what --context, --labels or --class give for `rows` rows, as in->source.  */
 int context_open(const struct common *c, struct input *in, uint64_t rows);
 void input_close(struct input *in);
-/* The rows fit the model?  Exit status.  */
-int input_fits(const struct common *c, const struct input *in, dfo_model *model);
+/* Sets pictures into frames of this shape (nothing is done if it is theirs).  Exit status.  */
+int input_frame(const struct common *c, struct input *in, dfo_shape frame);
+/* The rows, in the model's frame if it has one, fit the model?  Exit status.  */
+int input_fits(const struct common *c, struct input *in, dfo_model *model);
 
 #define labels_for CMD(labels_for)
 #define labels_open CMD(labels_open)
 #define model_levels CMD(model_levels)
+#define model_picture CMD(model_picture)
+#define without_frame CMD(without_frame)
 /* Takes the number of classes from the model; labels for one without classes are an error.  Exit status.  */
 int labels_for(const struct common *c, struct input *in, const char *path, dfo_model *model);
 /* Opens the condition of `rows` rows that --labels or --class give, as in->parts[1].  Exit status.  */
@@ -104,6 +110,10 @@ int labels_open(const struct common *c, struct input *in, uint64_t rows);
 
 /* 256 or 65536 for a model that was trained on images of so many levels, else 0.  */
 uint32_t model_levels(dfo_model *model);
+
+/* What a row is without its frame; and rows without it, in place, their first columns.  */
+dfo_shape model_picture(dfo_model *model);
+dfo_batch without_frame(dfo_model *model, dfo_batch x);
 
 #define count_wrong_pixels CMD(count_wrong_pixels)
 /* Encodes and decodes all rows of in->source, images, and counts the pixels that come back as others.  Exit status.  */

@@ -77,6 +77,9 @@ static int open_rows(struct job *j)
         return failed(c);
     if (!j->latents) {
         status = input_open(c, &o->input);
+        if (!status && o->input.rows.discrete && dfo_shape_size(o->input.rows.shape) != dfo_model_features(j->model))
+            status = (usage_error(c, "%s: expected %zu features, got %zu", o->input.data, dfo_model_features(j->model),
+                                  dfo_shape_size(o->input.rows.shape)), EXIT_FAILED);
         if (!status)
             status = input_fits(c, &o->input, j->model);
         j->rows = o->input.info.rows;
@@ -179,7 +182,7 @@ static int all_rows(struct job *j)
         int status = exact_rows(j, first, z);
         if (status)
             return status;
-        if (dfo_sink_write(j->sink, z))
+        if (dfo_sink_write(j->sink, without_frame(j->model, z)))
             return failed(c);
     }
     return dfo_sink_finish(j->sink) ? failed(c) : 0;

@@ -89,7 +89,7 @@ static int show_model(struct options *o)
     } else if (c->json) {
         status = print_json(c, summary(o, model, architecture, hash));
     } else {
-        dfo_shape s = dfo_model_shape(model);
+        dfo_shape s = model_picture(model), frame = dfo_model_shape(model);
         printf("%s: a %s over ", o->model, dfo_model_kind(model));
         if (s.h * s.w > 1)
             printf("images of %zux%zux%zu (height, width, channels)", s.h, s.w, s.c);
@@ -97,6 +97,8 @@ static int show_model(struct options *o)
             printf("%zu features", dfo_model_features(model));
         if (model_levels(model))
             printf(" of %u levels", model_levels(model));
+        if (dfo_shape_size(s) < dfo_shape_size(frame))
+            printf(" in frames of %zux%zu", frame.h, frame.w);
         if (dfo_model_classes(model))
             printf(", of %zu classes", dfo_model_classes(model));
         else if (json_object_get(dfo_model_notes(model), "classes"))

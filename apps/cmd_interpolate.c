@@ -153,7 +153,7 @@ static int decode(struct job *j)
         for (size_t i = 0; i < n; i++)
             place(j, first + i, j->x + i * j->width);
         dfo_batch x = split_chunk(&j->o->input, j->x, n, j->d, &cond);
-        if (dfo_model_decode(j->plan, first, x, &cond, NULL) || dfo_sink_write(j->sink, x))
+        if (dfo_model_decode(j->plan, first, x, &cond, NULL) || dfo_sink_write(j->sink, without_frame(j->model, x)))
             return failed(c);
     }
     if (dfo_sink_finish(j->sink))

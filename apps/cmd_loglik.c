@@ -80,7 +80,6 @@ static int set_up(struct job *j)
             return failed(c);
     if ((status = labels_for(c, &o->input, o->model[0], j->model[0])) || (status = input_open(c, &o->input)))
         return status;
-    size_t width = dfo_shape_size(o->input.info.shape), d = width - o->input.context_d;
     dfo_chunk k = {.asked = o->batch, .rows = o->input.info.rows};
     for (int i = 0; i < 2 && o->model[i]; i++) {
         if ((status = input_fits(c, &o->input, j->model[i])))
@@ -92,11 +91,13 @@ static int set_up(struct job *j)
         k.block = block > k.block ? block : k.block;       /* powers of two */
         k.row_bytes += sizeof(double);
     }
+    size_t width = dfo_shape_size(o->input.info.shape), d = width - o->input.context_d;
     if (!o->input.info.rows)
         return usage_error(c, "%s: no rows", o->input.data), EXIT_FAILED;
     if (o->output && dfo_sink_open_doubles(c->ctx, o->output, NULL, o->input.info.rows, "log_prob", &j->sink))
         return failed(c);
-    if (o->gradient && dfo_sink_open(c->ctx, o->gradient, NULL, o->input.info.rows, d, NULL, &j->gradient))
+    if (o->gradient && dfo_sink_open(c->ctx, o->gradient, NULL, o->input.info.rows,
+                                     dfo_shape_size(model_picture(j->model[0])), NULL, &j->gradient))
         return failed(c);
     k.row_bytes += (2 * width + (o->gradient ? d : 0)) * sizeof(dfo_real);
     if (dfo_chunk_rows(c->ctx, &k, &j->chunk))
@@ -124,7 +125,7 @@ static int score(struct job *j, uint64_t first, size_t n, int which)
         dfo_batch g = dfo_batch_of(j->grad, n, d);
         status = dfo_model_log_prob_grad(j->plan[0], first, x, &cond, j->out[0], g, NULL);
         if (status == DFO_OK)
-            status = dfo_sink_write(j->gradient, g);
+            status = dfo_sink_write(j->gradient, without_frame(j->model[0], g));
     } else {
         status = dfo_model_log_prob(j->plan[which], first, x, &cond, j->out[which]);
     }
@@ -170,7 +171,7 @@ static json_t *real_or_null(double x)
 static int report(struct job *j, double seconds)
 {
     struct options *o = j->o;
-    double rows = (double)o->input.info.rows, d = (double)dfo_model_features(j->model[0]);
+    double rows = (double)o->input.info.rows, d = (double)dfo_shape_size(model_picture(j->model[0]));
     const dfo_flow *flow = dfo_model_flow(j->model[0]);
     int bound = flow && dfo_flow_bins(flow);       /* of the probability of whole numbers */
     if (o->common.json) {

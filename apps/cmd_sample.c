@@ -122,7 +122,7 @@ static int all_rows(struct job *j, uint64_t rows)
         dfo_batch x = dfo_batch_of(j->x, n, d);
         dfo_cond cond;
         if (fill_context(j, first, n, &cond) ||
-            dfo_model_sample(j->plan, c->seed, first, x, &cond, o->temperature) || dfo_sink_write(j->sink, x))
+            dfo_model_sample(j->plan, c->seed, first, x, &cond, o->temperature) || dfo_sink_write(j->sink, without_frame(j->model, x)))
             return failed(c);
     }
     return dfo_sink_finish(j->sink) ? failed(c) : 0;

@@ -23,6 +23,7 @@ struct options {
     int         tty, bar;              /* progress bar is on the screen */
     double      last_bar;
     json_t     *history;
+    dfo_shape   picture;               /* what a row is without its frame */
     double      pixels;                /* features of images, shown in bits per dimension; 0: no density of images */
 };
 
@@ -269,19 +270,31 @@ static int open_data(struct job *j)
     if (o->valid && o->input.labels && !o->valid_labels)
         return usage_error(c, "--valid-labels is missing: the labels of %s", o->valid);
     /* a classifier's labels are one column */
+    dfo_shape frame;
     o->input.label_column = json_object_get(j->config, "classes") || json_object_get(j->config, "head");
     int status = input_open(c, &o->input);
     if (status)
         return status;
-    j->train = o->input.source;
     if (o->input.rows.discrete && !o->input.label_column)
         o->pixels = (double)dfo_shape_size(o->input.rows.shape);
+    o->picture = frame = o->input.rows.shape;
+    if (dfo_preset_frame(c->ctx, j->config, o->picture, &frame))
+        return failed(c);
+    if (!o->input.rows.discrete && dfo_shape_size(frame) > dfo_shape_size(o->picture))
+        return usage_error(c, "%s: pad=true frames images of whole numbers", o->input.data);
+    if ((status = input_frame(c, &o->input, frame)))
+        return status;
+    j->train = o->input.source;
     if (o->valid) {
         j->valid = o->input;
         j->valid.data = o->valid;
-        j->valid.source = j->valid.parts[0] = j->valid.parts[1] = j->valid.label = NULL;
+        j->valid.source = j->valid.parts[0] = j->valid.parts[1] = j->valid.label = j->valid.framed = NULL;
         j->valid.labels = o->input.labels ? o->valid_labels : NULL;
-        status = input_open(c, &j->valid);
+        if ((status = input_open(c, &j->valid)))
+            return status;
+        if (dfo_shape_size(frame) > dfo_shape_size(o->picture) &&
+            !memcmp(&j->valid.rows.shape, &o->picture, sizeof o->picture) && (status = input_frame(c, &j->valid, frame)))
+            return status;
         j->held_out = j->valid.source;
     } else if (o->valid_fraction > 0 && o->input.info.rows >= 20) {
         if (dfo_source_split(c->ctx, o->input.source, o->valid_fraction, c->seed, 1, &j->train_split) ||
@@ -349,6 +362,8 @@ static int add_notes(struct job *j, const dfo_fit_report *r)
     int bad = 0;
     if (o->input.rows.discrete)
         bad |= json_object_set_new(notes, "levels", json_integer((json_int_t)o->input.rows.levels));
+    if (dfo_shape_size(o->picture) < d)
+        bad |= json_object_set_new(notes, "picture", json_pack("[I, I]", (json_int_t)o->picture.h, (json_int_t)o->picture.w));
     if (o->input.classes)
         bad |= json_object_set_new(notes, "classes", json_integer((json_int_t)o->input.classes));
     json_t *training = json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:f, s:s}", "data", o->input.data, "data_hash", hash,

@@ -261,6 +261,7 @@ int context_open(const struct common *c, struct input *in, uint64_t rows)
 void input_close(struct input *in)
 {
     dfo_source_free(in->source);
+    dfo_source_free(in->framed);
     dfo_source_free(in->parts[0]);
     dfo_source_free(in->parts[1]);
     dfo_source_free(in->label);
@@ -283,16 +284,37 @@ static int same_size(const struct common *c, const struct input *in, dfo_shape w
     return EXIT_FAILED;
 }
 
-int input_fits(const struct common *c, const struct input *in, dfo_model *model)
+int input_frame(const struct common *c, struct input *in, dfo_shape frame)
+{
+    dfo_shape picture = in->rows.shape;
+    dfo_source *source;
+    if (picture.c == frame.c && picture.h == frame.h && picture.w == frame.w)
+        return 0;
+    if (dfo_source_frame(c->ctx, in->source, picture, frame, &source))
+        return failed(c);
+    in->framed = in->source;
+    in->source = source;
+    dfo_source_describe(source, &in->info);
+    in->rows.shape = frame;
+    return 0;
+}
+
+int input_fits(const struct common *c, struct input *in, dfo_model *model)
 {
     uint32_t levels = model_levels(model);
+    dfo_shape picture = model_picture(model), frame = dfo_model_shape(model), got = in->rows.shape;
+    if (in->rows.discrete && got.h == picture.h && got.w == picture.w && got.c == picture.c) {
+        int status = input_frame(c, in, frame);
+        if (status)
+            return status;
+    }
     if (levels && in->rows.discrete && in->rows.levels > levels) {
         fprintf(stderr, "diffeo %s: %s: expected images of %u levels, got %u\n", c->command, in->data, levels,
                 in->rows.levels);
         return EXIT_FAILED;
     }
     if (in->context_d == dfo_model_context(model))
-        return same_size(c, in, dfo_model_shape(model));
+        return same_size(c, in, in->rows.discrete && !in->framed ? picture : frame);
     fprintf(stderr, "diffeo %s: %s: expected %zu context columns (%s), got %zu\n", c->command, in->data,
             dfo_model_context(model), in->classes ? "--labels or --class" : "--context or --context-columns",
             in->context_d);

@@ -9,16 +9,15 @@
 #define A_LINE 10                      /* draws of a class */
 #define SIDE 64                        /* smaller images are magnified to about this many pixels */
 
-static int draw(const struct common *c, const dfo_real *x, size_t n, dfo_shape shape, uint32_t levels, size_t columns,
-                const char *path)
+static int draw(const struct common *c, dfo_batch x, dfo_shape shape, uint32_t levels, size_t columns, const char *path)
 {
-    size_t d = dfo_shape_size(shape), longest = shape.h > shape.w ? shape.h : shape.w;
+    size_t d = x.d, n = x.n, longest = shape.h > shape.w ? shape.h : shape.w;
     unsigned char *pixel = malloc(n * d);
     if (!pixel)
         return usage_error(c, "out of memory"), EXIT_FAILED;
     double scale = levels == 65536 ? 1.0 / 257 : 1;        /* 65535 becomes 255 */
     for (size_t i = 0; i < n * d; i++) {
-        double v = scale * (double)x[i] + 0.5;
+        double v = scale * (double)dfo_row(x, i / d)[i % d] + 0.5;
         pixel[i] = (unsigned char)(!(v > 0) ? 0 : v > 255 ? 255 : v);
     }
     dfo_plot_images images = {.pixel = pixel, .n = n, .c = shape.c, .h = shape.h, .w = shape.w, .columns = columns,
@@ -36,10 +35,8 @@ int plot_image_data(const struct common *c, const struct input *in, const char *
     if (!x)
         return usage_error(c, "out of memory"), EXIT_FAILED;
     int status = read_chunk(c, in, 0, n, x) ? failed(c) : 0;
-    for (size_t i = 1; i < n && width > d; i++)             /* the images alone */
-        memmove(x + i * d, x + i * width, d * sizeof *x);
     if (!status)
-        status = draw(c, x, n, in->rows.shape, in->rows.levels, 0, path);
+        status = draw(c, dfo_batch_columns(dfo_batch_of(x, n, width), 0, d), in->rows.shape, in->rows.levels, 0, path);
     free(x);
     return status;
 }
@@ -63,7 +60,7 @@ int plot_image_model(const struct common *c, dfo_model *model, dfo_model_plan *p
     else if (dfo_model_sample(plan, c->seed, 0, dfo_batch_of(x, n, d), &cond, 1))
         status = failed(c);
     else
-        status = draw(c, x, n, dfo_model_shape(model), model_levels(model), classes ? A_LINE : 0, path);
+        status = draw(c, without_frame(model, dfo_batch_of(x, n, d)), model_picture(model), model_levels(model), classes ? A_LINE : 0, path);
     free(x);
     free(hot);
     return status;

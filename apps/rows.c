@@ -1,4 +1,4 @@
-/* What the commands share that go through rows: --batch, and where rows like the model's go: images as pictures or
+/* What the commands share that go through rows: --batch, frames of pictures, and where rows like the model's go: images as pictures or
  * arrays of whole numbers, others as tables with the columns' names.  */
 #include <stdlib.h>
 #include <string.h>
@@ -25,6 +25,24 @@ uint32_t model_levels(dfo_model *model)
 {
     json_int_t levels = json_integer_value(json_object_get(dfo_model_notes(model), "levels"));
     return levels == 256 || levels == 65536 ? (uint32_t)levels : 0;
+}
+
+dfo_shape model_picture(dfo_model *model)
+{
+    json_int_t h = 0, w = 0;
+    dfo_shape shape = dfo_model_shape(model);
+    json_t *note = json_object_get(dfo_model_notes(model), "picture");
+    if (note && !json_unpack(note, "[I, I]", &h, &w) && h > 0 && w > 0 && (size_t)h <= shape.h && (size_t)w <= shape.w) {
+        shape.h = (size_t)h;
+        shape.w = (size_t)w;
+    }
+    return shape;
+}
+
+dfo_batch without_frame(dfo_model *model, dfo_batch x)
+{
+    dfo_shape frame = dfo_model_shape(model), picture = model_picture(model);
+    return dfo_shape_size(picture) == dfo_shape_size(frame) ? x : dfo_unframe(x, picture, frame);
 }
 
 static int ends(const char *text, const char *with)
@@ -54,10 +72,11 @@ error_t model_argument(int key, char *arg, struct argp_state *state, const char 
 int open_rows_out(const struct common *c, dfo_model *model, const char *path, const char *format, uint64_t rows,
                   size_t grid, dfo_sink **out)
 {
-    size_t d = dfo_model_features(model);
+    dfo_shape picture = model_picture(model);
+    size_t d = dfo_shape_size(picture);
     uint32_t levels = model_levels(model);
     if (levels && !is_text(path, format))
-        return dfo_sink_open_images(c->ctx, path, format, rows, dfo_model_shape(model), levels, grid, out)
+        return dfo_sink_open_images(c->ctx, path, format, rows, picture, levels, grid, out)
                    ? failed(c) : 0;
     if (ends(path, ".png") || ends(path, "/") || (format && !strcmp(format, "png")))
         return usage_error(c, "%s: pictures are of images of 8 or 16 bits, which this model does not make", path),

@@ -18,11 +18,12 @@
 #include "preset_impl.h"
 
 #define MAX_LEVELS 8
+#define USUAL_LEVELS 3
 
 /* kernel, solve: of the convolution; spline_bins, spline_bound: of the splines for channels; blocks: of residual-conv nets; scale, scale_max, bins, tail_bound: of couplings of their kind.  */
 #define IMAGE_SETTINGS                                                                                            \
     {"levels", "0"}, {"activation", "\"relu\""}, {"blocks", "1"}, {"scale", "\"tanh\""}, {"scale_max", "2.0"},      \
-    {"bins", "4"}, {"tail_bound", "3.0"}, {"kernel", "3"}, {"stable", "false"}, {"spline_bound", "20.0"}, {"squeeze", "\"squeeze\""}, {"prior", "true"},             \
+    {"bins", "4"}, {"tail_bound", "3.0"}, {"kernel", "3"}, {"stable", "false"}, {"pad", "false"}, {"spline_bound", "20.0"}, {"squeeze", "\"squeeze\""}, {"prior", "true"},             \
     {"values", "0"}, {"dequantise", "\"uniform\""}, {"dequantise_layers", "4"}, {"dequantise_hidden", "32"},          \
     {"scaling", "\"logit\""}, {"alpha", "1e-6"}, {"base", "{\"type\":\"normal\"}"}, {NULL, NULL}
 
@@ -284,13 +285,30 @@ static dfo_status count_levels(dfo_ctx *ctx, dfo_shape shape, struct settings *s
     while (most < MAX_LEVELS && !(shape.h >> most & 1) && !(shape.w >> most & 1))
         most++;
     if (most == 0)
-        return dfoi_fail(ctx, DFO_ESHAPE, "%s wants images with an even number of rows and columns, got %zux%zu pixels",
-                         s->flow, shape.h, shape.w);
+        return dfoi_fail(ctx, DFO_ESHAPE, "%s wants images with an even number of rows and columns, got %zux%zu pixels%s",
+                         s->flow, shape.h, shape.w, shape.h * shape.w > 1 ? "; pad=true frames them" : "");
     if (s->levels > most)
-        return dfoi_fail(ctx, DFO_EARG, "levels must be at most %zu for %zux%zu pixels, got %zu", most, shape.h,
-                         shape.w, s->levels);
+        return dfoi_fail(ctx, DFO_EARG, "levels must be at most %zu for %zux%zu pixels, got %zu; pad=true frames them",
+                         most, shape.h, shape.w, s->levels);
     if (!s->levels)
-        s->levels = most < 3 ? most : 3;
+        s->levels = most < USUAL_LEVELS ? most : USUAL_LEVELS;
+    return DFO_OK;
+}
+
+dfo_status dfo_preset_frame(dfo_ctx *ctx, const json_t *config, dfo_shape picture, dfo_shape *frame)
+{
+    size_t levels, unit;
+    int pad;
+    *frame = picture;
+    DFO_TRY(dfoi_json_bool(ctx, config, "pad", 0, &pad));
+    if (!pad)
+        return DFO_OK;
+    DFO_TRY(dfoi_json_size(ctx, config, "levels", 0, 0, MAX_LEVELS, &levels));
+    if (picture.h * picture.w == 1)
+        return dfoi_fail(ctx, DFO_ESHAPE, "pad=true frames images, got rows of %zu columns", picture.c);
+    unit = (size_t)1 << (levels ? levels : USUAL_LEVELS);
+    frame->h = (picture.h + unit - 1) / unit * unit;
+    frame->w = (picture.w + unit - 1) / unit * unit;
     return DFO_OK;
 }
 

@@ -422,6 +422,42 @@ START_TEST(side_by_side)
 }
 END_TEST
 
+/* Pictures of 2 channels, 2 x 3, in frames of 3 x 5, with a column behind; and back.  */
+START_TEST(framed)
+{
+    enum { N = 5, D = 13, FRAME = 31 };
+    dfo_real x[N * D], y[N * FRAME];
+    dfo_shape picture = {2, 2, 3}, frame = {2, 3, 5};
+    dfo_source *rows, *in, *none;
+    dfo_source_info info;
+    for (size_t i = 0; i < N * D; i++)
+        x[i] = (dfo_real)(i + 1);
+    OK(dfo_source_rows(ctx, dfo_batch_of(x, N, D), &rows));
+    OK(dfo_source_frame(ctx, rows, picture, frame, &in));
+    dfo_source_describe(in, &info);
+    ck_assert(info.rows == N && dfo_shape_size(info.shape) == FRAME);
+    OK(dfo_source_gather(in, ctx, (uint64_t[]){3, 0}, dfo_batch_of(y, 2, FRAME), NULL));
+    for (size_t i = 0; i < 2; i++)
+        for (size_t c = 0; c < 2; c++)
+            for (size_t r = 0; r < 3; r++)
+                for (size_t k = 0; k < 5; k++) {
+                    int inside = r < 2 && k >= 1 && k < 4;
+                    dfo_real want = inside ? x[(i ? 0 : 3) * D + (c * 2 + r) * 3 + k - 1] : 0;
+                    ck_assert(y[i * FRAME + (c * 3 + r) * 5 + k] == want);
+                }
+    ck_assert(y[FRAME - 1] == x[4 * D - 1] && y[2 * FRAME - 1] == x[D - 1]);
+    OK(dfo_source_read(in, ctx, 0, dfo_batch_of(y, N, FRAME), NULL));
+    dfo_batch back = dfo_unframe(dfo_batch_columns(dfo_batch_of(y, N, FRAME), 0, 30), picture, frame);
+    ck_assert(back.d == 12 && back.ld == FRAME);
+    for (size_t i = 0; i < N; i++)
+        ck_assert(!memcmp(dfo_row(back, i), x + i * D, 12 * sizeof *x));
+    ck_assert_int_eq(dfo_source_frame(ctx, rows, picture, (dfo_shape){2, 1, 5}, &none), DFO_ESHAPE);
+    SAYS("pictures of 2x3x2 (height, width, channels) do not fit a frame of 1x5x2");
+    dfo_source_free(in);
+    dfo_source_free(rows);
+}
+END_TEST
+
 /* ---- specs ---- */
 
 START_TEST(specs)
@@ -490,7 +526,7 @@ END_TEST
 
 static dfo_status views_work(dfo_ctx *c, void *data)
 {
-    dfo_source *all = NULL, *part = NULL, *half = NULL, *rows = NULL, *both = NULL;
+    dfo_source *all = NULL, *part = NULL, *half = NULL, *rows = NULL, *both = NULL, *in = NULL;
     dfo_real x[4];
     dfo_status status;
     (void)data;
@@ -500,7 +536,9 @@ static dfo_status views_work(dfo_ctx *c, void *data)
     DFO_GO(dfo_source_read(half, c, 1, dfo_batch_of(x, 2, 2), NULL));
     DFO_GO(dfo_source_rows(c, dfo_batch_of(x, 2, 2), &rows));
     DFO_GO(dfo_source_join(c, half, half, &both));
+    DFO_GO(dfo_source_frame(c, both, (dfo_shape){1, 1, 2}, (dfo_shape){1, 4, 4}, &in));
 fail:
+    dfo_source_free(in);
     dfo_source_free(both);
     dfo_source_free(rows);
     dfo_source_free(half);
@@ -532,6 +570,7 @@ int main(void)
     tcase_add_loop_test(tc, orders, 0, 20);
     tcase_add_test(tc, rows_in_memory);
     tcase_add_test(tc, side_by_side);
+    tcase_add_test(tc, framed);
     tcase_add_test(tc, specs);
     tcase_add_test(tc, standard_input);
     tcase_add_test(tc, each_allocation);

@@ -274,6 +274,69 @@ run diffeo sample column.safetensors -n 3 -o no.png
 error 1 'no.png: pictures are of images of 8 or 16 bits, which this model does not make'
 no_file no.png
 
+title 'pictures in frames'
+small_glow='--flow glow --set levels=2 --set depth=1 --set hidden=8 --steps 10 --batch 32 --valid-fraction 0 --quiet'
+awk -F, '{ line = ""                       # 8 x 8: a row of zeros above and below
+    for (k = 0; k < 64; k++) line = line (k ? "," : "") (k < 8 || k >= 56 ? 0 : $(k - 7))
+    print line }' images.csv >framed.csv
+# shellcheck disable=SC2086
+run diffeo train $small_glow --set pad=true --data images.csv --images 6x8 --json -o p.safetensors
+ok
+nats=$(value train_nats)
+bits=$(value train_bits_per_dim)
+# shellcheck disable=SC2086
+run diffeo train $small_glow --data framed.csv --images 8x8 --json -o q.safetensors
+ok
+json train_nats == "$nats"
+json train_bits_per_dim '<' "$bits"
+run diffeo info p.safetensors
+out 'over images of 6x8x1 .* of 256 levels in frames of 8x8'
+run diffeo loglik p.safetensors --data images.csv --images 6x8 --grad g.csv --json
+ok
+json dims == 48
+json estimate == bound
+nats=$(value mean_nats)
+bits=$(value bits_per_dim)
+run awk -F, 'NF != 48 { exit 1 }' g.csv
+ok
+run awk "BEGIN { b = $nats / -48 / log(2); exit !(b - $bits < 1e-6 && $bits - b < 1e-6) }"
+ok
+run diffeo loglik q.safetensors --data framed.csv --images 8x8 --json
+json mean_nats == "$nats"
+run diffeo encode p.safetensors --data images.csv --images 6x8 -o pz.safetensors --json
+ok
+json pixels_wrong == 0
+json dims == 64
+run diffeo decode p.safetensors --data pz.safetensors -o p.npy
+ok
+run diffeo decode m.safetensors --data z.safetensors -o m.npy
+ok
+same p.npy m.npy
+run diffeo check p.safetensors --data images.csv --images 6x8 --json
+ok
+json pixels_wrong == 0
+run diffeo sample p.safetensors -n 3 -o p/
+ok
+run diffeo loglik p.safetensors --data p --json
+json rows == 3
+run diffeo plot p.safetensors -o p.png
+ok
+run diffeo interpolate p.safetensors --data images.csv#:2 --images 6x8 -n 3 -o p.csv
+ok
+run awk -F, 'NF != 48 { exit 1 }' p.csv
+ok
+run diffeo loglik p.safetensors --data framed.csv --images 8x8
+error 1 'framed.csv: expected images of 6x8x1 .*, got 8x8x1'
+run diffeo decode p.safetensors --data images.csv --images 6x8 -o no.npy
+error 1 'images.csv: expected 64 features, got 48'
+# shellcheck disable=SC2086
+run diffeo train $small_glow --set pad=true --data column.csv -o no.safetensors
+error 1 'pad=true frames images, got rows of 1 columns'
+# shellcheck disable=SC2086
+run diffeo train $small_glow --set pad=true --data images.csv --valid p --images 6x8 -o no.safetensors
+error 1 'its images have a size of their own'
+no_file no.safetensors
+
 title 'flows of images'
 for flow in glow realnvp-image nsf-image inverse-flow finc-flow emerging periodic; do
     run diffeo train --data back.npy --labels labels.csv --flow $flow --set depth=1 --set hidden=8 --steps 30 --batch 32 \
@@ -303,7 +366,7 @@ ok
 run diffeo info wide.safetensors
 out '"values": 65536|values=65536|65536 levels'
 run diffeo train --data back.npy --flow glow --set levels=2 --steps 5 --quiet -o no.safetensors
-error 1 'levels must be at most 1 for 6x8 pixels, got 2'
+error 1 'levels must be at most 1 for 6x8 pixels, got 2; pad=true frames them'
 run diffeo train --data images.csv --flow glow --steps 5 --quiet -o no.safetensors
 error 1 'glow wants images with an even number of rows and columns, got 1x1 pixels'
 run diffeo train --data back.npy --flow glow --set values=100 --steps 5 --quiet -o no.safetensors

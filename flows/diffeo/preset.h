@@ -26,6 +26,13 @@ dfo_status dfo_preset_config(dfo_ctx *ctx, const char *name, struct json_t **out
  * reference.  A preset's settings that it leaves out are those of dfo_preset_config.  Unknown keys and values out of range are DFO_EARG naming the key.  */
 dfo_status dfo_preset_expand(dfo_ctx *ctx, struct json_t *config, dfo_shape shape, struct json_t **out);
 
+/* The frame into which pictures are set for this configuration: with "pad": true, the smallest whose sides can be
+ * halved "levels" times (0: three times); else, and for flows without that key, the picture itself.  The frame's
+ * pixels are 0 and dequantised as all others: fresh noise on one bin, counted in every log-det, so that the log density of
+ * a framed picture is a lower bound of the picture's own, and is divided by the picture's number of pixels alone.
+ * DFO_ESHAPE if rows are no pictures.  */
+dfo_status dfo_preset_frame(dfo_ctx *ctx, const struct json_t *config, dfo_shape picture, dfo_shape *frame);
+
 #ifdef __cplusplus
 }
 #endif

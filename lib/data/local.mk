@@ -18,6 +18,7 @@ LIB_ONCE += \
 LIB_REAL += \
     lib/data/source.c \
     lib/data/view.c \
+    lib/data/frame.c \
     lib/data/join.c \
     lib/data/labels.c \
     lib/data/registry.c \

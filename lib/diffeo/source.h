@@ -80,6 +80,14 @@ dfo_status dfo_source_labels(dfo_ctx *ctx, const char *spec, const dfo_source_op
 dfo_status dfo_source_one_hot(dfo_ctx *ctx, const dfo_source *labels, size_t classes, dfo_source **out);
 /* The same for `rows` rows of one class; DFO_EARG if there is no such class.  */
 dfo_status dfo_source_class(dfo_ctx *ctx, size_t label, size_t classes, uint64_t rows, dfo_source **out);
+
+/* Rows that begin with a picture, with the picture set into the middle of a larger frame of zeros (an odd row or
+ * column goes below or to the right); what follows it in the row follows the frame.  The channels stay
+ * (DFO_ESHAPE).  The other source must outlive this one.  */
+dfo_status dfo_source_frame(dfo_ctx *ctx, const dfo_source *of, dfo_shape picture, dfo_shape frame,
+                            dfo_source **out);
+/* The pictures of framed rows, moved in place to the rows' first columns: these are returned.  */
+dfo_batch dfo_unframe(dfo_batch x, dfo_shape picture, dfo_shape frame);
 void dfo_source_free(dfo_source *source);
 
 /* What a source holds, and the name it was opened by (owned by the source).  */
