@@ -38,6 +38,7 @@ FLOWS_REAL = \
     flows/periodic.c \
     flows/symmetric.c \
     flows/woodbury.c \
+    flows/conv_exp.c \
     flows/dequantise.c \
     flows/channels.c \
     flows/matrix.c \

@@ -81,12 +81,12 @@ static dfo_status choice(dfo_ctx *ctx, const json_t *config, const char *key, co
 
 static dfo_status convolution(dfo_ctx *ctx, const json_t *config, const char **out)
 {
-    static const char *const known[] = {"none", "causal", "finc", "emerging", "periodic", "symmetric"};
+    static const char *const known[] = {"none", "causal", "finc", "emerging", "periodic", "symmetric", "exp"};
     DFO_TRY(dfoi_json_string(ctx, config, "convolution", known[0], out));
     for (size_t i = 0; i < sizeof known / sizeof *known; i++)
         if (!strcmp(*out, known[i]))
             return DFO_OK;
-    return dfoi_fail(ctx, DFO_EARG, "convolution: expected none, causal, finc, emerging, periodic or symmetric, got %s",
+    return dfoi_fail(ctx, DFO_EARG, "convolution: expected none, causal, finc, emerging, periodic, symmetric or exp, got %s",
                      *out);
 }
 
@@ -227,6 +227,8 @@ static json_t *convolution_layer(const struct settings *s, dfo_shape shape, size
     if (!strcmp(s->convolution, "periodic") || !strcmp(s->convolution, "symmetric"))
         return json_pack("{s:s, s:[I, I], s:b}", "type", s->convolution[0] == 'p' ? "periodic-conv" : "symmetric-conv",
                          "kernel", k < h ? k : h, k < w ? k : w, "solve", s->solve);
+    if (!strcmp(s->convolution, "exp"))
+        return json_pack("{s:s, s:I}", "type", "conv-exp", "kernel", k);
     return json_pack("{s:s, s:I, s:b, s:s, s:b}", "type", s->convolution, "kernel", k, "solve", s->solve, "diagonal",
                      s->convolution[0] == 'f' ? "unit" : "log", "stable", s->stable);
 }

@@ -274,6 +274,14 @@ static json_t *make_woodbury(test_rng *rng, const struct setting *s, const char 
                      "solve", (int)between(rng, 0, 1));
 }
 
+static json_t *make_conv_exp(test_rng *rng, const struct setting *s, const char *type)
+{
+    static const double bound[] = {0.1, 1, 3};
+    (void)s;
+    return json_pack("{s:s, s:I, s:f}", "type", type, "kernel", 2 * (json_int_t)between(rng, 0, 2) + 1, "bound",
+                     bound[between(rng, 0, 2)]);
+}
+
 static json_t *make_irevnet(test_rng *rng, const struct setting *s, const char *type)
 {
     static const char *const smooth[] = {"tanh", "silu", "softplus", "gelu"};
@@ -429,6 +437,8 @@ const struct row contract_rows[] = {
      {{"{\"kernel\":[]}", "kernel"}, {"{\"kernel\":[1,4096]}", "at most"}, {"{\"solve\":\"yes\"}", "solve"}}},
     {"woodbury", TAKES_IMAGES, make_woodbury,
      {{"{\"rank\":0}", "rank"}, {"{\"rank\":[2]}", "two numbers"}, {"{\"solve\":3}", "solve"}}},
+    {"conv-exp", TAKES_IMAGES, make_conv_exp,
+     {{"{\"kernel\":2}", "odd"}, {"{\"kernel\":17}", "kernel"}, {"{\"bound\":9}", "bound"}}},
     {"dequantise", BOUNDED_X | BOUNDED_Z | TAKES_CONDS | TAKES_IMAGES, make_dequantise,
      {{"{\"bins\":1}", "bins"}, {"{\"kind\":\"normal\"}", "kind"}, {"{\"kind\":\"variational\",\"layer\":{}}", "layer"}}},
     {"linear", TAKES_IMAGES, make_linear,

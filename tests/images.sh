@@ -369,6 +369,10 @@ run diffeo train --data back.npy --flow glow --set levels=2 --steps 5 --quiet -o
 error 1 'levels must be at most 1 for 6x8 pixels, got 2; pad=true frames them'
 run diffeo train --data images.csv --flow glow --steps 5 --quiet -o no.safetensors
 error 1 'glow wants images with an even number of rows and columns, got 1x1 pixels'
+run diffeo train --data back.npy --flow glow --set convolution=exp --set depth=1 --set hidden=8 --steps 5 --quiet -o e.safetensors
+ok
+run diffeo check e.safetensors --data back.npy --json
+json pixels_wrong == 0
 run diffeo train --data back.npy --flow glow --set values=100 --steps 5 --quiet -o no.safetensors
 error 3 'dequantise: row [0-9]+, column [0-9]+: [0-9]+ is not a whole number from 0 to 99'
 no_file no.safetensors

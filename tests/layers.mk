@@ -73,3 +73,12 @@ tests_check_conditioning_LDADD = $(TEST_LIBS)
 tests_check_conditioning_d_SOURCES = $(tests_check_conditioning_SOURCES)
 tests_check_conditioning_d_CPPFLAGS = $(TEST_CPPFLAGS) -DDFO_DOUBLE
 tests_check_conditioning_d_LDADD = $(TEST_LIBS)
+
+check_PROGRAMS += tests/check_conv_exp tests/check_conv_exp_d
+TESTS += tests/check_conv_exp tests/check_conv_exp_d
+tests_check_conv_exp_SOURCES = tests/check_conv_exp.c $(LAYERFIX)
+tests_check_conv_exp_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_check_conv_exp_LDADD = $(TEST_LIBS)
+tests_check_conv_exp_d_SOURCES = $(tests_check_conv_exp_SOURCES)
+tests_check_conv_exp_d_CPPFLAGS = $(TEST_CPPFLAGS) -DDFO_DOUBLE
+tests_check_conv_exp_d_LDADD = $(TEST_LIBS)

@@ -24,7 +24,7 @@ enum dfo_caps {
 
 /* How far a linear layer stretches rows, and how far it shrinks them: its largest and its smallest singular value, or,
  * where the layer says so, the largest sum of absolute values of a row of its matrix, and one over that of its
- * inverse.  largest/smallest bounds what rounding grows by on the way there and back.  */
+ * inverse, or bounds of these.  largest/smallest bounds what rounding grows by on the way there and back.  */
 typedef struct dfo_conditioning {
     double smallest, largest;
 } dfo_conditioning;
