@@ -6,7 +6,8 @@
  * frequencies of log|det K^_f|, and the inverse takes K^_f^-1, computed once per version of the weights (Hoogeboom, van den
  * Berg and Welling 2019).  The layer maps data to latents by K, or with "solve" by K^-1.  Gradients:
  * x^bar = K^H y^bar, K^bar = sum over rows of y^bar x^^H; of a solve x = K^-1 y: u = K^-H x^bar, K^bar = -u x^^H.  Spectra
- * are kept by planes, real parts and imaginary ones, so that products run along frequencies.  */
+ * of several planes are kept (frequencies/16, planes, 2, 16), real and imaginary parts of 16 frequencies beside each other, so
+ * that products run along frequencies and read matrices from end to end.  */
 #include <math.h>
 #include <string.h>
 
@@ -18,7 +19,7 @@
 #include "math/lapack_impl.h"
 
 #define GROUP 4            /* images that share a reading of the matrices */
-#define CHUNK 256          /* frequencies at a time */
+#define PAIR ((size_t)2 * DFOI_COMPLEX)       /* reals of 16 frequencies of a plane */
 
 struct periodic {
     struct dfoi_convolution conv;      /* its kernel: (c, kh, kw, c) */
@@ -30,15 +31,30 @@ static const struct periodic *state(const dfo_bijector *bij)
     return bij->state;
 }
 
-/* Reals of a spectrum, of a matrix of them, of a plane of pixels.  */
+static size_t count(const dfo_bijector *bij)
+{
+    return dfoi_fft_count(bij->shape.h, bij->shape.w);
+}
+
+static size_t chunks(const dfo_bijector *bij)
+{
+    return (count(bij) + DFOI_COMPLEX - 1) / DFOI_COMPLEX;
+}
+
+/* Reals of one spectrum as FFTW has it, of spectra of so many planes, of a matrix of them.  */
 static size_t spectrum_size(const dfo_bijector *bij)
 {
-    return 2 * dfoi_fft_pitch(bij->shape.h, bij->shape.w);
+    return dfo_arena_size(2 * count(bij));
+}
+
+static size_t spectra_size(const dfo_bijector *bij, size_t planes)
+{
+    return chunks(bij) * planes * PAIR;
 }
 
 static size_t matrix_size(const dfo_bijector *bij)
 {
-    return bij->shape.c * bij->shape.c * spectrum_size(bij);
+    return spectra_size(bij, bij->shape.c * bij->shape.c);
 }
 
 static size_t plane_size(const dfo_bijector *bij)
@@ -46,9 +62,9 @@ static size_t plane_size(const dfo_bijector *bij)
     return dfo_arena_size(dfoi_plane(bij));
 }
 
-/* Derived data: K^, K^^-1 and, for prepare, a plane, a frequency's matrix, LAPACK's work; last the log-det.  */
+/* Derived data: K^, K^^-1 and, for prepare, a plane, its spectrum, a frequency's matrix, LAPACK's work; last the log-det.  */
 struct place {
-    dfo_real *kernel, *inverse, *plane;
+    dfo_real *kernel, *inverse, *plane, *spectrum;
     double   *matrix, *work, *logdet;
     int      *pivot;
 };
@@ -56,9 +72,9 @@ struct place {
 static struct place place_of(const dfo_bijector *bij, const dfo_real *derived)
 {
     size_t c = bij->shape.c, doubles = dfoi_doubles_size(2 * c * c), size = matrix_size(bij);
-    dfo_real *at = (dfo_real *)derived + 2 * size + plane_size(bij);
+    dfo_real *at = (dfo_real *)derived + 2 * size + plane_size(bij) + spectrum_size(bij);
     struct place p = {.kernel = (dfo_real *)derived, .inverse = (dfo_real *)derived + size,
-                      .plane = (dfo_real *)derived + 2 * size};
+                      .plane = (dfo_real *)derived + 2 * size, .spectrum = at - spectrum_size(bij)};
     p.matrix = (double *)(void *)at;
     p.work = (double *)(void *)(at + doubles);
     p.logdet = (double *)(void *)(at + 2 * doubles);
@@ -69,7 +85,7 @@ static struct place place_of(const dfo_bijector *bij, const dfo_real *derived)
 static size_t derived(const dfo_bijector *bij)
 {
     size_t c = bij->shape.c;
-    return 2 * matrix_size(bij) + plane_size(bij) + 2 * dfoi_doubles_size(2 * c * c) + dfoi_doubles_size(1) +
+    return 2 * matrix_size(bij) + plane_size(bij) + spectrum_size(bij) + 2 * dfoi_doubles_size(2 * c * c) + dfoi_doubles_size(1) +
            dfo_arena_size(c * sizeof(int) / sizeof(dfo_real) + 1);
 }
 
@@ -87,10 +103,40 @@ static size_t singular_size(size_t c)
 
 static size_t scratch(const dfo_bijector *bij, size_t rows)
 {
-    size_t n = rows < GROUP ? rows : GROUP, pass = 4 * n * bij->shape.c * spectrum_size(bij);
+    size_t n = rows < GROUP ? rows : GROUP, pass = 4 * spectra_size(bij, n * bij->shape.c);
     size_t values = dfoi_doubles_size(singular_size(bij->shape.c));
-    pass = pass > spectrum_size(bij) ? pass : spectrum_size(bij);
-    return plane_size(bij) + (pass > values ? pass : values);
+    return plane_size(bij) + spectrum_size(bij) + (pass > values ? pass : values);
+}
+
+/* A spectrum to plane p of spectra, zeros behind its end; and back.  */
+static void spread(const dfo_bijector *bij, const dfo_real *spectrum, size_t planes, size_t p, dfo_real *spectra)
+{
+    size_t all = count(bij);
+    for (size_t f = 0; f < all; f += DFOI_COMPLEX) {
+        dfo_real *to = spectra + (f / DFOI_COMPLEX * planes + p) * PAIR;
+        const dfo_real *from = spectrum + 2 * f;
+        size_t n = all - f < DFOI_COMPLEX ? all - f : DFOI_COMPLEX;
+        for (size_t l = n; l < DFOI_COMPLEX; l++)
+            to[l] = to[DFOI_COMPLEX + l] = 0;
+        for (size_t l = 0; l < n; l++) {
+            to[l] = from[2 * l];
+            to[DFOI_COMPLEX + l] = from[2 * l + 1];
+        }
+    }
+}
+
+static void collect(const dfo_bijector *bij, const dfo_real *spectra, size_t planes, size_t p, dfo_real *spectrum)
+{
+    size_t all = count(bij);
+    for (size_t f = 0; f < all; f += DFOI_COMPLEX) {
+        const dfo_real *from = spectra + (f / DFOI_COMPLEX * planes + p) * PAIR;
+        dfo_real *to = spectrum + 2 * f;
+        size_t n = all - f < DFOI_COMPLEX ? all - f : DFOI_COMPLEX;
+        for (size_t l = 0; l < n; l++) {
+            to[2 * l] = from[l];
+            to[2 * l + 1] = from[DFOI_COMPLEX + l];
+        }
+    }
 }
 
 /* ---- once per version of the weights */
@@ -105,30 +151,31 @@ static void transform_kernel(const dfo_bijector *bij, const dfo_run *run, struct
             memset(p.plane, 0, plane_size(bij) * sizeof *p.plane);
             for (size_t t = 0; t < taps; t++)
                 p.plane[t / s->conv.kw * bij->shape.w + t % s->conv.kw] = k[(o * taps + t) * c + i];
-            dfoi_fft_forward(s->fft, p.plane, p.kernel + (o * c + i) * spectrum_size(bij));
+            dfoi_fft_forward(s->fft, p.plane, p.spectrum);
+            spread(bij, p.spectrum, c * c, o * c + i, p.kernel);
         }
 }
 
 /* One frequency between the spectra of a matrix and (c, c) complex, by columns.  */
 static void pick(const dfo_bijector *bij, const dfo_real *spectra, size_t f, double *matrix)
 {
-    size_t c = bij->shape.c, size = spectrum_size(bij);
+    size_t c = bij->shape.c;
+    spectra += f / DFOI_COMPLEX * c * c * PAIR + f % DFOI_COMPLEX;
     for (size_t o = 0; o < c; o++)
-        for (size_t i = 0; i < c; i++) {
-            const dfo_real *from = spectra + (o * c + i) * size + f;
-            matrix[2 * (i * c + o)] = (double)from[0];
-            matrix[2 * (i * c + o) + 1] = (double)from[size / 2];
+        for (size_t i = 0; i < c; i++, spectra += PAIR) {
+            matrix[2 * (i * c + o)] = (double)spectra[0];
+            matrix[2 * (i * c + o) + 1] = (double)spectra[DFOI_COMPLEX];
         }
 }
 
 static void put(const dfo_bijector *bij, const double *matrix, size_t f, dfo_real *spectra)
 {
-    size_t c = bij->shape.c, size = spectrum_size(bij);
+    size_t c = bij->shape.c;
+    spectra += f / DFOI_COMPLEX * c * c * PAIR + f % DFOI_COMPLEX;
     for (size_t o = 0; o < c; o++)
-        for (size_t i = 0; i < c; i++) {
-            dfo_real *to = spectra + (o * c + i) * size + f;
-            to[0] = (dfo_real)matrix[2 * (i * c + o)];
-            to[size / 2] = (dfo_real)matrix[2 * (i * c + o) + 1];
+        for (size_t i = 0; i < c; i++, spectra += PAIR) {
+            spectra[0] = (dfo_real)matrix[2 * (i * c + o)];
+            spectra[DFOI_COMPLEX] = (dfo_real)matrix[2 * (i * c + o) + 1];
         }
 }
 
@@ -174,7 +221,7 @@ static dfo_status conditioning(const dfo_bijector *bij, dfo_run *run, dfo_condit
     size_t n = bij->shape.c;
     double *matrix = dfoi_take_doubles(run, singular_size(n)), *value = matrix + 2 * n * n, none[2];
     *out = (dfo_conditioning){INFINITY, 0};
-    for (size_t f = 0; f < dfoi_fft_count(bij->shape.h, bij->shape.w); f++) {
+    for (size_t f = 0; f < count(bij); f++) {
         pick(bij, place_of(bij, run->derived).kernel, f, matrix);
         zgesvd_("N", "N", &c, &c, matrix, &c, value, none, &c, none, &c, value + n, &work, value + 7 * n, &info, 1, 1);
         if (info)
@@ -190,14 +237,17 @@ static dfo_status pullback(const dfo_bijector *bij, dfo_run *run, const dfo_real
 {
     const struct periodic *s = state(bij);
     struct place p = place_of(bij, from);
-    size_t c = bij->shape.c, size = spectrum_size(bij), taps = s->conv.kh * s->conv.kw;
+    size_t c = bij->shape.c, taps = s->conv.kh * s->conv.kw;
     dfo_real *g = dfo_run_grads(run, s->conv.kernel), glogdet = gfrom[matrix_size(bij)], each = 1 / (dfo_real)dfoi_plane(bij);
-    dfo_real *spectrum = dfo_arena_take(run, size), *plane = dfo_arena_take(run, plane_size(bij));
+    dfo_real *spectrum = dfo_arena_take(run, spectrum_size(bij)), *plane = dfo_arena_take(run, plane_size(bij));
     for (size_t o = 0; g && o < c; o++)
         for (size_t i = 0; i < c; i++) {
-            const dfo_real *inverse = p.inverse + (i * c + o) * size, *of = gfrom + (o * c + i) * size;
-            for (size_t f = 0; f < size; f++)
-                spectrum[f] = each * of[f] + (f < size / 2 ? glogdet : -glogdet) * inverse[f];
+            for (size_t f = 0; f < count(bij); f++) {
+                size_t at = f / DFOI_COMPLEX * c * c * PAIR + f % DFOI_COMPLEX;
+                const dfo_real *inverse = p.inverse + at + (i * c + o) * PAIR, *of = gfrom + at + (o * c + i) * PAIR;
+                spectrum[2 * f] = each * of[0] + glogdet * inverse[0];
+                spectrum[2 * f + 1] = each * of[DFOI_COMPLEX] - glogdet * inverse[DFOI_COMPLEX];
+            }
             dfoi_fft_inverse(s->fft, spectrum, plane);
             for (size_t t = 0; t < taps; t++)
                 g[(o * taps + t) * c + i] += plane[t / s->conv.kw * bij->shape.w + t % s->conv.kw];
@@ -205,70 +255,71 @@ static dfo_status pullback(const dfo_bijector *bij, dfo_run *run, const dfo_real
     return DFO_OK;
 }
 
-/* ---- passes: spectra of a group's images are (n, c, spectrum) */
+/* ---- passes: a group's images are planes (n, c) */
 
-static void load(const dfo_bijector *bij, dfo_batch x, dfo_real *plane, dfo_real *spectra)
+struct room {
+    dfo_real *plane, *spectrum;
+};
+
+static struct room room_of(const dfo_bijector *bij, dfo_run *run)
 {
-    size_t pixels = dfoi_plane(bij), size = spectrum_size(bij);
-    for (size_t i = 0; i < x.n; i++)
-        for (size_t c = 0; c < bij->shape.c; c++) {
-            memcpy(plane, dfo_row(x, i) + c * pixels, pixels * sizeof *plane);
-            dfoi_fft_forward(state(bij)->fft, plane, spectra + (i * bij->shape.c + c) * size);
-        }
+    struct room room = {dfo_arena_take(run, plane_size(bij)), dfo_arena_take(run, spectrum_size(bij))};
+    return room;
 }
 
-static void store(const dfo_bijector *bij, dfo_real *spectra, dfo_real *plane, dfo_batch x)
+static void load(const dfo_bijector *bij, struct room room, dfo_batch x, dfo_real *spectra)
 {
-    size_t pixels = dfoi_plane(bij), size = spectrum_size(bij);
-    for (size_t i = 0; i < x.n; i++)
-        for (size_t c = 0; c < bij->shape.c; c++) {
-            dfo_real *to = dfo_row(x, i) + c * pixels;
-            dfoi_fft_inverse(state(bij)->fft, spectra + (i * bij->shape.c + c) * size, plane);
-            for (size_t k = 0; k < pixels; k++)
-                to[k] = plane[k] / (dfo_real)pixels;
-        }
+    size_t pixels = dfoi_plane(bij), c = bij->shape.c;
+    for (size_t p = 0; p < x.n * c; p++) {
+        memcpy(room.plane, dfo_row(x, p / c) + p % c * pixels, pixels * sizeof *room.plane);
+        dfoi_fft_forward(state(bij)->fft, room.plane, room.spectrum);
+        spread(bij, room.spectrum, x.n * c, p, spectra);
+    }
+}
+
+static void store(const dfo_bijector *bij, struct room room, const dfo_real *spectra, dfo_batch x)
+{
+    size_t pixels = dfoi_plane(bij), c = bij->shape.c;
+    for (size_t p = 0; p < x.n * c; p++) {
+        dfo_real *to = dfo_row(x, p / c) + p % c * pixels;
+        collect(bij, spectra, x.n * c, p, room.spectrum);
+        dfoi_fft_inverse(state(bij)->fft, room.spectrum, room.plane);
+        for (size_t k = 0; k < pixels; k++)
+            to[k] = room.plane[k] / (dfo_real)pixels;
+    }
 }
 
 /* y = M x, or with `adjoint` y = M^H x, for n images.  */
 static void multiply(const dfo_bijector *bij, const dfo_real *matrix, int adjoint, size_t n, const dfo_real *x, dfo_real *y)
 {
-    size_t c = bij->shape.c, size = spectrum_size(bij), half = size / 2, all = dfoi_fft_count(bij->shape.h, bij->shape.w);
-    memset(y, 0, n * c * size * sizeof *y);
-    for (size_t f = 0, m; f < all; f += m) {
-        m = all - f < CHUNK ? all - f : CHUNK;
-        for (size_t o = 0; o < c; o++)
-            for (size_t i = 0; i < c; i++) {
-                const dfo_real *k = matrix + (adjoint ? i * c + o : o * c + i) * size + f;
-                for (size_t r = 0; r < n; r++)
-                    dfoi_complex_add(m, adjoint, 1, half, k, x + (r * c + i) * size + f, y + (r * c + o) * size + f);
-            }
-    }
+    size_t c = bij->shape.c, row = c * PAIR, matrices = c * c * PAIR;
+    dfoi_complex how = {.inputs = c, .outputs = c, .rows = n, .k_output = adjoint ? PAIR : row, .k_input = adjoint ? row : PAIR,
+                        .x_row = row, .x_input = PAIR, .y_row = row, .y_output = PAIR, .conjugate = adjoint};
+    for (size_t q = 0; q < chunks(bij); q++)
+        dfoi_complex_product(&how, matrix + q * matrices, x + q * n * row, y + q * n * row);
 }
 
-/* gk += sign g x^H.  */
-static void add_kernel(const dfo_bijector *bij, dfo_real sign, size_t n, const dfo_real *g, const dfo_real *x, dfo_real *gk)
+/* gk += g x^H, or -g x^H.  */
+static void add_kernel(const dfo_bijector *bij, int negative, size_t n, const dfo_real *g, const dfo_real *x, dfo_real *gk)
 {
-    size_t c = bij->shape.c, size = spectrum_size(bij), half = size / 2, all = dfoi_fft_count(bij->shape.h, bij->shape.w);
-    for (size_t f = 0, m; f < all; f += m) {
-        m = all - f < CHUNK ? all - f : CHUNK;
-        for (size_t o = 0; o < c; o++)
-            for (size_t i = 0; i < c; i++)
-                for (size_t r = 0; r < n; r++)
-                    dfoi_complex_add(m, 1, sign, half, x + (r * c + i) * size + f, g + (r * c + o) * size + f,
-                                     gk + (o * c + i) * size + f);
-    }
+    size_t c = bij->shape.c, row = c * PAIR, matrices = c * c * PAIR;
+    dfoi_complex how = {.inputs = n, .outputs = c, .rows = c, .k_output = PAIR, .k_input = row, .x_row = PAIR, .x_input = row,
+                        .y_row = row, .y_output = PAIR, .conjugate = 1, .negative = negative, .add = 1};
+    for (size_t q = 0; q < chunks(bij); q++)
+        dfoi_complex_product(&how, x + q * n * row, g + q * n * row, gk + q * matrices);
 }
 
 static dfo_status apply(const dfo_bijector *bij, dfo_run *run, dfo_batch x, int solve, double *logdet)
 {
     struct place p = place_of(bij, run->derived);
-    size_t most = x.n < GROUP ? x.n : GROUP, all = most * bij->shape.c * spectrum_size(bij);
-    dfo_real *plane = dfo_arena_take(run, plane_size(bij)), *in = dfo_arena_take(run, all), *out = dfo_arena_take(run, all);
+    size_t most = x.n < GROUP ? x.n : GROUP, all = spectra_size(bij, most * bij->shape.c);
+    struct room room = room_of(bij, run);
+    dfo_real *in = dfo_arena_take(run, all), *out = dfo_arena_take(run, all);
     for (size_t first = 0; first < x.n; first += most) {
         dfo_batch rows = dfo_batch_rows(x, first, x.n - first < most ? x.n - first : most);
-        load(bij, rows, plane, in);
+        load(bij, room, rows, in);
         multiply(bij, solve ? p.inverse : p.kernel, 0, rows.n, in, out);
-        store(bij, out, plane, rows);
+        store(bij, room, out, rows);
     }
     for (size_t i = 0; logdet && i < x.n; i++)
         logdet[i] += solve ? -*p.logdet : *p.logdet;
@@ -281,23 +332,24 @@ static dfo_status pull(const dfo_bijector *bij, dfo_run *run, dfo_batch y, dfo_b
 {
     (void)kept;
     struct place p = place_of(bij, run->derived);
-    size_t most = y.n < GROUP ? y.n : GROUP, all = most * bij->shape.c * spectrum_size(bij);
-    dfo_real *gk = run->grads ? run->gderived : NULL, *plane = dfo_arena_take(run, plane_size(bij));
+    size_t most = y.n < GROUP ? y.n : GROUP, all = spectra_size(bij, most * bij->shape.c);
+    struct room room = room_of(bij, run);
+    dfo_real *gk = run->grads ? run->gderived : NULL;
     dfo_real *out = dfo_arena_take(run, all), *gout = dfo_arena_take(run, all), *in = dfo_arena_take(run, all),
              *gin = dfo_arena_take(run, all);
     for (size_t first = 0; first < y.n; first += most) {
         size_t n = y.n - first < most ? y.n - first : most;
         dfo_batch rows = dfo_batch_rows(y, first, n), grows = dfo_batch_rows(gy, first, n);
-        load(bij, rows, plane, out);
-        load(bij, grows, plane, gout);
+        load(bij, room, rows, out);
+        load(bij, room, grows, gout);
         multiply(bij, solve ? p.kernel : p.inverse, 0, n, out, in);
         multiply(bij, solve ? p.inverse : p.kernel, 1, n, gout, gin);
         if (gk && solve)
-            add_kernel(bij, -1, n, gin, out, gk);
+            add_kernel(bij, 1, n, gin, out, gk);
         else if (gk)
-            add_kernel(bij, 1, n, gout, in, gk);
-        store(bij, in, plane, rows);
-        store(bij, gin, plane, grows);
+            add_kernel(bij, 0, n, gout, in, gk);
+        store(bij, room, in, rows);
+        store(bij, room, gin, grows);
     }
     for (size_t i = 0; gk && i < y.n; i++)
         gk[matrix_size(bij)] += (dfo_real)(solve ? -glogdet[i] : glogdet[i]);

@@ -271,18 +271,43 @@ START_TEST(sums)
         for (size_t i = 0; i < n; i++)
             REQUIRE(z[i] == (y[i] + (dfo_real)0.3 * x[i] + x[i]) * 2, "add, scale at %zu of %zu", i, n);
         ck_assert(n == N || z[n] == y[n]);
-        memcpy(z, y, sizeof z);
-        int conjugate = (int)(t % 2);
-        dfo_real sign = t % 3 ? 1 : -1;
-        size_t pitch = n / 2;          /* real parts, imaginary ones: of x times x, added to y */
-        dfoi_complex_add(pitch, conjugate, sign, pitch, x, x, z);
-        for (size_t i = 0; i < pitch; i++) {
-            double re = (double)sign * (double)x[i], im = (double)(conjugate ? -sign : sign) * (double)x[pitch + i];
-            double a = (double)y[i] + re * (double)x[i] - im * (double)x[pitch + i];
-            double b = (double)y[pitch + i] + re * (double)x[pitch + i] + im * (double)x[i];
-            double allowed = 4 * DFO_REAL_EPS * (fabs((double)y[i]) + fabs((double)y[pitch + i]) + 2 * (re * re + im * im));
-            REQUIRE(fabs((double)z[i] - a) <= allowed && fabs((double)z[pitch + i] - b) <= allowed,
-                    "complex_add at %zu of %zu", i, pitch);
+    }
+}
+END_TEST
+
+/* Matrices of complex numbers at every level, against sums in double; the last row, output and input stand apart.  */
+START_TEST(complex_products)
+{
+    enum { ROWS = 7, OUT = 3, IN = 5, PAIR = 2 * DFOI_COMPLEX };
+    static dfo_real k[OUT * IN * PAIR] __attribute__((aligned(64))), xs[ROWS * IN * PAIR] __attribute__((aligned(64))),
+        start[ROWS * OUT * PAIR], ys[ROWS * OUT * PAIR] __attribute__((aligned(64)));
+    test_rng rng = test_rng_new(test_seed());
+    for (size_t i = 0; i < sizeof k / sizeof *k; i++)
+        k[i] = (dfo_real)test_rng_normal(&rng);
+    for (size_t i = 0; i < sizeof xs / sizeof *xs; i++)
+        xs[i] = (dfo_real)test_rng_normal(&rng);
+    for (size_t i = 0; i < sizeof ys / sizeof *ys; i++)
+        start[i] = (dfo_real)test_rng_normal(&rng);
+    dfoi_complex how = {.inputs = IN, .outputs = OUT, .rows = ROWS, .k_output = IN * PAIR, .k_input = PAIR, .x_row = IN * PAIR,
+                        .x_input = PAIR, .y_row = OUT * PAIR, .y_output = PAIR, .conjugate = _i & 1, .negative = _i >> 1 & 1,
+                        .add = _i >> 2};
+    double sign = how.negative ? -1 : 1, turn = how.conjugate ? -sign : sign;
+    for (int level = 0; level <= (int)dfoi_cpu_level(); level++) {
+        memcpy(ys, start, sizeof ys);
+        DFOI_AT_LEVEL(dfoi_complex_kernels, level)->complex_product(&how, k, xs, ys);
+        for (size_t at = 0; at < ROWS * OUT * DFOI_COMPLEX; at++) {
+            size_t r = at / DFOI_COMPLEX / OUT, o = at / DFOI_COMPLEX % OUT, f = at % DFOI_COMPLEX, to = at / DFOI_COMPLEX * PAIR + f;
+            double re = how.add ? (double)start[to] : 0, im = how.add ? (double)start[to + DFOI_COMPLEX] : 0, size = fabs(re) + fabs(im);
+            for (size_t i = 0; i < IN; i++) {
+                const dfo_real *a = k + (o * IN + i) * PAIR + f, *b = xs + (r * IN + i) * PAIR + f;
+                double ar = sign * (double)a[0], ai = turn * (double)a[DFOI_COMPLEX], br = (double)b[0], bi = (double)b[DFOI_COMPLEX];
+                re += ar * br - ai * bi;
+                im += ar * bi + ai * br;
+                size += (fabs(ar) + fabs(ai)) * (fabs(br) + fabs(bi));
+            }
+            REQUIRE(fabs((double)ys[to] - re) <= 8 * (double)DFO_REAL_EPS * size &&
+                        fabs((double)ys[to + DFOI_COMPLEX] - im) <= 8 * (double)DFO_REAL_EPS * size,
+                    "complex_product %d at %s, row %zu, output %zu, number %zu", _i, level_name[level], r, o, f);
         }
     }
 }
@@ -304,9 +329,6 @@ START_TEST(levels_agree)
     points(&rng);
     for (int level = 1; level <= (int)dfoi_cpu_level(); level++) {
         const struct dfoi_kernels *k0 = &dfoi_kernels_generic, *k = DFOI_AT_LEVEL(dfoi_kernels, level);
-        memcpy(a, y, sizeof a), memcpy(b, y, sizeof b);
-        k0->complex_add(N / 2 - 1, 1, -1, N / 2, x, x, a), k->complex_add(N / 2 - 1, 1, -1, N / 2, x, x, b);
-        same(a, b, N, "complex_add", level);
         for (size_t f = 0; f < FUNCTIONS; f++) {
             slot(&functions[f], 0)(N, x, a);
             memcpy(b, x, sizeof b);
@@ -354,5 +376,6 @@ int main(void)
     tcase_add_test(tcase, activations);
     tcase_add_test(tcase, sums);
     tcase_add_test(tcase, levels_agree);
+    tcase_add_loop_test(tcase, complex_products, 0, 8);
     return test_run(suite);
 }

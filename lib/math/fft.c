@@ -14,7 +14,6 @@
 
 struct dfoi_fft {
     dfoi_fft_kind kind;
-    size_t        pitch;
     FFTW(plan)    forward, inverse;
 };
 
@@ -25,10 +24,8 @@ static void make(dfoi_fft *f, int h, int w, dfo_real *plane, dfo_real *spectrum)
     unsigned flags = FFTW_ESTIMATE | FFTW_DESTROY_INPUT;
     pthread_mutex_lock(&planner);
     if (f->kind == DFOI_FFT_REAL) {
-        int half = w / 2 + 1;
-        FFTW(iodim) to[2] = {{h, w, half}, {w, 1, 1}}, back[2] = {{h, half, w}, {w, 1, 1}};
-        f->forward = FFTW(plan_guru_split_dft_r2c)(2, to, 0, NULL, plane, spectrum, spectrum + f->pitch, flags);
-        f->inverse = FFTW(plan_guru_split_dft_c2r)(2, back, 0, NULL, spectrum, spectrum + f->pitch, plane, flags);
+        f->forward = FFTW(plan_dft_r2c_2d)(h, w, plane, (FFTW(complex) *)(void *)spectrum, flags);
+        f->inverse = FFTW(plan_dft_c2r_2d)(h, w, (FFTW(complex) *)(void *)spectrum, plane, flags);
     } else {
         f->forward = FFTW(plan_r2r_2d)(h, w, plane, spectrum, FFTW_REDFT10, FFTW_REDFT10, flags);
         f->inverse = FFTW(plan_r2r_2d)(h, w, spectrum, plane, FFTW_REDFT01, FFTW_REDFT01, flags);
@@ -40,7 +37,7 @@ dfo_status dfoi_fft_new(dfo_ctx *ctx, dfoi_fft_kind kind, size_t h, size_t w, df
 {
     dfoi_fft *f = NULL;
     dfo_real *work;
-    size_t size = dfo_arena_size(h * w) + 2 * dfoi_fft_pitch(h, w);
+    size_t size = dfo_arena_size(h * w) + dfo_arena_size(2 * dfoi_fft_count(h, w));
     *out = NULL;
     if (h > INT_MAX / 4 || w > INT_MAX / 4 || h * w > INT_MAX / 4)
         return dfoi_fail(ctx, DFO_ESHAPE, "a transform of %zux%zu pixels is too large", h, w);
@@ -51,7 +48,6 @@ dfo_status dfoi_fft_new(dfo_ctx *ctx, dfoi_fft_kind kind, size_t h, size_t w, df
         return status;
     }
     f->kind = kind;
-    f->pitch = dfoi_fft_pitch(h, w);
     make(f, (int)h, (int)w, work, work + dfo_arena_size(h * w));
     dfoi_free(ctx, work);
     if (!f->forward || !f->inverse) {
@@ -76,7 +72,7 @@ void dfoi_fft_free(dfo_ctx *ctx, dfoi_fft *f)
 void dfoi_fft_forward(const dfoi_fft *f, dfo_real *plane, dfo_real *spectrum)
 {
     if (f->kind == DFOI_FFT_REAL)
-        FFTW(execute_split_dft_r2c)(f->forward, plane, spectrum, spectrum + f->pitch);
+        FFTW(execute_dft_r2c)(f->forward, plane, (FFTW(complex) *)(void *)spectrum);
     else
         FFTW(execute_r2r)(f->forward, plane, spectrum);
 }
@@ -84,7 +80,7 @@ void dfoi_fft_forward(const dfoi_fft *f, dfo_real *plane, dfo_real *spectrum)
 void dfoi_fft_inverse(const dfoi_fft *f, dfo_real *spectrum, dfo_real *plane)
 {
     if (f->kind == DFOI_FFT_REAL)
-        FFTW(execute_split_dft_c2r)(f->inverse, spectrum, spectrum + f->pitch, plane);
+        FFTW(execute_dft_c2r)(f->inverse, (FFTW(complex) *)(void *)spectrum, plane);
     else
         FFTW(execute_r2r)(f->inverse, spectrum, plane);
 }

@@ -8,7 +8,7 @@
 #include <diffeo/run.h>
 #include "base/real_impl.h"
 
-/* DFOI_FFT_REAL: plane (h, w) to spectrum: frequencies (h, w/2 + 1), real parts, then imaginary parts `pitch` behind.
+/* DFOI_FFT_REAL: plane (h, w) to spectrum: complex numbers (h, w/2 + 1).
  * DFOI_FFT_COSINE: plane to plane, REDFT10 = 2 sum x cos(pi (j + 1/2) k / n) in both directions, and REDFT01 back.  */
 typedef enum dfoi_fft_kind { DFOI_FFT_REAL, DFOI_FFT_COSINE } dfoi_fft_kind;
 
@@ -18,15 +18,10 @@ typedef struct dfoi_fft dfoi_fft;
 dfo_status dfoi_fft_new(dfo_ctx *ctx, dfoi_fft_kind kind, size_t h, size_t w, dfoi_fft **out);
 void dfoi_fft_free(dfo_ctx *ctx, dfoi_fft *fft);
 
-/* Frequencies of a plane, (h, w/2 + 1); and the reals of a real, an imaginary part, a multiple of 16.  */
+/* Frequencies of a plane, (h, w/2 + 1).  */
 static inline size_t dfoi_fft_count(size_t h, size_t w)
 {
     return h * (w / 2 + 1);
-}
-
-static inline size_t dfoi_fft_pitch(size_t h, size_t w)
-{
-    return dfo_arena_size(dfoi_fft_count(h, w));
 }
 
 /* How many of all h w frequencies the kept one in column v stands for: 1 or 2.  */

@@ -20,7 +20,7 @@ struct dfo_filter {
 
 static size_t spectrum_size(const dfo_filter *f)
 {
-    return f->boundary == DFO_PERIODIC ? 2 * dfoi_fft_pitch(f->h, f->w) : dfo_arena_size(f->h * f->w);
+    return f->boundary == DFO_PERIODIC ? dfo_arena_size(2 * dfoi_fft_count(f->h, f->w)) : dfo_arena_size(f->h * f->w);
 }
 
 /* ---- causal */
@@ -114,9 +114,15 @@ static size_t frequencies(const dfo_filter *f)
     return f->boundary == DFO_PERIODIC ? dfoi_fft_count(f->h, f->w) : f->h * f->w;
 }
 
-static double imaginary(const dfo_filter *f, size_t k)
+/* Reals of a frequency's value.  */
+static size_t parts(const dfo_filter *f)
 {
-    return f->boundary == DFO_PERIODIC ? (double)f->value[dfoi_fft_pitch(f->h, f->w) + k] : 0;
+    return f->boundary == DFO_PERIODIC ? 2 : 1;
+}
+
+static double imaginary(const dfo_filter *f, const dfo_real *value)
+{
+    return f->boundary == DFO_PERIODIC ? (double)value[1] : 0;
 }
 
 static void transform_report(dfo_filter *f)
@@ -124,7 +130,8 @@ static void transform_report(dfo_filter *f)
     size_t across = f->boundary == DFO_PERIODIC ? f->w / 2 + 1 : f->w;
     dfo_filter_report r = {.smallest = INFINITY};
     for (size_t k = 0; k < frequencies(f); k++) {
-        double size = hypot((double)f->value[k], imaginary(f, k));
+        const dfo_real *value = f->value + parts(f) * k;
+        double size = hypot((double)value[0], imaginary(f, value));
         r.largest = fmax(r.largest, size);
         if (size < r.smallest) {
             r.smallest = size;
@@ -139,20 +146,21 @@ static void transform_report(dfo_filter *f)
 /* Multiplies every frequency by the map's value k, or by conj(k) / (|k|^2 + t).  */
 static void multiply(dfo_filter *f, int inverse, double t, dfo_real *plane)
 {
-    size_t n = f->h * f->w, behind = dfoi_fft_pitch(f->h, f->w);
+    size_t n = f->h * f->w;
     double scale = 1 / (double)((f->boundary == DFO_PERIODIC ? 1 : 4) * n);
     memcpy(f->plane, plane, n * sizeof *plane);
     dfoi_fft_forward(f->fft, f->plane, f->spectrum);
     for (size_t k = 0; k < frequencies(f); k++) {
-        double re = (double)f->value[k], im = imaginary(f, k), below = scale;
+        const dfo_real *value = f->value + parts(f) * k;
+        dfo_real *to = f->spectrum + parts(f) * k;
+        double re = (double)value[0], im = imaginary(f, value), below = scale, a = (double)to[0], b = imaginary(f, to);
         if (inverse) {
             below /= re * re + im * im + t;
             im = -im;
         }
-        double a = (double)f->spectrum[k], b = f->boundary == DFO_PERIODIC ? (double)f->spectrum[behind + k] : 0;
-        f->spectrum[k] = (dfo_real)((a * re - b * im) * below);
+        to[0] = (dfo_real)((a * re - b * im) * below);
         if (f->boundary == DFO_PERIODIC)
-            f->spectrum[behind + k] = (dfo_real)((a * im + b * re) * below);
+            to[1] = (dfo_real)((a * im + b * re) * below);
     }
     dfoi_fft_inverse(f->fft, f->spectrum, f->plane);
     memcpy(plane, f->plane, n * sizeof *plane);

@@ -127,18 +127,4 @@ static void scale(size_t n, dfo_real a, dfo_real *x)
         x[i] *= a;
 }
 
-static void complex_add(size_t n, int conjugate, dfo_real sign, size_t pitch, const dfo_real *restrict k,
-                        const dfo_real *restrict x, dfo_real *restrict y)
-{
-    const dfo_real *ki = k + pitch, *xi = x + pitch;
-    dfo_real imaginary = conjugate ? -sign : sign;
-    dfo_real *yi = y + pitch;
-#pragma GCC ivdep
-    for (size_t i = 0; i < n; i++) {
-        dfo_real re = sign * k[i], im = imaginary * ki[i];
-        y[i] += re * x[i] - im * xi[i];
-        yi[i] += re * xi[i] + im * x[i];
-    }
-}
-
 const struct dfoi_kernels DFOI_TABLE(dfoi_kernels) = {DFOI_KERN_LIST(DFOI_FILL)};

@@ -27,9 +27,18 @@ int dfoi_all_finite(size_t n, const dfo_real *x);                      /* 1 or 0
 void dfoi_axpy(size_t n, dfo_real a, const dfo_real *x, dfo_real *y);  /* y += a x */
 void dfoi_add(size_t n, const dfo_real *x, dfo_real *y);               /* y += x */
 void dfoi_scale(size_t n, dfo_real a, dfo_real *x);                    /* x *= a */
-/* y += sign k x, complex, or with conjugate the conjugate of k times x; imaginary parts stand pitch reals behind.  */
-void dfoi_complex_add(size_t n, int conjugate, dfo_real sign, size_t pitch, const dfo_real *k, const dfo_real *x,
-                      dfo_real *y);
+
+/* 16 complex numbers side by side: their real parts, then their imaginary parts; all begin at multiples of 64 bytes.  */
+#define DFOI_COMPLEX 16
+
+/* y[r][o] = sum over inputs i of k[o][i] x[r][i] (k's conjugate; the sum's negative; added to y), for 16 numbers each;
+ * what stands where is told in reals.  */
+typedef struct dfoi_complex {
+    size_t inputs, outputs, rows;
+    size_t k_output, k_input, x_row, x_input, y_row, y_output;
+    int    conjugate, negative, add;
+} dfoi_complex;
+void dfoi_complex_product(const dfoi_complex *how, const dfo_real *k, const dfo_real *x, dfo_real *y);
 
 /* y = act(a).  dact: g *= act'(a), y = act(a) given too (relu, leaky, elu, tanh, softplus, sigmoid use
  * y alone, so a may be NULL for them); d2act: h = act''(a), from a.  */

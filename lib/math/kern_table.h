@@ -25,9 +25,7 @@
     X(int, all_finite, (size_t n, const dfo_real *x), (n, x))                                    \
     X(void, axpy, (size_t n, dfo_real a, const dfo_real *x, dfo_real *y), (n, a, x, y))          \
     X(void, add, (size_t n, const dfo_real *x, dfo_real *y), (n, x, y))                          \
-    X(void, scale, (size_t n, dfo_real a, dfo_real *x), (n, a, x))                               \
-    X(void, complex_add, (size_t n, int conjugate, dfo_real sign, size_t pitch, const dfo_real *k, \
-      const dfo_real *x, dfo_real *y), (n, conjugate, sign, pitch, k, x, y))
+    X(void, scale, (size_t n, dfo_real a, dfo_real *x), (n, a, x))
 
 #define DFOI_ACT_LIST(X)                                                                         \
     X(void, vact, (dfoi_act act, size_t n, const dfo_real *a, dfo_real *y), (act, n, a, y))      \
@@ -67,6 +65,10 @@
       (size_t m, size_t k, size_t panels, const dfo_real *const *gy, const dfo_real *const *x,   \
        dfo_real *gw, size_t ldgw, dfo_real *gb, dfo_real *scratch),                              \
       (m, k, panels, gy, x, gw, ldgw, gb, scratch))
+
+#define DFOI_COMPLEX_LIST(X)                                                                     \
+    X(void, complex_product, (const dfoi_complex *how, const dfo_real *k, const dfo_real *x, dfo_real *y), \
+      (how, k, x, y))
 
 #define DFOI_PANEL_LIST(X)                                                                       \
     X(void, to_panel,                                                                            \
@@ -109,6 +111,7 @@ struct dfoi_draw_kernels {
     void (*normal)(dfo_key key, size_t n, dfo_real *out);
 };
 struct dfoi_gemm_kernels { DFOI_GEMM_LIST(DFOI_SLOT) };
+struct dfoi_complex_kernels { DFOI_COMPLEX_LIST(DFOI_SLOT) };
 struct dfoi_panel_kernels { DFOI_PANEL_LIST(DFOI_SLOT) };
 
 /* The constants of a step.  */
@@ -119,18 +122,21 @@ extern const struct dfoi_act_kernels dfoi_act_kernels_generic;
 extern const struct dfoi_step_kernels dfoi_step_kernels_generic;
 extern const struct dfoi_draw_kernels dfoi_draw_kernels_generic;
 extern const struct dfoi_gemm_kernels dfoi_gemm_kernels_generic;
+extern const struct dfoi_complex_kernels dfoi_complex_kernels_generic;
 extern const struct dfoi_panel_kernels dfoi_panel_kernels_generic;
 extern const struct dfoi_kernels dfoi_kernels_avx2;
 extern const struct dfoi_act_kernels dfoi_act_kernels_avx2;
 extern const struct dfoi_step_kernels dfoi_step_kernels_avx2;
 extern const struct dfoi_draw_kernels dfoi_draw_kernels_avx2;
 extern const struct dfoi_gemm_kernels dfoi_gemm_kernels_avx2;
+extern const struct dfoi_complex_kernels dfoi_complex_kernels_avx2;
 extern const struct dfoi_panel_kernels dfoi_panel_kernels_avx2;
 extern const struct dfoi_kernels dfoi_kernels_avx512;
 extern const struct dfoi_act_kernels dfoi_act_kernels_avx512;
 extern const struct dfoi_step_kernels dfoi_step_kernels_avx512;
 extern const struct dfoi_draw_kernels dfoi_draw_kernels_avx512;
 extern const struct dfoi_gemm_kernels dfoi_gemm_kernels_avx512;
+extern const struct dfoi_complex_kernels dfoi_complex_kernels_avx512;
 extern const struct dfoi_panel_kernels dfoi_panel_kernels_avx512;
 
 #endif

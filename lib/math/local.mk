@@ -28,5 +28,6 @@ LIB_KERN += \
     lib/math/panel_kern.c \
     lib/math/spline_kern.c
 LIB_GEMM += \
+    lib/math/complex_kern.c \
     lib/math/gemm_kern.c
 EXTRA_DIST += lib/math/README.md

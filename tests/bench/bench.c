@@ -1,7 +1,7 @@
 /* The benchmark of flows: W1 (affine couplings, 10 layers) and W2's NSF-C (10 spline couplings), batch 512; W3
  * (Glow on 32x32x3 images, 3 levels of K steps, batch 32): log-likelihood, sampling, one training step; W5 (one causal
- * convolution, batch 32): its solve, the convolution, the solve with its gradients; the solve of a periodic one.  One JSON line for each case and
- * operation, in the form that tests/bench/peers prints for the others.
+ * convolution, batch 32): its solve, the convolution, the solve with its gradients; the solve of a periodic one, and
+ * fft_bare, FFTW's transforms alone with the time that its products take at sgemm's rate.  One JSON line for each case and operation, in the form that tests/bench/peers prints for the others.
  *     bench [--threads N] [--seconds S] [--filter TEXT] [--list]        cases
  *     bench --memory [--plot FILE.png]                                  working memory against depth
  *     bench --machine                                                   sgemm with one and two threads
@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <diffeo/diffeo.h>
+#include "math/fft_impl.h"
 #include "timing.h"
 
 #define BATCH 512                      /* rows; images: IMAGES */
@@ -128,6 +129,8 @@ static double gflop(const struct bench *b, dfo_model *model)
 {
     dfo_store *s = dfo_model_store(model);
     double n = 0, h = (double)b->hidden;
+    if (periodic(b))                   /* complex: four products and four sums */
+        return 8 * h * h * (double)(dfoi_fft_count(b->side, b->side) * batch_of(b)) / 1e9;
     if (causal(b))                     /* the last tap is triangular */
         return 2 * 8.5 * h * h * (double)(b->side * b->side * batch_of(b)) / 1e9;
     for (size_t i = 0; !images(b) && i < dfo_store_entries(s); i++)
@@ -276,6 +279,34 @@ static void evaluate(dfo_ctx *ctx, const struct bench *b, dfo_model *model, dfo_
     free(y.x);
 }
 
+static void bare(dfo_ctx *ctx, const struct bench *b, dfo_model *model, dfo_batch x, double rate)
+{
+    static double ms[MOST];
+    size_t plane = b->side * b->side, size = dfo_arena_size(2 * dfoi_fft_count(b->side, b->side)), n = 0;
+    dfo_real *spectrum = aligned_alloc(64, x.n * b->hidden * size * sizeof *spectrum);
+    dfo_real *rows = aligned_alloc(64, x.n * b->d * sizeof *rows);
+    dfoi_fft *fft;
+    if (!spectrum || !rows || dfoi_fft_new(ctx, DFOI_FFT_REAL, b->side, b->side, &fft))
+        die(ctx);
+    double end = now() + option.seconds;
+    for (int i = 0; n < 5 || (now() < end && n < MOST); i++) {
+        memcpy(rows, x.x, x.n * b->d * sizeof *rows);
+        double t = now();
+#pragma omp parallel for num_threads(option.threads)
+        for (size_t p = 0; p < x.n * b->hidden; p++)
+            dfoi_fft_forward(fft, rows + p * plane, spectrum + p * size);
+#pragma omp parallel for num_threads(option.threads)
+        for (size_t p = 0; p < x.n * b->hidden; p++)
+            dfoi_fft_inverse(fft, spectrum + p * size, rows + p * plane);
+        if (i >= 2)
+            ms[n++] = 1e3 * (now() - t) + 1e3 * gflop(b, model) / rate;
+    }
+    print_line(b, model, "fft_bare", ms, n, gflop(b, model), rate);
+    dfoi_fft_free(ctx, fft);
+    free(spectrum);
+    free(rows);
+}
+
 static dfo_batch data(const struct bench *b)
 {
     size_t n = batch_of(b);
@@ -304,7 +335,9 @@ static void run(const struct bench *b)
         evaluate(ctx, b, model, x, 0, rate);
     if (!store && !periodic(b))
         evaluate(ctx, b, model, x, 1, rate);
-    if (!periodic(b))
+    if (periodic(b))
+        bare(ctx, b, model, x, rate);
+    else
         train(ctx, b, model, x, rate);
     free(x.x);
     dfo_model_free(model);
