@@ -442,7 +442,7 @@ START_TEST(framed)
             for (size_t r = 0; r < 3; r++)
                 for (size_t k = 0; k < 5; k++) {
                     int inside = r < 2 && k >= 1 && k < 4;
-                    dfo_real want = inside ? x[(i ? 0 : 3) * D + (c * 2 + r) * 3 + k - 1] : 0;
+                    dfo_real want = inside ? x[(size_t)(i ? 0 : 3) * D + (c * 2 + r) * 3 + k - 1] : 0;
                     ck_assert(y[i * (size_t)FRAME + (c * 3 + r) * 5 + k] == want);
                 }
     ck_assert(y[FRAME - 1] == x[4 * D - 1] && y[2 * FRAME - 1] == x[D - 1]);

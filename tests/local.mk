@@ -25,6 +25,7 @@ EXTRA_DIST += tests/reference
 TESTRUN = tests/testrun.c
 noinst_HEADERS += tests/testrun.h
 
+include tests/solvers.mk
 include tests/spline.mk
 include tests/dist.mk
 include tests/classify.mk

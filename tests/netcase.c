@@ -81,6 +81,11 @@ static json_t *make_config(test_rng *rng, const char *type, const char *activati
     if (!activation)
         activation = dfoi_act_name((dfoi_act)test_rng_between(rng, 0, DFOI_ACT_COUNT - 1));
     json_object_set_new(o, "activation", json_string(activation));
+    if (!strcmp(type, "concatsquash")) {
+        json_object_set_new(o, "hidden", json_integer((json_int_t)width(rng)));
+        json_object_set_new(o, "layers", json_integer((json_int_t)test_rng_between(rng, 0, 3)));
+        return o;
+    }
     json_object_set_new(o, "dropout", json_real(dropout[test_rng_between(rng, 0, 3)]));
     json_object_set_new(o, "last_init", json_real(test_rng_between(rng, 0, 1) ? 1e-3 : 0));
     if (!strcmp(type, "conv")) {
@@ -185,8 +190,9 @@ void netcase_new(netcase *c, uint64_t seed, const char *type, const char *activa
     c->n = test_rng_between(&rng, 0, 3) ? test_rng_between(&rng, 1, DFO_NET_ROWS)
                                         : test_rng_between(&rng, 1, 2);
     c->parts = test_rng_between(&rng, 1, DFO_COND_PARTS);
+    size_t least = strcmp(type, "concatsquash") ? 1 : 2;          /* it wants a feature beside the time */
     for (size_t p = 0; p < c->parts; p++)
-        c->shape[p] = dfo_shape_vector(test_rng_between(&rng, p == 0, 9));
+        c->shape[p] = dfo_shape_vector(test_rng_between(&rng, p == 0 ? least : 0, 9));
     json_t *config = make_config(&rng, type, activation);
     dfo_shape out = dfo_shape_vector(width(&rng));
     if (strstr(type, "conv"))

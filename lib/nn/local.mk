@@ -11,6 +11,7 @@ noinst_HEADERS += \
     lib/nn/convnet_impl.h \
     lib/nn/residual_conv_impl.h \
     lib/nn/unit_impl.h \
+    lib/nn/squash_kern_impl.h \
     lib/nn/unit_kern_impl.h
 LIB_REAL += \
     lib/nn/net.c \
@@ -21,6 +22,7 @@ LIB_REAL += \
     lib/nn/unit.c \
     lib/nn/unit_jvp.c \
     lib/nn/mlp.c \
+    lib/nn/squash.c \
     lib/nn/residual.c \
     lib/nn/residual_pass.c \
     lib/nn/batch_norm.c \
@@ -39,5 +41,6 @@ LIB_REAL += \
 LIB_KERN += \
     lib/nn/unit_kern.c \
     lib/nn/conv_kern.c \
-    lib/nn/batch_kern.c
+    lib/nn/batch_kern.c \
+    lib/nn/squash_kern.c
 EXTRA_DIST += lib/nn/README.md

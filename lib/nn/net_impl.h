@@ -23,6 +23,7 @@ extern const struct dfoi_net_type dfoi_net_mlp;
 extern const struct dfoi_net_type dfoi_net_residual;
 extern const struct dfoi_net_type dfoi_net_conv;
 extern const struct dfoi_net_type dfoi_net_residual_conv;
+extern const struct dfoi_net_type dfoi_net_squash;
 extern const struct dfoi_net_type dfoi_net_constant;
 
 #endif

@@ -8,6 +8,7 @@ static const struct dfoi_net_type *const types[] = {
     &dfoi_net_residual,
     &dfoi_net_conv,
     &dfoi_net_residual_conv,
+    &dfoi_net_squash,
     &dfoi_net_constant,
 };
 

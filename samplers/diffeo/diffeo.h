@@ -27,6 +27,7 @@
 #include <diffeo/check.h>
 #include <diffeo/preset.h>
 #include <diffeo/model.h>
+#include <diffeo/ode.h>
 #include <diffeo/latents.h>
 
 #endif

@@ -1,0 +1,370 @@
+/* Layers gated by the time, the nets of FFJORD (Grathwohl et al. 2019):
+ *
+ *   {"type":"concatsquash", "hidden":[64,64], or "hidden":64 and "layers":2, "activation":"softplus"}
+ *
+ * The last input feature is the time t, the others are h_0.  h_l = act(u_l), the output is the last u, where
+ *
+ *   u_l = (W_l h_l-1 + b_l) sigmoid(gate_l t + shift_l) + drift_l t.
+ *
+ * Weights w0, b0, gate0, shift0, drift0, w1, ...: all drawn from +-1/sqrt(in), those of the time from +-1; a net made with
+ * zero_last starts with the last w, b and drift at zero.  Forward keeps a_l = W_l h_l-1 + b_l and h_l.  */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/ctx_impl.h"
+#include "base/json_impl.h"
+#include "math/kern_impl.h"
+#include "nn/config_impl.h"
+#include "nn/dense_impl.h"
+#include "nn/net_impl.h"
+#include "nn/squash_kern_impl.h"
+
+#define MAX_LAYERS 64
+
+struct settings {
+    size_t layers, hidden[MAX_LAYERS];
+    dfoi_act act;
+};
+
+struct squash {
+    struct settings settings;
+    size_t layers;                         /* all: hidden ones and the last */
+    size_t keep, widest, scratch_grad;     /* reals kept of a panel; features; reals */
+    dfoi_linear linear[MAX_LAYERS + 1];
+    size_t gate[MAX_LAYERS + 1];           /* in the store: gate, shift, drift, one after the other */
+    size_t at[MAX_LAYERS + 1];             /* a, then h, in what is kept */
+};
+
+static dfo_status read_settings(dfo_ctx *ctx, const json_t *config, struct settings *s)
+{
+    static const char *const keys[] = {"type", "hidden", "layers", "activation", NULL};
+    const json_t *hidden = json_object_get(config, "hidden");
+    const char *act;
+    size_t repeat = 2;
+    *s = (struct settings){.layers = 1, .hidden = {64}};
+    DFO_TRY(dfoi_json_keys(ctx, config, keys));
+    if (hidden)
+        DFO_TRY(dfoi_json_sizes(ctx, config, "hidden", 1, DFOI_NET_WIDEST, MAX_LAYERS, s->hidden, &s->layers));
+    if (json_is_array(hidden)) {
+        if (json_object_get(config, "layers"))
+            return dfoi_fail(ctx, DFO_EARG, "layers: goes with a single number hidden, not with a list");
+    } else {
+        DFO_TRY(dfoi_json_size(ctx, config, "layers", 2, 0, MAX_LAYERS, &repeat));
+        for (size_t i = 1; i < repeat; i++)
+            s->hidden[i] = s->hidden[0];
+        s->layers = repeat;
+    }
+    DFO_TRY(dfoi_json_string(ctx, config, "activation", "softplus", &act));
+    if (json_object_get(config, "activation"))
+        return dfoi_config_activation(ctx, config, &s->act);
+    s->act = DFOI_ACT_SOFTPLUS;
+    return DFO_OK;
+}
+
+static dfo_status check(dfo_ctx *ctx, const json_t *config)
+{
+    struct settings s;
+    return read_settings(ctx, config, &s);
+}
+
+/* A layer's three vectors of the time.  */
+static dfo_status build_time(dfo_build *build, size_t l, size_t out, int zero, struct squash *m)
+{
+    static const char *const part[] = {"gate", "shift", "drift"};
+    for (size_t i = 0; i < 3; i++) {
+        char name[24];
+        size_t at;
+        snprintf(name, sizeof name, "%s%zu", part[i], l);
+        DFO_TRY(dfo_build_weights(build, name, 1, &out, &at));
+        m->gate[l] = i ? m->gate[l] : at;
+        if (i < 2 || !zero)
+            dfo_build_uniform(build, at, out, 1);
+    }
+    return DFO_OK;
+}
+
+static dfo_status build_layers(dfo_build *build, const dfo_net *net, int zero_last, struct squash *m)
+{
+    size_t in = net->in - 1;
+    m->widest = net->in;
+    for (size_t l = 0; l < m->layers; l++) {
+        char w[24], b[24];
+        int last = l + 1 == m->layers;
+        size_t out = last ? net->out : m->settings.hidden[l];
+        snprintf(w, sizeof w, "w%zu", l);
+        snprintf(b, sizeof b, "b%zu", l);
+        DFO_TRY(dfoi_linear_new(build, w, b, in, out, last && zero_last ? 0 : -1, &m->linear[l]));
+        DFO_TRY(build_time(build, l, out, last && zero_last, m));
+        size_t scratch = dfoi_linear_scratch(&m->linear[l], 1);
+        m->scratch_grad = scratch > m->scratch_grad ? scratch : m->scratch_grad;
+        m->at[l] = m->keep;
+        m->keep += (last ? 1 : 2) * out * DFO_PANEL;
+        m->widest = out > m->widest ? out : m->widest;
+        in = out;
+    }
+    return DFO_OK;
+}
+
+static dfo_status create(dfo_build *build, const json_t *config, int zero_last, dfo_net *net)
+{
+    struct squash *m;
+    DFO_TRY(dfoi_alloc(build->ctx, 1, sizeof *m, &m));
+    net->state = m;
+    DFO_TRY(read_settings(build->ctx, config, &m->settings));
+    m->layers = m->settings.layers + 1;
+    if (net->in < 2)
+        return dfoi_fail(build->ctx, DFO_ESHAPE, "expected a feature beside the time, the last one");
+    return build_layers(build, net, zero_last, m);
+}
+
+static dfo_status describe(const dfo_net *net, json_t *to)
+{
+    const struct squash *m = net->state;
+    DFO_TRY(dfoi_config_set_sizes(net->ctx, to, "hidden", m->settings.layers, m->settings.hidden));
+    return dfoi_json_set(net->ctx, to, "activation", json_string(dfoi_act_name(m->settings.act)));
+}
+
+static void release(dfo_net *net)
+{
+    dfoi_free(net->ctx, net->state);
+}
+
+static size_t panel(const struct squash *m)
+{
+    return m->widest * DFO_PANEL;
+}
+
+/* Panels: input and its tangent, gates, u (or d1, d2), two values and two tangents in turn; a row of the time's gradient and
+ * one of its tangent's; the weight gradients' scratch.  */
+enum { INPUT, DINPUT, GATE, FIRST, SECOND, X0, X1, DX0, DX1, PANELS };
+
+static size_t scratch(const dfo_net *net, size_t rows)
+{
+    const struct squash *m = net->state;
+    (void)rows;
+    return dfo_arena_size(PANELS * panel(m) + 2 * DFO_PANEL + m->scratch_grad);
+}
+
+static size_t acts(const dfo_net *net, size_t rows)
+{
+    const struct squash *m = net->state;
+    return dfoi_panels_of(rows) * m->keep;
+}
+
+struct room {
+    dfo_real *p[PANELS];
+    dfo_real *gt, *gdt, *scratch;
+};
+
+static dfo_status take(const struct squash *m, dfo_run *run, struct room *r)
+{
+    dfo_real *memory = dfo_arena_take(run, PANELS * panel(m) + 2 * DFO_PANEL + m->scratch_grad);
+    if (!memory)
+        return dfo_run_fail(run, DFO_EMEM, (size_t)-1, "concatsquash net: the arena is too small");
+    for (size_t i = 0; i < PANELS; i++)
+        r->p[i] = memory + i * panel(m);
+    r->gt = memory + PANELS * panel(m);
+    r->gdt = r->gt + DFO_PANEL;
+    r->scratch = r->gdt + DFO_PANEL;
+    memset(r->gt, 0, 2 * DFO_PANEL * sizeof *r->gt);
+    return DFO_OK;
+}
+
+/* Layer l at the times in the input's last row.  */
+static dfoi_squash layer(const dfo_net *net, const dfo_run *run, size_t l, const struct room *r)
+{
+    const struct squash *m = net->state;
+    size_t out = m->linear[l].out;
+    const dfo_real *w = dfo_run_weights(run, m->gate[l]);
+    dfo_real *g = dfo_run_grads(run, m->gate[l]);
+    dfoi_squash how = {.out = out, .gate = w, .shift = w + out, .drift = w + 2 * out, .gt = r->gt,
+                       .t = r->p[INPUT] + (net->in - 1) * DFO_PANEL};
+    if (g) {
+        how.ggate = g;
+        how.gshift = g + out;
+        how.gdrift = g + 2 * out;
+    }
+    return how;
+}
+
+static int is_last(const struct squash *m, size_t l)
+{
+    return l + 1 == m->layers;
+}
+
+static dfo_status forward(const dfo_net *net, dfo_run *run, const dfo_cond *in, dfo_block out, dfo_real *keep)
+{
+    const struct squash *m = net->state;
+    struct room r = {0};
+    DFO_TRY(take(m, run, &r));
+    for (size_t p = 0; p < dfoi_panels_of(out.n); p++) {
+        const dfo_real *h = r.p[INPUT];
+        dfoi_parts_to_panel(net, in, out.n, p, r.p[INPUT]);
+        for (size_t l = 0; l < m->layers; l++) {
+            dfoi_squash how = layer(net, run, l, &r);
+            size_t size = how.out * DFO_PANEL;
+            dfo_real *kept = keep ? keep + p * m->keep + m->at[l] : NULL;
+            dfo_real *a = kept ? kept : r.p[FIRST], *to = kept ? kept + size : r.p[l % 2 ? X0 : X1];
+            if (is_last(m, l))
+                to = out.x + p * out.d * DFO_PANEL;
+            dfoi_linear_forward_one(&m->linear[l], run, h, DFOI_ACT_NONE, NULL, a);
+            DFOI_SQUASH_KERN->gate(&how, r.p[GATE]);
+            DFOI_SQUASH_KERN->value(&how, a, r.p[GATE], to);
+            if (!is_last(m, l))
+                dfoi_vact(m->settings.act, size, to, to);
+            h = to;
+        }
+    }
+    return DFO_OK;
+}
+
+/* h_l-1 of what is kept, or the input.  */
+static const dfo_real *input_of(const struct squash *m, const struct room *r, const dfo_real *keep, size_t l, int tangents)
+{
+    if (!l)
+        return r->p[INPUT];
+    return keep + (tangents ? 2 : 1) * m->at[l - 1] + (tangents ? 2 : 1) * m->linear[l - 1].out * DFO_PANEL;
+}
+
+static dfo_status backward(const dfo_net *net, dfo_run *run, const dfo_cond *in, dfo_block gout, dfo_cond *gin,
+                           const dfo_real *keep)
+{
+    const struct squash *m = net->state;
+    struct room r = {0};
+    DFO_TRY(take(m, run, &r));
+    for (size_t p = 0; p < dfoi_panels_of(gout.n); p++, keep += m->keep) {
+        dfo_real *g = gout.x + p * gout.d * DFO_PANEL;
+        memset(r.gt, 0, DFO_PANEL * sizeof *r.gt);
+        dfoi_parts_to_panel(net, in, gout.n, p, r.p[INPUT]);
+        for (size_t l = m->layers; l-- > 0;) {
+            dfoi_squash how = layer(net, run, l, &r);
+            const dfo_real *a = keep + m->at[l];
+            DFOI_SQUASH_KERN->gate(&how, r.p[GATE]);
+            if (!is_last(m, l)) {
+                DFOI_SQUASH_KERN->value(&how, a, r.p[GATE], r.p[FIRST]);
+                dfoi_vdact(m->settings.act, how.out * DFO_PANEL, r.p[FIRST], a + how.out * DFO_PANEL, g);
+            }
+            DFOI_SQUASH_KERN->backward(&how, a, r.p[GATE], g);
+            dfoi_linear_grads_one(&m->linear[l], run, g, input_of(m, &r, keep, l, 0), 1, r.scratch);
+            if (l || dfoi_parts_wanted(net, gin)) {
+                dfo_real *next = r.p[l % 2 ? X0 : X1];
+                dfoi_linear_backward_one(&m->linear[l], run, g, NULL, NULL, next, r.scratch);
+                g = next;
+            }
+        }
+        if (dfoi_parts_wanted(net, gin)) {
+            memcpy(g + (net->in - 1) * DFO_PANEL, r.gt, DFO_PANEL * sizeof *g);
+            dfoi_parts_add(net, g, gout.n, p, gin);
+        }
+    }
+    return DFO_OK;
+}
+
+/* Kept of a layer with tangents: a, da, then h, dh.  */
+static dfo_status jvp(const dfo_net *net, dfo_run *run, const dfo_cond *in, const dfo_cond *din, dfo_block out, dfo_block dout,
+                      dfo_real *keep)
+{
+    const struct squash *m = net->state;
+    struct room r = {0};
+    DFO_TRY(take(m, run, &r));
+    const dfo_real *h = r.p[INPUT], *dh = r.p[DINPUT];
+    dfoi_parts_to_panel(net, in, out.n, 0, r.p[INPUT]);
+    dfoi_parts_to_panel(net, din, out.n, 0, r.p[DINPUT]);
+    for (size_t l = 0; l < m->layers; l++) {
+        dfoi_squash how = layer(net, run, l, &r);
+        size_t size = how.out * DFO_PANEL;
+        dfo_real *kept = keep ? keep + 2 * m->at[l] : NULL;
+        dfo_real *a = kept ? kept : r.p[FIRST], *da = kept ? kept + size : r.p[SECOND];
+        dfo_real *to = kept ? kept + 2 * size : r.p[l % 2 ? X0 : X1], *dto = kept ? kept + 3 * size : r.p[l % 2 ? DX0 : DX1];
+        if (is_last(m, l)) {
+            to = out.x;
+            dto = dout.x;
+        }
+        how.dt = r.p[DINPUT] + (net->in - 1) * DFO_PANEL;
+        dfoi_linear_forward_one(&m->linear[l], run, h, DFOI_ACT_NONE, NULL, a);
+        dfoi_linear_tangent(&m->linear[l], run, dh, NULL, NULL, da);
+        DFOI_SQUASH_KERN->gate(&how, r.p[GATE]);
+        DFOI_SQUASH_KERN->tangent(&how, a, r.p[GATE], da, dto);
+        DFOI_SQUASH_KERN->value(&how, a, r.p[GATE], to);
+        if (!is_last(m, l)) {
+            dfo_real *y = r.p[GATE];           /* dh = act'(u) du, and h */
+            dfoi_vact(m->settings.act, size, to, y);
+            dfoi_vdact(m->settings.act, size, to, y, dto);
+            memcpy(to, y, size * sizeof *y);
+        }
+        h = to;
+        dh = dto;
+    }
+    return DFO_OK;
+}
+
+/* From the gradients of h and dh to those of u and du: gu = act' gh + act'' du gdh, gdu = act' gdh.  d1, d2: the
+ * derivatives; du in place of d2's values.  */
+static void through_act(size_t n, const dfo_real *d1, const dfo_real *d2, const dfo_real *du, dfo_real *g, dfo_real *gd)
+{
+    for (size_t i = 0; i < n; i++) {
+        g[i] = d1[i] * g[i] + d2[i] * du[i] * gd[i];
+        gd[i] *= d1[i];
+    }
+}
+
+static dfo_status jvp_backward(const dfo_net *net, dfo_run *run, const dfo_cond *in, const dfo_cond *din, dfo_block gout,
+                               dfo_block gdout, dfo_cond *gin, dfo_cond *gdin, const dfo_real *keep)
+{
+    const struct squash *m = net->state;
+    struct room r = {0};
+    int wanted = dfoi_parts_wanted(net, gin) || dfoi_parts_wanted(net, gdin);
+    DFO_TRY(take(m, run, &r));
+    dfo_real *g = gout.x, *gd = gdout.x;
+    dfoi_parts_to_panel(net, in, gout.n, 0, r.p[INPUT]);
+    dfoi_parts_to_panel(net, din, gout.n, 0, r.p[DINPUT]);
+    for (size_t l = m->layers; l-- > 0;) {
+        dfoi_squash how = layer(net, run, l, &r);
+        size_t size = how.out * DFO_PANEL;
+        const dfo_real *a = keep + 2 * m->at[l], *da = a + size;
+        dfo_real *next = r.p[l % 2 ? X0 : X1], *dnext = r.p[l % 2 ? DX0 : DX1];
+        how.dt = r.p[DINPUT] + (net->in - 1) * DFO_PANEL;
+        how.gdt = r.gdt;
+        DFOI_SQUASH_KERN->gate(&how, r.p[GATE]);
+        if (!is_last(m, l)) {                  /* next and dnext are free until this layer's products */
+            DFOI_SQUASH_KERN->value(&how, a, r.p[GATE], next);
+            dfoi_vact_derivatives(m->settings.act, size, next, r.p[FIRST], r.p[SECOND]);
+            DFOI_SQUASH_KERN->tangent(&how, a, r.p[GATE], da, dnext);
+            through_act(size, r.p[FIRST], r.p[SECOND], dnext, g, gd);
+        }
+        DFOI_SQUASH_KERN->tangent_backward(&how, a, da, r.p[GATE], g, gd);
+        const dfo_real *h = input_of(m, &r, keep, l, 1), *dh = l ? h + m->linear[l - 1].out * DFO_PANEL : r.p[DINPUT];
+        dfoi_linear_grads_one(&m->linear[l], run, g, h, 1, r.scratch);
+        dfoi_linear_grads_one(&m->linear[l], run, gd, dh, 0, r.scratch);
+        if (l || wanted) {
+            dfoi_linear_backward_one(&m->linear[l], run, g, NULL, NULL, next, r.scratch);
+            dfoi_linear_backward_one(&m->linear[l], run, gd, NULL, NULL, dnext, r.scratch);
+            g = next;
+            gd = dnext;
+        }
+    }
+    if (dfoi_parts_wanted(net, gin)) {
+        memcpy(g + (net->in - 1) * DFO_PANEL, r.gt, DFO_PANEL * sizeof *g);
+        dfoi_parts_add(net, g, gout.n, 0, gin);
+    }
+    if (dfoi_parts_wanted(net, gdin)) {
+        memcpy(gd + (net->in - 1) * DFO_PANEL, r.gdt, DFO_PANEL * sizeof *gd);
+        dfoi_parts_add(net, gd, gout.n, 0, gdin);
+    }
+    return DFO_OK;
+}
+
+static const struct dfo_net_ops ops = {
+    .type = "concatsquash",
+    .layout = DFO_FEATURES,
+    .scratch = scratch,
+    .acts = acts,
+    .forward = forward,
+    .backward = backward,
+    .jvp = jvp,
+    .jvp_backward = jvp_backward,
+    .describe = describe,
+    .free = release,
+};
+
+const struct dfoi_net_type dfoi_net_squash = {&ops, check, create};

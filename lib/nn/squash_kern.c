@@ -1,0 +1,108 @@
+/* Kernels of layers gated by the time; see squash_kern_impl.h.  Sums over the rows of a panel stay in 16 lanes and are added
+ * in a fixed order.  */
+#include <string.h>
+
+#include "math/fun_impl.h"
+#include "math/gemm_impl.h"
+#include "nn/squash_kern_impl.h"
+
+enum { LANES = 16 };
+#define LOOP _Pragma("GCC ivdep") for (size_t j = 0; j < DFO_PANEL; j++)
+
+static dfo_real sum(const dfo_real *x)
+{
+    dfo_real lane[LANES];
+    memcpy(lane, x, sizeof lane);
+    for (size_t at = LANES; at < DFO_PANEL; at += LANES)
+        for (size_t l = 0; l < LANES; l++)
+            lane[l] += x[at + l];
+    for (size_t half = LANES / 2; half; half /= 2)
+        for (size_t l = 0; l < half; l++)
+            lane[l] += lane[l + half];
+    return lane[0];
+}
+
+static void gate(const dfoi_squash *how, dfo_real *g)
+{
+    for (size_t o = 0; o < how->out; o++, g += DFO_PANEL) {
+        dfo_real w = how->gate[o], b = how->shift[o];
+        LOOP g[j] = dfoi_fun_sigmoid(w * how->t[j] + b);
+    }
+}
+
+static void value(const dfoi_squash *how, const dfo_real *a, const dfo_real *g, dfo_real *u)
+{
+    for (size_t o = 0; o < how->out; o++, a += DFO_PANEL, g += DFO_PANEL, u += DFO_PANEL) {
+        dfo_real w = how->drift[o];
+        LOOP u[j] = a[j] * g[j] + w * how->t[j];
+    }
+}
+
+static void tangent(const dfoi_squash *how, const dfo_real *a, const dfo_real *g, const dfo_real *da, dfo_real *du)
+{
+    for (size_t o = 0; o < how->out; o++, a += DFO_PANEL, g += DFO_PANEL, da += DFO_PANEL, du += DFO_PANEL) {
+        dfo_real w = how->gate[o], v = how->drift[o];
+        if (how->dt)
+            LOOP du[j] = g[j] * da[j] + how->dt[j] * (a[j] * g[j] * (1 - g[j]) * w + v);
+        else
+            LOOP du[j] = g[j] * da[j];
+    }
+}
+
+static void backward(const dfoi_squash *how, const dfo_real *a, const dfo_real *g, dfo_real *gu)
+{
+    dfo_real inside[DFO_PANEL], along[DFO_PANEL];        /* gradients of gate t + shift; times t */
+    for (size_t o = 0; o < how->out; o++, a += DFO_PANEL, g += DFO_PANEL, gu += DFO_PANEL) {
+        dfo_real w = how->gate[o], v = how->drift[o];
+        LOOP {
+            inside[j] = gu[j] * a[j] * g[j] * (1 - g[j]);
+            how->gt[j] += inside[j] * w + gu[j] * v;
+        }
+        if (how->ggate) {
+            how->gshift[o] += sum(inside);
+            LOOP along[j] = inside[j] * how->t[j];
+            how->ggate[o] += sum(along);
+            LOOP along[j] = gu[j] * how->t[j];
+            how->gdrift[o] += sum(along);
+        }
+        LOOP gu[j] *= g[j];
+    }
+}
+
+static void tangent_backward(const dfoi_squash *how, const dfo_real *a, const dfo_real *da, const dfo_real *g, dfo_real *gu,
+                             dfo_real *gdu)
+{
+    static const dfo_real zeros[DFO_PANEL];
+    const dfo_real *dt = how->dt ? how->dt : zeros;
+    dfo_real inside[DFO_PANEL], slope[DFO_PANEL], along[DFO_PANEL];
+    for (size_t o = 0; o < how->out; o++, a += DFO_PANEL, da += DFO_PANEL, g += DFO_PANEL, gu += DFO_PANEL, gdu += DFO_PANEL) {
+        dfo_real w = how->gate[o], v = how->drift[o];
+        LOOP {
+            slope[j] = g[j] * (1 - g[j]);
+            dfo_real second = slope[j] * (1 - 2 * g[j]);
+            inside[j] = gu[j] * a[j] * slope[j] + gdu[j] * (da[j] * slope[j] + a[j] * second * w * dt[j]);
+            how->gt[j] += inside[j] * w + gu[j] * v;
+        }
+        if (how->gdt)
+            LOOP how->gdt[j] += gdu[j] * (a[j] * slope[j] * w + v);
+        if (how->ggate) {
+            how->gshift[o] += sum(inside);
+            LOOP along[j] = inside[j] * how->t[j] + gdu[j] * a[j] * slope[j] * dt[j];
+            how->ggate[o] += sum(along);
+            LOOP along[j] = gu[j] * how->t[j] + gdu[j] * dt[j];
+            how->gdrift[o] += sum(along);
+        }
+        LOOP {
+            gu[j] = g[j] * gu[j] + slope[j] * w * dt[j] * gdu[j];
+            gdu[j] *= g[j];
+        }
+    }
+}
+
+const struct dfoi_squash_kernels DFOI_TABLE(dfoi_squash_kernels) = {
+    .gate = gate,
+    .value = value,
+    .tangent = tangent,
+    .backward = backward,
+    .tangent_backward = tangent_backward,
+};

@@ -1,0 +1,38 @@
+/* Kernels of layers gated by the time (squash.c), compiled per instruction set (math/isa_impl.h), same bits at every level.
+ * a, g, u and their gradients and tangents are panels (out, 64), t and dt rows of 64.  Called as
+ * DFOI_SQUASH_KERN->gate(...).  Private.  */
+#ifndef DFOI_SQUASH_KERN_IMPL_H
+#define DFOI_SQUASH_KERN_IMPL_H
+
+#include <stddef.h>
+#include "base/real_impl.h"
+#include "math/isa_impl.h"
+
+/* g = sigmoid(gate t + shift), u = a g + drift t.  */
+typedef struct dfoi_squash {
+    size_t          out;
+    const dfo_real *gate, *shift, *drift;      /* (out) */
+    dfo_real       *ggate, *gshift, *gdrift;   /* their gradients, added; all NULL: not wanted */
+    const dfo_real *t, *dt;                    /* dt NULL: zeros */
+    dfo_real       *gt, *gdt;                  /* (64) added; gdt may be NULL */
+} dfoi_squash;
+
+struct dfoi_squash_kernels {
+    void (*gate)(const dfoi_squash *how, dfo_real *g);
+    void (*value)(const dfoi_squash *how, const dfo_real *a, const dfo_real *g, dfo_real *u);
+    /* du = g da + dt (a g (1 - g) gate + drift); du may be da.  */
+    void (*tangent)(const dfoi_squash *how, const dfo_real *a, const dfo_real *g, const dfo_real *da, dfo_real *du);
+    /* The gradient gu of u becomes that of a.  */
+    void (*backward)(const dfoi_squash *how, const dfo_real *a, const dfo_real *g, dfo_real *gu);
+    /* Those of u and du become those of a and da.  */
+    void (*tangent_backward)(const dfoi_squash *how, const dfo_real *a, const dfo_real *da, const dfo_real *g, dfo_real *gu,
+                             dfo_real *gdu);
+};
+
+extern const struct dfoi_squash_kernels dfoi_squash_kernels_generic;
+extern const struct dfoi_squash_kernels dfoi_squash_kernels_avx2;
+extern const struct dfoi_squash_kernels dfoi_squash_kernels_avx512;
+
+#define DFOI_SQUASH_KERN DFOI_PICK(dfoi_squash_kernels)
+
+#endif

@@ -1,0 +1,17 @@
+include_diffeo_HEADERS += \
+    solvers/diffeo/field.h \
+    solvers/diffeo/ode.h
+noinst_HEADERS += \
+    solvers/rk_impl.h \
+    solvers/tableau_impl.h
+SOLVERS_REAL = \
+    solvers/tableau.c \
+    solvers/control.c \
+    solvers/rk.c \
+    solvers/ode.c \
+    solvers/ode_backward.c
+noinst_LTLIBRARIES += libsolvers_f.la libsolvers_d.la
+libsolvers_f_la_SOURCES = $(SOLVERS_REAL)
+libsolvers_f_la_CPPFLAGS = $(SOLVERS_CPPFLAGS)
+libsolvers_d_la_SOURCES = $(SOLVERS_REAL)
+libsolvers_d_la_CPPFLAGS = $(SOLVERS_CPPFLAGS) -DDFO_DOUBLE

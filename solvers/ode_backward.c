@@ -1,0 +1,125 @@
+/* The gradient of Runge-Kutta steps that were taken: with slopes k_i at states Y_i = x + h sum a_ij k_j and the gradient g of
+ * x + h sum b_i k_i, from the last stage to the first,
+ *
+ *     gk_i = h b_i g + h sum over j > i of a_ji gY_j,   gY_i = (df/dx)^T gk_i,   and g + sum gY_i is that of x.
+ *
+ * A step's slopes are computed again from the state it began at.  */
+#include <string.h>
+
+#include "dist/dist_impl.h"
+#include "rk_impl.h"
+
+/* Stages that the result depends on, and those whose slopes another such stage's state takes.  */
+static void needed(const dfoi_tableau *m, int *active, int *taken)
+{
+    for (size_t i = m->stages; i-- > 0;) {
+        active[i] = m->b[i] != 0;
+        taken[i] = 0;
+        for (size_t j = i + 1; j < m->stages; j++)
+            taken[i] |= active[j] && m->a[j * m->stages + i] != 0;
+        active[i] |= taken[i];
+    }
+}
+
+size_t dfo_ode_backward_scratch(const dfo_ode *ode, const dfo_field *field, size_t rows)
+{
+    return dfoi_rk_size(ode->tableau, field, rows) + (ode->tableau->stages + 1) * dfo_arena_size(rows * field->d) +
+           dfoi_doubles_size(rows * field->nq) + (field->ops->scratch ? field->ops->scratch(field, rows) : 0);
+}
+
+struct back {
+    dfoi_rk   rk;
+    dfo_batch gx;
+    dfo_real *gk[DFOI_STAGES], *gy;
+    double   *gq;                          /* a stage's */
+    const double *given;                   /* the quadratures' */
+    int       active[DFOI_STAGES], taken[DFOI_STAGES];
+};
+
+static dfo_status slopes(struct back *b)
+{
+    const dfoi_tableau *m = b->rk.tableau;
+    for (size_t i = 0; i < m->stages; i++) {
+        if (!b->taken[i])
+            continue;
+        if (i)
+            dfoi_rk_combine(&b->rk, i, m->a + i * m->stages, 0, b->rk.y);
+        DFO_TRY(dfoi_rk_stage(&b->rk, i));
+    }
+    return DFO_OK;
+}
+
+static void axpy(size_t n, double a, const dfo_real *x, dfo_real *y)
+{
+    dfo_real by = (dfo_real)a;
+    for (size_t i = 0; i < n; i++)
+        y[i] += by * x[i];
+}
+
+static dfo_status stage(struct back *b, size_t i, double h)
+{
+    dfoi_rk *rk = &b->rk;
+    const dfoi_tableau *m = rk->tableau;
+    size_t n = rk->n, d = rk->x.d, mark = rk->run->arena_used;
+    dfo_batch at = i ? dfo_batch_of(rk->y, n, d) : rk->x;
+    if (i)
+        dfoi_rk_combine(rk, i, m->a + i * m->stages, 0, rk->y);
+    memset(b->gy, 0, n * d * sizeof *b->gy);
+    for (size_t r = 0; r < n; r++)
+        rk->at[r] = rk->t[r] + m->c[i] * h;
+    for (size_t j = 0; b->given && j < n * rk->field->nq; j++)
+        b->gq[j] = h * m->b[i] * b->given[j];
+    dfo_status status = rk->field->ops->vjp(rk->field, rk->run, rk->at, at, dfo_batch_of(b->gk[i], n, d), b->given ? b->gq : NULL,
+                                            dfo_batch_of(b->gy, n, d));
+    rk->run->arena_used = mark;
+    for (size_t r = 0; r < n; r++)
+        axpy(d, 1, b->gy + r * d, dfo_row(b->gx, r));
+    for (size_t j = 0; j < i; j++)
+        if (m->a[i * m->stages + j] != 0)
+            axpy(n * d, h * m->a[i * m->stages + j], b->gy, b->gk[j]);
+    return status;
+}
+
+static dfo_status one_step(struct back *b, double t, double h)
+{
+    dfoi_rk *rk = &b->rk;
+    size_t n = rk->n, d = rk->x.d;
+    for (size_t r = 0; r < n; r++) {
+        rk->t[r] = t;
+        rk->h[r] = h;
+    }
+    DFO_TRY(slopes(b));
+    for (size_t i = 0; i < rk->tableau->stages; i++)
+        for (size_t r = 0; r < n; r++) {
+            dfo_real *to = b->gk[i] + r * d, by = (dfo_real)(h * rk->tableau->b[i]);
+            const dfo_real *g = dfo_row(b->gx, r);
+            for (size_t j = 0; j < d; j++)
+                to[j] = by * g[j];
+        }
+    for (size_t i = rk->tableau->stages; i-- > 0;)
+        if (b->active[i])
+            DFO_TRY(stage(b, i, h));
+    return DFO_OK;
+}
+
+dfo_status dfo_ode_backward(const dfo_ode *ode, const dfo_field *field, dfo_run *run, const dfo_ode_trace *trace, dfo_batch gx,
+                            const double *gq, dfo_ode_report *report)
+{
+    size_t mark = run->arena_used, size = gx.n * gx.d;
+    struct back b = {.gx = gx, .given = gq};
+    dfo_status status = DFO_OK;
+    dfoi_rk_take(&b.rk, ode->tableau, field, run, dfo_batch_of(trace->x, gx.n, gx.d), 0);
+    for (size_t i = 0; i < ode->tableau->stages; i++)
+        b.gk[i] = dfo_arena_take(run, size);
+    b.gy = dfo_arena_take(run, size);
+    b.gq = dfoi_take_doubles(run, gx.n * field->nq);
+    needed(ode->tableau, b.active, b.taken);
+    for (size_t m = trace->n; m-- > 0 && status == DFO_OK;) {
+        b.rk.x = dfo_batch_of(trace->x + m * size, gx.n, gx.d);
+        status = one_step(&b, trace->t[m], trace->t[m + 1] - trace->t[m]);
+    }
+    if (report)
+        report->evaluations += b.rk.evaluations;
+    run->arena_used = mark;
+    return status;
+}

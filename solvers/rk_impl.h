@@ -1,0 +1,45 @@
+/* One step of a Runge-Kutta method over many rows.  Private to solvers.  */
+#ifndef DFOI_RK_IMPL_H
+#define DFOI_RK_IMPL_H
+
+#include "base/ctx_impl.h"
+#include "base/real_impl.h"
+#include "tableau_impl.h"
+
+struct dfo_ode {
+    dfo_ctx *ctx;
+    dfo_ode_options options;
+    const dfoi_tableau *tableau;
+};
+
+/* What a step works with; k[i] (n,d), kq[i] (n,nq): slopes of stage i, of which `known` says that the first is there.  */
+typedef struct dfoi_rk {
+    const dfoi_tableau *tableau;
+    const dfo_field *field;
+    dfo_run   *run;
+    dfo_batch  x;                          /* the states the steps begin at */
+    size_t     n;
+    double    *t, *h, *at;                 /* (n) where each row is, its step, a stage's times */
+    dfo_real  *k[DFOI_STAGES], *y, *err;
+    double    *kq[DFOI_STAGES];
+    int        known, quadratures;         /* quadratures: rates are wanted */
+    uint64_t   evaluations;
+} dfoi_rk;
+
+/* Arena for a step of `rows` rows, without the field's own; takes it.  */
+size_t dfoi_rk_size(const dfoi_tableau *tableau, const dfo_field *field, size_t rows);
+void dfoi_rk_take(dfoi_rk *rk, const dfoi_tableau *tableau, const dfo_field *field, dfo_run *run, dfo_batch x, int quadratures);
+
+/* y = x + h sum over j < count of w[j] k[j]; and without x.  */
+void dfoi_rk_combine(const dfoi_rk *rk, size_t count, const double *w, int from_zero, dfo_real *y);
+
+/* The slopes of stage i, at y (stage 0: at x).  */
+dfo_status dfoi_rk_stage(dfoi_rk *rk, size_t i);
+
+/* All stages of all rows, then the new states in y, the estimated errors in err if the method has them.  */
+dfo_status dfoi_rk_step(dfoi_rk *rk);
+
+/* h sum w[j] kq[j] of row i's quadrature j.  */
+double dfoi_rk_quadrature(const dfoi_rk *rk, const double *w, size_t i, size_t j);
+
+#endif

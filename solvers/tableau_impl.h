@@ -1,0 +1,38 @@
+/* Coefficients of explicit Runge-Kutta methods, and the control of steps.  Private to solvers.  */
+#ifndef DFOI_TABLEAU_IMPL_H
+#define DFOI_TABLEAU_IMPL_H
+
+#include <stddef.h>
+#include "base/real_impl.h"
+#include <diffeo/ode.h>
+
+#define DFOI_STAGES 16
+
+typedef struct dfoi_tableau {
+    const char *name, *text;
+    size_t stages, order, embedded;        /* embedded: the order of the method that errors are estimated with, 0: none */
+    int    reuses;                         /* the last stage is the next step's first */
+    const double *c, *a, *b, *e;           /* a (stages, stages); e = b - b^, or NULL */
+} dfoi_tableau;
+
+/* NULL past the end, and for names that are not known.  */
+const dfoi_tableau *dfoi_tableau_at(size_t i);
+const dfoi_tableau *dfoi_tableau_named(const char *name);
+
+/* Inverse scaled errors of the last two accepted steps; both 1 before the first.  */
+typedef struct dfoi_control {
+    double last, before;
+} dfoi_control;
+
+/* Is a step of scaled error err accepted?  *factor: the next step over this one.  k: the order that the exponents p, i, d are
+ * divided by.  The history moves on acceptance.  An error that is not a number is rejected.  */
+int dfoi_control_step(const dfo_ode_options *o, double k, dfoi_control *c, double err, double *factor);
+
+/* The error scaled by atol + rtol max(|y0|, |y1|): the sum of squares over n numbers.  */
+double dfoi_error_squares(const dfo_ode_options *o, size_t n, const dfo_real *err, const dfo_real *y0, const dfo_real *y1);
+
+/* h0 of the starting step, from the scaled sizes of y0 and f0; then the step itself, with the size d2 of (f1 - f0)/h0.  */
+double dfoi_first_guess(double d0, double d1);
+double dfoi_first_step(double h0, double d1, double d2, double k);
+
+#endif

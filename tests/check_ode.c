@@ -1,0 +1,444 @@
+/* Runge-Kutta methods, the control of steps, solves and their gradients: against the reference vectors, measured orders,
+ * differences.  */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "odefields.h"
+#include "rk_impl.h"
+#include "util.h"
+
+#ifdef DFO_DOUBLE
+#define IS_DOUBLE 1
+#else
+#define IS_DOUBLE 0
+#endif
+
+static dfo_ctx *ctx;
+
+static void setup(void)
+{
+    ck_assert_int_eq(dfo_ctx_new(&ctx), DFO_OK);
+}
+
+static void teardown(void)
+{
+    dfo_ctx_free(ctx);
+}
+
+#define OK(call) ck_assert_msg((call) == DFO_OK, "%s", dfo_ctx_error(ctx))
+
+/* max |got - want| over max(1, max |want|), as the vectors' README has it.  */
+static void close_to(const char *what, const char *name, size_t n, const dfo_real *got, const double *want, double allowed)
+{
+    double worst = 0, size = 1;
+    for (size_t i = 0; i < n; i++) {
+        worst = fmax(worst, fabs((double)got[i] - want[i]));
+        size = fmax(size, fabs(want[i]));
+        ck_assert(isfinite((double)got[i]));
+    }
+    ck_assert_msg(worst <= allowed * size, "%s, %s: off by %g of %g", name, what, worst, size);
+}
+
+static void same_doubles(const char *what, const char *name, size_t n, const double *a, const double *b, double allowed)
+{
+    for (size_t i = 0; i < n; i++)
+        ck_assert_msg(fabs(a[i] - b[i]) <= allowed * fmax(1, fabs(b[i])), "%s, %s %zu: %.17g, expected %.17g", name, what, i, a[i], b[i]);
+}
+
+static void each(const char *file, void (*run)(ref_case))
+{
+    ref_file *f = ref_open(file);
+    ck_assert_uint_gt(ref_cases(f), 0);
+    for (size_t i = 0; i < ref_cases(f); i++)
+        run(ref_at(f, i));
+    ref_close(f);
+}
+
+/* ---- coefficients and steps */
+
+static void tableau_case(ref_case c)
+{
+    const dfoi_tableau *m = dfoi_tableau_named(c.name);
+    ck_assert_ptr_nonnull(m);
+    ref_array a = ref_need(c, "outputs.a"), e = ref_get(c, "outputs.e");
+    ck_assert_uint_eq(m->stages, a.shape[0]);
+    ck_assert_uint_eq(m->order, (size_t)ref_number(c, "settings.order", 0));
+    ck_assert_uint_eq(m->embedded, (size_t)ref_number(c, "settings.embedded_order", 0));
+    ck_assert(!memcmp(m->a, a.data, a.n * sizeof *m->a) && !memcmp(m->b, ref_need(c, "outputs.b").data, m->stages * sizeof *m->b));
+    ck_assert(!memcmp(m->c, ref_need(c, "outputs.c").data, m->stages * sizeof *m->c));
+    ck_assert((m->e != NULL) == (e.data != NULL) && (!e.data || !memcmp(m->e, e.data, e.n * sizeof *m->e)));
+}
+
+START_TEST(tableaus)
+{
+    each("ode_tableaus", tableau_case);
+    ck_assert_ptr_null(dfo_ode_method(1000));
+    ck_assert(dfo_ode_method_order("rk4") == 4 && dfo_ode_method_stages("pd87") == 13 && !dfo_ode_method_order("no"));
+}
+END_TEST
+
+static void step_case(ref_case c)
+{
+    const dfoi_tableau *m = dfoi_tableau_named(ref_text(c, "settings.tableau", ""));
+    ref_array y0 = ref_need(c, "inputs.y0"), err = ref_get(c, "outputs.err");
+    if (!m)                                /* implicit ones are not here */
+        return;
+    dfo_field f = odefield_of(c, "inputs");
+    dfo_run run = {.arena_size = dfoi_rk_size(m, &f, 1)};
+    dfo_real x[64];
+    dfoi_rk rk;
+    run.arena = calloc(run.arena_size, sizeof *run.arena);
+    for (size_t i = 0; i < y0.n; i++)
+        x[i] = (dfo_real)y0.data[i];
+    dfoi_rk_take(&rk, m, &f, &run, dfo_batch_of(x, 1, y0.n), 0);
+    rk.t[0] = ref_number(c, "settings.t0", 0);
+    rk.h[0] = ref_number(c, "settings.h", 0);
+    ck_assert_int_eq(dfoi_rk_step(&rk), DFO_OK);
+    close_to("y1", c.name, y0.n, rk.y, ref_need(c, "outputs.y1").data, IS_DOUBLE ? 1e-13 : 2e-6);
+    if (m->e)
+        close_to("err", c.name, y0.n, rk.err, err.data, IS_DOUBLE ? 1e-13 : 2e-6);
+    free(run.arena);
+}
+
+START_TEST(single_steps)
+{
+    each("ode_steps", step_case);
+}
+END_TEST
+
+/* ---- the control of steps */
+
+static void controller_case(ref_case c)
+{
+    ref_array err = ref_need(c, "inputs.err"), accepted = ref_need(c, "outputs.accepted"), factor = ref_need(c, "outputs.factor");
+    dfo_ode_options o = {.p = ref_number(c, "settings.P", 0), .i = ref_number(c, "settings.I", 0), .d = ref_number(c, "settings.D", 0)};
+    dfoi_control control = {1, 1};
+    for (size_t i = 0; i < err.n; i++) {
+        double got;
+        int took = dfoi_control_step(&o, ref_number(c, "settings.k", 0), &control, err.data[i], &got);
+        ck_assert_msg(took == (int)accepted.data[i], "%s: attempt %zu", c.name, i);
+        same_doubles("factor", c.name, 1, &got, factor.data + i, 1e-12);
+    }
+}
+
+static void norm_case(ref_case c)
+{
+    ref_array y0 = ref_need(c, "inputs.y0"), y1 = ref_need(c, "inputs.y1"), err = ref_need(c, "inputs.y_err");
+    dfo_ode_options o = {.rtol = ref_number(c, "settings.rtol", 0), .atol = ref_number(c, "settings.atol", 0)};
+    dfo_real x[3][64];
+    for (size_t i = 0; i < y0.n; i++)
+        x[0][i] = (dfo_real)err.data[i], x[1][i] = (dfo_real)y0.data[i], x[2][i] = (dfo_real)y1.data[i];
+    double got = sqrt(dfoi_error_squares(&o, y0.n, x[0], x[1], x[2]) / (double)y0.n);
+    same_doubles("norm", c.name, 1, &got, ref_need(c, "outputs.err").data, IS_DOUBLE ? 1e-12 : 1e-6);
+}
+
+static void first_case(ref_case c)
+{
+    double d0 = ref_need(c, "outputs.d0").data[0], d1 = ref_need(c, "outputs.d1").data[0], d2 = ref_need(c, "outputs.d2").data[0];
+    double h0 = dfoi_first_guess(d0, d1), h = dfoi_first_step(h0, d1, d2, ref_number(c, "settings.k", 0));
+    same_doubles("h0", c.name, 1, &h0, ref_need(c, "outputs.h0").data, 1e-12);
+    same_doubles("h", c.name, 1, &h, ref_need(c, "outputs.h").data, 1e-12);
+}
+
+static void control_case(ref_case c)
+{
+    if (!strncmp(c.name, "controller", 10))
+        controller_case(c);
+    else if (!strncmp(c.name, "error_norm", 10))
+        norm_case(c);
+    else
+        first_case(c);
+}
+
+START_TEST(control)
+{
+    each("step_control", control_case);
+}
+END_TEST
+
+/* ---- solves */
+
+static dfo_ode *ode_of(const char *method, size_t steps, double rtol, double atol, int together)
+{
+    dfo_ode_options o;
+    dfo_ode *ode;
+    dfo_ode_defaults(&o);
+    o.method = method;
+    o.steps = steps;
+    o.rtol = rtol;
+    o.atol = atol;
+    o.together = together;
+    o.most = 1000000;
+    OK(dfo_ode_new(ctx, &o, &ode));
+    return ode;
+}
+
+/* The end of a problem from its start, as n copies of the row.  */
+static void solve_case(ref_case c, const char *method, double rtol, size_t rows, int together, double *error, uint64_t *evaluations)
+{
+    ref_array y0 = ref_need(c, "inputs.y0"), t = ref_need(c, "inputs.t"), y = ref_need(c, "outputs.y");
+    dfo_field f = odefield_named(ref_text(c, "settings.problem", c.name), y0.n);
+    dfo_ode *ode = ode_of(method, 0, rtol, rtol, together);
+    dfo_ode_report r = {0};
+    double times[64];
+    size_t d = y0.n, count = t.n + 1;
+    dfo_real *x = calloc(rows * d, sizeof *x), *out = calloc(count * rows * d, sizeof *out);
+    times[0] = ref_number(c, "settings.t0", 0);
+    memcpy(times + 1, t.data, t.n * sizeof *times);
+    for (size_t i = 0; i < rows * d; i++)
+        x[i] = (dfo_real)y0.data[i % d];
+    OK(dfo_ode_integrate(ctx, ode, &f, dfo_batch_of(x, rows, d), count, times, out, NULL, &r));
+    *error = 0;
+    for (size_t m = 0; m < t.n; m++)
+        for (size_t i = 0; i < rows * d; i++)
+            *error = fmax(*error, fabs((double)out[(m + 1) * rows * d + i] - y.data[m * d + i % d]) / fmax(1, fabs(y.data[m * d + i % d])));
+    *evaluations = r.evaluations;
+    ck_assert_uint_gt(r.accepted, 0);
+    dfo_ode_free(ode);
+    free(x);
+    free(out);
+}
+
+/* Errors follow the tolerance on every problem but those that amplify them without bound.  */
+static void detest_case(ref_case c)
+{
+    static const char *const method[] = {"dopri5", "tsit5", "pd87", "bosh3"};
+    double error, rtol[] = {1e-6, IS_DOUBLE ? 1e-9 : 1e-5};
+    uint64_t evaluations;
+    if (!strcmp(c.name, "lorenz") || !strcmp(c.name, "van_der_pol"))
+        return;
+    for (size_t k = 0; k < 2; k++)
+        for (size_t m = 0; m < (k ? 3 : 4); m++) {
+            solve_case(c, method[m], rtol[k], m ? 1 : 3, m % 2, &error, &evaluations);
+            double allowed = (strstr(c.name, "_A") || strstr(c.name, "_C") ? 300 : 2e4) * rtol[k];
+            ck_assert_msg(error <= (IS_DOUBLE ? allowed : allowed + 2e-3), "%s, %s at %g: error %g, %llu evaluations", c.name, method[m], rtol[k],
+                          error, (unsigned long long)evaluations);
+        }
+}
+
+START_TEST(problems)
+{
+    each("ode_reference", detest_case);
+}
+END_TEST
+
+#ifdef DFO_DOUBLE
+/* Slopes of errors against steps.  */
+static double end_error(const char *method, size_t steps, int problem)
+{
+    dfo_field f = odefield_named(problem ? "B5" : "A3", problem ? 3 : 1);
+    dfo_ode *ode = ode_of(method, steps, 0, 0, 0), *fine = ode_of("pd87", 200, 0, 0, 0);
+    dfo_real x[3] = {(dfo_real)(problem ? 0.2 : 1), 1, 1}, out[6], want[6];
+    double t[2] = {0, 2}, error = 0;
+    OK(dfo_ode_integrate(ctx, ode, &f, dfo_batch_of(x, 1, f.d), 2, t, out, NULL, NULL));
+    OK(dfo_ode_integrate(ctx, fine, &f, dfo_batch_of(x, 1, f.d), 2, t, want, NULL, NULL));
+    for (size_t i = 0; i < f.d; i++)
+        error = fmax(error, fabs((double)out[f.d + i] - (double)want[f.d + i]));
+    dfo_ode_free(ode);
+    dfo_ode_free(fine);
+    return error;
+}
+
+START_TEST(orders)
+{
+    for (size_t m = 0; dfo_ode_method(m); m++)
+        for (int problem = 0; problem < 2; problem++) {
+            const char *name = dfo_ode_method(m);
+            double order = (double)dfo_ode_method_order(name), slope = 0;
+            size_t few = order < 3 ? 80 : order < 6 ? 16 : problem ? 8 : 5;
+            /* a least squares line through four points */
+            double sx = 0, sy = 0, sxx = 0, sxy = 0;
+            for (size_t k = 0; k < 4; k++) {
+                size_t steps = (size_t)((double)few * pow(1.5, (double)k) + 0.5);
+                double lx = log((double)steps), ly = log(end_error(name, steps, problem));
+                sx += lx, sy += ly, sxx += lx * lx, sxy += lx * ly;
+            }
+            slope = -(4 * sxy - sx * sy) / (4 * sxx - sx * sx);
+            ck_assert_msg(slope > order - 0.25 && slope < order + 1.2, "%s, problem %d: order %.3f", name, problem, slope);
+        }
+}
+END_TEST
+
+#endif
+
+/* Quadratures are integrals along the way; rows alone are what each is by itself, bit for bit.  */
+START_TEST(rows_and_quadratures)
+{
+    enum { N = 5 };
+    dfo_field f = odefield_named("harmonic", 2);
+    f.nq = 3;
+    double t[2] = {0.5, 3}, q[3 * N], one[3];
+    dfo_real x[2 * N], out[4 * N], single[4];
+    for (size_t i = 0; i < N; i++)
+        x[2 * i] = (dfo_real)(0.1 + (double)(i * i)), x[2 * i + 1] = (dfo_real)(1.0 / (double)(i + 1));
+    dfo_ode *ode = ode_of("dopri5", 0, 1e-5, 1e-6, 0);
+    OK(dfo_ode_integrate(ctx, ode, &f, dfo_batch_of(x, N, 2), 2, t, out, q, NULL));
+    for (size_t i = 0; i < N; i++) {
+        double a = (double)x[2 * i], b = (double)x[2 * i + 1], s = t[1] - t[0];
+        double want[3] = {(a * a + b * b) * s / 2 + (a * a - b * b) * sin(2 * s) / 4 + a * b * sin(s) * sin(s),
+                          (a * a + b * b) * s / 2 - (a * a - b * b) * sin(2 * s) / 4 - a * b * sin(s) * sin(s), (27 - 0.125) / 3};
+        for (size_t k = 0; k < 3; k++)
+            ck_assert_msg(fabs(q[3 * i + k] - want[k]) <= 1e-3 * (1 + want[k]), "row %zu: %zu is %g, expected %g", i, k, q[3 * i + k], want[k]);
+        OK(dfo_ode_integrate(ctx, ode, &f, dfo_batch_of(x + 2 * i, 1, 2), 2, t, single, one, NULL));
+        ck_assert(!memcmp(single + 2, out + 2 * N + 2 * i, 2 * sizeof *single) && !memcmp(one, q + 3 * i, sizeof one));
+    }
+    /* there and back */
+    double back[2] = {3, 0.5};
+    dfo_real home[4 * N];
+    OK(dfo_ode_integrate(ctx, ode, &f, dfo_batch_of(out + 2 * N, N, 2), 2, back, home, q, NULL));
+    for (size_t i = 0; i < 2 * N; i++)
+        ck_assert(fabs((double)home[2 * N + i] - (double)x[i]) < 1e-3 * (1 + fabs((double)x[i])));
+    dfo_ode_free(ode);
+}
+END_TEST
+
+/* ---- gradients */
+
+#ifdef DFO_DOUBLE
+/* L = sum over rows of seed . end + seed . quadratures, and its gradient by the trace.  */
+static double run_loss(const dfo_ode *ode, const dfo_field *f, dfo_run *run, dfo_ode_trace *trace, const dfo_real *x, dfo_real *gx)
+{
+    enum { N = 3, D = 3 };
+    dfo_real y[N * D];
+    double q[N * 2] = {0}, gq[N * 2], loss = 0;
+    memcpy(y, x, sizeof y);
+    run->status = DFO_OK;
+    ck_assert_msg(dfo_ode_solve(ode, f, run, 0.1, 1.3, dfo_batch_of(y, N, D), q, trace, NULL) == DFO_OK, "%s", run->text);
+    for (size_t i = 0; i < N * D; i++) {
+        loss += cos((double)i) * (double)y[i];
+        if (gx)
+            gx[i] = (dfo_real)cos((double)i);
+    }
+    for (size_t i = 0; i < N * 2; i++) {
+        loss += sin((double)i + 1) * q[i];
+        gq[i] = sin((double)i + 1);
+    }
+    if (gx)
+        ck_assert_msg(dfo_ode_backward(ode, f, run, trace, dfo_batch_of(gx, N, D), gq, NULL) == DFO_OK, "%s", run->text);
+    return loss;
+}
+
+START_TEST(gradients)
+{
+    static const char *const method[] = {"euler", "rk4", "dopri5", "tsit5", "pd87", "dopri5"};
+    ref_file *file = ref_open("ode_steps");
+    for (size_t i = 0; i < ref_cases(file); i++) {
+        ref_case c = ref_at(file, i);
+        if (strcmp(c.name, "mlp_rk4_h0"))
+            continue;
+        dfo_field f = odefield_of(c, "inputs");
+        f.nq = 2;
+        int chosen = _i == 5;
+        dfo_ode *ode = ode_of(method[_i], chosen ? 0 : 7, 1e-4, 1e-4, 1);
+        dfo_real x[9], gx[9], gw[256] = {0}, states[9 * 101];
+        double t[101], worst = 0;
+        dfo_ode_trace trace = {.most = 100, .t = t, .x = states};
+        dfo_run run = {.arena_size = dfo_ode_scratch(ode, &f, 3) + dfo_ode_backward_scratch(ode, &f, 3), .grads = gw};
+        run.arena = calloc(run.arena_size, sizeof *run.arena);
+        for (size_t k = 0; k < 9; k++)
+            x[k] = (dfo_real)sin(2.0 * (double)k);
+        run_loss(ode, &f, &run, &trace, x, gx);
+        ck_assert(chosen ? trace.n > 2 && trace.n < 100 : trace.n == 7);
+        /* The steps of the trace are held: differences take them again as they were.  */
+        for (size_t k = 0; k < 9 && !chosen; k++) {
+            dfo_real was = x[k], h = (dfo_real)1e-5;
+            x[k] = was + h;
+            double up = run_loss(ode, &f, &run, &trace, x, NULL);
+            x[k] = was - h;
+            double down = run_loss(ode, &f, &run, &trace, x, NULL);
+            x[k] = was;
+            worst = fmax(worst, fabs((up - down) / (2 * (double)h) - (double)gx[k]));
+        }
+        ck_assert_msg(worst < 1e-8, "%s: gradient of rows off by %g", method[_i], worst);
+        double *w;
+        for (size_t k = 0; (w = odefield_weight(k)) && !chosen; k += 3) {
+            double was = *w;
+            *w = was + 1e-5;
+            double up = run_loss(ode, &f, &run, &trace, x, NULL);
+            *w = was - 1e-5;
+            double down = run_loss(ode, &f, &run, &trace, x, NULL);
+            *w = was;
+            worst = fmax(worst, fabs((up - down) / 2e-5 - (double)gw[k]));
+        }
+        ck_assert_msg(worst < 1e-8, "%s: gradient of weights off by %g", method[_i], worst);
+        free(run.arena);
+        dfo_ode_free(ode);
+    }
+    ref_close(file);
+}
+END_TEST
+#endif
+
+/* ---- what goes wrong */
+
+static dfo_status bad_eval(const dfo_field *f, dfo_run *run, const double *t, dfo_batch x, dfo_batch dx, double *dq)
+{
+    (void)run;
+    (void)dq;
+    for (size_t i = 0; i < x.n; i++) {
+        double y = (double)dfo_row(x, i)[0];
+        dfo_row(dx, i)[0] = f->state ? (dfo_real)(y * y) : (dfo_real)(t[i] > 0.5 && i == 1 ? NAN : y);
+    }
+    return DFO_OK;
+}
+
+static void refused(const char *method, size_t steps, double rtol, double atol, const char *words)
+{
+    dfo_ode_options o;
+    dfo_ode *ode;
+    dfo_ode_defaults(&o);
+    o.method = method;
+    o.steps = steps;
+    o.rtol = rtol;
+    o.atol = atol;
+    ck_assert_int_eq(dfo_ode_new(ctx, &o, &ode), DFO_EARG);
+    ck_assert_msg(strstr(dfo_ctx_error(ctx), words) != NULL, "%s", dfo_ctx_error(ctx));
+}
+
+START_TEST(bad_input)
+{
+    static const struct dfo_field_ops ops = {.type = "bad", .eval = bad_eval};
+    dfo_field f = {.ops = &ops, .d = 1};
+    dfo_real x[2] = {1, 1}, out[4];
+    double t[2] = {0, 2}, same[2] = {1, 1};
+    refused("rk5", 0, 1e-3, 1e-3, "no method is called 'rk5'; known: euler, midpoint");
+    refused("rk4", 0, 1e-3, 1e-3, "rk4 has no estimate");
+    refused("dopri5", 0, -1, 1e-3, "rtol -1");
+    refused("dopri5", 0, 0, 0, "tolerances above 0");
+    refused("dopri5", 0, NAN, 1, "tolerances above 0");
+    dfo_ode *ode = ode_of("dopri5", 0, 1e-6, 1e-6, 0), *equal = ode_of("rk4", 10, 0, 0, 0);
+    ck_assert_int_eq(dfo_ode_integrate(ctx, equal, &f, dfo_batch_of(x, 2, 1), 2, t, out, NULL, NULL), DFO_ENUM);
+    ck_assert_ptr_nonnull(strstr(dfo_ctx_error(ctx), "rk4, row 1, t = 0.4: not finite"));
+    ck_assert_int_eq(dfo_ode_integrate(ctx, ode, &f, dfo_batch_of(x, 2, 1), 2, t, out, NULL, NULL), DFO_ENUM);
+    ck_assert_msg(strstr(dfo_ctx_error(ctx), "row 1, t = 0.5") || strstr(dfo_ctx_error(ctx), "row 1, t = 0.4999"), "%s", dfo_ctx_error(ctx));
+    f.state = &f;                          /* y' = y^2 from 1: infinite at t = 1 */
+    ck_assert_int_eq(dfo_ode_integrate(ctx, ode, &f, dfo_batch_of(x, 2, 1), 2, t, out, NULL, NULL), DFO_ENUM);
+    ck_assert_msg(strstr(dfo_ctx_error(ctx), "dopri5, row 0, t = ") != NULL, "%s", dfo_ctx_error(ctx));
+    ck_assert_int_eq(dfo_ode_integrate(ctx, ode, &f, dfo_batch_of(x, 2, 1), 2, same, out, NULL, NULL), DFO_EARG);
+    ck_assert_int_eq(dfo_ode_integrate(ctx, ode, &f, dfo_batch_of(x, 1, 2), 2, t, out, NULL, NULL), DFO_ESHAPE);
+    dfo_ode_free(ode);
+    dfo_ode_free(equal);
+    dfo_ode_free(NULL);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("solvers " DFO_REAL_NAME);
+    TCase *t = tcase_create("ode");
+    tcase_set_timeout(t, 120);
+    tcase_add_checked_fixture(t, setup, teardown);
+    tcase_add_test(t, tableaus);
+    tcase_add_test(t, single_steps);
+    tcase_add_test(t, control);
+    tcase_add_test(t, problems);
+    tcase_add_test(t, rows_and_quadratures);
+    tcase_add_test(t, bad_input);
+#ifdef DFO_DOUBLE
+    tcase_add_test(t, orders);
+    tcase_add_loop_test(t, gradients, 0, 6);
+#endif
+    suite_add_tcase(suite, t);
+    return test_run(suite);
+}
