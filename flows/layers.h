@@ -44,6 +44,7 @@ extern const struct dfo_bijector_ops dfoi_additive_coupling_ops;
 extern const struct dfo_bijector_ops dfoi_affine_coupling_ops;
 extern const struct dfo_bijector_ops dfoi_spline_coupling_ops;
 extern const struct dfo_bijector_ops dfoi_irevnet_ops;
+extern const struct dfo_bijector_ops dfoi_cnf_ops;
 
 dfo_status dfoi_chain_create(dfo_build *build, json_t *config, dfo_bijector *bij);
 dfo_status dfoi_part_create(dfo_build *build, json_t *config, dfo_bijector *bij);
@@ -69,6 +70,7 @@ dfo_status dfoi_householder_create(dfo_build *build, json_t *config, dfo_bijecto
 dfo_status dfoi_elementwise_create(dfo_build *build, json_t *config, dfo_bijector *bij);
 dfo_status dfoi_coupling_create(dfo_build *build, json_t *config, dfo_bijector *bij);
 dfo_status dfoi_irevnet_create(dfo_build *build, json_t *config, dfo_bijector *bij);
+dfo_status dfoi_cnf_create(dfo_build *build, json_t *config, dfo_bijector *bij);
 
 /* The bins of a dequantise layer; 0 for any other.  */
 size_t dfoi_dequantise_bins(const dfo_bijector *bij);

@@ -57,6 +57,7 @@ FLOWS_REAL = \
     flows/coupling_rows.c \
     flows/coupling_image.c \
     flows/irevnet.c \
+    flows/cnf.c \
     flows/flow.c \
     flows/flow_plan.c \
     flows/flow_moments.c \

@@ -26,12 +26,20 @@ static const struct dfoi_setting nsf_settings[] = {
     {"base", "{\"type\":\"normal\"}"}, {NULL, NULL},
 };
 
+static const struct dfoi_setting ffjord_settings[] = {
+    {"blocks", "1"}, {"hidden", "64"}, {"depth", "3"}, {"net", "\"concatsquash\""}, {"activation", "\"tanh\""}, {"solver", "\"dopri5\""}, {"solver_steps", "0"},
+    {"rtol", "1e-5"}, {"atol", "1e-5"}, {"most_steps", "100"}, {"probes", "null"}, {"end", "1.0"}, {"standardise", "true"},
+    {"base", "{\"type\":\"normal\"}"}, {NULL, NULL},
+};
+
 static dfo_status write_rows(dfo_ctx *ctx, const json_t *config, dfo_shape shape, json_t *list);
+static dfo_status write_ffjord(dfo_ctx *ctx, const json_t *config, dfo_shape shape, json_t *list);
 
 static const struct dfoi_preset presets[] = {
     {"nice", "additive couplings over a logistic base (Dinh et al. 2015)", nice_settings, write_rows, NULL},
     {"realnvp", "affine couplings with bounded scales (Dinh et al. 2017)", realnvp_settings, write_rows, NULL},
     {"nsf", "rational-quadratic spline couplings with residual nets (Durkan et al. 2019)", nsf_settings, write_rows, NULL},
+    {"ffjord", "continuous flow of a net gated by the time (Grathwohl et al. 2019)", ffjord_settings, write_ffjord, NULL},
     {"realnvp-image", "affine couplings of images, checkerboards then channels (Dinh et al. 2017)",
      dfoi_realnvp_image_settings, dfoi_preset_write_image, NULL},
     {"glow", "images: activation normalisation, 1x1 convolutions, affine couplings (Kingma and Dhariwal 2018)",
@@ -190,6 +198,30 @@ static dfo_status write_rows(dfo_ctx *ctx, const json_t *config, dfo_shape shape
     }
     if (!strcmp(s->flow, "nice"))                /* NICE ends with a learned scaling */
         DFO_TRY(dfoi_preset_append(ctx, list, json_pack("{s:s}", "type", "actnorm")));
+    return DFO_OK;
+}
+
+/* Probes of the trace: one where there are more than 4 columns, none, the exact trace, else.  */
+static dfo_status write_ffjord(dfo_ctx *ctx, const json_t *config, dfo_shape shape, json_t *list)
+{
+    size_t blocks, hidden, depth, probes = dfo_shape_size(shape) > 4;
+    const char *net;
+    int standardise;
+    DFO_TRY(dfoi_json_size(ctx, config, "blocks", 0, 1, 100, &blocks));
+    DFO_TRY(dfoi_json_size(ctx, config, "hidden", 0, 1, 65536, &hidden));
+    DFO_TRY(dfoi_json_size(ctx, config, "depth", 0, 0, 64, &depth));
+    DFO_TRY(dfoi_json_string(ctx, config, "net", NULL, &net));
+    DFO_TRY(dfoi_json_bool(ctx, config, "standardise", 0, &standardise));
+    if (!json_is_null(json_object_get(config, "probes")))
+        DFO_TRY(dfoi_json_size(ctx, config, "probes", 0, 0, 10000, &probes));
+    if (standardise)
+        DFO_TRY(dfoi_preset_append(ctx, list, json_pack("{s:s}", "type", "standardise")));
+    for (size_t i = 0; i < blocks; i++)
+        DFO_TRY(dfoi_preset_append(ctx, list, json_pack("{s:s, s:O, s:O, s:O, s:O, s:O, s:O, s:I, s:{s:s, s:I, s:I, s:O}}", "type", "cnf",
+            "solver", json_object_get(config, "solver"), "steps", json_object_get(config, "solver_steps"), "rtol",
+            json_object_get(config, "rtol"), "atol", json_object_get(config, "atol"), "most_steps",
+            json_object_get(config, "most_steps"), "end", json_object_get(config, "end"), "probes", (json_int_t)probes, "net", "type",
+            net, "hidden", (json_int_t)hidden, "layers", (json_int_t)depth, "activation", json_object_get(config, "activation"))));
     return DFO_OK;
 }
 

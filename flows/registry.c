@@ -45,6 +45,7 @@ static const dfoi_layer layers[] = {
     {&dfoi_affine_coupling_ops, dfoi_coupling_create},
     {&dfoi_spline_coupling_ops, dfoi_coupling_create},
     {&dfoi_irevnet_ops, dfoi_irevnet_create},
+    {&dfoi_cnf_ops, dfoi_cnf_create},
 };
 
 #define LAYERS (sizeof layers / sizeof *layers)

@@ -228,6 +228,8 @@ static dfo_status first_steps(struct solve *s)
     dfoi_rk *rk = &s->rk;
     size_t n = rk->n, d = rk->x.d, mark = rk->run->arena_used;
     double span = fabs(s->end - s->start), sign = s->end > s->start ? 1 : -1, one = 1;
+    for (size_t i = 0; i < n; i++)
+        rk->h[i] = 0;
     DFO_TRY(dfoi_rk_stage(rk, 0));
     rk->known = 1;
     for (size_t i = 0; i < n; i++) {

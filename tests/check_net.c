@@ -135,6 +135,24 @@ static void plain_residual(struct plain *p, const json_t *config, double *x, con
     linear(p, "last.", "w", "b", s, out);
 }
 
+/* The last input is the time.  */
+static void plain_squash(struct plain *p, const json_t *config, double *x, double *out)
+{
+    size_t layers = (size_t)json_integer_value(json_object_get(config, "layers"));
+    double y[256], t = x[p->c->net->in - 1];
+    for (size_t l = 0; l <= layers; l++) {
+        char name[5][16] = {"w", "b", "gate", "shift", "drift"};
+        for (size_t k = 0; k < 5; k++)
+            snprintf(name[k] + strlen(name[k]), 8, "%zu", l);
+        size_t n = linear(p, "", name[0], name[1], x, y);
+        for (size_t i = 0; i < n; i++) {
+            double gate = (double)weight(p, "", name[2], NULL)[i] * t + (double)weight(p, "", name[3], NULL)[i];
+            y[i] = y[i] / (1 + exp(-gate)) + (double)weight(p, "", name[4], NULL)[i] * t;
+            x[i] = out[i] = l == layers ? y[i] : act_of(p->act, y[i]);
+        }
+    }
+}
+
 static void compare_rows(netcase *c)
 {
     json_t *config = json_loads(c->config, 0, NULL);
@@ -155,6 +173,8 @@ static void compare_rows(netcase *c)
             plain_mlp(&plain, config, x, want);
         else if (!strcmp(type, "residual-mlp"))
             plain_residual(&plain, config, x, context, want);
+        else if (!strcmp(type, "concatsquash"))
+            plain_squash(&plain, config, x, want);
         else
             for (size_t j = 0; j < c->net->out; j++)
                 want[j] = (double)weight(&plain, "", "c", NULL)[j];
@@ -219,7 +239,7 @@ static void drop(struct made *m)
 static const struct {
     const char *text, *error;
 } bad[] = {
-    {"{\"type\":\"mpl\"}", "no net is called 'mpl'; known: mlp, residual-mlp, conv, residual-conv, constant"},
+    {"{\"type\":\"mpl\"}", "no net is called 'mpl'; known: mlp, residual-mlp, conv, residual-conv, concatsquash, constant"},
     {"{\"type\":3}", "type: expected a string"},
     {"[1]", "expected an object"},
     {"{\"type\":\"mlp\",\"hiden\":3}", "mlp net: unknown key 'hiden'"},
@@ -246,6 +266,8 @@ static const struct {
     {"{\"type\":\"residual-mlp\",\"activation\":1}",
      "residual-mlp net: activation: expected a string"},
     {"{\"type\":\"constant\",\"value\":1}", "constant net: unknown key 'value'"},
+    {"{\"type\":\"concatsquash\",\"dropout\":0}", "concatsquash net: unknown key 'dropout'"},
+    {"{\"type\":\"concatsquash\",\"hidden\":[2],\"layers\":1}", "concatsquash net: layers: goes with a single number"},
 };
 
 /* Also where the net depends on nothing and a constant takes its place.  */

@@ -21,7 +21,8 @@ enum {
     POSITIVE_X   = 64,       /* data are positive and drawn as such */
     STEEP        = 128,      /* grows too fast to be repeated in composites */
     CIRCLE       = 256,      /* values are angles: set by layer_from from the configuration */
-    EVEN_SIDES   = 512       /* refuses images with an odd number of rows or columns */
+    EVEN_SIDES   = 512,      /* refuses images with an odd number of rows or columns */
+    NUMERICAL    = 1024      /* a solver's: its maps are each other's inverse to rounding where weights are moderate */
 };
 
 /* What a layer is built for.  */

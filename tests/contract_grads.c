@@ -168,14 +168,14 @@ static double loss_at(struct problem *p, const struct direction *v, double h)
     return sum;
 }
 
-/* The best of four steps, and of both their sides where that is not good: a step across a knot of a spline does
- * not count.  */
+/* The best of six steps (the small ones for maps that are all but singular), and of both their sides where that is not
+ * good: a step across a knot of a spline does not count.  */
 static void check_direction(struct problem *p, const struct direction *v, double scale, const char *what)
 {
-    static const double steps[] = {1e-4, 1.3e-5, 1.7e-6, 2.1e-7};
+    static const double steps[] = {1e-4, 1.3e-5, 1.7e-6, 2.1e-7, 2.7e-8, 3.4e-9};
     double error = 1;
     scale += 1 + v->scale;
-    for (size_t k = 0; k < 4 && error > 1e-8; k++) {
+    for (size_t k = 0; k < 6 && error > 1e-8; k++) {
         double h = steps[k], above = loss_at(p, v, h), below = loss_at(p, v, -h);
         error = fmin(error, fabs((above - below) / (2 * h) - v->slope) / scale);
         if (k < 3 || error <= 2e-6)

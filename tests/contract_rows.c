@@ -282,6 +282,18 @@ static json_t *make_conv_exp(test_rng *rng, const struct setting *s, const char 
                      bound[between(rng, 0, 2)]);
 }
 
+/* Smooth fields, many steps of high order: exact to rounding as long as weights are moderate.  */
+static json_t *make_cnf(test_rng *rng, const struct setting *s, const char *type)
+{
+    static const char *const smooth[] = {"tanh", "softplus", "silu"};
+    int image = s->shape.h * s->shape.w > 1;
+    json_t *net = image ? json_pack("{s:s, s:[i], s:s}", "type", "conv", "hidden", 4, "activation", smooth[between(rng, 0, 2)])
+                        : json_pack("{s:s, s:[i], s:s}", "type", "concatsquash", "hidden", (int)between(rng, 1, 9), "activation",
+                                    smooth[between(rng, 0, 2)]);
+    return json_pack("{s:s, s:s, s:i, s:f, s:b, s:o}", "type", type, "solver", "pd87", "steps", 12, "end", 0.125, "zero_init",
+                     (int)between(rng, 0, 1), "net", net);
+}
+
 static json_t *make_irevnet(test_rng *rng, const struct setting *s, const char *type)
 {
     static const char *const smooth[] = {"tanh", "silu", "softplus", "gelu"};
@@ -473,6 +485,9 @@ const struct row contract_rows[] = {
     {"spline-coupling", TAKES_CONDS | TAKES_IMAGES, make_spline_coupling,
      {COUPLING_BAD, {"{\"bins\":1}", "bins"}, {"{\"bins\":65}", "bins"}, {"{\"tail_bound\":0}", "tail_bound"},
       {"{\"min_width\":0.5}", "min_width"}, {"{\"tails\":\"none\"}", "tails"}}},
+    {"cnf", TAKES_CONDS | TAKES_IMAGES | STEEP | NUMERICAL, make_cnf,
+     {{"{\"solver\":\"rk5\"}", "rk5"}, {"{\"steps\":-1}", "steps"}, {"{\"end\":0}", "end"}, {"{\"probes\":-1}", "probes"},
+      {"{\"net\":{\"type\":\"no-net\"}}", "no-net"}}},
     {"irevnet", TAKES_CONDS | TAKES_IMAGES | EVEN_CHANNELS, make_irevnet,
      {{"{\"stride\":0}", "stride"}, {"{\"stride\":17}", "stride of 17"}, {"{\"channels\":1000}", "no density"},
       {"{\"zero_init\":3}", "zero_init"}, {"{\"activation\":\"step\"}", "activation"},

@@ -82,3 +82,12 @@ tests_check_conv_exp_LDADD = $(TEST_LIBS)
 tests_check_conv_exp_d_SOURCES = $(tests_check_conv_exp_SOURCES)
 tests_check_conv_exp_d_CPPFLAGS = $(TEST_CPPFLAGS) -DDFO_DOUBLE
 tests_check_conv_exp_d_LDADD = $(TEST_LIBS)
+
+check_PROGRAMS += tests/check_cnf tests/check_cnf_d
+TESTS += tests/check_cnf tests/check_cnf_d
+tests_check_cnf_SOURCES = tests/check_cnf.c $(LAYERFIX) $(REFERENCE)
+tests_check_cnf_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_check_cnf_LDADD = $(TEST_LIBS)
+tests_check_cnf_d_SOURCES = $(tests_check_cnf_SOURCES)
+tests_check_cnf_d_CPPFLAGS = $(TEST_CPPFLAGS) -DDFO_DOUBLE
+tests_check_cnf_d_LDADD = $(TEST_LIBS)

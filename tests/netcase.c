@@ -114,9 +114,11 @@ static json_t *make_config(test_rng *rng, const char *type, const char *activati
     return o;
 }
 
-/* Matrices of size about 1/sqrt(in), vectors about 1.  */
+/* Matrices of size about 1/sqrt(in), vectors about 1; no numbers between the arrays, where nobody may read.  */
 static void draw_weights(netcase *c)
 {
+    for (size_t i = 0; i < dfo_store_weights_size(c->store); i++)
+        dfo_store_weights(c->store)[i] = (dfo_real)NAN;
     for (size_t e = 0; e < dfo_store_entries(c->store); e++) {
         const dfo_entry *entry = dfo_store_entry(c->store, e);
         dfo_real *w = (entry->buffer ? dfo_store_buffers(c->store) : dfo_store_weights(c->store)) +

@@ -31,7 +31,7 @@ struct squash {
     size_t layers;                         /* all: hidden ones and the last */
     size_t keep, widest, scratch_grad;     /* reals kept of a panel; features; reals */
     dfoi_linear linear[MAX_LAYERS + 1];
-    size_t gate[MAX_LAYERS + 1];           /* in the store: gate, shift, drift, one after the other */
+    size_t time[MAX_LAYERS + 1][3];        /* gate, shift, drift in the store */
     size_t at[MAX_LAYERS + 1];             /* a, then h, in what is kept */
 };
 
@@ -73,12 +73,10 @@ static dfo_status build_time(dfo_build *build, size_t l, size_t out, int zero, s
     static const char *const part[] = {"gate", "shift", "drift"};
     for (size_t i = 0; i < 3; i++) {
         char name[24];
-        size_t at;
         snprintf(name, sizeof name, "%s%zu", part[i], l);
-        DFO_TRY(dfo_build_weights(build, name, 1, &out, &at));
-        m->gate[l] = i ? m->gate[l] : at;
+        DFO_TRY(dfo_build_weights(build, name, 1, &out, &m->time[l][i]));
         if (i < 2 || !zero)
-            dfo_build_uniform(build, at, out, 1);
+            dfo_build_uniform(build, m->time[l][i], out, 1);
     }
     return DFO_OK;
 }
@@ -174,16 +172,11 @@ static dfo_status take(const struct squash *m, dfo_run *run, struct room *r)
 static dfoi_squash layer(const dfo_net *net, const dfo_run *run, size_t l, const struct room *r)
 {
     const struct squash *m = net->state;
-    size_t out = m->linear[l].out;
-    const dfo_real *w = dfo_run_weights(run, m->gate[l]);
-    dfo_real *g = dfo_run_grads(run, m->gate[l]);
-    dfoi_squash how = {.out = out, .gate = w, .shift = w + out, .drift = w + 2 * out, .gt = r->gt,
+    const size_t *at = m->time[l];
+    dfoi_squash how = {.out = m->linear[l].out, .gate = dfo_run_weights(run, at[0]), .shift = dfo_run_weights(run, at[1]),
+                       .drift = dfo_run_weights(run, at[2]), .ggate = dfo_run_grads(run, at[0]),
+                       .gshift = dfo_run_grads(run, at[1]), .gdrift = dfo_run_grads(run, at[2]), .gt = r->gt,
                        .t = r->p[INPUT] + (net->in - 1) * DFO_PANEL};
-    if (g) {
-        how.ggate = g;
-        how.gshift = g + out;
-        how.gdrift = g + 2 * out;
-    }
     return how;
 }
 

@@ -1,0 +1,421 @@
+/* Continuous flow: data x = z(end) and latents z(0) of dz/dt = f(z, t), f a net whose last input is t (Chen et al. 2018;
+ * Grathwohl et al. 2019, FFJORD). To latents z and q, dq/dt = tr df/dz, are solved from t = end to 0, to data the other way;
+ * either way q is the log-det.
+ *
+ * The trace takes a pass with tangents for every feature ("exact"), or is estimated by K probes e of independent signs, drawn
+ * once a solve: e^T (df/dz) e (Hutchinson 1990).  Training estimates it if K > 0; evaluation does so for rows of more
+ * than 64 features alone.
+ *
+ * Rows of a block take the same steps where gradients follow, and each its own otherwise.  Backward solves once more from the
+ * input, keeping the states, and goes back through the steps that were taken: the gradient is that of the numbers that came out.  */
+#include <string.h>
+
+#include <diffeo/net.h>
+#include <diffeo/ode.h>
+#include <diffeo/rng.h>
+#include "dist/dist_impl.h"
+#include "layers.h"
+#include "math/gemm_impl.h"
+
+#define FEW 64                             /* features whose trace evaluation takes exactly */
+
+struct cnf {
+    dfo_net *net;
+    dfo_ode *together, *alone;
+    double   end;
+    size_t   probes;                       /* 0: exact */
+    size_t   most;                         /* steps that backward keeps */
+    int      zero_init;
+    uint64_t stream;
+};
+
+static const struct cnf *state(const dfo_bijector *bij)
+{
+    return bij->state;
+}
+
+/* ---- the field, for one solve */
+
+struct flow {
+    const dfo_bijector *bij;
+    const dfo_real *probe;                 /* (K, n, d); NULL: the trace is exact */
+    size_t          n;
+};
+
+static const struct flow *flow_of(const dfo_field *field)
+{
+    return field->state;
+}
+
+/* Rows that the net takes at a time.  */
+static size_t chunk(size_t rows)
+{
+    return rows < DFO_NET_ROWS ? rows : DFO_NET_ROWS;
+}
+
+static size_t block_size(const dfo_bijector *bij, size_t rows)
+{
+    size_t n = chunk(rows);
+    return dfo_arena_size(state(bij)->net->ops->layout == DFO_FEATURES ? dfoi_panels_of(n) * DFO_PANEL * bij->d : n * bij->d);
+}
+
+static size_t field_scratch(const dfo_field *field, size_t rows)
+{
+    const dfo_bijector *bij = flow_of(field)->bij;
+    size_t n = chunk(rows);
+    return dfo_arena_size(n) + dfo_arena_size(n * bij->d) + 2 * block_size(bij, n) +
+           dfo_arena_size(2 * dfo_net_acts(state(bij)->net, n)) + dfo_net_scratch(state(bij)->net, n);
+}
+
+/* A chunk's arguments of the net: rows, condition, time.  */
+struct call {
+    const dfo_net *net;
+    dfo_cond  in, din, gin;
+    dfo_block out, dout;
+    dfo_batch tangent;
+    dfo_real *acts;
+    size_t    first, n, d;
+};
+
+static struct call call_of(const dfo_field *field, dfo_run *run, const double *t, dfo_batch x, size_t first, size_t n)
+{
+    const dfo_bijector *bij = flow_of(field)->bij;
+    const dfo_net *net = state(bij)->net;
+    struct call c = {.net = net, .first = first, .n = n, .d = bij->d};
+    dfo_real *time = dfo_arena_take(run, n);
+    c.tangent = dfo_batch_of(dfo_arena_take(run, n * bij->d), n, bij->d);
+    c.out = (dfo_block){dfo_arena_take(run, block_size(bij, n)), n, bij->d, bij->d, net->ops->layout};
+    if (c.out.layout == DFO_FEATURES)
+        c.out.ld = DFO_PANEL;
+    c.dout = c.out;
+    c.dout.x = dfo_arena_take(run, block_size(bij, n));
+    c.acts = dfo_arena_take(run, 2 * dfo_net_acts(net, n));
+    for (size_t i = 0; i < n; i++)
+        time[i] = (dfo_real)t[first + i];
+    dfo_cond cond = dfo_cond_rows(field->cond, first, n);
+    c.in.part[c.in.n].rows = dfo_batch_rows(x, first, n);
+    c.in.part[c.in.n++].shape = bij->shape;
+    for (size_t p = 0; p < cond.n; p++)
+        c.in.part[c.in.n++] = cond.part[p];
+    c.in.part[c.in.n].rows = dfo_batch_of(time, n, 1);
+    c.in.part[c.in.n++].shape = dfo_shape_vector(1);
+    c.din.n = c.gin.n = c.in.n;
+    c.din.part[0].rows = c.tangent;
+    return c;
+}
+
+/* Where feature e of row i stands in a block.  */
+static dfo_real *spot(dfo_block b, size_t i, size_t e)
+{
+    return b.layout == DFO_FEATURES ? b.x + (i / DFO_PANEL * b.d + e) * DFO_PANEL + i % DFO_PANEL : b.x + i * b.ld + e;
+}
+
+static void block_to_rows(dfo_block b, dfo_batch to)
+{
+    for (size_t i = 0; b.layout == DFO_FEATURES && i < b.n; i += DFO_PANEL) {
+        size_t n = b.n - i < DFO_PANEL ? b.n - i : DFO_PANEL;
+        dfoi_from_panel(n, b.d, b.x + i * b.d, NULL, dfo_row(to, i), to.ld);
+    }
+    for (size_t i = 0; b.layout == DFO_ROWS && i < b.n; i++)
+        memcpy(dfo_row(to, i), b.x + i * b.ld, b.d * sizeof *b.x);
+}
+
+static void rows_to_block(dfo_batch from, dfo_block b)
+{
+    for (size_t i = 0; b.layout == DFO_FEATURES && i < b.n; i += DFO_PANEL) {
+        size_t n = b.n - i < DFO_PANEL ? b.n - i : DFO_PANEL;
+        dfoi_to_panel(n, b.d, dfo_row(from, i), from.ld, NULL, 1, b.x + i * b.d);
+    }
+    for (size_t i = 0; b.layout == DFO_ROWS && i < b.n; i++)
+        memcpy(b.x + i * b.ld, dfo_row(from, i), b.d * sizeof *b.x);
+}
+
+static size_t passes(const struct flow *f)
+{
+    return f->probe ? state(f->bij)->probes : f->bij->d;
+}
+
+/* The direction of pass j: a probe, or the j-th unit vector.  */
+static void direct(const struct flow *f, const struct call *c, size_t j)
+{
+    size_t d = c->d;
+    for (size_t i = 0; i < c->n; i++) {
+        dfo_real *to = dfo_row(c->tangent, i);
+        if (f->probe) {
+            memcpy(to, f->probe + (j * f->n + c->first + i) * d, d * sizeof *to);
+        } else {
+            memset(to, 0, d * sizeof *to);
+            to[j] = 1;
+        }
+    }
+}
+
+/* Adds e^T J e of every row, over the number of probes.  */
+static void add_trace(const struct flow *f, const struct call *c, size_t j, double *dq)
+{
+    for (size_t i = 0; i < c->n; i++) {
+        double sum = 0;
+        for (size_t e = 0; f->probe && e < c->d; e++)
+            sum += (double)dfo_row(c->tangent, i)[e] * (double)*spot(c->dout, i, e);
+        dq[c->first + i] += f->probe ? sum / (double)passes(f) : (double)*spot(c->dout, i, j);
+    }
+}
+
+static dfo_status eval_chunk(const dfo_field *field, dfo_run *run, struct call *c, dfo_batch dx, double *dq)
+{
+    const struct flow *f = flow_of(field);
+    dfo_batch to = dfo_batch_rows(dx, c->first, c->n);
+    if (!dq) {
+        DFO_TRY(dfo_net_forward(c->net, run, &c->in, c->out, NULL));
+        block_to_rows(c->out, to);
+        return DFO_OK;
+    }
+    memset(dq + c->first, 0, c->n * sizeof *dq);
+    for (size_t j = 0; j < passes(f); j++) {
+        direct(f, c, j);
+        DFO_TRY(dfo_net_jvp(c->net, run, &c->in, &c->din, c->out, c->dout, NULL));
+        if (!j)
+            block_to_rows(c->out, to);
+        add_trace(f, c, j, dq);
+    }
+    return DFO_OK;
+}
+
+static dfo_status eval(const dfo_field *field, dfo_run *run, const double *t, dfo_batch x, dfo_batch dx, double *dq)
+{
+    size_t mark = run->arena_used;
+    dfo_status status = DFO_OK;
+    for (size_t first = 0, n; first < x.n && status == DFO_OK; first += n) {
+        n = chunk(x.n - first);
+        struct call c = call_of(field, run, t, x, first, n);
+        status = eval_chunk(field, run, &c, dx, dq);
+        run->arena_used = mark;
+    }
+    return status;
+}
+
+/* The gradient of gdx . f in `out`, zero but for the first pass; that of gdq times the trace in `dout`.  */
+static void seeds(const struct flow *f, struct call *c, size_t j, dfo_batch gdx, const double *gdq)
+{
+    size_t size = block_size(f->bij, c->n);
+    if (j)
+        memset(c->out.x, 0, size * sizeof *c->out.x);
+    else
+        rows_to_block(dfo_batch_rows(gdx, c->first, c->n), c->out);
+    memset(c->dout.x, 0, size * sizeof *c->dout.x);
+    for (size_t i = 0; i < c->n; i++) {
+        double g = gdq[c->first + i];
+        if (!f->probe)
+            *spot(c->dout, i, j) = (dfo_real)g;
+        for (size_t e = 0; f->probe && e < c->d; e++)
+            *spot(c->dout, i, e) = (dfo_real)(g / (double)passes(f) * (double)dfo_row(c->tangent, i)[e]);
+    }
+}
+
+static dfo_status vjp_chunk(const dfo_field *field, dfo_run *run, struct call *c, dfo_batch gdx, const double *gdq, dfo_batch gx)
+{
+    const struct flow *f = flow_of(field);
+    dfo_cond gcond = dfo_cond_rows(field->gcond, c->first, c->n);
+    c->gin.part[0].rows = dfo_batch_rows(gx, c->first, c->n);
+    for (size_t p = 0; p < gcond.n; p++)
+        c->gin.part[p + 1] = gcond.part[p];
+    if (!gdq) {
+        DFO_TRY(dfo_net_forward(c->net, run, &c->in, c->out, c->acts));
+        rows_to_block(dfo_batch_rows(gdx, c->first, c->n), c->out);
+        return dfo_net_backward(c->net, run, &c->in, c->out, &c->gin, c->acts);
+    }
+    for (size_t j = 0; j < passes(f); j++) {
+        direct(f, c, j);
+        DFO_TRY(dfo_net_jvp(c->net, run, &c->in, &c->din, c->out, c->dout, c->acts));
+        seeds(f, c, j, gdx, gdq);
+        DFO_TRY(dfo_net_jvp_backward(c->net, run, &c->in, &c->din, c->out, c->dout, &c->gin, NULL, c->acts));
+    }
+    return DFO_OK;
+}
+
+static dfo_status vjp(const dfo_field *field, dfo_run *run, const double *t, dfo_batch x, dfo_batch gdx, const double *gdq, dfo_batch gx)
+{
+    size_t mark = run->arena_used;
+    dfo_status status = DFO_OK;
+    for (size_t first = 0, n; first < x.n && status == DFO_OK; first += n) {
+        n = chunk(x.n - first);
+        struct call c = call_of(field, run, t, x, first, n);
+        status = vjp_chunk(field, run, &c, gdx, gdq, gx);
+        run->arena_used = mark;
+    }
+    return status;
+}
+
+static const struct dfo_field_ops field_ops = {.type = "cnf", .scratch = field_scratch, .eval = eval, .vjp = vjp};
+
+static dfo_field field_of(const struct flow *f, const dfo_cond *cond, dfo_cond *gcond)
+{
+    return (dfo_field){.ops = &field_ops, .state = f, .d = f->bij->d, .nq = 1, .cond = cond, .gcond = gcond};
+}
+
+/* ---- the layer */
+
+static int estimates(const dfo_bijector *bij, const dfo_run *run)
+{
+    return state(bij)->probes && (run->mode == DFO_TRAIN || bij->d > FEW);
+}
+
+/* Signs: functions of seed, place, step, row, probe and feature.  */
+static struct flow begin(const dfo_bijector *bij, dfo_run *run, size_t n)
+{
+    struct flow f = {.bij = bij, .n = n};
+    size_t d = bij->d;
+    if (!estimates(bij, run))
+        return f;
+    dfo_real *probe = dfo_arena_take(run, state(bij)->probes * n * d);
+    for (size_t j = 0; j < state(bij)->probes; j++)
+        for (size_t i = 0; i < n; i++) {
+            dfo_key key = {.seed = run->key.seed ^ (state(bij)->stream + j), .row = run->key.row + i, .purpose = DFO_FOR_PROBE};
+            dfo_real *to = probe + (j * n + i) * d;
+            key.step = run->mode == DFO_TRAIN ? run->key.step : 0;
+            dfo_draw_real_uniform(key, d, to);
+            for (size_t e = 0; e < d; e++)
+                to[e] = to[e] < (dfo_real)0.5 ? -1 : 1;
+        }
+    f.probe = probe;
+    return f;
+}
+
+static size_t scratch(const dfo_bijector *bij, size_t rows)
+{
+    const struct cnf *c = state(bij);
+    struct flow f = {.bij = bij};
+    dfo_field field = field_of(&f, NULL, NULL);
+    size_t size = rows * bij->d, forward = dfo_ode_scratch(c->alone, &field, rows), back = dfo_ode_backward_scratch(c->together, &field, rows);
+    size_t kept = dfo_arena_size((c->most + 1) * size) + dfoi_doubles_size(c->most + 1);
+    return dfo_arena_size(c->probes * size) + dfo_arena_size(size) + dfoi_doubles_size(rows) + kept + (forward > back ? forward : back);
+}
+
+static dfo_status solve(const dfo_bijector *bij, dfo_run *run, double from, double to, dfo_batch x, const dfo_cond *cond, double *logdet)
+{
+    const struct cnf *c = state(bij);
+    struct flow f = begin(bij, run, x.n);
+    dfo_field field = field_of(&f, cond, NULL);
+    int together = run->saved || run->mode == DFO_TRAIN;
+    return dfo_ode_solve(together ? c->together : c->alone, &field, run, from, to, x, logdet, NULL, NULL);
+}
+
+static dfo_status forward(const dfo_bijector *bij, dfo_run *run, dfo_batch x, const dfo_cond *cond, double *logdet)
+{
+    return solve(bij, run, state(bij)->end, 0, x, cond, logdet);
+}
+
+static dfo_status inverse(const dfo_bijector *bij, dfo_run *run, dfo_batch z, const dfo_cond *cond, double *logdet)
+{
+    return solve(bij, run, 0, state(bij)->end, z, cond, logdet);
+}
+
+static dfo_status backward(const dfo_bijector *bij, dfo_run *run, dfo_batch z, dfo_batch gz, const dfo_cond *cond, dfo_cond *gcond,
+                           const double *glogdet)
+{
+    const struct cnf *c = state(bij);
+    const dfo_real *input = run->saved;
+    struct flow f = begin(bij, run, z.n);
+    dfo_field field = field_of(&f, cond, gcond);
+    dfo_ode_trace trace = {.most = c->most, .t = dfoi_take_doubles(run, c->most + 1),
+                           .x = dfo_arena_take(run, (c->most + 1) * z.n * z.d)};
+    dfo_batch work = dfo_batch_of(dfo_arena_take(run, z.n * z.d), z.n, z.d);
+    double *q = dfoi_take_doubles(run, z.n);
+    memset(q, 0, z.n * sizeof *q);
+    memcpy(work.x, input, z.n * z.d * sizeof *input);
+    DFO_TRY(dfo_ode_solve(c->together, &field, run, c->end, 0, work, dfo_ode_options_of(c->together)->quadratures ? q : NULL, &trace, NULL));
+    DFO_TRY(dfo_ode_backward(c->together, &field, run, &trace, gz, glogdet, NULL));
+    for (size_t i = 0; i < z.n; i++)
+        memcpy(dfo_row(z, i), input + i * z.d, z.d * sizeof *input);
+    return DFO_OK;
+}
+
+static dfo_status describe(const dfo_bijector *bij, json_t *to)
+{
+    const struct cnf *c = state(bij);
+    const dfo_ode_options *o = dfo_ode_options_of(c->together);
+    json_t *net = json_object();
+    DFO_TRY(dfoi_json_set(bij->ctx, to, "net", net));
+    DFO_TRY(dfo_net_describe(c->net, net));
+    DFO_TRY(dfoi_json_set(bij->ctx, to, "solver", json_string(o->method)));
+    DFO_TRY(dfoi_json_set(bij->ctx, to, "steps", json_integer((json_int_t)o->steps)));
+    DFO_TRY(dfoi_json_set(bij->ctx, to, "rtol", json_real(o->rtol)));
+    DFO_TRY(dfoi_json_set(bij->ctx, to, "atol", json_real(o->atol)));
+    DFO_TRY(dfoi_json_set(bij->ctx, to, "most_steps", json_integer((json_int_t)c->most)));
+    DFO_TRY(dfoi_json_set(bij->ctx, to, "probes", json_integer((json_int_t)c->probes)));
+    DFO_TRY(dfoi_json_set(bij->ctx, to, "zero_init", json_boolean(c->zero_init)));
+    return dfoi_json_set(bij->ctx, to, "end", json_real(c->end));
+}
+
+static void cnf_free(dfo_bijector *bij)
+{
+    struct cnf *c = bij->state;
+    if (!c)
+        return;
+    dfo_net_free(c->net);
+    dfo_ode_free(c->together);
+    dfo_ode_free(c->alone);
+    dfoi_free(bij->ctx, c);
+}
+
+static dfo_status read_solver(dfo_ctx *ctx, const json_t *config, struct cnf *c)
+{
+    dfo_ode_options o;
+    dfo_ode_defaults(&o);
+    DFO_TRY(dfoi_json_string(ctx, config, "solver", "dopri5", &o.method));
+    DFO_TRY(dfoi_json_size(ctx, config, "steps", 0, 0, 100000, &o.steps));
+    DFO_TRY(dfoi_json_real(ctx, config, "rtol", 1e-5, 0, 1, &o.rtol));
+    DFO_TRY(dfoi_json_real(ctx, config, "atol", 1e-5, 0, 1e6, &o.atol));
+    DFO_TRY(dfoi_json_size(ctx, config, "most_steps", 100, 1, 100000, &c->most));
+    DFO_TRY(dfoi_json_size(ctx, config, "probes", 0, 0, 10000, &c->probes));
+    DFO_TRY(dfoi_json_real(ctx, config, "end", 1, 1e-6, 1e6, &c->end));
+    DFO_TRY(dfoi_json_bool(ctx, config, "zero_init", 1, &c->zero_init));
+    c->most = o.steps ? o.steps : c->most;
+    o.most = 10000;
+    o.quadratures = 1;                     /* or training would find fields whose trace the steps miss */
+    DFO_TRY(dfo_ode_new(ctx, &o, &c->alone));
+    o.together = 1;
+    return dfo_ode_new(ctx, &o, &c->together);
+}
+
+dfo_status dfoi_cnf_create(dfo_build *build, json_t *config, dfo_bijector *bij)
+{
+    static const char *const keys[] = {"type", "net", "solver", "steps", "rtol", "atol", "most_steps", "probes", "end", "zero_init", NULL};
+    dfo_ctx *ctx = build->ctx;
+    struct cnf *c;
+    dfo_shape in[DFO_COND_PARTS];
+    size_t parts = 0;
+    DFO_TRY(dfoi_json_keys(ctx, config, keys));
+    DFO_TRY(dfoi_alloc(ctx, 1, sizeof *c, &c));
+    bij->state = c;
+    c->stream = dfoi_layer_key(build).row;
+    DFO_TRY(read_solver(ctx, config, c));
+    if (build->conds + 2 > DFO_COND_PARTS)
+        return dfoi_fail(ctx, DFO_EARG, "more than %d conditions", DFO_COND_PARTS - 2);
+    in[parts++] = build->shape;
+    for (size_t p = 0; p < build->conds; p++)
+        in[parts++] = build->cond[p];
+    in[parts++] = dfo_shape_vector(1);
+    dfo_build child;
+    char path[256];
+    json_t *net = json_object_get(config, "net"), *usual = NULL;
+    DFO_TRY(dfo_build_child(build, "net", path, sizeof path, &child));
+    if (!net && !(net = usual = json_pack("{s:s}", "type", "concatsquash")))
+        return dfoi_fail(ctx, DFO_EMEM, "out of memory: net");
+    dfo_status status = dfo_net_new(&child, net, parts, in, build->shape, c->zero_init, &c->net);
+    json_decref(usual);
+    if (status == DFO_OK && (!c->net->ops->jvp || dfo_net_statistics(c->net)))
+        status = dfoi_fail(ctx, DFO_EUNSUP, "a %s net cannot be a field", c->net->ops->type);
+    return status;
+}
+
+const struct dfo_bijector_ops dfoi_cnf_ops = {
+    .type = "cnf",
+    .caps = DFO_ITERATIVE_INVERSE | DFO_NEEDS_INPUT | DFO_ESTIMATED_LOGDET,
+    .scratch = scratch,
+    .forward = forward,
+    .inverse = inverse,
+    .backward = backward,
+    .describe = describe,
+    .free = cnf_free,
+};

@@ -1,0 +1,249 @@
+/* Continuous flows: against the reference vectors, their own inverse, the exact trace.  */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "layerfix.h"
+#include "reference.h"
+#include "util.h"
+
+#ifdef DFO_DOUBLE
+#define IS_DOUBLE 1
+#else
+#define IS_DOUBLE 0
+#endif
+
+static void near(const char *name, const char *what, size_t n, const double *got, const double *want, double allowed)
+{
+    double size = 1;
+    for (size_t i = 0; i < n; i++)
+        size = fmax(size, fabs(want[i]));
+    for (size_t i = 0; i < n; i++)
+        ck_assert_msg(fabs(got[i] - want[i]) <= allowed * size, "%s, %s: %zu is %.15g, expected %.15g", name, what, i, got[i], want[i]);
+}
+
+static void set(layerfix *f, const char *name, ref_array from)
+{
+    size_t n;
+    dfo_real *to = layerfix_array(f, name, &n);
+    ck_assert_uint_eq(n, from.n);
+    for (size_t i = 0; i < n; i++)
+        to[i] = (dfo_real)from.data[i];
+}
+
+/* The layer's weights of layer l and the vectors' names for them.  */
+static const char *const ours[] = {"net.w%zu", "net.b%zu", "net.gate%zu", "net.shift%zu", "net.drift%zu"},
+                  *const theirs[] = {"W%zu", "b%zu", "wg%zu", "bg%zu", "wb%zu"};
+
+static layerfix fix_of(ref_case c, size_t d, size_t n)
+{
+    json_t *config, *hidden = json_array();
+    size_t layers = (size_t)ref_number(c, "settings.layers", 0);
+    char path[64], name[64];
+    for (size_t l = 0; l + 1 < layers; l++) {
+        snprintf(path, sizeof path, "inputs.b%zu", l);
+        json_array_append_new(hidden, json_integer((json_int_t)ref_need(c, path).n));
+    }
+    config = json_pack("{s:s, s:s, s:i, s:{s:s, s:o, s:s}}", "type", "cnf", "solver", "pd87", "steps", 24, "net", "type", "concatsquash",
+                       "hidden", hidden, "activation", ref_text(c, "settings.activation", "tanh"));
+    layerfix f = layerfix_new(config, dfo_shape_vector(d), 0, n);
+    for (size_t l = 0; l < layers; l++)
+        for (size_t k = 0; k < 5; k++) {
+            snprintf(path, sizeof path, "inputs.%s", theirs[k]);
+            snprintf(name, sizeof name, path, l);
+            snprintf(path, sizeof path, ours[k], l);
+            set(&f, path, ref_need(c, name));
+        }
+    return f;
+}
+
+static double log_normal(size_t d, const double *z)
+{
+    double sum = -0.5 * (double)d * log(2 * M_PI);
+    for (size_t i = 0; i < d; i++)
+        sum -= 0.5 * z[i] * z[i];
+    return sum;
+}
+
+/* Latents, log densities, and the gradient of their mean.  */
+static void reference_case(ref_case c)
+{
+    ref_array x = ref_need(c, "inputs.x"), z0 = ref_need(c, "outputs.z0"), logp = ref_need(c, "outputs.logp");
+    size_t n = x.shape[0], d = x.shape[1];
+    double z[64], logdet[16], seed[64], ones[16], gx[64], back[64], allowed = IS_DOUBLE ? 1e-9 : 2e-4;
+    if (!strncmp(c.name, "linear", 6))
+        return;
+    layerfix f = fix_of(c, d, n);
+    ck_assert_int_eq(layerfix_forward(&f, n, x.data, NULL, z, logdet), DFO_OK);
+    near(c.name, "latents", n * d, z, z0.data, allowed);
+    for (size_t i = 0; i < n; i++) {
+        logdet[i] += log_normal(d, z + i * d);
+        ones[i] = 1 / (double)n;
+        for (size_t j = 0; j < d; j++)
+            seed[i * d + j] = -z[i * d + j] / (double)n;
+    }
+    near(c.name, "log densities", n, logdet, logp.data, allowed);
+    ck_assert_int_eq(layerfix_grads(&f, 0, n, x.data, NULL, seed, ones, gx, NULL, back), DFO_OK);
+    near(c.name, "gradient of rows", n * d, gx, ref_need(c, "outputs.grad_x").data, allowed);
+    for (size_t i = 0; i < n * d; i++)
+        ck_assert(back[i] == (double)(dfo_real)x.data[i]);
+    for (size_t l = 0; l < (size_t)ref_number(c, "settings.layers", 0); l++)
+        for (size_t k = 0; k < 5; k++) {
+            char path[64], name[64];
+            double got[256];
+            snprintf(path, sizeof path, "outputs.grad_%s", theirs[k]);
+            snprintf(name, sizeof name, path, l);
+            snprintf(path, sizeof path, ours[k], l);
+            ref_array want = ref_need(c, name);
+            for (size_t i = 0; i < want.n; i++)
+                got[i] = (double)layerfix_grad(&f, path)[i];
+            near(c.name, name, want.n, got, want.data, allowed);
+        }
+    layerfix_free(&f);
+}
+
+START_TEST(reference)
+{
+    ref_file *f = ref_open("cnf");
+    ck_assert_uint_ge(ref_cases(f), 5);
+    for (size_t i = 0; i < ref_cases(f); i++)
+        reference_case(ref_at(f, i));
+    ref_close(f);
+}
+END_TEST
+
+/* f = A x: the state is exp(-A) x, the log-det minus the trace of A.  */
+START_TEST(linear_field)
+{
+    double a[2][2] = {{0.3, -1.1}, {0.9, -0.5}}, x[2] = {0.7, -1.3}, z[2], want[2] = {0.7, -1.3}, term[2] = {0.7, -1.3}, logdet;
+    size_t n;
+    for (int k = 1; k < 30; k++) {
+        double next[2] = {-(a[0][0] * term[0] + a[0][1] * term[1]) / k, -(a[1][0] * term[0] + a[1][1] * term[1]) / k};
+        want[0] += term[0] = next[0];
+        want[1] += term[1] = next[1];
+    }
+    layerfix f = layerfix_new(json_pack("{s:s, s:s, s:f, s:f, s:{s:s, s:[]}}", "type", "cnf", "solver", "tsit5", "rtol", IS_DOUBLE ? 1e-10 : 1e-6,
+                                        "atol", IS_DOUBLE ? 1e-10 : 1e-6, "net", "type", "mlp", "hidden"), dfo_shape_vector(2), 0, 1);
+    dfo_real *w = layerfix_array(&f, "net.w0", &n);      /* (2, 3): the last column is the time's */
+    for (size_t i = 0; i < 6; i++)
+        w[i] = (dfo_real)(i % 3 < 2 ? a[i / 3][i % 3] : 0);
+    ck_assert_msg(layerfix_forward(&f, 1, x, NULL, z, &logdet) == DFO_OK, "%s", f.t->run.text);
+    near("linear", "latents", 2, z, want, IS_DOUBLE ? 1e-8 : 1e-5);
+    ck_assert(fabs(logdet - 0.2) < (IS_DOUBLE ? 1e-8 : 1e-5));
+    layerfix_free(&f);
+}
+END_TEST
+
+/* There and back, with a condition, more rows than a net takes at a time: rows alone, to the tolerance.  */
+START_TEST(round_trip)
+{
+    enum { N = 150, D = 3, C = 2 };
+    test_rng rng = test_rng_new(test_seed());
+    static double x[N * D], z[N * D], back[N * D], cond[N * C], logdet[N], other[N], one[D], ld;
+    size_t n;
+    layerfix f = layerfix_new(json_pack("{s:s, s:f, s:f, s:b, s:{s:s, s:[i, i]}}", "type", "cnf", "rtol", IS_DOUBLE ? 1e-9 : 1e-6, "atol",
+                                        IS_DOUBLE ? 1e-9 : 1e-6, "zero_init", 0, "net", "type", "concatsquash", "hidden", 9, 17),
+                              dfo_shape_vector(D), C, N);
+    dfo_real *w = layerfix_array(&f, "net.w2", &n);
+    for (size_t i = 0; i < n; i++)
+        w[i] *= 3;
+    for (size_t i = 0; i < N * D; i++)
+        x[i] = (double)(dfo_real)(2 * test_rng_normal(&rng));
+    for (size_t i = 0; i < N * C; i++)
+        cond[i] = (double)(dfo_real)test_rng_normal(&rng);
+    ck_assert_int_eq(layerfix_forward(&f, N, x, cond, z, logdet), DFO_OK);
+    ck_assert_int_eq(layerfix_inverse(&f, N, z, cond, back, other), DFO_OK);
+    near("round trip", "rows", N * D, back, x, IS_DOUBLE ? 1e-7 : 1e-4);
+    for (size_t i = 0; i < N; i++)
+        ck_assert(fabs(logdet[i] + other[i]) < (IS_DOUBLE ? 1e-6 : 1e-3));
+    f.t->run.saved = NULL;                 /* no gradients follow: rows go alone, and one by itself has the same bits */
+    ck_assert_int_eq(layerfix_forward(&f, N, x, cond, z, logdet), DFO_OK);
+    f.t->run.key.row += 140;
+    ck_assert_int_eq(layerfix_forward(&f, 1, x + 140 * D, cond + 140 * C, one, &ld), DFO_OK);
+    ck_assert(!memcmp(one, z + 140 * D, sizeof one) && ld == logdet[140]);
+    layerfix_free(&f);
+}
+END_TEST
+
+/* The estimate over many probes has the exact trace as its mean; its gradient is that of what was estimated.  */
+START_TEST(probes)
+{
+    enum { N = 1024, D = 5 };
+    static double x[N * D], z[N * D], logdet[N], exact[N], seed[N * D], ones[N], gx[N * D];
+    double mean = 0, var = 0;
+    layerfix f[2];
+    for (int k = 0; k < 2; k++) {
+        f[k] = layerfix_new(json_pack("{s:s, s:s, s:i, s:b, s:i, s:{s:s, s:[i], s:s}}", "type", "cnf", "solver", "rk4", "steps", 4,
+                                      "zero_init", 0, "probes", k ? 2 : 0, "net", "type", "concatsquash", "hidden", 12, "activation", "tanh"),
+                            dfo_shape_vector(D), 0, N);
+        f[k].t->run.mode = DFO_TRAIN;
+    }
+    for (size_t i = 0; i < N * D; i++)
+        x[i] = (double)(dfo_real)(0.3 * (double)(i % D) - 0.5);
+    ck_assert_int_eq(layerfix_forward(&f[0], N, x, NULL, z, exact), DFO_OK);
+    ck_assert_int_eq(layerfix_forward(&f[1], N, x, NULL, z, logdet), DFO_OK);
+    for (size_t i = 0; i < N; i++)
+        mean += (logdet[i] - exact[i]) / N;
+    for (size_t i = 0; i < N; i++)
+        var += (logdet[i] - exact[i] - mean) * (logdet[i] - exact[i] - mean) / N;
+    ck_assert_msg(var > 0 && fabs(mean) < 4.5 * sqrt(var / N), "off by %g, standard error %g", mean, sqrt(var / N));
+    /* one row, its estimate's gradient against differences */
+    ones[0] = 1;
+    ck_assert_int_eq(layerfix_grads(&f[1], 0, 1, x, NULL, seed, ones, gx, NULL, NULL), DFO_OK);
+    for (size_t j = 0; j < D; j++) {
+        double h = IS_DOUBLE ? 1e-5 : 1e-2, up, down, was = x[j];
+        x[j] = (double)(dfo_real)(was + h);
+        ck_assert_int_eq(layerfix_forward(&f[1], 1, x, NULL, z, &up), DFO_OK);
+        double above = x[j];
+        x[j] = (double)(dfo_real)(was - h);
+        ck_assert_int_eq(layerfix_forward(&f[1], 1, x, NULL, z, &down), DFO_OK);
+        double slope = (up - down) / (above - x[j]);
+        x[j] = was;
+        ck_assert_msg(fabs(slope - gx[j]) < (IS_DOUBLE ? 1e-7 : 3e-3), "feature %zu: %g, differences %g", j, gx[j], slope);
+    }
+    layerfix_free(&f[0]);
+    layerfix_free(&f[1]);
+}
+END_TEST
+
+/* Steps that the gradient would not find room for are an error that says so.  */
+START_TEST(failures)
+{
+    char text[512];
+    static const struct { const char *config, *words; } bad[] = {
+        {"{\"type\":\"cnf\",\"solver\":\"rk5\"}", "no method is called 'rk5'"},
+        {"{\"type\":\"cnf\",\"solver\":\"rk4\"}", "no estimate of its errors"},
+        {"{\"type\":\"cnf\",\"rtol\":-1}", "rtol"},
+        {"{\"type\":\"cnf\",\"end\":0}", "end"},
+        {"{\"type\":\"cnf\",\"net\":{\"type\":\"no-net\"}}", "no-net"},
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        ck_assert_int_ne(layerfix_try(bad[i].config, dfo_shape_vector(2), text, sizeof text), DFO_OK);
+        ck_assert_msg(strstr(text, bad[i].words) != NULL, "%s", text);
+    }
+    layerfix f = layerfix_new(json_pack("{s:s, s:f, s:f, s:i, s:b}", "type", "cnf", "rtol", 1e-6, "atol", 1e-6, "most_steps", 1, "zero_init", 0),
+                              dfo_shape_vector(2), 0, 1);
+    size_t n;
+    dfo_real *w = layerfix_array(&f, "net.w2", &n);
+    for (size_t i = 0; i < n; i++)
+        w[i] *= 40;
+    double x[2] = {1, 2}, seed[2] = {1, 1}, ones[1] = {1}, gx[2];
+    ck_assert_int_eq(layerfix_grads(&f, 0, 1, x, NULL, seed, ones, gx, NULL, NULL), DFO_ENUM);
+    ck_assert_msg(strstr(f.t->run.text, "more than 1 steps") != NULL, "%s", f.t->run.text);
+    layerfix_free(&f);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("continuous flows " DFO_REAL_NAME);
+    TCase *t = tcase_create("cnf");
+    tcase_set_timeout(t, 60);
+    tcase_add_test(t, reference);
+    tcase_add_test(t, linear_field);
+    tcase_add_test(t, round_trip);
+    tcase_add_test(t, probes);
+    tcase_add_test(t, failures);
+    suite_add_tcase(suite, t);
+    return test_run(suite);
+}
