@@ -138,8 +138,8 @@ static void plain_residual(struct plain *p, const json_t *config, double *x, con
 /* The last input is the time.  */
 static void plain_squash(struct plain *p, const json_t *config, double *x, double *out)
 {
-    size_t layers = (size_t)json_integer_value(json_object_get(config, "layers"));
     double y[256], t = x[p->c->net->in - 1];
+    size_t layers = (size_t)json_integer_value(json_object_get(config, "layers"));
     for (size_t l = 0; l <= layers; l++) {
         char name[5][16] = {"w", "b", "gate", "shift", "drift"};
         for (size_t k = 0; k < 5; k++)
@@ -204,8 +204,7 @@ START_TEST(values_are_those_of_plain_loops)
 }
 END_TEST
 
-/* ---- settings
- * -------------------------------------------------------------------------------------- */
+/* ---- settings */
 
 struct made {
     dfo_ctx *ctx;
