@@ -24,6 +24,7 @@ struct options {
     double      last_bar;
     json_t     *history;
     dfo_shape   picture;               /* what a row is without its frame */
+    int         matching;              /* the loss is flow matching's */
     double      pixels;                /* features of images, shown in bits per dimension; 0: no density of images */
 };
 
@@ -162,15 +163,17 @@ static void clear_bar(struct options *o)
     o->bar = 0;
 }
 
-/* A log-likelihood as people read it: nats, of images bits per dimension.  */
+/* A log-likelihood as people read it: nats, of images bits per dimension; or the loss of flow matching, which is none.  */
 static double shown(const struct options *o, double nats)
 {
+    if (o->matching)
+        return -nats;
     return o->pixels > 0 ? dfo_bits_per_dim(nats, o->pixels, 1) : nats;
 }
 
 static const char *unit(const struct options *o)
 {
-    return o->pixels > 0 ? "bits/dim" : "nats";
+    return o->matching ? "matching loss" : o->pixels > 0 ? "bits/dim" : "nats";
 }
 
 static void show_bar(struct options *o, const dfo_fit_event *e)
@@ -191,25 +194,34 @@ static json_t *number(double x)
     return isfinite(x) ? json_real(x) : json_null();
 }
 
-static void add_bits(const struct options *o, json_t *to, double train, double valid)
+/* Nats, null for a loss that is no log-likelihood.  */
+static json_t *nats(const struct options *o, double x)
 {
-    json_object_set_new(to, "train_bits_per_dim", number(shown(o, train)));
-    json_object_set_new(to, "valid_bits_per_dim", number(shown(o, valid)));
+    return number(o->matching ? NAN : x);
+}
+
+/* What stands beside nats: bits per dimension of images, or the loss.  */
+static void add_shown(const struct options *o, json_t *to, double train, double valid)
+{
+    if (o->pixels <= 0 && !o->matching)
+        return;
+    json_object_set_new(to, o->matching ? "train_loss" : "train_bits_per_dim", number(shown(o, train)));
+    json_object_set_new(to, o->matching ? "valid_loss" : "valid_bits_per_dim", number(shown(o, valid)));
 }
 
 static void write_log(struct options *o, const dfo_fit_event *e)
 {
     json_t *line = json_pack("{s:I, s:f, s:o, s:o, s:f, s:f, s:f, s:f, s:I}", "step", (json_int_t)e->step, "epoch",
-                             e->epoch, "train_nats", number(-e->train_loss), "valid_nats", number(-e->valid_loss),
+                             e->epoch, "train_nats", nats(o, -e->train_loss), "valid_nats", nats(o, -e->valid_loss),
                              "lr", e->lr, "seconds", e->seconds, "rows_per_second", e->rows_per_second, "drift",
                              e->drift, "skipped", (json_int_t)e->skipped);
     if (line && !isnan(e->condition))
         json_object_set_new(line, "condition", number(e->condition));
-    if (line && o->pixels > 0)
-        add_bits(o, line, -e->train_loss, -e->valid_loss);
+    if (line)
+        add_shown(o, line, -e->train_loss, -e->valid_loss);
     if (line && o->history)
-        json_array_append_new(o->history, json_pack("[I, o, o]", (json_int_t)e->step, number(-e->train_loss),
-                                                    number(-e->valid_loss)));
+        json_array_append_new(o->history, json_pack("[I, o, o]", (json_int_t)e->step, nats(o, -e->train_loss),
+                                                    nats(o, -e->valid_loss)));
     if (line && o->log_file) {
         json_dumpf(line, o->log_file, JSON_COMPACT | JSON_REAL_PRECISION(8));
         fputc('\n', o->log_file);
@@ -343,7 +355,10 @@ static int make_model(struct job *j)
         if (copied)
             return file_failed(c, "--init %s", o->init);
     }
-    return dfo_model_loss(j->model, &j->loss) ? failed(c) : 0;
+    if (dfo_model_loss(j->model, &j->loss))
+        return failed(c);
+    o->matching = !strcmp(j->loss->ops->type, "matching");
+    return 0;
 }
 
 /* How the model was made.  What differs between two runs that give the same bits (where it was written,
@@ -370,8 +385,8 @@ static int add_notes(struct job *j, const dfo_fit_report *r)
                                  "rows", (json_int_t)o->input.info.rows, "seed", (json_int_t)o->common.seed, "batch",
                                  (json_int_t)o->fit.batch, "steps", (json_int_t)r->steps, "lr", o->fit.lr, "init",
                                  o->init ? o->init : "");
-    json_t *results = json_pack("{s:o, s:o, s:I, s:I}", "train_nats", number(-r->train_loss), "valid_nats",
-                                number(-r->valid_loss), "best_step", (json_int_t)r->best_step, "skipped",
+    json_t *results = json_pack("{s:o, s:o, s:I, s:I}", "train_nats", nats(o, -r->train_loss), "valid_nats",
+                                nats(o, -r->valid_loss), "best_step", (json_int_t)r->best_step, "skipped",
                                 (json_int_t)r->skipped);
     if (training && o->fit.time_limit > 0)
         json_object_set_new(training, "seconds", json_real(r->seconds));
@@ -391,14 +406,14 @@ static int report(struct job *j, const dfo_fit_report *r)
     if (c->json) {
         json_t *out = json_pack("{s:s, s:I, s:f, s:o, s:o, s:I, s:f, s:f, s:I, s:I, s:f, s:I, s:b}", "model",
                                        o->output, "steps", (json_int_t)r->steps, "epochs", r->epochs, "train_nats",
-                                       number(-r->train_loss), "valid_nats", number(-r->valid_loss), "best_step",
+                                       nats(o, -r->train_loss), "valid_nats", nats(o, -r->valid_loss), "best_step",
                                        (json_int_t)r->best_step, "seconds", r->seconds, "rows_per_second",
                                        r->rows_per_second, "peak_bytes", (json_int_t)dfo_ctx_peak_bytes(c->ctx),
                                        "parameters",
                                        (json_int_t)dfo_store_parameters(dfo_model_store(j->model)), "drift", r->drift,
                                        "skipped", (json_int_t)r->skipped, "stopped_early", r->stopped_early);
-        if (out && o->pixels > 0)
-            add_bits(o, out, -r->train_loss, -r->valid_loss);
+        if (out)
+            add_shown(o, out, -r->train_loss, -r->valid_loss);
         return print_json(c, out);
     }
     printf("%s: %llu steps, %.1f epochs, %.1f s; ", o->output, (unsigned long long)r->steps, r->epochs, r->seconds);

@@ -15,6 +15,7 @@
 #include <diffeo/rng.h>
 #include "dist/dist_impl.h"
 #include "layers.h"
+#include "matching_impl.h"
 #include "math/gemm_impl.h"
 
 #define FEW 64                             /* features whose trace evaluation takes exactly */
@@ -251,6 +252,56 @@ static const struct dfo_field_ops field_ops = {.type = "cnf", .scratch = field_s
 static dfo_field field_of(const struct flow *f, const dfo_cond *cond, dfo_cond *gcond)
 {
     return (dfo_field){.ops = &field_ops, .state = f, .d = f->bij->d, .nq = 1, .cond = cond, .gcond = gcond};
+}
+
+/* ---- flow matching */
+
+size_t dfoi_cnf_regress_scratch(const dfo_bijector *bij, size_t rows)
+{
+    struct flow f = {.bij = bij};
+    dfo_field field = field_of(&f, NULL, NULL);
+    return field_scratch(&field, rows) + dfoi_doubles_size(rows);
+}
+
+/* The net's output in c->out becomes the gradient of sum by loss with respect to it.  */
+static void residuals(const struct cnf *s, struct call *c, dfo_batch u, const double *by, double *loss)
+{
+    dfo_real end = (dfo_real)s->end;
+    block_to_rows(c->out, c->tangent);
+    for (size_t i = 0; i < c->n; i++) {
+        dfo_real *v = dfo_row(c->tangent, i);
+        const dfo_real *want = dfo_row(u, c->first + i);
+        double sum = 0;
+        for (size_t e = 0; e < c->d; e++) {
+            dfo_real off = end * v[e] - want[e];
+            sum += (double)off * (double)off;
+            v[e] = by ? (dfo_real)(2 * by[c->first + i] / (double)c->d) * end * off : 0;
+        }
+        loss[c->first + i] = sum / (double)c->d;
+    }
+    rows_to_block(c->tangent, c->out);
+}
+
+dfo_status dfoi_cnf_regress(const dfo_bijector *bij, dfo_run *run, const double *t, dfo_batch x, const dfo_cond *cond, dfo_batch u,
+                            const double *by, double *loss)
+{
+    const struct cnf *s = state(bij);
+    struct flow f = {.bij = bij, .n = x.n};
+    dfo_field field = field_of(&f, cond, NULL);
+    double *time = dfoi_take_doubles(run, x.n);
+    size_t mark = run->arena_used;
+    for (size_t i = 0; i < x.n; i++)
+        time[i] = s->end * t[i];
+    for (size_t first = 0, n; first < x.n; first += n) {
+        n = chunk(x.n - first);
+        struct call c = call_of(&field, run, time, x, first, n);
+        DFO_TRY(dfo_net_forward(s->net, run, &c.in, c.out, c.acts));
+        residuals(s, &c, u, by, loss);
+        if (run->grads)
+            DFO_TRY(dfo_net_backward(s->net, run, &c.in, c.out, NULL, c.acts));
+        run->arena_used = mark;
+    }
+    return DFO_OK;
 }
 
 /* ---- the layer */

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "flow_impl.h"
+#include "matching_impl.h"
 #include "layer_impl.h"
 #include "layers.h"
 #include "math/kern_impl.h"
@@ -13,14 +14,17 @@
 
 dfo_status dfo_flow_new(dfo_build *build, json_t *config, dfo_flow **out)
 {
-    static const char *const keys[] = {"bijector", "base", NULL};
+    static const char *const keys[] = {"bijector", "base", "matching", NULL};
     dfo_ctx *ctx = build->ctx;
     dfo_status status;
     dfo_flow *flow = NULL;
     json_t *base = json_object_get(config, "base"), *normal = NULL;
     *out = NULL;
+    dfoi_matching matching;
     DFO_TRY(dfoi_json_keys(ctx, config, keys));
+    DFO_TRY(dfoi_matching_read(ctx, json_object_get(config, "matching"), &matching));
     DFO_TRY(dfoi_alloc(ctx, 1, sizeof *flow, &flow));
+    flow->matching = matching;
     flow->ctx = ctx;
     flow->store = build->store;
     flow->d = dfo_shape_size(build->shape);
@@ -36,6 +40,11 @@ dfo_status dfo_flow_new(dfo_build *build, json_t *config, dfo_flow **out)
         goto fail;
     }
     DFO_GO(dfo_dist_new(&inner, base, &flow->base));
+    size_t at;
+    if (matching.on && (!dfoi_matching_layer(flow, &at) || strcmp(flow->base->ops->type, "normal") || flow->base->count)) {
+        status = dfoi_fail(ctx, DFO_EARG, "matching: goes with a chain that ends in a cnf layer, over a standard normal base");
+        goto fail;
+    }
     json_decref(normal);
     *out = flow;
     return DFO_OK;
@@ -100,6 +109,8 @@ dfo_status dfo_flow_describe(const dfo_flow *flow, json_t *to)
     DFO_TRY(dfoi_json_set(flow->ctx, to, "base", base));
     DFO_TRY(dfo_dist_describe(flow->base, base));
     DFO_TRY(dfoi_layer_json(flow->bij, &bij));
+    if (flow->matching.on)
+        DFO_TRY(dfoi_matching_describe(flow->ctx, &flow->matching, to));
     return dfoi_json_set(flow->ctx, to, "bijector", bij);
 }
 

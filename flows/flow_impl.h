@@ -5,12 +5,24 @@
 #include "base/real_impl.h"
 #include <diffeo/flow.h>
 
+/* How the field of a continuous flow is fitted, or off.  straight: (1-t) x0 + t x1 + sigma e.  narrowing: t x1 + (1 - (1-sigma)
+ * t) x0.  trigonometric: cos(pi t/2) x0 + sin(pi t/2) x1 + sigma e.  bridge: (1-t) x0 + t x1 + sigma sqrt(t (1-t)) e.  */
+typedef enum dfoi_path { DFOI_PATH_STRAIGHT, DFOI_PATH_NARROWING, DFOI_PATH_TRIGONOMETRIC, DFOI_PATH_BRIDGE, DFOI_PATHS } dfoi_path;
+
+typedef struct dfoi_matching {
+    int       on;
+    dfoi_path path;
+    double    sigma;
+    int       transport;               /* noise and data of a shard are paired at the least total distance */
+} dfoi_matching;
+
 struct dfo_flow {
     dfo_ctx      *ctx;
     dfo_store    *store;
     dfo_bijector *bij;
     dfo_dist     *base;
     size_t        d, cond_d;
+    dfoi_matching matching;
 };
 
 /* What a worker needs for `rows` rows; derived holds the bijector's, then the base's.  */

@@ -16,6 +16,7 @@ noinst_HEADERS += \
     flows/scalar_impl.h \
     flows/spline_set_impl.h \
     flows/flow_impl.h \
+    flows/matching_impl.h \
     flows/coupling_impl.h \
     flows/classifier_impl.h \
     flows/head_impl.h \
@@ -62,6 +63,8 @@ FLOWS_REAL = \
     flows/flow_plan.c \
     flows/flow_moments.c \
     flows/loss_nll.c \
+    flows/matching.c \
+    flows/loss_matching.c \
     flows/head.c \
     flows/augment.c \
     flows/classifier.c \

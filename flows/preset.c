@@ -26,13 +26,25 @@ static const struct dfoi_setting nsf_settings[] = {
     {"base", "{\"type\":\"normal\"}"}, {NULL, NULL},
 };
 
+#define CNF_SETTINGS                                                                                               \
+    {"blocks", "1"}, {"depth", "3"}, {"net", "\"concatsquash\""}, {"solver", "\"dopri5\""}, {"solver_steps", "0"}, {"rtol", "1e-5"}, \
+    {"atol", "1e-5"}, {"most_steps", "100"}, {"probes", "null"}, {"end", "1.0"}, {"standardise", "true"},                   \
+    {"base", "{\"type\":\"normal\"}"}, {NULL, NULL}
+
 static const struct dfoi_setting ffjord_settings[] = {
-    {"blocks", "1"}, {"hidden", "64"}, {"depth", "3"}, {"net", "\"concatsquash\""}, {"activation", "\"tanh\""}, {"solver", "\"dopri5\""}, {"solver_steps", "0"},
-    {"rtol", "1e-5"}, {"atol", "1e-5"}, {"most_steps", "100"}, {"probes", "null"}, {"end", "1.0"}, {"standardise", "true"},
-    {"base", "{\"type\":\"normal\"}"}, {NULL, NULL},
+    {"hidden", "64"}, {"activation", "\"tanh\""}, CNF_SETTINGS,
+};
+
+static const struct dfoi_setting matching_settings[] = {
+    {"path", "\"straight\""}, {"sigma", "0.0"}, {"pairing", "\"independent\""}, {"hidden", "128"}, {"activation", "\"silu\""}, CNF_SETTINGS,
+};
+
+static const struct dfoi_setting transport_settings[] = {
+    {"path", "\"straight\""}, {"sigma", "0.0"}, {"pairing", "\"transport\""}, {"hidden", "128"}, {"activation", "\"silu\""}, CNF_SETTINGS,
 };
 
 static dfo_status write_rows(dfo_ctx *ctx, const json_t *config, dfo_shape shape, json_t *list);
+static dfo_status complete_matching(dfo_ctx *ctx, const json_t *config, json_t *to);
 static dfo_status write_ffjord(dfo_ctx *ctx, const json_t *config, dfo_shape shape, json_t *list);
 
 static const struct dfoi_preset presets[] = {
@@ -40,6 +52,10 @@ static const struct dfoi_preset presets[] = {
     {"realnvp", "affine couplings with bounded scales (Dinh et al. 2017)", realnvp_settings, write_rows, NULL},
     {"nsf", "rational-quadratic spline couplings with residual nets (Durkan et al. 2019)", nsf_settings, write_rows, NULL},
     {"ffjord", "continuous flow of a net gated by the time (Grathwohl et al. 2019)", ffjord_settings, write_ffjord, NULL},
+    {"flow-matching", "continuous flow fitted to straight paths from noise to data (Lipman et al. 2023)", matching_settings,
+     write_ffjord, complete_matching},
+    {"ot-flow-matching", "the same, noise and data paired by optimal transport (Tong et al. 2024)", transport_settings, write_ffjord,
+     complete_matching},
     {"realnvp-image", "affine couplings of images, checkerboards then channels (Dinh et al. 2017)",
      dfoi_realnvp_image_settings, dfoi_preset_write_image, NULL},
     {"glow", "images: activation normalisation, 1x1 convolutions, affine couplings (Kingma and Dhariwal 2018)",
@@ -225,6 +241,12 @@ static dfo_status write_ffjord(dfo_ctx *ctx, const json_t *config, dfo_shape sha
     return DFO_OK;
 }
 
+static dfo_status complete_matching(dfo_ctx *ctx, const json_t *config, json_t *to)
+{
+    return dfoi_json_set(ctx, to, "matching", json_pack("{s:O, s:O, s:O}", "path", json_object_get(config, "path"), "sigma",
+                                                        json_object_get(config, "sigma"), "pairing", json_object_get(config, "pairing")));
+}
+
 static dfo_status check_keys(dfo_ctx *ctx, const json_t *config, const struct dfoi_preset *p)
 {
     const char *known[32] = {"flow"};
@@ -248,7 +270,7 @@ static dfo_status with_defaults(dfo_ctx *ctx, json_t *config, json_t **out)
 
 dfo_status dfo_preset_expand(dfo_ctx *ctx, json_t *config, dfo_shape shape, json_t **out)
 {
-    static const char *const custom_keys[] = {"flow", "bijector", "base", "head", "augment", "levels", NULL};
+    static const char *const custom_keys[] = {"flow", "bijector", "base", "matching", "head", "augment", "levels", NULL};
     dfo_status status;
     const struct dfoi_preset *p;
     const char *flow;

@@ -27,7 +27,7 @@ static dfo_status prepare_data(dfo_model *model, const dfo_source *train)
 
 static dfo_status loss(dfo_model *model, dfo_loss **out)
 {
-    return dfo_loss_nll_new(model->state, out);
+    return dfo_loss_flow_new(model->state, out);
 }
 
 static dfo_status plan(dfo_ctx *ctx, const dfo_model *model, int gradients, void **state)

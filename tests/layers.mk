@@ -91,3 +91,12 @@ tests_check_cnf_LDADD = $(TEST_LIBS)
 tests_check_cnf_d_SOURCES = $(tests_check_cnf_SOURCES)
 tests_check_cnf_d_CPPFLAGS = $(TEST_CPPFLAGS) -DDFO_DOUBLE
 tests_check_cnf_d_LDADD = $(TEST_LIBS)
+
+check_PROGRAMS += tests/check_matching tests/check_matching_d
+TESTS += tests/check_matching tests/check_matching_d
+tests_check_matching_SOURCES = tests/check_matching.c $(TESTRUN) $(REFERENCE)
+tests_check_matching_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_check_matching_LDADD = $(TEST_LIBS)
+tests_check_matching_d_SOURCES = $(tests_check_matching_SOURCES)
+tests_check_matching_d_CPPFLAGS = $(TEST_CPPFLAGS) -DDFO_DOUBLE
+tests_check_matching_d_LDADD = $(TEST_LIBS)

@@ -77,6 +77,11 @@ dfo_status dfo_flow_standardise(dfo_flow *flow, const dfo_source *train, int den
 /* Negative log-likelihood, in nats, of a flow.  The flow must outlive the loss.  */
 dfo_status dfo_loss_nll_new(dfo_flow *flow, dfo_loss **out);
 
+/* What a flow asks to be fitted by: flow matching, if its configuration has "matching" ({"path":"straight"|"narrowing"|
+ * "trigonometric"|"bridge","sigma":0,"pairing":"independent"|"transport"}; it ends in a cnf layer then, over a standard normal
+ * base): the mean square of the field less the path's velocity, no log-likelihood (Lipman et al. 2023); else dfo_loss_nll_new.  */
+dfo_status dfo_loss_flow_new(dfo_flow *flow, dfo_loss **out);
+
 #ifdef __cplusplus
 }
 #endif

@@ -6,12 +6,14 @@ noinst_HEADERS += \
     lib/math/isa_impl.h \
     lib/math/fun_impl.h \
     lib/math/fft_impl.h \
+    lib/math/assign_impl.h \
     lib/math/lapack_impl.h \
     lib/math/linalg_impl.h \
     lib/math/root_impl.h \
     lib/math/vec_impl.h \
     lib/math/spline_impl.h
 LIB_ONCE += \
+    lib/math/assign.c \
     lib/math/root.c
 LIB_REAL += \
     lib/math/dispatch.c \

@@ -1,0 +1,66 @@
+/* Paths of flow matching (Lipman et al. 2023; Liu et al. 2023; Albergo and Vanden-Eijnden 2023; Tong et al. 2024).  */
+#include <math.h>
+#include <string.h>
+
+#include "layer_impl.h"
+#include "matching_impl.h"
+
+static const char *const path_name[DFOI_PATHS] = {"straight", "narrowing", "trigonometric", "bridge"};
+
+dfo_status dfoi_matching_read(dfo_ctx *ctx, const json_t *config, dfoi_matching *m)
+{
+    static const char *const keys[] = {"path", "sigma", "pairing", NULL};
+    const char *path, *pairing;
+    *m = (dfoi_matching){.on = config != NULL};
+    if (!config)
+        return DFO_OK;
+    DFO_TRY(dfoi_json_keys(ctx, config, keys));
+    DFO_TRY(dfoi_json_string(ctx, config, "path", path_name[0], &path));
+    DFO_TRY(dfoi_json_string(ctx, config, "pairing", "independent", &pairing));
+    DFO_TRY(dfoi_json_real(ctx, config, "sigma", 0, 0, 100, &m->sigma));
+    while (m->path < DFOI_PATHS && strcmp(path, path_name[m->path]))
+        m->path++;
+    if (m->path == DFOI_PATHS)
+        return dfoi_fail(ctx, DFO_EARG, "path: expected straight, narrowing, trigonometric or bridge, got %s", path);
+    m->transport = !strcmp(pairing, "transport");
+    if (!m->transport && strcmp(pairing, "independent"))
+        return dfoi_fail(ctx, DFO_EARG, "pairing: expected independent or transport, got %s", pairing);
+    return DFO_OK;
+}
+
+dfo_status dfoi_matching_describe(dfo_ctx *ctx, const dfoi_matching *m, json_t *to)
+{
+    return dfoi_json_set(ctx, to, "matching", json_pack("{s:s, s:f, s:s}", "path", path_name[m->path], "sigma", m->sigma, "pairing",
+                                                        m->transport ? "transport" : "independent"));
+}
+
+void dfoi_matching_path(const dfoi_matching *m, double t, size_t d, const dfo_real *x0, const dfo_real *x1, const dfo_real *e,
+                        dfo_real *x, dfo_real *u)
+{
+    double a = 1 - t, b = t, da = -1, db = 1, s = m->sigma, ds = 0;        /* of x0, x1, e, and their rates */
+    if (m->path == DFOI_PATH_NARROWING) {
+        a = 1 - (1 - m->sigma) * t;
+        da = m->sigma - 1;
+        s = 0;
+    } else if (m->path == DFOI_PATH_TRIGONOMETRIC) {
+        a = cos(M_PI / 2 * t);
+        b = sin(M_PI / 2 * t);
+        da = -M_PI / 2 * b;
+        db = M_PI / 2 * a;
+    } else if (m->path == DFOI_PATH_BRIDGE) {
+        s = m->sigma * sqrt(t * (1 - t));
+        ds = m->sigma * (1 - 2 * t) / (2 * sqrt(t * (1 - t)));
+    }
+    for (size_t j = 0; j < d; j++) {
+        double from = (double)x0[j], to = (double)x1[j], noise = (double)e[j];
+        x[j] = (dfo_real)(a * from + b * to + s * noise);
+        u[j] = (dfo_real)(da * from + db * to + ds * noise);
+    }
+}
+
+const dfo_bijector *dfoi_matching_layer(const dfo_flow *flow, size_t *derived)
+{
+    size_t n = dfoi_chain_count(flow->bij);
+    const dfo_bijector *last = n ? dfoi_chain_layer(flow->bij, n - 1, derived) : NULL;
+    return last && !strcmp(last->ops->type, "cnf") ? last : NULL;
+}
