@@ -23,6 +23,8 @@ struct common {
     int         json, quiet, threads;
     uint64_t    seed;
     size_t      memory;
+    int         solves;            /* solver options were given */
+    dfo_solver_options solver;
     const char *output;            /* where rows go, set before common_start; NULL: nowhere */
     int         argc;
     char      **argv;
@@ -85,7 +87,6 @@ struct input {
 #define input_frame CMD(input_frame)
 #define input_fits CMD(input_fits)
 #define context_open CMD(context_open)
-#define open_model CMD(open_model)
 extern const struct argp input_argp;       /* a child parser; its input is struct input */
 
 /* Opens in->data with the input's options.  Exit status.  */
@@ -97,6 +98,16 @@ void input_close(struct input *in);
 int input_frame(const struct common *c, struct input *in, dfo_shape frame);
 /* The rows, in the model's frame if it has one, fit the model?  Exit status.  */
 int input_fits(const struct common *c, struct input *in, dfo_model *model);
+
+#define solver_argp CMD(solver_argp)
+#define open_model CMD(open_model)
+#define solver_settings CMD(solver_settings)
+extern const struct argp solver_argp;      /* a child parser; its input is struct common */
+/* Loads a model, to be solved as the options say.  Exit status.  */
+int open_model(const struct common *c, const char *path, dfo_model **out);
+/* The options as KEY=VALUE of a configuration; how many.  */
+#define SOLVER_SETTINGS 5
+int solver_settings(const struct common *c, char text[SOLVER_SETTINGS][64]);
 
 #define labels_for CMD(labels_for)
 #define labels_open CMD(labels_open)

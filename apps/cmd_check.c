@@ -73,6 +73,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
         state->child_inputs[0] = &o->common;
         state->child_inputs[1] = &o->input;
         state->child_inputs[2] = &o->batch;
+        state->child_inputs[3] = &o->common;
         return 0;
     case TOLERANCE: add_limit(state, o, arg); return 0;
     default: return model_argument(key, arg, state, &o->model);
@@ -116,8 +117,9 @@ static int run(struct job *j)
     struct options *o = j->o;
     struct common *c = &o->common;
     int status = 0;
-    if (dfo_model_load(c->ctx, o->model, &j->model))
-        return failed(c);
+    int opened = open_model(c, o->model, &j->model);
+    if (opened)
+        return opened;
     if (!o->input.data)
         status = draw_rows(j);
     else if (!(status = labels_for(c, &o->input, o->model, j->model)) && !(status = input_open(c, &o->input)))
@@ -200,7 +202,7 @@ static int limits(const struct job *j)
 int CMD(cmd_check)(int argc, char **argv)
 {
     static const struct argp_child children[] = {{&common_argp, 0, NULL, 0}, {&input_argp, 0, NULL, 0},
-                                                 {&batch_argp, 0, NULL, 0}, {0}};
+                                                 {&batch_argp, 0, NULL, 0}, {&solver_argp, 0, NULL, 0}, {0}};
     static const struct argp argp = {options_list, parse, "MODEL",
                                      "Verifies a model: inverses, log-determinants, gradients, normalisation.\v"
                                      "Without --data it takes 1,000 draws.  The limit of 'normalisation' is on |integral - 1|.",

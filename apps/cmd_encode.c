@@ -32,6 +32,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
         state->child_inputs[0] = &o->common;
         state->child_inputs[1] = &o->input;
         state->child_inputs[2] = &o->batch;
+        state->child_inputs[3] = &o->common;
         return 0;
     case 'o': o->output = arg; return 0;
     case VERIFY: o->verify = 1; return 0;
@@ -59,8 +60,9 @@ static int open_all(struct job *j)
 {
     struct options *o = j->o;
     struct common *c = &o->common;
-    if (dfo_model_load(c->ctx, o->model, &j->model))
-        return failed(c);
+    int opened = open_model(c, o->model, &j->model);
+    if (opened)
+        return opened;
     int status = labels_for(c, &o->input, o->model, j->model);
     if (status || (status = input_open(c, &o->input)))
         return status;
@@ -184,7 +186,7 @@ static int report(struct job *j)
 int CMD(cmd_encode)(int argc, char **argv)
 {
     static const struct argp_child children[] = {{&common_argp, 0, NULL, 0}, {&input_argp, 0, NULL, 0},
-                                                 {&batch_argp, 0, NULL, 0}, {0}};
+                                                 {&batch_argp, 0, NULL, 0}, {&solver_argp, 0, NULL, 0}, {0}};
     static const struct argp argp = {options_list, parse, "MODEL", "Maps rows to latents.", children, NULL, NULL};
     struct options o = {.common = {.command = "encode", .argc = argc, .argv = argv}, .tolerance = 1e-4};
     struct job j = {.o = &o};

@@ -34,6 +34,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
         state->child_inputs[0] = &o->common;
         state->child_inputs[1] = &o->input;
         state->child_inputs[2] = &o->batch;
+        state->child_inputs[3] = &o->common;
         return 0;
     case 'n': o->n = to_u64(state, "-n", arg, 2); return 0;
     case 'o': o->output = arg; return 0;
@@ -67,8 +68,9 @@ static int set_up(struct job *j)
     struct options *o = j->o;
     struct common *c = &o->common;
     uint64_t rows;
-    if (dfo_model_load(c->ctx, o->model, &j->model))
-        return failed(c);
+    int opened = open_model(c, o->model, &j->model);
+    if (opened)
+        return opened;
     int status = labels_for(c, &o->input, o->model, j->model);
     if (status || (status = input_open(c, &o->input)) || (status = input_fits(c, &o->input, j->model)))
         return status;
@@ -169,7 +171,7 @@ static int decode(struct job *j)
 int CMD(cmd_interpolate)(int argc, char **argv)
 {
     static const struct argp_child children[] = {{&common_argp, 0, NULL, 0}, {&input_argp, 0, NULL, 0},
-                                                 {&batch_argp, 0, NULL, 0}, {0}};
+                                                 {&batch_argp, 0, NULL, 0}, {&solver_argp, 0, NULL, 0}, {0}};
     static const struct argp argp = {options_list, parse, "MODEL",
                                      "Rows between those of the data: latents in between, decoded.", children, NULL,
                                      NULL};

@@ -28,6 +28,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
         state->child_inputs[0] = &o->common;
         state->child_inputs[1] = &o->input;
         state->child_inputs[2] = &o->batch;
+        state->child_inputs[3] = &o->common;
         return 0;
     case 'o': o->output = arg; return 0;
     case GRADIENT: o->gradient = arg; return 0;
@@ -76,7 +77,9 @@ static int set_up(struct job *j)
     struct common *c = &o->common;
     int status;
     for (int i = 0; i < 2 && o->model[i]; i++)
-        if (dfo_model_load(c->ctx, o->model[i], &j->model[i]) || dfo_model_wants_density(j->model[i]))
+        if ((status = open_model(c, o->model[i], &j->model[i])))
+            return status;
+        else if (dfo_model_wants_density(j->model[i]))
             return failed(c);
     if ((status = labels_for(c, &o->input, o->model[0], j->model[0])) || (status = input_open(c, &o->input)))
         return status;
@@ -177,7 +180,7 @@ static int report(struct job *j, double seconds)
     if (o->common.json) {
         json_t *out = json_pack("{s:I, s:I, s:o, s:o, s:s, s:f, s:f, s:I}", "rows", (json_int_t)rows, "dims",
                                 (json_int_t)d, "mean_nats", real_or_null(j->logp[0].mean), "stderr_nats",
-                                real_or_null(stderr_of(&j->logp[0])), "estimate", bound ? "bound" : "exact", "seconds", seconds,
+                                real_or_null(stderr_of(&j->logp[0])), "estimate", bound ? "bound" : flow && dfo_flow_probes(flow) ? "hutchinson" : "exact", "seconds", seconds,
                                 "rows_per_second", rows / seconds, "peak_bytes",
                                 (json_int_t)dfo_ctx_peak_bytes(o->common.ctx));
         if (out && o->input.rows.discrete)
@@ -207,7 +210,7 @@ static int report(struct job *j, double seconds)
 int CMD(cmd_loglik)(int argc, char **argv)
 {
     static const struct argp_child children[] = {{&common_argp, 0, NULL, 0}, {&input_argp, 0, NULL, 0},
-                                                 {&batch_argp, 0, NULL, 0}, {0}};
+                                                 {&batch_argp, 0, NULL, 0}, {&solver_argp, 0, NULL, 0}, {0}};
     static const struct argp argp = {options_list, parse, "MODEL [MODEL]",
                                      "Log-likelihood of rows, in nats and in data units.", children, NULL, NULL};
     struct options o = {.common = {.command = "loglik", .argc = argc, .argv = argv}};

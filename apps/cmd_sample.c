@@ -31,6 +31,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     case ARGP_KEY_INIT:
         state->child_inputs[0] = &o->common;
         state->child_inputs[1] = &o->batch;
+        state->child_inputs[2] = &o->common;
         return 0;
     case 'n': o->n = to_u64(state, "-n", arg, 1); return 0;
     case 'o': o->output = arg; return 0;
@@ -56,7 +57,10 @@ static int set_up(struct job *j, uint64_t *rows)
     struct options *o = j->o;
     struct common *c = &o->common;
     *rows = o->n;
-    if (dfo_model_load(c->ctx, o->model, &j->model) || dfo_model_wants_samples(j->model))
+    int opened = open_model(c, o->model, &j->model);
+    if (opened)
+        return opened;
+    if (dfo_model_wants_samples(j->model))
         return failed(c);
     size_t before = dfo_ctx_bytes(c->ctx);
     if (dfo_model_plan_new(c->ctx, j->model, 0, &j->plan))
@@ -130,7 +134,8 @@ static int all_rows(struct job *j, uint64_t rows)
 
 int CMD(cmd_sample)(int argc, char **argv)
 {
-    static const struct argp_child children[] = {{&common_argp, 0, NULL, 0}, {&batch_argp, 0, NULL, 0}, {0}};
+    static const struct argp_child children[] = {{&common_argp, 0, NULL, 0}, {&batch_argp, 0, NULL, 0},
+                                                 {&solver_argp, 0, NULL, 0}, {0}};
     static const struct argp argp = {options_list, parse, "MODEL", "Draws rows from a model.", children, NULL, NULL};
     struct options o = {.common = {.command = "sample", .argc = argc, .argv = argv}, .temperature = 1};
     struct job j = {.o = &o};

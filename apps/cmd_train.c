@@ -132,6 +132,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     case ARGP_KEY_INIT:
         state->child_inputs[0] = &o->common;
         state->child_inputs[1] = &o->input;
+        state->child_inputs[2] = &o->common;
         return 0;
     case FLOW: o->config.flow = arg; return 0;
     case SET:
@@ -487,7 +488,8 @@ static int run(struct job *j)
 
 int CMD(cmd_train)(int argc, char **argv)
 {
-    static const struct argp_child children[] = {{&common_argp, 0, NULL, 0}, {&input_argp, 0, NULL, 0}, {0}};
+    static const struct argp_child children[] = {{&common_argp, 0, NULL, 0}, {&input_argp, 0, NULL, 0},
+                                                 {&solver_argp, 0, NULL, 0}, {0}};
     static const struct argp argp = {options_list, parse, NULL,
                                      "Fits a model to rows of numbers and writes it to one file.", children, NULL, NULL};
     struct options o = {.common = {.command = "train", .argc = argc, .argv = argv}, .valid_fraction = 0.1,

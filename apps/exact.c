@@ -17,7 +17,7 @@ int exact_open(const struct common *c, const char *model, const char *latents, s
     struct exact *e = *out = calloc(1, sizeof *e);
     if (!e)
         return usage_error(c, "out of memory"), EXIT_FAILED;
-    if (dfo_model_load(c->ctx, model, &e->model) || dfo_model_plan_new(c->ctx, e->model, 0, &e->plan) ||
+    if (open_model(c, model, &e->model) || dfo_model_plan_new(c->ctx, e->model, 0, &e->plan) ||
         (latents && dfo_latents_open(c->ctx, latents, &e->latents)))
         return failed(c);
     e->d = dfo_model_features(e->model);

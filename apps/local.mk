@@ -9,6 +9,7 @@ APPS_REAL = \
     apps/common.c \
     apps/labels.c \
     apps/rows.c \
+    apps/solver.c \
     apps/verify.c \
     apps/train_config.c \
     apps/cmd_train.c \

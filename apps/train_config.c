@@ -95,6 +95,10 @@ int train_config_read(const struct common *c, const struct train_config *from, c
         status = (status = from_file(c, from->flow, out)) ? status : add_defaults(c, *out);
     else if (dfo_preset_config(c->ctx, from->flow, out))
         status = failed(c), status = EXIT_USAGE;
+    char solver[SOLVER_SETTINGS][64];
+    int settings = solver_settings(c, solver);
+    for (int i = 0; i < settings && !status; i++)
+        status = apply(c, *out, solver[i]);
     for (int i = 0; i < from->sets && !status; i++)
         status = apply(c, *out, from->set[i]);
     return status;

@@ -25,6 +25,7 @@ struct cnf {
     dfo_ode *together, *alone;
     double   end;
     size_t   probes;                       /* 0: exact */
+    int      always;                       /* evaluation estimates too */
     size_t   most;                         /* steps that backward keeps */
     int      zero_init;
     uint64_t stream;
@@ -308,7 +309,12 @@ dfo_status dfoi_cnf_regress(const dfo_bijector *bij, dfo_run *run, const double 
 
 static int estimates(const dfo_bijector *bij, const dfo_run *run)
 {
-    return state(bij)->probes && (run->mode == DFO_TRAIN || bij->d > FEW);
+    return run->mode == DFO_TRAIN ? state(bij)->probes > 0 : dfoi_cnf_probes(bij) > 0;
+}
+
+size_t dfoi_cnf_probes(const dfo_bijector *bij)
+{
+    return state(bij)->always || bij->d > FEW ? state(bij)->probes : 0;
 }
 
 /* Signs: functions of seed, place, step, row, probe and feature.  */
@@ -409,6 +415,20 @@ static void cnf_free(dfo_bijector *bij)
     dfoi_free(bij->ctx, c);
 }
 
+/* Two solvers of these options: of rows together, and alone.  */
+static dfo_status make_solvers(dfo_ctx *ctx, dfo_ode_options o, dfo_ode **together, dfo_ode **alone)
+{
+    o.most = 10000;
+    o.quadratures = 1;                     /* or training would find fields whose trace the steps miss */
+    o.together = 0;
+    DFO_TRY(dfo_ode_new(ctx, &o, alone));
+    o.together = 1;
+    dfo_status status = dfo_ode_new(ctx, &o, together);
+    if (status != DFO_OK)
+        dfo_ode_free(*alone);
+    return status;
+}
+
 static dfo_status read_solver(dfo_ctx *ctx, const json_t *config, struct cnf *c)
 {
     dfo_ode_options o;
@@ -422,11 +442,29 @@ static dfo_status read_solver(dfo_ctx *ctx, const json_t *config, struct cnf *c)
     DFO_TRY(dfoi_json_real(ctx, config, "end", 1, 1e-6, 1e6, &c->end));
     DFO_TRY(dfoi_json_bool(ctx, config, "zero_init", 1, &c->zero_init));
     c->most = o.steps ? o.steps : c->most;
-    o.most = 10000;
-    o.quadratures = 1;                     /* or training would find fields whose trace the steps miss */
-    DFO_TRY(dfo_ode_new(ctx, &o, &c->alone));
-    o.together = 1;
-    return dfo_ode_new(ctx, &o, &c->together);
+    return make_solvers(ctx, o, &c->together, &c->alone);
+}
+
+dfo_status dfoi_cnf_set_solver(dfo_ctx *ctx, dfo_bijector *bij, const dfo_solver_options *given)
+{
+    struct cnf *c = bij->state;
+    dfo_ode_options o = *dfo_ode_options_of(c->alone);
+    dfo_ode *together, *alone;
+    o.method = given->method ? given->method : o.method;
+    o.steps = given->steps != DFO_AS_IT_IS ? given->steps : o.steps;
+    o.rtol = given->rtol >= 0 ? given->rtol : o.rtol;
+    o.atol = given->atol >= 0 ? given->atol : o.atol;
+    DFO_TRY(make_solvers(ctx, o, &together, &alone));
+    dfo_ode_free(c->together);
+    dfo_ode_free(c->alone);
+    c->together = together;
+    c->alone = alone;
+    c->most = o.steps > c->most ? o.steps : c->most;
+    if (given->probes != DFO_AS_IT_IS) {
+        c->probes = given->probes;
+        c->always = given->probes > 0;
+    }
+    return DFO_OK;
 }
 
 dfo_status dfoi_cnf_create(dfo_build *build, json_t *config, dfo_bijector *bij)

@@ -103,6 +103,30 @@ size_t dfo_flow_bins(const dfo_flow *flow)
     return dfoi_chain_count(flow->bij) ? dfoi_dequantise_bins(dfoi_chain_layer(flow->bij, 0, &at)) : 0;
 }
 
+dfo_status dfo_flow_set_solver(dfo_flow *flow, const dfo_solver_options *options)
+{
+    size_t at, found = 0;
+    for (size_t i = 0; i < dfoi_chain_count(flow->bij); i++) {
+        dfo_bijector *layer = (dfo_bijector *)dfoi_chain_layer(flow->bij, i, &at);
+        if (strcmp(layer->ops->type, "cnf"))
+            continue;
+        DFO_TRY(dfoi_cnf_set_solver(flow->ctx, layer, options));
+        found++;
+    }
+    return found ? DFO_OK : dfoi_fail(flow->ctx, DFO_EUNSUP, "it has no continuous layer: nothing is solved");
+}
+
+size_t dfo_flow_probes(const dfo_flow *flow)
+{
+    size_t at, most = 0;
+    for (size_t i = 0; i < dfoi_chain_count(flow->bij); i++) {
+        const dfo_bijector *layer = dfoi_chain_layer(flow->bij, i, &at);
+        size_t probes = strcmp(layer->ops->type, "cnf") ? 0 : dfoi_cnf_probes(layer);
+        most = probes > most ? probes : most;
+    }
+    return most;
+}
+
 dfo_status dfo_flow_describe(const dfo_flow *flow, json_t *to)
 {
     json_t *bij, *base = json_object();

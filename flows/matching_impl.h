@@ -22,4 +22,8 @@ dfo_status dfoi_cnf_regress(const dfo_bijector *bij, dfo_run *run, const double 
                             const double *by, double *loss);
 size_t dfoi_cnf_regress_scratch(const dfo_bijector *bij, size_t rows);
 
+/* In cnf.c: see dfo_flow_set_solver, dfo_flow_probes.  */
+dfo_status dfoi_cnf_set_solver(dfo_ctx *ctx, dfo_bijector *bij, const dfo_solver_options *o);
+size_t dfoi_cnf_probes(const dfo_bijector *bij);
+
 #endif

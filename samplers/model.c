@@ -121,6 +121,13 @@ const dfo_flow *dfo_model_flow(const dfo_model *model)
     return model->ops == &dfoi_flow_model_ops ? dfoi_flow_model_flow(model) : NULL;
 }
 
+dfo_status dfo_model_set_solver(dfo_model *model, const dfo_solver_options *options)
+{
+    if (model->ops != &dfoi_flow_model_ops)
+        return dfoi_fail(model->ctx, DFO_EUNSUP, "a %s has no continuous layer: nothing is solved", model->ops->kind);
+    return dfo_flow_set_solver((dfo_flow *)dfoi_flow_model_flow(model), options);
+}
+
 json_t *dfo_model_config(const dfo_model *model)
 {
     return model->config;

@@ -54,6 +54,9 @@ dfo_status dfo_model_new(dfo_ctx *ctx, struct json_t *config, dfo_shape shape, s
 dfo_status dfo_model_load(dfo_ctx *ctx, const char *path, dfo_model **out);
 dfo_status dfo_model_load_memory(dfo_ctx *ctx, const void *bytes, size_t n, const char *name, dfo_model **out);
 
+/* How the model's continuous layers are solved from now on: dfo_flow_set_solver.  DFO_EUNSUP if it has none.  */
+dfo_status dfo_model_set_solver(dfo_model *model, const dfo_solver_options *options);
+
 /* Writes the file beside and renames it: `path` holds the old model or the whole new one.  */
 dfo_status dfo_model_save(dfo_model *model, const char *path);
 void dfo_model_free(dfo_model *model);

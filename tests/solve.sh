@@ -1,0 +1,92 @@
+#!/bin/sh
+# Continuous flows from the shell: trained by likelihood and by flow matching, scored, there and back, resumed; solver options.
+# shellcheck source=tests/sh.sh
+. "${top_srcdir:?run by make check}/tests/sh.sh"
+: "${work:?}" "${code=}"
+small='--set hidden=16 --set depth=2 --batch 256 --quiet'
+
+title 'ffjord'
+# shellcheck disable=SC2086
+run diffeo train --data toy:gaussian:2000 --flow ffjord $small --steps 60 --lr 1e-2 --rtol 1e-4 --atol 1e-4 -o f.safetensors --json
+ok
+json valid_nats '>' -6
+run diffeo info f.safetensors
+out 'ffjord.*"rtol": 0.0001|"rtol": 0.0001.*'
+run diffeo loglik f.safetensors --data toy:gaussian:500:3 --json
+ok
+json estimate == exact
+nats=$(value mean_nats)
+run diffeo loglik f.safetensors --data toy:gaussian:500:3 --json --rtol 1e-7 --atol 1e-7 --precision double
+run awk "BEGIN { d = $nats - $(value mean_nats); exit !(d < 1e-2 && d > -1e-2) }"
+ok
+run diffeo loglik f.safetensors --data toy:gaussian:500:3 --json --solver rk4 --solver-steps 30
+run awk "BEGIN { d = $nats - $(value mean_nats); exit !(d < 1e-2 && d > -1e-2) }"
+ok
+run diffeo loglik f.safetensors --data toy:gaussian:500:3 --json --trace hutchinson:8
+ok
+json estimate == hutchinson
+run diffeo encode f.safetensors --data toy:gaussian:500:3 --solver rk4 --solver-steps 64 -o z.safetensors --verify --json
+ok
+json rows_over_tolerance == 0
+run diffeo decode f.safetensors --data z.safetensors --solver rk4 --solver-steps 64 -o back.csv
+ok
+run diffeo check f.safetensors --rtol 1e-6 --atol 1e-6 --json
+ok
+json normalisation '>' 0.99
+json roundtrip_max_abs '<' 0.001
+run diffeo sample f.safetensors -n 100 --threads 1 -o one.csv
+run diffeo sample f.safetensors -n 100 --threads 2 --batch 128 -o two.csv
+same one.csv two.csv
+
+title 'an interrupted run is the same run'
+# shellcheck disable=SC2086
+run diffeo train --data toy:moons:1000 --flow ffjord $small --steps 20 --threads 1 -o whole.safetensors
+# shellcheck disable=SC2086
+run diffeo train --data toy:moons:1000 --flow ffjord $small --steps 20 --checkpoint-every 7 --checkpoint c --threads 2 -o first.safetensors
+run diffeo train --data toy:moons:1000 --batch 256 --quiet --steps 20 --resume c -o resumed.safetensors
+ok
+same whole.safetensors resumed.safetensors
+
+title 'flow matching'
+for flow in flow-matching ot-flow-matching; do
+    # shellcheck disable=SC2086
+    run diffeo train --data toy:gaussian:5000 --flow $flow $small --steps 800 --lr 1e-2 -o m.safetensors --json
+    ok
+    json valid_nats == null
+    json valid_loss '<' 2
+    run diffeo loglik m.safetensors --data toy:gaussian:1000:3 --json
+    ok
+    run awk "BEGIN { d = -($(value entropy_nats)) - ($(value mean_nats)); exit !(d < 0.1 && d > -0.1) }"
+    ok
+    run diffeo sample m.safetensors -n 1000 --solver euler --solver-steps 8 -o s.csv
+    ok
+done
+# shellcheck disable=SC2086
+run diffeo train --data toy:moons:1000 --flow flow-matching ${small% --quiet} --set path=bridge --set sigma=0.5 --steps 20 -o b.safetensors
+ok
+out 'matching loss'
+
+title 'what goes wrong'
+run diffeo loglik f.safetensors --data toy:gaussian:10 --solver rk5
+error 1 "f.safetensors: solver: no method is called 'rk5'; known: euler, midpoint"
+run diffeo loglik f.safetensors --data toy:gaussian:10 --solver rk4 --solver-steps 0
+error 1 'rk4 has no estimate of its errors'
+run diffeo loglik f.safetensors --data toy:gaussian:10 --rtol 0 --atol 0
+error 1 'expected tolerances above 0'
+run diffeo loglik f.safetensors --data toy:gaussian:10 --rtol -1
+error 2 'rtol: expected a number from 0 to 1'
+run diffeo loglik f.safetensors --data toy:gaussian:10 --trace some
+error 2 "trace: expected exact or hutchinson:K, got 'some'"
+run diffeo train --data toy:moons:100 --flow ffjord --set end=0 --steps 2 --quiet -o no.safetensors
+error 1 'end'
+run diffeo train --data toy:moons:100 --flow ffjord --solver rk5 --steps 2 --quiet -o no.safetensors
+error 1 "no method is called 'rk5'"
+run diffeo train --data toy:moons:100 --flow realnvp --solver rk4 --steps 2 --quiet -o no.safetensors
+error 2 "unknown key 'solver'"
+run diffeo train --data toy:moons:100 --flow flow-matching --set path=curved --steps 2 --quiet -o no.safetensors
+error 1 'path: expected straight'
+no_file no.safetensors
+run diffeo train --data toy:moons:200 --flow realnvp --set layers=2 --steps 2 --quiet -o r.safetensors
+run diffeo loglik r.safetensors --data toy:moons:10 --solver rk4 --solver-steps 3
+error 1 'r.safetensors: it has no continuous layer'
+finish
