@@ -424,8 +424,10 @@ static dfo_status make_solvers(dfo_ctx *ctx, dfo_ode_options o, dfo_ode **togeth
     DFO_TRY(dfo_ode_new(ctx, &o, alone));
     o.together = 1;
     dfo_status status = dfo_ode_new(ctx, &o, together);
-    if (status != DFO_OK)
+    if (status != DFO_OK) {
         dfo_ode_free(*alone);
+        *alone = NULL;
+    }
     return status;
 }
 

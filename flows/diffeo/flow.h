@@ -74,16 +74,17 @@ dfo_status dfo_flow_sample(dfo_flow_plan *plan, uint64_t seed, uint64_t first_ro
  * DFO_EARG, naming it; else it is centred.  */
 dfo_status dfo_flow_standardise(dfo_flow *flow, const dfo_source *train, int density);
 
-/* How the continuous layers of a flow are solved from now on, in place of what its configuration says: method NULL, steps and
- * probes DFO_AS_IT_IS, tolerances below 0 leave that as it is.  steps 0: chosen by the tolerances (<diffeo/ode.h>).  probes 0:
- * the exact trace; K: estimated by K probes in evaluation too.  DFO_EUNSUP if the flow has no such layer, DFO_EARG as
- * dfo_ode_new.  Plans made before keep their memory: make them afterwards.  */
+/* A number of steps or probes that stays.  */
 #define DFO_AS_IT_IS ((size_t)-1)
 typedef struct dfo_solver_options {
     const char *method;
     size_t steps, probes;
     double rtol, atol;
 } dfo_solver_options;
+/* How the continuous layers of a flow are solved from now on, in place of what its configuration says: method NULL, steps and
+ * probes DFO_AS_IT_IS, tolerances below 0 leave that as it is.  steps 0: chosen by the tolerances (<diffeo/ode.h>).  probes 0:
+ * the exact trace; K: estimated by K probes in evaluation too.  DFO_EUNSUP if the flow has no such layer, DFO_EARG as
+ * dfo_ode_new.  Plans made before keep their memory: make them afterwards.  */
 dfo_status dfo_flow_set_solver(dfo_flow *flow, const dfo_solver_options *options);
 
 /* Probes that the log-density of rows is estimated by in evaluation; 0: it is exact, or a bound.  */
