@@ -1,15 +1,19 @@
 include_diffeo_HEADERS += \
     solvers/diffeo/field.h \
-    solvers/diffeo/ode.h
+    solvers/diffeo/ode.h \
+    solvers/diffeo/reversible.h
 noinst_HEADERS += \
     solvers/rk_impl.h \
+    solvers/reversible_impl.h \
     solvers/tableau_impl.h
 SOLVERS_REAL = \
     solvers/tableau.c \
     solvers/control.c \
     solvers/rk.c \
     solvers/ode.c \
-    solvers/ode_backward.c
+    solvers/ode_backward.c \
+    solvers/reversible.c \
+    solvers/reversible_fixed.c
 noinst_LTLIBRARIES += libsolvers_f.la libsolvers_d.la
 libsolvers_f_la_SOURCES = $(SOLVERS_REAL)
 libsolvers_f_la_CPPFLAGS = $(SOLVERS_CPPFLAGS)

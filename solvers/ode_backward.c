@@ -21,22 +21,24 @@ static void needed(const dfoi_tableau *m, int *active, int *taken)
     }
 }
 
-size_t dfo_ode_backward_scratch(const dfo_ode *ode, const dfo_field *field, size_t rows)
+size_t dfoi_rk_back_size(const dfoi_tableau *tableau, const dfo_field *field, size_t rows)
 {
-    return dfoi_rk_size(ode->tableau, field, rows) + (ode->tableau->stages + 1) * dfo_arena_size(rows * field->d) +
-           dfoi_doubles_size(rows * field->nq) + (field->ops->scratch ? field->ops->scratch(field, rows) : 0);
+    return dfoi_rk_size(tableau, field, rows) + (tableau->stages + 1) * dfo_arena_size(rows * field->d) +
+           dfoi_doubles_size(rows * field->nq);
 }
 
-struct back {
-    dfoi_rk   rk;
-    dfo_batch gx;
-    dfo_real *gk[DFOI_STAGES], *gy;
-    double   *gq;                          /* a stage's */
-    const double *given;                   /* the quadratures' */
-    int       active[DFOI_STAGES], taken[DFOI_STAGES];
-};
+void dfoi_rk_back_take(dfoi_rk_back *b, const dfoi_tableau *tableau, const dfo_field *field, dfo_run *run, size_t n, const double *given)
+{
+    *b = (dfoi_rk_back){.given = given};
+    dfoi_rk_take(&b->rk, tableau, field, run, dfo_batch_of(NULL, n, field->d), 0);
+    for (size_t i = 0; i < tableau->stages; i++)
+        b->gk[i] = dfo_arena_take(run, n * field->d);
+    b->gy = dfo_arena_take(run, n * field->d);
+    b->gq = dfoi_take_doubles(run, n * field->nq);
+    needed(tableau, b->active, b->taken);
+}
 
-static dfo_status slopes(struct back *b)
+static dfo_status slopes(dfoi_rk_back *b)
 {
     const dfoi_tableau *m = b->rk.tableau;
     for (size_t i = 0; i < m->stages; i++) {
@@ -56,7 +58,7 @@ static void axpy(size_t n, double a, const dfo_real *x, dfo_real *y)
         y[i] += by * x[i];
 }
 
-static dfo_status stage(struct back *b, size_t i, double h)
+static dfo_status stage(dfoi_rk_back *b, size_t i, double h, dfo_batch to)
 {
     dfoi_rk *rk = &b->rk;
     const dfoi_tableau *m = rk->tableau;
@@ -73,17 +75,18 @@ static dfo_status stage(struct back *b, size_t i, double h)
                                             dfo_batch_of(b->gy, n, d));
     rk->run->arena_used = mark;
     for (size_t r = 0; r < n; r++)
-        axpy(d, 1, b->gy + r * d, dfo_row(b->gx, r));
+        axpy(d, 1, b->gy + r * d, dfo_row(to, r));
     for (size_t j = 0; j < i; j++)
         if (m->a[i * m->stages + j] != 0)
             axpy(n * d, h * m->a[i * m->stages + j], b->gy, b->gk[j]);
     return status;
 }
 
-static dfo_status one_step(struct back *b, double t, double h)
+dfo_status dfoi_rk_back_step(dfoi_rk_back *b, dfo_batch x, double t, double h, dfo_batch g, dfo_batch to)
 {
     dfoi_rk *rk = &b->rk;
     size_t n = rk->n, d = rk->x.d;
+    rk->x = x;
     for (size_t r = 0; r < n; r++) {
         rk->t[r] = t;
         rk->h[r] = h;
@@ -91,33 +94,31 @@ static dfo_status one_step(struct back *b, double t, double h)
     DFO_TRY(slopes(b));
     for (size_t i = 0; i < rk->tableau->stages; i++)
         for (size_t r = 0; r < n; r++) {
-            dfo_real *to = b->gk[i] + r * d, by = (dfo_real)(h * rk->tableau->b[i]);
-            const dfo_real *g = dfo_row(b->gx, r);
+            dfo_real *gk = b->gk[i] + r * d, by = (dfo_real)(h * rk->tableau->b[i]);
+            const dfo_real *from = dfo_row(g, r);
             for (size_t j = 0; j < d; j++)
-                to[j] = by * g[j];
+                gk[j] = by * from[j];
         }
     for (size_t i = rk->tableau->stages; i-- > 0;)
         if (b->active[i])
-            DFO_TRY(stage(b, i, h));
+            DFO_TRY(stage(b, i, h, to));
     return DFO_OK;
+}
+
+size_t dfo_ode_backward_scratch(const dfo_ode *ode, const dfo_field *field, size_t rows)
+{
+    return dfoi_rk_back_size(ode->tableau, field, rows) + (field->ops->scratch ? field->ops->scratch(field, rows) : 0);
 }
 
 dfo_status dfo_ode_backward(const dfo_ode *ode, const dfo_field *field, dfo_run *run, const dfo_ode_trace *trace, dfo_batch gx,
                             const double *gq, dfo_ode_report *report)
 {
     size_t mark = run->arena_used, size = gx.n * gx.d;
-    struct back b = {.gx = gx, .given = gq};
+    dfoi_rk_back b;
     dfo_status status = DFO_OK;
-    dfoi_rk_take(&b.rk, ode->tableau, field, run, dfo_batch_of(trace->x, gx.n, gx.d), 0);
-    for (size_t i = 0; i < ode->tableau->stages; i++)
-        b.gk[i] = dfo_arena_take(run, size);
-    b.gy = dfo_arena_take(run, size);
-    b.gq = dfoi_take_doubles(run, gx.n * field->nq);
-    needed(ode->tableau, b.active, b.taken);
-    for (size_t m = trace->n; m-- > 0 && status == DFO_OK;) {
-        b.rk.x = dfo_batch_of(trace->x + m * size, gx.n, gx.d);
-        status = one_step(&b, trace->t[m], trace->t[m + 1] - trace->t[m]);
-    }
+    dfoi_rk_back_take(&b, ode->tableau, field, run, gx.n, gq);
+    for (size_t m = trace->n; m-- > 0 && status == DFO_OK;)
+        status = dfoi_rk_back_step(&b, dfo_batch_of(trace->x + m * size, gx.n, gx.d), trace->t[m], trace->t[m + 1] - trace->t[m], gx, gx);
     if (report)
         report->evaluations += b.rk.evaluations;
     run->arena_used = mark;

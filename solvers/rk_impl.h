@@ -39,6 +39,24 @@ dfo_status dfoi_rk_stage(dfoi_rk *rk, size_t i);
 /* All stages of all rows, then the new states in y, the estimated errors in err if the method has them.  */
 dfo_status dfoi_rk_step(dfoi_rk *rk);
 
+/* The gradient of a step's increment.  active: stages that the result depends on; taken: those whose slopes another such
+ * stage's state takes.  */
+typedef struct dfoi_rk_back {
+    dfoi_rk   rk;
+    dfo_real *gk[DFOI_STAGES], *gy;
+    double   *gq;                          /* a stage's */
+    const double *given;                   /* the quadratures', (n,nq), or NULL */
+    int       active[DFOI_STAGES], taken[DFOI_STAGES];
+} dfoi_rk_back;
+
+/* Arena for it, without the field's own; takes it.  */
+size_t dfoi_rk_back_size(const dfoi_tableau *tableau, const dfo_field *field, size_t rows);
+void dfoi_rk_back_take(dfoi_rk_back *b, const dfoi_tableau *tableau, const dfo_field *field, dfo_run *run, size_t n, const double *given);
+
+/* Of the step of size h from x at t: with g the gradient with respect to h sum b_i k_i, what that gives for x is added to `to`
+ * (which may be g).  */
+dfo_status dfoi_rk_back_step(dfoi_rk_back *b, dfo_batch x, double t, double h, dfo_batch g, dfo_batch to);
+
 /* h sum w[j] kq[j] of row i's quadrature j.  */
 double dfoi_rk_quadrature(const dfoi_rk *rk, const double *w, size_t i, size_t j);
 

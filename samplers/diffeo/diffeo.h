@@ -28,6 +28,7 @@
 #include <diffeo/preset.h>
 #include <diffeo/model.h>
 #include <diffeo/ode.h>
+#include <diffeo/reversible.h>
 #include <diffeo/latents.h>
 
 #endif
