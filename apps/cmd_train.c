@@ -38,7 +38,7 @@ static void on_interrupt(int signal_number)
 
 enum { VALID = 256, VALID_FRACTION, PATIENCE, KEEP, STEPS, EPOCHS, TIME_LIMIT, BATCH, LR, OPTIMISER, SCHEDULE,
        WARMUP, WEIGHT_DECAY, MOMENTUM, CLIP, EMA, GRADIENT_NOISE, LOG, CHECKPOINT, CHECKPOINT_EVERY, RESUME,
-       MEMORY_MODE, SHARDS, INIT, FLOW, SET, VALID_EVERY, VALID_LABELS };
+       MEMORY_MODE, SHARDS, INIT, FLOW, SET, VALID_EVERY, VALID_LABELS, GRADIENT };
 
 static const struct argp_option options_list[] = {
     {"flow", FLOW, "NAME|FILE.json", 0, "Preset (nice, realnvp, nsf, glow, irevnet, ...) or a configuration", 2},
@@ -65,6 +65,7 @@ static const struct argp_option options_list[] = {
     {"ema", EMA, "X", 0, "Decay of the weights' moving average (default 0: none)", 5},
     {"gradient-noise", GRADIENT_NOISE, "ETA", 0, "Adds noise of variance ETA/(1+t)^0.55 (default 0)", 5},
     {"memory-mode", MEMORY_MODE, "anchors=N|invert|store", 0, "How backward finds inputs (default anchors=4)", 6},
+    {"gradient", GRADIENT, "stored|reversible", 0, "Of continuous flows: states kept, or in memory that does not grow", 8},
     {"shards", SHARDS, "N", 0, "Pieces of a minibatch (default by batch)", 6},
     {"log", LOG, "FILE.jsonl", 0, "One JSON line per validation", 7},
     {"checkpoint", CHECKPOINT, "FILE", 0, "Checkpoint (default MODEL.ckpt; 'none': no checkpoints)", 7},
@@ -139,6 +140,12 @@ static error_t parse(int key, char *arg, struct argp_state *state)
         if (o->config.sets == MAX_SETS)
             argp_error(state, "--set: at most %d", MAX_SETS);
         o->config.set[o->config.sets++] = arg;
+        return 0;
+    case GRADIENT:
+        if (strcmp(arg, "stored") && strcmp(arg, "reversible"))
+            argp_error(state, "--gradient: expected stored or reversible, got '%s'", arg);
+        if (o->config.sets < MAX_SETS)
+            o->config.set[o->config.sets++] = arg[0] == 's' ? "gradient=stored" : "gradient=reversible";
         return 0;
     case 'o': o->output = arg; return 0;
     case INIT: o->init = arg; return 0;

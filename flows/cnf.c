@@ -7,11 +7,14 @@
  * than 64 features alone.
  *
  * Rows of a block take the same steps where gradients follow, and each its own otherwise.  Backward solves once more from the
- * input, keeping the states, and goes back through the steps that were taken: the gradient is that of the numbers that came out.  */
+ * input, keeping the states, and goes back through the steps that were taken: the gradient is that of the numbers that came out.
+ * With "gradient":"reversible" what trains is McCallum and Foster's scheme around the solver, whose last two states are kept in
+ * place of the trace: memory does not grow with the steps, and the gradient is exact as well.  */
 #include <string.h>
 
 #include <diffeo/net.h>
 #include <diffeo/ode.h>
+#include <diffeo/reversible.h>
 #include <diffeo/rng.h>
 #include "dist/dist_impl.h"
 #include "layers.h"
@@ -23,7 +26,8 @@
 struct cnf {
     dfo_net *net;
     dfo_ode *together, *alone;
-    double   end;
+    dfo_reversible *reversible;            /* or NULL: states of all steps are kept */
+    double   end, coupling;
     size_t   probes;                       /* 0: exact */
     int      always;                       /* evaluation estimates too */
     size_t   most;                         /* steps that backward keeps */
@@ -338,14 +342,49 @@ static struct flow begin(const dfo_bijector *bij, dfo_run *run, size_t n)
     return f;
 }
 
+/* The last states of the reversible scheme, behind the input.  */
+static size_t saved(const dfo_bijector *bij, size_t rows, const dfo_run *how)
+{
+    (void)how;
+    return state(bij)->reversible ? 2 * dfo_arena_size(rows * bij->d) : 0;
+}
+
 static size_t scratch(const dfo_bijector *bij, size_t rows)
 {
     const struct cnf *c = state(bij);
     struct flow f = {.bij = bij};
     dfo_field field = field_of(&f, NULL, NULL);
+    size_t two = c->reversible ? dfo_reversible_scratch(c->reversible, &field, rows) + 2 * dfo_arena_size(rows * bij->d) : 0;
     size_t size = rows * bij->d, forward = dfo_ode_scratch(c->alone, &field, rows), back = dfo_ode_backward_scratch(c->together, &field, rows);
-    size_t kept = dfo_arena_size((c->most + 1) * size) + dfoi_doubles_size(c->most + 1);
-    return dfo_arena_size(c->probes * size) + dfo_arena_size(size) + dfoi_doubles_size(rows) + kept + (forward > back ? forward : back);
+    size_t kept = c->reversible ? 0 : dfo_arena_size((c->most + 1) * size) + dfoi_doubles_size(c->most + 1);
+    back = kept + (forward > back ? forward : back);
+    return dfo_arena_size(c->probes * size) + dfo_arena_size(size) + dfoi_doubles_size(rows) + (back > two ? back : two);
+}
+
+/* Rows packed at `at`, or from there.  */
+static void pack(dfo_batch x, dfo_real *at, int back)
+{
+    for (size_t i = 0; i < x.n; i++)
+        memcpy(back ? dfo_row(x, i) : at + i * x.d, back ? at + i * x.d : dfo_row(x, i), x.d * sizeof *at);
+}
+
+static dfo_real *last_states(const dfo_run *run, size_t n, size_t d, size_t which)
+{
+    return run->saved + (1 + which) * dfo_arena_size(n * d);
+}
+
+static dfo_status solve_reversibly(const dfo_bijector *bij, dfo_run *run, const dfo_field *field, double from, double to, dfo_batch x,
+                                   double *logdet)
+{
+    const struct cnf *c = state(bij);
+    dfo_batch second = dfo_batch_of(dfo_arena_take(run, x.n * x.d), x.n, x.d);
+    DFO_TRY(dfo_reversible_start(c->reversible, field, run, from, x, second));
+    DFO_TRY(dfo_reversible_forward(c->reversible, field, run, from, to, x, second, logdet));
+    if (run->saved) {
+        pack(x, last_states(run, x.n, x.d, 0), 0);
+        pack(second, last_states(run, x.n, x.d, 1), 0);
+    }
+    return DFO_OK;
 }
 
 static dfo_status solve(const dfo_bijector *bij, dfo_run *run, double from, double to, dfo_batch x, const dfo_cond *cond, double *logdet)
@@ -354,6 +393,8 @@ static dfo_status solve(const dfo_bijector *bij, dfo_run *run, double from, doub
     struct flow f = begin(bij, run, x.n);
     dfo_field field = field_of(&f, cond, NULL);
     int together = run->saved || run->mode == DFO_TRAIN;
+    if (together && c->reversible)
+        return solve_reversibly(bij, run, &field, from, to, x, logdet);
     return dfo_ode_solve(together ? c->together : c->alone, &field, run, from, to, x, logdet, NULL, NULL);
 }
 
@@ -367,6 +408,18 @@ static dfo_status inverse(const dfo_bijector *bij, dfo_run *run, dfo_batch z, co
     return solve(bij, run, 0, state(bij)->end, z, cond, logdet);
 }
 
+static dfo_status back_reversibly(const dfo_bijector *bij, dfo_run *run, const dfo_field *field, dfo_batch z, dfo_batch gz,
+                                  const double *glogdet)
+{
+    const struct cnf *c = state(bij);
+    dfo_batch second = dfo_batch_of(last_states(run, z.n, z.d, 1), z.n, z.d);
+    dfo_batch g = dfo_batch_of(dfo_arena_take(run, z.n * z.d), z.n, z.d);
+    memset(g.x, 0, z.n * z.d * sizeof *g.x);
+    pack(z, last_states(run, z.n, z.d, 0), 1);
+    DFO_TRY(dfo_reversible_backward(c->reversible, field, run, c->end, 0, z, second, gz, g, glogdet));
+    return dfo_reversible_start_backward(c->reversible, field, run, c->end, z, gz, g);
+}
+
 static dfo_status backward(const dfo_bijector *bij, dfo_run *run, dfo_batch z, dfo_batch gz, const dfo_cond *cond, dfo_cond *gcond,
                            const double *glogdet)
 {
@@ -374,6 +427,11 @@ static dfo_status backward(const dfo_bijector *bij, dfo_run *run, dfo_batch z, d
     const dfo_real *input = run->saved;
     struct flow f = begin(bij, run, z.n);
     dfo_field field = field_of(&f, cond, gcond);
+    if (c->reversible) {
+        DFO_TRY(back_reversibly(bij, run, &field, z, gz, glogdet));
+        pack(z, (dfo_real *)input, 1);
+        return DFO_OK;
+    }
     dfo_ode_trace trace = {.most = c->most, .t = dfoi_take_doubles(run, c->most + 1),
                            .x = dfo_arena_take(run, (c->most + 1) * z.n * z.d)};
     dfo_batch work = dfo_batch_of(dfo_arena_take(run, z.n * z.d), z.n, z.d);
@@ -382,8 +440,7 @@ static dfo_status backward(const dfo_bijector *bij, dfo_run *run, dfo_batch z, d
     memcpy(work.x, input, z.n * z.d * sizeof *input);
     DFO_TRY(dfo_ode_solve(c->together, &field, run, c->end, 0, work, dfo_ode_options_of(c->together)->quadratures ? q : NULL, &trace, NULL));
     DFO_TRY(dfo_ode_backward(c->together, &field, run, &trace, gz, glogdet, NULL));
-    for (size_t i = 0; i < z.n; i++)
-        memcpy(dfo_row(z, i), input + i * z.d, z.d * sizeof *input);
+    pack(z, (dfo_real *)input, 1);
     return DFO_OK;
 }
 
@@ -401,6 +458,8 @@ static dfo_status describe(const dfo_bijector *bij, json_t *to)
     DFO_TRY(dfoi_json_set(bij->ctx, to, "most_steps", json_integer((json_int_t)c->most)));
     DFO_TRY(dfoi_json_set(bij->ctx, to, "probes", json_integer((json_int_t)c->probes)));
     DFO_TRY(dfoi_json_set(bij->ctx, to, "zero_init", json_boolean(c->zero_init)));
+    DFO_TRY(dfoi_json_set(bij->ctx, to, "gradient", json_string(c->reversible ? "reversible" : "stored")));
+    DFO_TRY(dfoi_json_set(bij->ctx, to, "coupling", json_real(c->coupling)));
     return dfoi_json_set(bij->ctx, to, "end", json_real(c->end));
 }
 
@@ -412,6 +471,7 @@ static void cnf_free(dfo_bijector *bij)
     dfo_net_free(c->net);
     dfo_ode_free(c->together);
     dfo_ode_free(c->alone);
+    dfo_reversible_free(c->reversible);
     dfoi_free(bij->ctx, c);
 }
 
@@ -434,6 +494,7 @@ static dfo_status make_solvers(dfo_ctx *ctx, dfo_ode_options o, dfo_ode **togeth
 static dfo_status read_solver(dfo_ctx *ctx, const json_t *config, struct cnf *c)
 {
     dfo_ode_options o;
+    const char *gradient;
     dfo_ode_defaults(&o);
     DFO_TRY(dfoi_json_string(ctx, config, "solver", "dopri5", &o.method));
     DFO_TRY(dfoi_json_size(ctx, config, "steps", 0, 0, 100000, &o.steps));
@@ -443,7 +504,15 @@ static dfo_status read_solver(dfo_ctx *ctx, const json_t *config, struct cnf *c)
     DFO_TRY(dfoi_json_size(ctx, config, "probes", 0, 0, 10000, &c->probes));
     DFO_TRY(dfoi_json_real(ctx, config, "end", 1, 1e-6, 1e6, &c->end));
     DFO_TRY(dfoi_json_bool(ctx, config, "zero_init", 1, &c->zero_init));
+    DFO_TRY(dfoi_json_string(ctx, config, "gradient", "stored", &gradient));
+    DFO_TRY(dfoi_json_real(ctx, config, "coupling", 0.999, 1e-3, 1, &c->coupling));
     c->most = o.steps ? o.steps : c->most;
+    if (!strcmp(gradient, "reversible") && !o.steps)
+        return dfoi_fail(ctx, DFO_EARG, "gradient: reversible wants a number of steps");
+    if (!strcmp(gradient, "reversible"))
+        DFO_TRY(dfo_reversible_new(ctx, &(dfo_reversible_options){NULL, o.method, c->coupling, o.steps}, &c->reversible));
+    else if (strcmp(gradient, "stored"))
+        return dfoi_fail(ctx, DFO_EARG, "gradient: expected stored or reversible, got %s", gradient);
     return make_solvers(ctx, o, &c->together, &c->alone);
 }
 
@@ -471,7 +540,8 @@ dfo_status dfoi_cnf_set_solver(dfo_ctx *ctx, dfo_bijector *bij, const dfo_solver
 
 dfo_status dfoi_cnf_create(dfo_build *build, json_t *config, dfo_bijector *bij)
 {
-    static const char *const keys[] = {"type", "net", "solver", "steps", "rtol", "atol", "most_steps", "probes", "end", "zero_init", NULL};
+    static const char *const keys[] = {"type", "net", "solver", "steps", "rtol", "atol", "most_steps", "probes", "end", "zero_init", "gradient",
+                                       "coupling", NULL};
     dfo_ctx *ctx = build->ctx;
     struct cnf *c;
     dfo_shape in[DFO_COND_PARTS];
@@ -504,6 +574,7 @@ const struct dfo_bijector_ops dfoi_cnf_ops = {
     .type = "cnf",
     .caps = DFO_ITERATIVE_INVERSE | DFO_NEEDS_INPUT | DFO_ESTIMATED_LOGDET,
     .scratch = scratch,
+    .saved = saved,
     .forward = forward,
     .inverse = inverse,
     .backward = backward,

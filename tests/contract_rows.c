@@ -290,8 +290,8 @@ static json_t *make_cnf(test_rng *rng, const struct setting *s, const char *type
     json_t *net = image ? json_pack("{s:s, s:[i], s:s}", "type", "conv", "hidden", 4, "activation", smooth[between(rng, 0, 2)])
                         : json_pack("{s:s, s:[i], s:s}", "type", "concatsquash", "hidden", (int)between(rng, 1, 9), "activation",
                                     smooth[between(rng, 0, 2)]);
-    return json_pack("{s:s, s:s, s:i, s:f, s:b, s:o}", "type", type, "solver", "pd87", "steps", 12, "end", 0.125, "zero_init",
-                     (int)between(rng, 0, 1), "net", net);
+    return json_pack("{s:s, s:s, s:i, s:f, s:b, s:s, s:f, s:o}", "type", type, "solver", "pd87", "steps", 12, "end", 0.125, "zero_init",
+                     (int)between(rng, 0, 1), "gradient", between(rng, 0, 2) ? "stored" : "reversible", "coupling", 0.99, "net", net);
 }
 
 static json_t *make_irevnet(test_rng *rng, const struct setting *s, const char *type)
@@ -486,7 +486,8 @@ const struct row contract_rows[] = {
      {COUPLING_BAD, {"{\"bins\":1}", "bins"}, {"{\"bins\":65}", "bins"}, {"{\"tail_bound\":0}", "tail_bound"},
       {"{\"min_width\":0.5}", "min_width"}, {"{\"tails\":\"none\"}", "tails"}}},
     {"cnf", TAKES_CONDS | TAKES_IMAGES | STEEP | NUMERICAL, make_cnf,
-     {{"{\"solver\":\"rk5\"}", "rk5"}, {"{\"steps\":-1}", "steps"}, {"{\"end\":0}", "end"}, {"{\"probes\":-1}", "probes"},
+     {{"{\"solver\":\"rk5\"}", "rk5"}, {"{\"steps\":-1}", "steps"}, {"{\"end\":0}", "end"}, {"{\"probes\":-1}", "probes"}, {"{\"coupling\":2}", "coupling"},
+      {"{\"gradient\":\"adjoint\"}", "gradient"}, {"{\"gradient\":\"reversible\",\"steps\":0}", "number of steps"},
       {"{\"net\":{\"type\":\"no-net\"}}", "no-net"}}},
     {"irevnet", TAKES_CONDS | TAKES_IMAGES | EVEN_CHANNELS, make_irevnet,
      {{"{\"stride\":0}", "stride"}, {"{\"stride\":17}", "stride of 17"}, {"{\"channels\":1000}", "no density"},
