@@ -9,7 +9,8 @@
  * Factors are (r, n): P^T Q with P, Q of these adds to the identity: the map is (U^T, V), its inverse (U^T, -A^-1 V),
  * their transposes the same with P and Q exchanged.  "solve": data go to latents by the inverse.  Gradients: of y = M x,
  * U^bar = y^bar (V x)^T, V^bar = (U^T y^bar) x^T; of x = M^-1 y, with u = M^-T x^bar, the negative of the same with u and x;
- * and of the log-det A^-1 V and A^-T U^T, each as many times as the matrix is applied.  */
+ * and of the log-det A^-1 V and A^-T U^T, each as many times as the matrix is applied.  Rounding grows with the sizes of U and V,
+ * which may cancel in their product, not with the map's condition alone.  */
 #include <math.h>
 #include <string.h>
 

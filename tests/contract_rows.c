@@ -447,7 +447,7 @@ const struct row contract_rows[] = {
      {{"{\"kernel\":0}", "kernel"}, {"{\"kernel\":[4096,1]}", "at most"}, {"{\"solve\":3}", "solve"}}},
     {"symmetric-conv", TAKES_IMAGES, make_transformed,
      {{"{\"kernel\":[]}", "kernel"}, {"{\"kernel\":[1,4096]}", "at most"}, {"{\"solve\":\"yes\"}", "solve"}}},
-    {"woodbury", TAKES_IMAGES, make_woodbury,
+    {"woodbury", TAKES_IMAGES | NUMERICAL, make_woodbury,
      {{"{\"rank\":0}", "rank"}, {"{\"rank\":[2]}", "two numbers"}, {"{\"solve\":3}", "solve"}}},
     {"conv-exp", TAKES_IMAGES, make_conv_exp,
      {{"{\"kernel\":2}", "odd"}, {"{\"kernel\":17}", "kernel"}, {"{\"bound\":9}", "bound"}}},
