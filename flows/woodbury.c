@@ -9,8 +9,8 @@
  * Factors are (r, n): P^T Q with P, Q of these adds to the identity: the map is (U^T, V), its inverse (U^T, -A^-1 V),
  * their transposes the same with P and Q exchanged.  "solve": data go to latents by the inverse.  Gradients: of y = M x,
  * U^bar = y^bar (V x)^T, V^bar = (U^T y^bar) x^T; of x = M^-1 y, with u = M^-T x^bar, the negative of the same with u and x;
- * and of the log-det A^-1 V and A^-T U^T, each as many times as the matrix is applied.  Rounding grows with the sizes of U and V,
- * which may cancel in their product, not with the map's condition alone.  */
+ * and of the log-det A^-1 V and A^-T U^T, each as many times as the matrix is applied.  Either way adds to
+ * the row what may nearly cancel it: what is small then has the rounding of what was large.  */
 #include <math.h>
 #include <string.h>
 
@@ -326,6 +326,10 @@ dfo_status dfoi_woodbury_create(dfo_build *build, json_t *config, dfo_bijector *
         DFO_TRY(dfoi_json_sizes(ctx, config, "rank", 1, 4096, PARTS, s->rank, &given));
     if (given != PARTS)
         return dfoi_fail(ctx, DFO_EARG, "rank: expected two numbers, of channels and of pixels, got %zu", given);
+    for (size_t part = 0; part < PARTS; part++)        /* more would only cancel */
+        if (s->rank[part] > n[part])
+            return dfoi_fail(ctx, DFO_ESHAPE, "rank: expected at most %zu and %zu, got %zu and %zu", n[CHANNELS], n[PIXELS],
+                             s->rank[CHANNELS], s->rank[PIXELS]);
     DFO_TRY(dfoi_json_bool(ctx, config, "solve", 0, &s->conv.solve));
     for (int part = 0; part < PARTS; part++)
         DFO_TRY(make_factors(build, s, part, n[part]));

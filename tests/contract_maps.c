@@ -55,7 +55,9 @@ static void check_wide(struct trip *t, size_t i)
 {
     double layers = (double)t->l->layers, sum = fabs(t->there[i] + t->again[i]);
     double from = norm(t->start.d, dfo_row(t->start, i)), to = norm(t->start.d, dfo_row(t->middle, i));
-    double kappa = 1 + way_back(t, i) * to, error = distance(t->end, t->start, i);
+    double back = way_back(t, i), kappa = 1 + back * to, error = distance(t->end, t->start, i);
+    if (t->l->row->flags & SUMS)
+        kappa += to + back * from;
     double ratio = error / (DFO_REAL_EPS * (kappa + from)), slope = 1 + fabs(t->there[i]) + (double)t->start.d;
     ck_assert_msg(ratio <= 64 * layers, "%s: %s first: row %zu of %zu: error %g, condition %g, ratio %g", where(t->l),
                   t->back ? "latents" : "data", i, t->n, error, kappa, ratio);

@@ -269,9 +269,9 @@ static json_t *make_transformed(test_rng *rng, const struct setting *s, const ch
 
 static json_t *make_woodbury(test_rng *rng, const struct setting *s, const char *type)
 {
-    (void)s;
-    return json_pack("{s:s, s:[I, I], s:b}", "type", type, "rank", (json_int_t)between(rng, 1, 3), (json_int_t)between(rng, 1, 3),
-                     "solve", (int)between(rng, 0, 1));
+    size_t c = s->shape.c, pixels = s->shape.h * s->shape.w;
+    return json_pack("{s:s, s:[I, I], s:b}", "type", type, "rank", (json_int_t)between(rng, 1, c < 3 ? c : 3),
+                     (json_int_t)between(rng, 1, pixels < 3 ? pixels : 3), "solve", (int)between(rng, 0, 1));
 }
 
 static json_t *make_conv_exp(test_rng *rng, const struct setting *s, const char *type)
@@ -447,8 +447,8 @@ const struct row contract_rows[] = {
      {{"{\"kernel\":0}", "kernel"}, {"{\"kernel\":[4096,1]}", "at most"}, {"{\"solve\":3}", "solve"}}},
     {"symmetric-conv", TAKES_IMAGES, make_transformed,
      {{"{\"kernel\":[]}", "kernel"}, {"{\"kernel\":[1,4096]}", "at most"}, {"{\"solve\":\"yes\"}", "solve"}}},
-    {"woodbury", TAKES_IMAGES | NUMERICAL, make_woodbury,
-     {{"{\"rank\":0}", "rank"}, {"{\"rank\":[2]}", "two numbers"}, {"{\"solve\":3}", "solve"}}},
+    {"woodbury", TAKES_IMAGES | SUMS, make_woodbury,
+     {{"{\"rank\":0}", "rank"}, {"{\"rank\":[2]}", "two numbers"}, {"{\"rank\":[4096,4096]}", "at most"}, {"{\"solve\":3}", "solve"}}},
     {"conv-exp", TAKES_IMAGES, make_conv_exp,
      {{"{\"kernel\":2}", "odd"}, {"{\"kernel\":17}", "kernel"}, {"{\"bound\":9}", "bound"}}},
     {"dequantise", BOUNDED_X | BOUNDED_Z | TAKES_CONDS | TAKES_IMAGES, make_dequantise,
