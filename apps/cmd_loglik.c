@@ -76,11 +76,12 @@ static int set_up(struct job *j)
     struct options *o = j->o;
     struct common *c = &o->common;
     int status;
-    for (int i = 0; i < 2 && o->model[i]; i++)
+    for (int i = 0; i < 2 && o->model[i]; i++) {
         if ((status = open_model(c, o->model[i], &j->model[i])))
             return status;
-        else if (dfo_model_wants_density(j->model[i]))
+        if (dfo_model_wants_density(j->model[i]))
             return failed(c);
+    }
     if ((status = labels_for(c, &o->input, o->model[0], j->model[0])) || (status = input_open(c, &o->input)))
         return status;
     dfo_chunk k = {.asked = o->batch, .rows = o->input.info.rows};

@@ -12,304 +12,16 @@
  * place of the trace: memory does not grow with the steps, and the gradient is exact as well.  */
 #include <string.h>
 
-#include <diffeo/net.h>
-#include <diffeo/ode.h>
-#include <diffeo/reversible.h>
 #include <diffeo/rng.h>
-#include "dist/dist_impl.h"
+#include "cnf_impl.h"
 #include "layers.h"
-#include "matching_impl.h"
-#include "math/gemm_impl.h"
 
 #define FEW 64                             /* features whose trace evaluation takes exactly */
 
-struct cnf {
-    dfo_net *net;
-    dfo_ode *together, *alone;
-    dfo_reversible *reversible;            /* or NULL: states of all steps are kept */
-    double   end, coupling;
-    size_t   probes;                       /* 0: exact */
-    int      always;                       /* evaluation estimates too */
-    size_t   most;                         /* steps that backward keeps */
-    int      zero_init;
-    uint64_t stream;
-};
-
-static const struct cnf *state(const dfo_bijector *bij)
+static const struct dfoi_cnf *state(const dfo_bijector *bij)
 {
     return bij->state;
 }
-
-/* ---- the field, for one solve */
-
-struct flow {
-    const dfo_bijector *bij;
-    const dfo_real *probe;                 /* (K, n, d); NULL: the trace is exact */
-    size_t          n;
-};
-
-static const struct flow *flow_of(const dfo_field *field)
-{
-    return field->state;
-}
-
-/* Rows that the net takes at a time.  */
-static size_t chunk(size_t rows)
-{
-    return rows < DFO_NET_ROWS ? rows : DFO_NET_ROWS;
-}
-
-static size_t block_size(const dfo_bijector *bij, size_t rows)
-{
-    size_t n = chunk(rows);
-    return dfo_arena_size(state(bij)->net->ops->layout == DFO_FEATURES ? dfoi_panels_of(n) * DFO_PANEL * bij->d : n * bij->d);
-}
-
-static size_t field_scratch(const dfo_field *field, size_t rows)
-{
-    const dfo_bijector *bij = flow_of(field)->bij;
-    size_t n = chunk(rows);
-    return dfo_arena_size(n) + dfo_arena_size(n * bij->d) + 2 * block_size(bij, n) +
-           dfo_arena_size(2 * dfo_net_acts(state(bij)->net, n)) + dfo_net_scratch(state(bij)->net, n);
-}
-
-/* A chunk's arguments of the net: rows, condition, time.  */
-struct call {
-    const dfo_net *net;
-    dfo_cond  in, din, gin;
-    dfo_block out, dout;
-    dfo_batch tangent;
-    dfo_real *acts;
-    size_t    first, n, d;
-};
-
-static struct call call_of(const dfo_field *field, dfo_run *run, const double *t, dfo_batch x, size_t first, size_t n)
-{
-    const dfo_bijector *bij = flow_of(field)->bij;
-    const dfo_net *net = state(bij)->net;
-    struct call c = {.net = net, .first = first, .n = n, .d = bij->d};
-    dfo_real *time = dfo_arena_take(run, n);
-    c.tangent = dfo_batch_of(dfo_arena_take(run, n * bij->d), n, bij->d);
-    c.out = (dfo_block){dfo_arena_take(run, block_size(bij, n)), n, bij->d, bij->d, net->ops->layout};
-    if (c.out.layout == DFO_FEATURES)
-        c.out.ld = DFO_PANEL;
-    c.dout = c.out;
-    c.dout.x = dfo_arena_take(run, block_size(bij, n));
-    c.acts = dfo_arena_take(run, 2 * dfo_net_acts(net, n));
-    for (size_t i = 0; i < n; i++)
-        time[i] = (dfo_real)t[first + i];
-    dfo_cond cond = dfo_cond_rows(field->cond, first, n);
-    c.in.part[c.in.n].rows = dfo_batch_rows(x, first, n);
-    c.in.part[c.in.n++].shape = bij->shape;
-    for (size_t p = 0; p < cond.n; p++)
-        c.in.part[c.in.n++] = cond.part[p];
-    c.in.part[c.in.n].rows = dfo_batch_of(time, n, 1);
-    c.in.part[c.in.n++].shape = dfo_shape_vector(1);
-    c.din.n = c.gin.n = c.in.n;
-    c.din.part[0].rows = c.tangent;
-    return c;
-}
-
-/* Where feature e of row i stands in a block.  */
-static dfo_real *spot(dfo_block b, size_t i, size_t e)
-{
-    return b.layout == DFO_FEATURES ? b.x + (i / DFO_PANEL * b.d + e) * DFO_PANEL + i % DFO_PANEL : b.x + i * b.ld + e;
-}
-
-static void block_to_rows(dfo_block b, dfo_batch to)
-{
-    for (size_t i = 0; b.layout == DFO_FEATURES && i < b.n; i += DFO_PANEL) {
-        size_t n = b.n - i < DFO_PANEL ? b.n - i : DFO_PANEL;
-        dfoi_from_panel(n, b.d, b.x + i * b.d, NULL, dfo_row(to, i), to.ld);
-    }
-    for (size_t i = 0; b.layout == DFO_ROWS && i < b.n; i++)
-        memcpy(dfo_row(to, i), b.x + i * b.ld, b.d * sizeof *b.x);
-}
-
-static void rows_to_block(dfo_batch from, dfo_block b)
-{
-    for (size_t i = 0; b.layout == DFO_FEATURES && i < b.n; i += DFO_PANEL) {
-        size_t n = b.n - i < DFO_PANEL ? b.n - i : DFO_PANEL;
-        dfoi_to_panel(n, b.d, dfo_row(from, i), from.ld, NULL, 1, b.x + i * b.d);
-    }
-    for (size_t i = 0; b.layout == DFO_ROWS && i < b.n; i++)
-        memcpy(b.x + i * b.ld, dfo_row(from, i), b.d * sizeof *b.x);
-}
-
-static size_t passes(const struct flow *f)
-{
-    return f->probe ? state(f->bij)->probes : f->bij->d;
-}
-
-/* The direction of pass j: a probe, or the j-th unit vector.  */
-static void direct(const struct flow *f, const struct call *c, size_t j)
-{
-    size_t d = c->d;
-    for (size_t i = 0; i < c->n; i++) {
-        dfo_real *to = dfo_row(c->tangent, i);
-        if (f->probe) {
-            memcpy(to, f->probe + (j * f->n + c->first + i) * d, d * sizeof *to);
-        } else {
-            memset(to, 0, d * sizeof *to);
-            to[j] = 1;
-        }
-    }
-}
-
-/* Adds e^T J e of every row, over the number of probes.  */
-static void add_trace(const struct flow *f, const struct call *c, size_t j, double *dq)
-{
-    for (size_t i = 0; i < c->n; i++) {
-        double sum = 0;
-        for (size_t e = 0; f->probe && e < c->d; e++)
-            sum += (double)dfo_row(c->tangent, i)[e] * (double)*spot(c->dout, i, e);
-        dq[c->first + i] += f->probe ? sum / (double)passes(f) : (double)*spot(c->dout, i, j);
-    }
-}
-
-static dfo_status eval_chunk(const dfo_field *field, dfo_run *run, struct call *c, dfo_batch dx, double *dq)
-{
-    const struct flow *f = flow_of(field);
-    dfo_batch to = dfo_batch_rows(dx, c->first, c->n);
-    if (!dq) {
-        DFO_TRY(dfo_net_forward(c->net, run, &c->in, c->out, NULL));
-        block_to_rows(c->out, to);
-        return DFO_OK;
-    }
-    memset(dq + c->first, 0, c->n * sizeof *dq);
-    for (size_t j = 0; j < passes(f); j++) {
-        direct(f, c, j);
-        DFO_TRY(dfo_net_jvp(c->net, run, &c->in, &c->din, c->out, c->dout, NULL));
-        if (!j)
-            block_to_rows(c->out, to);
-        add_trace(f, c, j, dq);
-    }
-    return DFO_OK;
-}
-
-static dfo_status eval(const dfo_field *field, dfo_run *run, const double *t, dfo_batch x, dfo_batch dx, double *dq)
-{
-    size_t mark = run->arena_used;
-    dfo_status status = DFO_OK;
-    for (size_t first = 0, n; first < x.n && status == DFO_OK; first += n) {
-        n = chunk(x.n - first);
-        struct call c = call_of(field, run, t, x, first, n);
-        status = eval_chunk(field, run, &c, dx, dq);
-        run->arena_used = mark;
-    }
-    return status;
-}
-
-/* The gradient of gdx . f in `out`, zero but for the first pass; that of gdq times the trace in `dout`.  */
-static void seeds(const struct flow *f, struct call *c, size_t j, dfo_batch gdx, const double *gdq)
-{
-    size_t size = block_size(f->bij, c->n);
-    if (j)
-        memset(c->out.x, 0, size * sizeof *c->out.x);
-    else
-        rows_to_block(dfo_batch_rows(gdx, c->first, c->n), c->out);
-    memset(c->dout.x, 0, size * sizeof *c->dout.x);
-    for (size_t i = 0; i < c->n; i++) {
-        double g = gdq[c->first + i];
-        if (!f->probe)
-            *spot(c->dout, i, j) = (dfo_real)g;
-        for (size_t e = 0; f->probe && e < c->d; e++)
-            *spot(c->dout, i, e) = (dfo_real)(g / (double)passes(f) * (double)dfo_row(c->tangent, i)[e]);
-    }
-}
-
-static dfo_status vjp_chunk(const dfo_field *field, dfo_run *run, struct call *c, dfo_batch gdx, const double *gdq, dfo_batch gx)
-{
-    const struct flow *f = flow_of(field);
-    dfo_cond gcond = dfo_cond_rows(field->gcond, c->first, c->n);
-    c->gin.part[0].rows = dfo_batch_rows(gx, c->first, c->n);
-    for (size_t p = 0; p < gcond.n; p++)
-        c->gin.part[p + 1] = gcond.part[p];
-    if (!gdq) {
-        DFO_TRY(dfo_net_forward(c->net, run, &c->in, c->out, c->acts));
-        rows_to_block(dfo_batch_rows(gdx, c->first, c->n), c->out);
-        return dfo_net_backward(c->net, run, &c->in, c->out, &c->gin, c->acts);
-    }
-    for (size_t j = 0; j < passes(f); j++) {
-        direct(f, c, j);
-        DFO_TRY(dfo_net_jvp(c->net, run, &c->in, &c->din, c->out, c->dout, c->acts));
-        seeds(f, c, j, gdx, gdq);
-        DFO_TRY(dfo_net_jvp_backward(c->net, run, &c->in, &c->din, c->out, c->dout, &c->gin, NULL, c->acts));
-    }
-    return DFO_OK;
-}
-
-static dfo_status vjp(const dfo_field *field, dfo_run *run, const double *t, dfo_batch x, dfo_batch gdx, const double *gdq, dfo_batch gx)
-{
-    size_t mark = run->arena_used;
-    dfo_status status = DFO_OK;
-    for (size_t first = 0, n; first < x.n && status == DFO_OK; first += n) {
-        n = chunk(x.n - first);
-        struct call c = call_of(field, run, t, x, first, n);
-        status = vjp_chunk(field, run, &c, gdx, gdq, gx);
-        run->arena_used = mark;
-    }
-    return status;
-}
-
-static const struct dfo_field_ops field_ops = {.type = "cnf", .scratch = field_scratch, .eval = eval, .vjp = vjp};
-
-static dfo_field field_of(const struct flow *f, const dfo_cond *cond, dfo_cond *gcond)
-{
-    return (dfo_field){.ops = &field_ops, .state = f, .d = f->bij->d, .nq = 1, .cond = cond, .gcond = gcond};
-}
-
-/* ---- flow matching */
-
-size_t dfoi_cnf_regress_scratch(const dfo_bijector *bij, size_t rows)
-{
-    struct flow f = {.bij = bij};
-    dfo_field field = field_of(&f, NULL, NULL);
-    return field_scratch(&field, rows) + dfoi_doubles_size(rows);
-}
-
-/* The net's output in c->out becomes the gradient of sum by loss with respect to it.  */
-static void residuals(const struct cnf *s, struct call *c, dfo_batch u, const double *by, double *loss)
-{
-    dfo_real end = (dfo_real)s->end;
-    block_to_rows(c->out, c->tangent);
-    for (size_t i = 0; i < c->n; i++) {
-        dfo_real *v = dfo_row(c->tangent, i);
-        const dfo_real *want = dfo_row(u, c->first + i);
-        double sum = 0;
-        for (size_t e = 0; e < c->d; e++) {
-            dfo_real off = end * v[e] - want[e];
-            sum += (double)off * (double)off;
-            v[e] = by ? (dfo_real)(2 * by[c->first + i] / (double)c->d) * end * off : 0;
-        }
-        loss[c->first + i] = sum / (double)c->d;
-    }
-    rows_to_block(c->tangent, c->out);
-}
-
-dfo_status dfoi_cnf_regress(const dfo_bijector *bij, dfo_run *run, const double *t, dfo_batch x, const dfo_cond *cond, dfo_batch u,
-                            const double *by, double *loss)
-{
-    const struct cnf *s = state(bij);
-    struct flow f = {.bij = bij, .n = x.n};
-    dfo_field field = field_of(&f, cond, NULL);
-    double *time = dfoi_take_doubles(run, x.n);
-    size_t mark = run->arena_used;
-    for (size_t i = 0; i < x.n; i++)
-        time[i] = s->end * t[i];
-    for (size_t first = 0, n; first < x.n; first += n) {
-        n = chunk(x.n - first);
-        struct call c = call_of(&field, run, time, x, first, n);
-        DFO_TRY(dfo_net_forward(s->net, run, &c.in, c.out, c.acts));
-        residuals(s, &c, u, by, loss);
-        if (run->grads)
-            DFO_TRY(dfo_net_backward(s->net, run, &c.in, c.out, NULL, c.acts));
-        run->arena_used = mark;
-    }
-    return DFO_OK;
-}
-
-/* ---- the layer */
 
 static int estimates(const dfo_bijector *bij, const dfo_run *run)
 {
@@ -322,9 +34,9 @@ size_t dfoi_cnf_probes(const dfo_bijector *bij)
 }
 
 /* Signs: functions of seed, place, step, row, probe and feature.  */
-static struct flow begin(const dfo_bijector *bij, dfo_run *run, size_t n)
+static struct dfoi_cnf_solve begin(const dfo_bijector *bij, dfo_run *run, size_t n)
 {
-    struct flow f = {.bij = bij, .n = n};
+    struct dfoi_cnf_solve f = {.bij = bij, .n = n};
     size_t d = bij->d;
     if (!estimates(bij, run))
         return f;
@@ -351,9 +63,9 @@ static size_t saved(const dfo_bijector *bij, size_t rows, const dfo_run *how)
 
 static size_t scratch(const dfo_bijector *bij, size_t rows)
 {
-    const struct cnf *c = state(bij);
-    struct flow f = {.bij = bij};
-    dfo_field field = field_of(&f, NULL, NULL);
+    const struct dfoi_cnf *c = state(bij);
+    struct dfoi_cnf_solve f = {.bij = bij};
+    dfo_field field = dfoi_cnf_field(&f, NULL, NULL);
     size_t two = c->reversible ? dfo_reversible_scratch(c->reversible, &field, rows) + 2 * dfo_arena_size(rows * bij->d) : 0;
     size_t size = rows * bij->d, forward = dfo_ode_scratch(c->alone, &field, rows), back = dfo_ode_backward_scratch(c->together, &field, rows);
     size_t kept = c->reversible ? 0 : dfo_arena_size((c->most + 1) * size) + dfoi_doubles_size(c->most + 1);
@@ -376,7 +88,7 @@ static dfo_real *last_states(const dfo_run *run, size_t n, size_t d, size_t whic
 static dfo_status solve_reversibly(const dfo_bijector *bij, dfo_run *run, const dfo_field *field, double from, double to, dfo_batch x,
                                    double *logdet)
 {
-    const struct cnf *c = state(bij);
+    const struct dfoi_cnf *c = state(bij);
     dfo_batch second = dfo_batch_of(dfo_arena_take(run, x.n * x.d), x.n, x.d);
     DFO_TRY(dfo_reversible_start(c->reversible, field, run, from, x, second));
     DFO_TRY(dfo_reversible_forward(c->reversible, field, run, from, to, x, second, logdet));
@@ -389,9 +101,9 @@ static dfo_status solve_reversibly(const dfo_bijector *bij, dfo_run *run, const 
 
 static dfo_status solve(const dfo_bijector *bij, dfo_run *run, double from, double to, dfo_batch x, const dfo_cond *cond, double *logdet)
 {
-    const struct cnf *c = state(bij);
-    struct flow f = begin(bij, run, x.n);
-    dfo_field field = field_of(&f, cond, NULL);
+    const struct dfoi_cnf *c = state(bij);
+    struct dfoi_cnf_solve f = begin(bij, run, x.n);
+    dfo_field field = dfoi_cnf_field(&f, cond, NULL);
     int together = run->saved || run->mode == DFO_TRAIN;
     if (together && c->reversible)
         return solve_reversibly(bij, run, &field, from, to, x, logdet);
@@ -411,7 +123,7 @@ static dfo_status inverse(const dfo_bijector *bij, dfo_run *run, dfo_batch z, co
 static dfo_status back_reversibly(const dfo_bijector *bij, dfo_run *run, const dfo_field *field, dfo_batch z, dfo_batch gz,
                                   const double *glogdet)
 {
-    const struct cnf *c = state(bij);
+    const struct dfoi_cnf *c = state(bij);
     dfo_batch second = dfo_batch_of(last_states(run, z.n, z.d, 1), z.n, z.d);
     dfo_batch g = dfo_batch_of(dfo_arena_take(run, z.n * z.d), z.n, z.d);
     memset(g.x, 0, z.n * z.d * sizeof *g.x);
@@ -423,10 +135,10 @@ static dfo_status back_reversibly(const dfo_bijector *bij, dfo_run *run, const d
 static dfo_status backward(const dfo_bijector *bij, dfo_run *run, dfo_batch z, dfo_batch gz, const dfo_cond *cond, dfo_cond *gcond,
                            const double *glogdet)
 {
-    const struct cnf *c = state(bij);
+    const struct dfoi_cnf *c = state(bij);
     const dfo_real *input = run->saved;
-    struct flow f = begin(bij, run, z.n);
-    dfo_field field = field_of(&f, cond, gcond);
+    struct dfoi_cnf_solve f = begin(bij, run, z.n);
+    dfo_field field = dfoi_cnf_field(&f, cond, gcond);
     if (c->reversible) {
         DFO_TRY(back_reversibly(bij, run, &field, z, gz, glogdet));
         pack(z, (dfo_real *)input, 1);
@@ -446,7 +158,7 @@ static dfo_status backward(const dfo_bijector *bij, dfo_run *run, dfo_batch z, d
 
 static dfo_status describe(const dfo_bijector *bij, json_t *to)
 {
-    const struct cnf *c = state(bij);
+    const struct dfoi_cnf *c = state(bij);
     const dfo_ode_options *o = dfo_ode_options_of(c->together);
     json_t *net = json_object();
     DFO_TRY(dfoi_json_set(bij->ctx, to, "net", net));
@@ -465,7 +177,7 @@ static dfo_status describe(const dfo_bijector *bij, json_t *to)
 
 static void cnf_free(dfo_bijector *bij)
 {
-    struct cnf *c = bij->state;
+    struct dfoi_cnf *c = bij->state;
     if (!c)
         return;
     dfo_net_free(c->net);
@@ -491,7 +203,7 @@ static dfo_status make_solvers(dfo_ctx *ctx, dfo_ode_options o, dfo_ode **togeth
     return status;
 }
 
-static dfo_status read_solver(dfo_ctx *ctx, const json_t *config, struct cnf *c)
+static dfo_status read_solver(dfo_ctx *ctx, const json_t *config, struct dfoi_cnf *c)
 {
     dfo_ode_options o;
     const char *gradient;
@@ -518,7 +230,7 @@ static dfo_status read_solver(dfo_ctx *ctx, const json_t *config, struct cnf *c)
 
 dfo_status dfoi_cnf_set_solver(dfo_ctx *ctx, dfo_bijector *bij, const dfo_solver_options *given)
 {
-    struct cnf *c = bij->state;
+    struct dfoi_cnf *c = bij->state;
     dfo_ode_options o = *dfo_ode_options_of(c->alone);
     dfo_ode *together, *alone;
     o.method = given->method ? given->method : o.method;
@@ -543,7 +255,7 @@ dfo_status dfoi_cnf_create(dfo_build *build, json_t *config, dfo_bijector *bij)
     static const char *const keys[] = {"type", "net", "solver", "steps", "rtol", "atol", "most_steps", "probes", "end", "zero_init", "gradient",
                                        "coupling", NULL};
     dfo_ctx *ctx = build->ctx;
-    struct cnf *c;
+    struct dfoi_cnf *c;
     dfo_shape in[DFO_COND_PARTS];
     size_t parts = 0;
     DFO_TRY(dfoi_json_keys(ctx, config, keys));

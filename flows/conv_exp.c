@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "layers.h"
+#include "math/kern_impl.h"
 #include "nn/conv_impl.h"
 
 struct conv_exp {
@@ -212,8 +213,7 @@ static void adjoint(const dfo_bijector *bij, const struct work *w, size_t images
         dfoi_conv_backward(&state(bij)->conv, &w->run, images, b, dfoi_map_of(v_at(w, i), c), 0, none, none, &w->room,
                            dfoi_map_of(w->x, c));
         scale(n, (double)sign / (double)i, w->x, w->b);
-        for (size_t k = 0; k < n; k++)
-            w->sum[k] += w->b[k];
+        dfoi_add(n, w->b, w->sum);
     }
 }
 

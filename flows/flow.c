@@ -2,6 +2,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "cnf_impl.h"
 #include "flow_impl.h"
 #include "matching_impl.h"
 #include "layer_impl.h"

@@ -17,6 +17,7 @@ noinst_HEADERS += \
     flows/spline_set_impl.h \
     flows/flow_impl.h \
     flows/matching_impl.h \
+    flows/cnf_impl.h \
     flows/coupling_impl.h \
     flows/classifier_impl.h \
     flows/head_impl.h \
@@ -59,6 +60,7 @@ FLOWS_REAL = \
     flows/coupling_image.c \
     flows/irevnet.c \
     flows/cnf.c \
+    flows/cnf_field.c \
     flows/flow.c \
     flows/flow_plan.c \
     flows/flow_moments.c \

@@ -7,6 +7,7 @@
 
 #include <diffeo/rng.h>
 #include "base/ctx_impl.h"
+#include "cnf_impl.h"
 #include "layer_impl.h"
 #include "math/assign_impl.h"
 #include "matching_impl.h"

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "dist/dist_impl.h"
+#include "math/kern_impl.h"
 #include "rk_impl.h"
 
 /* Stages that the result depends on, and those whose slopes another such stage's state takes.  */
@@ -51,13 +52,6 @@ static dfo_status slopes(dfoi_rk_back *b)
     return DFO_OK;
 }
 
-static void axpy(size_t n, double a, const dfo_real *x, dfo_real *y)
-{
-    dfo_real by = (dfo_real)a;
-    for (size_t i = 0; i < n; i++)
-        y[i] += by * x[i];
-}
-
 static dfo_status stage(dfoi_rk_back *b, size_t i, double h, dfo_batch to)
 {
     dfoi_rk *rk = &b->rk;
@@ -75,10 +69,10 @@ static dfo_status stage(dfoi_rk_back *b, size_t i, double h, dfo_batch to)
                                             dfo_batch_of(b->gy, n, d));
     rk->run->arena_used = mark;
     for (size_t r = 0; r < n; r++)
-        axpy(d, 1, b->gy + r * d, dfo_row(to, r));
+        dfoi_add(d, b->gy + r * d, dfo_row(to, r));
     for (size_t j = 0; j < i; j++)
         if (m->a[i * m->stages + j] != 0)
-            axpy(n * d, h * m->a[i * m->stages + j], b->gy, b->gk[j]);
+            dfoi_axpy(n * d, (dfo_real)(h * m->a[i * m->stages + j]), b->gy, b->gk[j]);
     return status;
 }
 

@@ -7,12 +7,6 @@
 #include "reference.h"
 #include "util.h"
 
-#ifdef DFO_DOUBLE
-#define IS_DOUBLE 1
-#else
-#define IS_DOUBLE 0
-#endif
-
 static void near(const char *name, const char *what, size_t n, const double *got, const double *want, double allowed)
 {
     double size = 1;

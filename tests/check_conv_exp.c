@@ -7,12 +7,6 @@
 #include "layerfix.h"
 #include "util.h"
 
-#ifdef DFO_DOUBLE
-#define IS_DOUBLE 1
-#else
-#define IS_DOUBLE 0
-#endif
-
 static const struct sizes {
     size_t n, c, h, w, k;
     double bound, weights;             /* their standard deviation */

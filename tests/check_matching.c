@@ -11,12 +11,6 @@
 #include "testrun.h"
 #include "util.h"
 
-#ifdef DFO_DOUBLE
-#define IS_DOUBLE 1
-#else
-#define IS_DOUBLE 0
-#endif
-
 static void row_of(const double *from, size_t d, dfo_real *to)
 {
     for (size_t j = 0; j < d; j++)

@@ -8,12 +8,6 @@
 #include "rk_impl.h"
 #include "util.h"
 
-#ifdef DFO_DOUBLE
-#define IS_DOUBLE 1
-#else
-#define IS_DOUBLE 0
-#endif
-
 static dfo_ctx *ctx;
 
 static void setup(void)
@@ -188,7 +182,9 @@ static void solve_case(ref_case c, const char *method, double rtol, size_t rows,
     memcpy(times + 1, t.data, t.n * sizeof *times);
     for (size_t i = 0; i < rows * d; i++)
         x[i] = (dfo_real)y0.data[i % d];
+    size_t before = odefield_evaluations;
     OK(dfo_ode_integrate(ctx, ode, &f, dfo_batch_of(x, rows, d), count, times, out, NULL, &r));
+    ck_assert_uint_eq(r.evaluations, odefield_evaluations - before);
     *error = 0;
     for (size_t m = 0; m < t.n; m++)
         for (size_t i = 0; i < rows * d; i++)
@@ -211,7 +207,8 @@ static void detest_case(ref_case c)
     for (size_t k = 0; k < 2; k++)
         for (size_t m = 0; m < (k ? 3 : 4); m++) {
             solve_case(c, method[m], rtol[k], m ? 1 : 3, m % 2, &error, &evaluations);
-            double allowed = (strstr(c.name, "_A") || strstr(c.name, "_C") ? 300 : 2e4) * rtol[k];
+            int orbit = strstr(c.name, "_D") || !strcmp(c.name, "kepler"), near = strstr(c.name, "_B1") || strstr(c.name, "_C5");
+            double allowed = (orbit ? 4000 : near ? 700 : 200) * rtol[k];
             ck_assert_msg(error <= (IS_DOUBLE ? allowed : allowed + 2e-3), "%s, %s at %g: error %g, %llu evaluations", c.name, method[m], rtol[k],
                           error, (unsigned long long)evaluations);
         }
@@ -255,7 +252,7 @@ START_TEST(orders)
                 sx += lx, sy += ly, sxx += lx * lx, sxy += lx * ly;
             }
             slope = -(4 * sxy - sx * sy) / (4 * sxx - sx * sx);
-            ck_assert_msg(slope > order - 0.25 && slope < order + 1.2, "%s, problem %d: order %.3f", name, problem, slope);
+            ck_assert_msg(slope > order - 0.25 && slope < order + 0.65, "%s, problem %d: order %.3f", name, problem, slope);
         }
 }
 END_TEST

@@ -7,12 +7,6 @@
 #include "odefields.h"
 #include "util.h"
 
-#ifdef DFO_DOUBLE
-#define IS_DOUBLE 1
-#else
-#define IS_DOUBLE 0
-#endif
-
 static dfo_ctx *ctx;
 
 static void setup(void)

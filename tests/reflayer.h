@@ -2,15 +2,10 @@
 #ifndef DIFFEO_TESTS_REFLAYER_H
 #define DIFFEO_TESTS_REFLAYER_H
 
+#include "util.h"
 #include <diffeo/real.h>
 #include "layerfix.h"
 #include "reference.h"
-
-#ifdef DFO_DOUBLE
-#define IS_DOUBLE 1
-#else
-#define IS_DOUBLE 0
-#endif
 
 /* The case's tolerance, in float 1e-4 (gradients 1e-3).  */
 double reflayer_tolerance(ref_case c, const char *key);

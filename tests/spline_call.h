@@ -2,16 +2,11 @@
 #ifndef DFOI_TESTS_SPLINE_CALL_H
 #define DFOI_TESTS_SPLINE_CALL_H
 
+#include "util.h"
 #include <check.h>
 
 #include "math/spline_impl.h"
 #include "spline_scalar.h"
-
-#ifdef DFO_DOUBLE
-#define IS_DOUBLE 1
-#else
-#define IS_DOUBLE 0
-#endif
 
 /* Each array has two entries before and after that nobody may touch.  */
 struct call {

@@ -6,6 +6,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#ifdef DFO_DOUBLE
+#define IS_DOUBLE 1
+#else
+#define IS_DOUBLE 0
+#endif
+
 /* The seed of this run: DIFFEO_TEST_SEED, else one from the clock.  test_run prints it when something
  * fails; print it in messages too where that helps.  */
 uint64_t test_seed(void);

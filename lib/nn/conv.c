@@ -38,7 +38,7 @@ static dfo_status read_unit(dfo_ctx *ctx, const json_t *config, dfoi_conv_settin
 {
     DFO_TRY(dfoi_conv_read_norm(ctx, config, s->norm, &s->norm));
     if (json_object_get(config, "activation"))
-        DFO_TRY(dfoi_config_activation(ctx, config, &s->act));
+        DFO_TRY(dfoi_config_activation(ctx, config, "relu", &s->act));
     return dfoi_json_real(ctx, config, "dropout", s->dropout, 0, DFOI_DROPOUT_MAX, &s->dropout);
 }
 

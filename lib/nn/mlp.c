@@ -39,24 +39,10 @@ static dfo_status read_settings(dfo_ctx *ctx, const json_t *config, struct setti
 {
     static const char *const keys[] = {"type",    "hidden",    "layers", "activation",
                                        "dropout", "last_init", NULL};
-    const json_t *hidden = json_object_get(config, "hidden");
-    size_t repeat = 2;
-    *s = (struct settings){.layers = 1, .hidden = {128}};
+    *s = (struct settings){0};
     DFO_TRY(dfoi_json_keys(ctx, config, keys));
-    if (hidden)
-        DFO_TRY(dfoi_json_sizes(ctx, config, "hidden", 1, DFOI_NET_WIDEST, MAX_LAYERS, s->hidden,
-                                &s->layers));
-    if (json_is_array(hidden)) {
-        if (json_object_get(config, "layers"))
-            return dfoi_fail(ctx, DFO_EARG,
-                             "layers: goes with a single number hidden, not with a list");
-    } else {
-        DFO_TRY(dfoi_json_size(ctx, config, "layers", 2, 0, MAX_LAYERS, &repeat));
-        for (size_t i = 1; i < repeat; i++)
-            s->hidden[i] = s->hidden[0];
-        s->layers = repeat;
-    }
-    DFO_TRY(dfoi_config_activation(ctx, config, &s->act));
+    DFO_TRY(dfoi_config_hidden(ctx, config, 128, MAX_LAYERS, s->hidden, &s->layers));
+    DFO_TRY(dfoi_config_activation(ctx, config, "relu", &s->act));
     DFO_TRY(dfoi_json_real(ctx, config, "dropout", 0, 0, DFOI_DROPOUT_MAX, &s->dropout));
     return dfoi_json_real(ctx, config, "last_init", 0, 0, 1, &s->last_init);
 }

@@ -42,7 +42,7 @@ static dfo_status read_settings(dfo_ctx *ctx, const json_t *config,
     DFO_TRY(dfoi_json_keys(ctx, config, keys));
     DFO_TRY(dfoi_json_size(ctx, config, "hidden", 128, 1, DFOI_NET_WIDEST, &s->hidden));
     DFO_TRY(dfoi_json_size(ctx, config, "blocks", 2, 0, DFOI_RESIDUAL_BLOCKS, &s->blocks));
-    DFO_TRY(dfoi_config_activation(ctx, config, &s->act));
+    DFO_TRY(dfoi_config_activation(ctx, config, "relu", &s->act));
     DFO_TRY(dfoi_json_real(ctx, config, "dropout", 0, 0, DFOI_DROPOUT_MAX, &s->dropout));
     DFO_TRY(choice(ctx, config, "norm", "none", "layer", &s->norm));
     DFO_TRY(choice(ctx, config, "context", "concat", "gate", &s->gate));

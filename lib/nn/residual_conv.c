@@ -34,7 +34,7 @@ static dfo_status read_settings(dfo_ctx *ctx, const json_t *config, dfoi_resconv
     DFO_TRY(dfoi_json_size(ctx, config, "hidden", 96, 1, DFOI_NET_WIDEST, &s->hidden));
     DFO_TRY(dfoi_json_size(ctx, config, "blocks", 3, 0, DFOI_RESIDUAL_CONV_BLOCKS, &s->blocks));
     DFO_TRY(dfoi_json_size(ctx, config, "first_kernel", 1, 1, DFOI_CONV_KERNEL, &s->first_kernel));
-    DFO_TRY(dfoi_config_activation(ctx, config, &s->act));
+    DFO_TRY(dfoi_config_activation(ctx, config, "relu", &s->act));
     DFO_TRY(dfoi_json_real(ctx, config, "dropout", 0, 0, DFOI_DROPOUT_MAX, &s->dropout));
     DFO_TRY(dfoi_conv_read_norm(ctx, config, DFOI_NORM_NONE, &s->norm));
     DFO_TRY(dfoi_json_string(ctx, config, "context", "concat", &context));

@@ -38,27 +38,10 @@ struct squash {
 static dfo_status read_settings(dfo_ctx *ctx, const json_t *config, struct settings *s)
 {
     static const char *const keys[] = {"type", "hidden", "layers", "activation", NULL};
-    const json_t *hidden = json_object_get(config, "hidden");
-    const char *act;
-    size_t repeat = 2;
-    *s = (struct settings){.layers = 1, .hidden = {64}};
+    *s = (struct settings){0};
     DFO_TRY(dfoi_json_keys(ctx, config, keys));
-    if (hidden)
-        DFO_TRY(dfoi_json_sizes(ctx, config, "hidden", 1, DFOI_NET_WIDEST, MAX_LAYERS, s->hidden, &s->layers));
-    if (json_is_array(hidden)) {
-        if (json_object_get(config, "layers"))
-            return dfoi_fail(ctx, DFO_EARG, "layers: goes with a single number hidden, not with a list");
-    } else {
-        DFO_TRY(dfoi_json_size(ctx, config, "layers", 2, 0, MAX_LAYERS, &repeat));
-        for (size_t i = 1; i < repeat; i++)
-            s->hidden[i] = s->hidden[0];
-        s->layers = repeat;
-    }
-    DFO_TRY(dfoi_json_string(ctx, config, "activation", "softplus", &act));
-    if (json_object_get(config, "activation"))
-        return dfoi_config_activation(ctx, config, &s->act);
-    s->act = DFOI_ACT_SOFTPLUS;
-    return DFO_OK;
+    DFO_TRY(dfoi_config_hidden(ctx, config, 64, MAX_LAYERS, s->hidden, &s->layers));
+    return dfoi_config_activation(ctx, config, "softplus", &s->act);
 }
 
 static dfo_status check(dfo_ctx *ctx, const json_t *config)

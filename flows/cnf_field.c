@@ -1,0 +1,272 @@
+/* The field of a continuous flow: a net of rows, condition and time, its trace by passes with tangents, and the gradients of
+ * both; and the same field fitted to velocities.  Rows go through the net some at a time.  */
+#include <string.h>
+
+#include "cnf_impl.h"
+#include "math/gemm_impl.h"
+
+static const struct dfoi_cnf *state(const dfo_bijector *bij)
+{
+    return bij->state;
+}
+
+static const struct dfoi_cnf_solve *flow_of(const dfo_field *field)
+{
+    return field->state;
+}
+
+/* Rows that the net takes at a time.  */
+static size_t chunk(size_t rows)
+{
+    return rows < DFO_NET_ROWS ? rows : DFO_NET_ROWS;
+}
+
+static size_t block_size(const dfo_bijector *bij, size_t rows)
+{
+    size_t n = chunk(rows);
+    return dfo_arena_size(state(bij)->net->ops->layout == DFO_FEATURES ? dfoi_panels_of(n) * DFO_PANEL * bij->d : n * bij->d);
+}
+
+static size_t field_scratch(const dfo_field *field, size_t rows)
+{
+    const dfo_bijector *bij = flow_of(field)->bij;
+    size_t n = chunk(rows);
+    return dfo_arena_size(n) + dfo_arena_size(n * bij->d) + 2 * block_size(bij, n) +
+           dfo_arena_size(2 * dfo_net_acts(state(bij)->net, n)) + dfo_net_scratch(state(bij)->net, n);
+}
+
+/* A chunk's arguments of the net: rows, condition, time.  */
+struct call {
+    const dfo_net *net;
+    dfo_cond  in, din, gin;
+    dfo_block out, dout;
+    dfo_batch tangent;
+    dfo_real *acts;
+    size_t    first, n, d;
+};
+
+static struct call call_of(const dfo_field *field, dfo_run *run, const double *t, dfo_batch x, size_t first, size_t n)
+{
+    const dfo_bijector *bij = flow_of(field)->bij;
+    const dfo_net *net = state(bij)->net;
+    struct call c = {.net = net, .first = first, .n = n, .d = bij->d};
+    dfo_real *time = dfo_arena_take(run, n);
+    c.tangent = dfo_batch_of(dfo_arena_take(run, n * bij->d), n, bij->d);
+    c.out = (dfo_block){dfo_arena_take(run, block_size(bij, n)), n, bij->d, bij->d, net->ops->layout};
+    if (c.out.layout == DFO_FEATURES)
+        c.out.ld = DFO_PANEL;
+    c.dout = c.out;
+    c.dout.x = dfo_arena_take(run, block_size(bij, n));
+    c.acts = dfo_arena_take(run, 2 * dfo_net_acts(net, n));
+    for (size_t i = 0; i < n; i++)
+        time[i] = (dfo_real)t[first + i];
+    dfo_cond cond = dfo_cond_rows(field->cond, first, n);
+    c.in.part[c.in.n].rows = dfo_batch_rows(x, first, n);
+    c.in.part[c.in.n++].shape = bij->shape;
+    for (size_t p = 0; p < cond.n; p++)
+        c.in.part[c.in.n++] = cond.part[p];
+    c.in.part[c.in.n].rows = dfo_batch_of(time, n, 1);
+    c.in.part[c.in.n++].shape = dfo_shape_vector(1);
+    c.din.n = c.gin.n = c.in.n;
+    c.din.part[0].rows = c.tangent;
+    return c;
+}
+
+/* Where feature e of row i stands in a block.  */
+static dfo_real *spot(dfo_block b, size_t i, size_t e)
+{
+    return b.layout == DFO_FEATURES ? b.x + (i / DFO_PANEL * b.d + e) * DFO_PANEL + i % DFO_PANEL : b.x + i * b.ld + e;
+}
+
+static void block_to_rows(dfo_block b, dfo_batch to)
+{
+    for (size_t i = 0; b.layout == DFO_FEATURES && i < b.n; i += DFO_PANEL) {
+        size_t n = b.n - i < DFO_PANEL ? b.n - i : DFO_PANEL;
+        dfoi_from_panel(n, b.d, b.x + i * b.d, NULL, dfo_row(to, i), to.ld);
+    }
+    for (size_t i = 0; b.layout == DFO_ROWS && i < b.n; i++)
+        memcpy(dfo_row(to, i), b.x + i * b.ld, b.d * sizeof *b.x);
+}
+
+static void rows_to_block(dfo_batch from, dfo_block b)
+{
+    for (size_t i = 0; b.layout == DFO_FEATURES && i < b.n; i += DFO_PANEL) {
+        size_t n = b.n - i < DFO_PANEL ? b.n - i : DFO_PANEL;
+        dfoi_to_panel(n, b.d, dfo_row(from, i), from.ld, NULL, 1, b.x + i * b.d);
+    }
+    for (size_t i = 0; b.layout == DFO_ROWS && i < b.n; i++)
+        memcpy(b.x + i * b.ld, dfo_row(from, i), b.d * sizeof *b.x);
+}
+
+static size_t passes(const struct dfoi_cnf_solve *f)
+{
+    return f->probe ? state(f->bij)->probes : f->bij->d;
+}
+
+/* The direction of pass j: a probe, or the j-th unit vector.  */
+static void direct(const struct dfoi_cnf_solve *f, const struct call *c, size_t j)
+{
+    size_t d = c->d;
+    for (size_t i = 0; i < c->n; i++) {
+        dfo_real *to = dfo_row(c->tangent, i);
+        if (f->probe) {
+            memcpy(to, f->probe + (j * f->n + c->first + i) * d, d * sizeof *to);
+        } else {
+            memset(to, 0, d * sizeof *to);
+            to[j] = 1;
+        }
+    }
+}
+
+/* Adds e^T J e of every row, over the number of probes.  */
+static void add_trace(const struct dfoi_cnf_solve *f, const struct call *c, size_t j, double *dq)
+{
+    for (size_t i = 0; i < c->n; i++) {
+        double sum = 0;
+        for (size_t e = 0; f->probe && e < c->d; e++)
+            sum += (double)dfo_row(c->tangent, i)[e] * (double)*spot(c->dout, i, e);
+        dq[c->first + i] += f->probe ? sum / (double)passes(f) : (double)*spot(c->dout, i, j);
+    }
+}
+
+static dfo_status eval_chunk(const dfo_field *field, dfo_run *run, struct call *c, dfo_batch dx, double *dq)
+{
+    const struct dfoi_cnf_solve *f = flow_of(field);
+    dfo_batch to = dfo_batch_rows(dx, c->first, c->n);
+    if (!dq) {
+        DFO_TRY(dfo_net_forward(c->net, run, &c->in, c->out, NULL));
+        block_to_rows(c->out, to);
+        return DFO_OK;
+    }
+    memset(dq + c->first, 0, c->n * sizeof *dq);
+    for (size_t j = 0; j < passes(f); j++) {
+        direct(f, c, j);
+        DFO_TRY(dfo_net_jvp(c->net, run, &c->in, &c->din, c->out, c->dout, NULL));
+        if (!j)
+            block_to_rows(c->out, to);
+        add_trace(f, c, j, dq);
+    }
+    return DFO_OK;
+}
+
+static dfo_status eval(const dfo_field *field, dfo_run *run, const double *t, dfo_batch x, dfo_batch dx, double *dq)
+{
+    size_t mark = run->arena_used;
+    dfo_status status = DFO_OK;
+    for (size_t first = 0, n; first < x.n && status == DFO_OK; first += n) {
+        n = chunk(x.n - first);
+        struct call c = call_of(field, run, t, x, first, n);
+        status = eval_chunk(field, run, &c, dx, dq);
+        run->arena_used = mark;
+    }
+    return status;
+}
+
+/* The gradient of gdx . f in `out`, zero but for the first pass; that of gdq times the trace in `dout`.  */
+static void seeds(const struct dfoi_cnf_solve *f, struct call *c, size_t j, dfo_batch gdx, const double *gdq)
+{
+    size_t size = block_size(f->bij, c->n);
+    if (j)
+        memset(c->out.x, 0, size * sizeof *c->out.x);
+    else
+        rows_to_block(dfo_batch_rows(gdx, c->first, c->n), c->out);
+    memset(c->dout.x, 0, size * sizeof *c->dout.x);
+    for (size_t i = 0; i < c->n; i++) {
+        double g = gdq[c->first + i];
+        if (!f->probe)
+            *spot(c->dout, i, j) = (dfo_real)g;
+        for (size_t e = 0; f->probe && e < c->d; e++)
+            *spot(c->dout, i, e) = (dfo_real)(g / (double)passes(f) * (double)dfo_row(c->tangent, i)[e]);
+    }
+}
+
+static dfo_status vjp_chunk(const dfo_field *field, dfo_run *run, struct call *c, dfo_batch gdx, const double *gdq, dfo_batch gx)
+{
+    const struct dfoi_cnf_solve *f = flow_of(field);
+    dfo_cond gcond = dfo_cond_rows(field->gcond, c->first, c->n);
+    c->gin.part[0].rows = dfo_batch_rows(gx, c->first, c->n);
+    for (size_t p = 0; p < gcond.n; p++)
+        c->gin.part[p + 1] = gcond.part[p];
+    if (!gdq) {
+        DFO_TRY(dfo_net_forward(c->net, run, &c->in, c->out, c->acts));
+        rows_to_block(dfo_batch_rows(gdx, c->first, c->n), c->out);
+        return dfo_net_backward(c->net, run, &c->in, c->out, &c->gin, c->acts);
+    }
+    for (size_t j = 0; j < passes(f); j++) {
+        direct(f, c, j);
+        DFO_TRY(dfo_net_jvp(c->net, run, &c->in, &c->din, c->out, c->dout, c->acts));
+        seeds(f, c, j, gdx, gdq);
+        DFO_TRY(dfo_net_jvp_backward(c->net, run, &c->in, &c->din, c->out, c->dout, &c->gin, NULL, c->acts));
+    }
+    return DFO_OK;
+}
+
+static dfo_status vjp(const dfo_field *field, dfo_run *run, const double *t, dfo_batch x, dfo_batch gdx, const double *gdq, dfo_batch gx)
+{
+    size_t mark = run->arena_used;
+    dfo_status status = DFO_OK;
+    for (size_t first = 0, n; first < x.n && status == DFO_OK; first += n) {
+        n = chunk(x.n - first);
+        struct call c = call_of(field, run, t, x, first, n);
+        status = vjp_chunk(field, run, &c, gdx, gdq, gx);
+        run->arena_used = mark;
+    }
+    return status;
+}
+
+static const struct dfo_field_ops field_ops = {.type = "cnf", .scratch = field_scratch, .eval = eval, .vjp = vjp};
+
+dfo_field dfoi_cnf_field(const struct dfoi_cnf_solve *f, const dfo_cond *cond, dfo_cond *gcond)
+{
+    return (dfo_field){.ops = &field_ops, .state = f, .d = f->bij->d, .nq = 1, .cond = cond, .gcond = gcond};
+}
+
+/* ---- flow matching */
+
+size_t dfoi_cnf_regress_scratch(const dfo_bijector *bij, size_t rows)
+{
+    struct dfoi_cnf_solve f = {.bij = bij};
+    dfo_field field = dfoi_cnf_field(&f, NULL, NULL);
+    return field_scratch(&field, rows) + dfoi_doubles_size(rows);
+}
+
+/* The net's output in c->out becomes the gradient of sum by loss with respect to it.  */
+static void residuals(const struct dfoi_cnf *s, struct call *c, dfo_batch u, const double *by, double *loss)
+{
+    dfo_real end = (dfo_real)s->end;
+    block_to_rows(c->out, c->tangent);
+    for (size_t i = 0; i < c->n; i++) {
+        dfo_real *v = dfo_row(c->tangent, i);
+        const dfo_real *want = dfo_row(u, c->first + i);
+        double sum = 0;
+        for (size_t e = 0; e < c->d; e++) {
+            dfo_real off = end * v[e] - want[e];
+            sum += (double)off * (double)off;
+            v[e] = by ? (dfo_real)(2 * by[c->first + i] / (double)c->d) * end * off : 0;
+        }
+        loss[c->first + i] = sum / (double)c->d;
+    }
+    rows_to_block(c->tangent, c->out);
+}
+
+dfo_status dfoi_cnf_regress(const dfo_bijector *bij, dfo_run *run, const double *t, dfo_batch x, const dfo_cond *cond, dfo_batch u,
+                            const double *by, double *loss)
+{
+    const struct dfoi_cnf *s = state(bij);
+    struct dfoi_cnf_solve f = {.bij = bij, .n = x.n};
+    dfo_field field = dfoi_cnf_field(&f, cond, NULL);
+    double *time = dfoi_take_doubles(run, x.n);
+    size_t mark = run->arena_used;
+    for (size_t i = 0; i < x.n; i++)
+        time[i] = s->end * t[i];
+    for (size_t first = 0, n; first < x.n; first += n) {
+        n = chunk(x.n - first);
+        struct call c = call_of(&field, run, time, x, first, n);
+        DFO_TRY(dfo_net_forward(s->net, run, &c.in, c.out, c.acts));
+        residuals(s, &c, u, by, loss);
+        if (run->grads)
+            DFO_TRY(dfo_net_backward(s->net, run, &c.in, c.out, NULL, c.acts));
+        run->arena_used = mark;
+    }
+    return DFO_OK;
+}

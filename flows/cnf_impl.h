@@ -1,0 +1,44 @@
+/* Continuous flows: what the layer (cnf.c) and its field (cnf_field.c) share, and what flows ask of the layer.  Private to
+ * flows.  */
+#ifndef DFOI_CNF_IMPL_H
+#define DFOI_CNF_IMPL_H
+
+#include <diffeo/flow.h>
+#include <diffeo/net.h>
+#include <diffeo/ode.h>
+#include <diffeo/reversible.h>
+#include "base/real_impl.h"
+#include "layer_impl.h"
+
+struct dfoi_cnf {
+    dfo_net *net;
+    dfo_ode *together, *alone;
+    dfo_reversible *reversible;            /* or NULL: states of all steps are kept */
+    double   end, coupling;
+    size_t   probes;                       /* 0: exact */
+    int      always;                       /* evaluation estimates too */
+    size_t   most;                         /* steps that backward keeps */
+    int      zero_init;
+    uint64_t stream;
+};
+
+/* A solve of some rows.  */
+struct dfoi_cnf_solve {
+    const dfo_bijector *bij;
+    const dfo_real *probe;                 /* (K, n, d); NULL: the trace is exact */
+    size_t          n;
+};
+
+/* Its field: the net, with the trace as the one quadrature.  */
+dfo_field dfoi_cnf_field(const struct dfoi_cnf_solve *f, const dfo_cond *cond, dfo_cond *gcond);
+
+/* loss[i] = mean square of f(x_i, end t_i) end - u_i, with weights' gradients of sum by[i] loss[i] if run->grads.  */
+dfo_status dfoi_cnf_regress(const dfo_bijector *bij, dfo_run *run, const double *t, dfo_batch x, const dfo_cond *cond, dfo_batch u,
+                            const double *by, double *loss);
+size_t dfoi_cnf_regress_scratch(const dfo_bijector *bij, size_t rows);
+
+/* See dfo_flow_set_solver, dfo_flow_probes.  */
+dfo_status dfoi_cnf_set_solver(dfo_ctx *ctx, dfo_bijector *bij, const dfo_solver_options *o);
+size_t dfoi_cnf_probes(const dfo_bijector *bij);
+
+#endif
