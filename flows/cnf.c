@@ -6,7 +6,8 @@
  * once a solve: e^T (df/dz) e (Hutchinson 1990).  Training estimates it if K > 0; evaluation does so for rows of more
  * than 64 features alone.
  *
- * Rows of a block take the same steps where gradients follow, and each its own otherwise.  Backward solves once more from the
+ * Rows of a block take the same steps where gradients follow, and each its own otherwise ("together":true: never).  While they
+ * share the time, nets of one or two hidden layers give the exact trace in closed form.  Backward solves once more from the
  * input, keeping the states, and goes back through the steps that were taken: the gradient is that of the numbers that came out.
  * With "gradient":"reversible" what trains is McCallum and Foster's scheme around the solver, whose last two states are kept in
  * place of the trace: memory does not grow with the steps, and the gradient is exact as well.  */
@@ -33,10 +34,16 @@ size_t dfoi_cnf_probes(const dfo_bijector *bij)
     return state(bij)->always || bij->d > FEW ? state(bij)->probes : 0;
 }
 
+/* Do the rows of a block take their steps together?  */
+static int together(const dfo_bijector *bij, const dfo_run *run)
+{
+    return run->saved || run->mode == DFO_TRAIN || state(bij)->always_together;
+}
+
 /* Signs: functions of seed, place, step, row, probe and feature.  */
 static struct dfoi_cnf_solve begin(const dfo_bijector *bij, dfo_run *run, size_t n)
 {
-    struct dfoi_cnf_solve f = {.bij = bij, .n = n};
+    struct dfoi_cnf_solve f = {.bij = bij, .n = n, .shared = together(bij, run) || dfo_ode_options_of(state(bij)->alone)->steps};
     size_t d = bij->d;
     if (!estimates(bij, run))
         return f;
@@ -104,10 +111,9 @@ static dfo_status solve(const dfo_bijector *bij, dfo_run *run, double from, doub
     const struct dfoi_cnf *c = state(bij);
     struct dfoi_cnf_solve f = begin(bij, run, x.n);
     dfo_field field = dfoi_cnf_field(&f, cond, NULL);
-    int together = run->saved || run->mode == DFO_TRAIN;
-    if (together && c->reversible)
+    if ((run->saved || run->mode == DFO_TRAIN) && c->reversible)
         return solve_reversibly(bij, run, &field, from, to, x, logdet);
-    return dfo_ode_solve(together ? c->together : c->alone, &field, run, from, to, x, logdet, NULL, NULL);
+    return dfo_ode_solve(together(bij, run) ? c->together : c->alone, &field, run, from, to, x, logdet, NULL, NULL);
 }
 
 static dfo_status forward(const dfo_bijector *bij, dfo_run *run, dfo_batch x, const dfo_cond *cond, double *logdet)
@@ -169,6 +175,7 @@ static dfo_status describe(const dfo_bijector *bij, json_t *to)
     DFO_TRY(dfoi_json_set(bij->ctx, to, "atol", json_real(o->atol)));
     DFO_TRY(dfoi_json_set(bij->ctx, to, "most_steps", json_integer((json_int_t)c->most)));
     DFO_TRY(dfoi_json_set(bij->ctx, to, "probes", json_integer((json_int_t)c->probes)));
+    DFO_TRY(dfoi_json_set(bij->ctx, to, "together", json_boolean(c->always_together)));
     DFO_TRY(dfoi_json_set(bij->ctx, to, "zero_init", json_boolean(c->zero_init)));
     DFO_TRY(dfoi_json_set(bij->ctx, to, "gradient", json_string(c->reversible ? "reversible" : "stored")));
     DFO_TRY(dfoi_json_set(bij->ctx, to, "coupling", json_real(c->coupling)));
@@ -216,6 +223,7 @@ static dfo_status read_solver(dfo_ctx *ctx, const json_t *config, struct dfoi_cn
     DFO_TRY(dfoi_json_size(ctx, config, "probes", 0, 0, 10000, &c->probes));
     DFO_TRY(dfoi_json_real(ctx, config, "end", 1, 1e-6, 1e6, &c->end));
     DFO_TRY(dfoi_json_bool(ctx, config, "zero_init", 1, &c->zero_init));
+    DFO_TRY(dfoi_json_bool(ctx, config, "together", 0, &c->always_together));
     DFO_TRY(dfoi_json_string(ctx, config, "gradient", "stored", &gradient));
     DFO_TRY(dfoi_json_real(ctx, config, "coupling", 0.999, 1e-3, 1, &c->coupling));
     c->most = o.steps ? o.steps : c->most;
@@ -252,7 +260,7 @@ dfo_status dfoi_cnf_set_solver(dfo_ctx *ctx, dfo_bijector *bij, const dfo_solver
 
 dfo_status dfoi_cnf_create(dfo_build *build, json_t *config, dfo_bijector *bij)
 {
-    static const char *const keys[] = {"type", "net", "solver", "steps", "rtol", "atol", "most_steps", "probes", "end", "zero_init", "gradient",
+    static const char *const keys[] = {"type", "net", "solver", "steps", "rtol", "atol", "most_steps", "probes", "end", "zero_init", "together", "gradient",
                                        "coupling", NULL};
     dfo_ctx *ctx = build->ctx;
     struct dfoi_cnf *c;

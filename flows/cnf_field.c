@@ -31,7 +31,7 @@ static size_t field_scratch(const dfo_field *field, size_t rows)
 {
     const dfo_bijector *bij = flow_of(field)->bij;
     size_t n = chunk(rows);
-    return dfo_arena_size(n) + dfo_arena_size(n * bij->d) + 2 * block_size(bij, n) +
+    return dfo_arena_size(dfo_net_trace_size(state(bij)->net)) + dfo_arena_size(n) + dfo_arena_size(n * bij->d) + 2 * block_size(bij, n) +
            dfo_arena_size(2 * dfo_net_acts(state(bij)->net, n)) + dfo_net_scratch(state(bij)->net, n);
 }
 
@@ -129,12 +129,18 @@ static void add_trace(const struct dfoi_cnf_solve *f, const struct call *c, size
     }
 }
 
-static dfo_status eval_chunk(const dfo_field *field, dfo_run *run, struct call *c, dfo_batch dx, double *dq)
+/* kept: what the trace in closed form has found for the time, or NULL.  */
+static dfo_status eval_chunk(const dfo_field *field, dfo_run *run, struct call *c, const dfo_real *kept, dfo_batch dx, double *dq)
 {
     const struct dfoi_cnf_solve *f = flow_of(field);
     dfo_batch to = dfo_batch_rows(dx, c->first, c->n);
     if (!dq) {
         DFO_TRY(dfo_net_forward(c->net, run, &c->in, c->out, NULL));
+        block_to_rows(c->out, to);
+        return DFO_OK;
+    }
+    if (kept) {
+        DFO_TRY(dfo_net_trace(c->net, run, &c->in, kept, c->out, dq + c->first));
         block_to_rows(c->out, to);
         return DFO_OK;
     }
@@ -151,12 +157,20 @@ static dfo_status eval_chunk(const dfo_field *field, dfo_run *run, struct call *
 
 static dfo_status eval(const dfo_field *field, dfo_run *run, const double *t, dfo_batch x, dfo_batch dx, double *dq)
 {
-    size_t mark = run->arena_used;
+    const struct dfoi_cnf_solve *f = flow_of(field);
+    const dfo_net *net = state(f->bij)->net;
+    run->evaluations++;
+    dfo_real *kept = NULL;
     dfo_status status = DFO_OK;
+    if (dq && x.n && f->shared && !f->probe && dfo_net_trace_size(net)) {
+        kept = dfo_arena_take(run, dfo_net_trace_size(net));
+        status = dfo_net_trace_begin(net, run, (dfo_real)t[0], kept);
+    }
+    size_t mark = run->arena_used;
     for (size_t first = 0, n; first < x.n && status == DFO_OK; first += n) {
         n = chunk(x.n - first);
         struct call c = call_of(field, run, t, x, first, n);
-        status = eval_chunk(field, run, &c, dx, dq);
+        status = eval_chunk(field, run, &c, kept, dx, dq);
         run->arena_used = mark;
     }
     return status;

@@ -18,7 +18,7 @@ struct dfoi_cnf {
     size_t   probes;                       /* 0: exact */
     int      always;                       /* evaluation estimates too */
     size_t   most;                         /* steps that backward keeps */
-    int      zero_init;
+    int      zero_init, always_together;   /* evaluation too takes the same steps for the rows of a block */
     uint64_t stream;
 };
 
@@ -26,6 +26,7 @@ struct dfoi_cnf {
 struct dfoi_cnf_solve {
     const dfo_bijector *bij;
     const dfo_real *probe;                 /* (K, n, d); NULL: the trace is exact */
+    int             shared;                /* rows are at the same time */
     size_t          n;
 };
 

@@ -28,7 +28,7 @@ static const struct dfoi_setting nsf_settings[] = {
 
 #define CNF_SETTINGS                                                                                               \
     {"blocks", "1"}, {"depth", "3"}, {"net", "\"concatsquash\""}, {"solver", "\"dopri5\""}, {"solver_steps", "0"}, {"rtol", "1e-5"}, \
-    {"atol", "1e-5"}, {"most_steps", "100"}, {"probes", "null"}, {"gradient", "\"stored\""}, {"coupling", "0.999"}, {"end", "1.0"}, {"standardise", "true"},                   \
+    {"atol", "1e-5"}, {"most_steps", "100"}, {"probes", "null"}, {"gradient", "\"stored\""}, {"coupling", "0.999"}, {"end", "1.0"}, {"together", "false"}, {"standardise", "true"},                   \
     {"base", "{\"type\":\"normal\"}"}, {NULL, NULL}
 
 static const struct dfoi_setting ffjord_settings[] = {
@@ -233,7 +233,8 @@ static dfo_status write_ffjord(dfo_ctx *ctx, const json_t *config, dfo_shape sha
     if (standardise)
         DFO_TRY(dfoi_preset_append(ctx, list, json_pack("{s:s}", "type", "standardise")));
     for (size_t i = 0; i < blocks; i++)
-        DFO_TRY(dfoi_preset_append(ctx, list, json_pack("{s:s, s:O, s:O, s:O, s:O, s:O, s:O, s:O, s:O, s:I, s:{s:s, s:I, s:I, s:O}}", "type", "cnf",
+        DFO_TRY(dfoi_preset_append(ctx, list, json_pack("{s:s, s:O, s:O, s:O, s:O, s:O, s:O, s:O, s:O, s:O, s:I, s:{s:s, s:I, s:I, s:O}}", "type", "cnf",
+            "together", json_object_get(config, "together"),
             "gradient", json_object_get(config, "gradient"), "coupling", json_object_get(config, "coupling"),
             "solver", json_object_get(config, "solver"), "steps", json_object_get(config, "solver_steps"), "rtol",
             json_object_get(config, "rtol"), "atol", json_object_get(config, "atol"), "most_steps",

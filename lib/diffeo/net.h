@@ -50,6 +50,12 @@ struct dfo_net_ops {
     dfo_status (*jvp_backward)(const dfo_net *, dfo_run *, const dfo_cond *in, const dfo_cond *din,
                                dfo_block gout, dfo_block gdout, dfo_cond *gin, dfo_cond *gdin,
                                const dfo_real *acts);
+    /* Absent, or for rows that share the time t, their last input: out = f(in), trace[i] = tr of the Jacobian with respect to
+     * the first part, in about two forward passes.  kept, of trace_size reals (0: this net has no such form), holds what
+     * begin found for t.  */
+    size_t     (*trace_size)(const dfo_net *);
+    dfo_status (*trace_begin)(const dfo_net *, dfo_run *, dfo_real t, dfo_real *kept);
+    dfo_status (*trace)(const dfo_net *, dfo_run *, const dfo_cond *in, const dfo_real *kept, dfo_block out, double *trace);
     /* Absent unless the net keeps running statistics of its rows: reals that the shards' backward passes
      * add to run->gderived (each once a step, where it is not NULL), and what becomes of their sum, found
      * there: run->new_buffers, after an accepted step.  */
@@ -99,6 +105,11 @@ dfo_status dfo_net_jvp(const dfo_net *net, dfo_run *run, const dfo_cond *in, con
 dfo_status dfo_net_jvp_backward(const dfo_net *net, dfo_run *run, const dfo_cond *in,
                                 const dfo_cond *din, dfo_block gout, dfo_block gdout, dfo_cond *gin,
                                 dfo_cond *gdin, const dfo_real *acts);
+/* Exact traces in closed form, see the table; 0: there are none.  */
+size_t dfo_net_trace_size(const dfo_net *net);
+/* As in the table; the arena mark is put back.  */
+dfo_status dfo_net_trace_begin(const dfo_net *net, dfo_run *run, dfo_real t, dfo_real *kept);
+dfo_status dfo_net_trace(const dfo_net *net, dfo_run *run, const dfo_cond *in, const dfo_real *kept, dfo_block out, double *trace);
 /* A layer with a net counts dfo_net_statistics in its gderived() and calls dfo_net_update in its
  * update(); 0 and nothing for most nets.  */
 size_t dfo_net_statistics(const dfo_net *net);

@@ -11,6 +11,7 @@ noinst_HEADERS += \
     lib/nn/convnet_impl.h \
     lib/nn/residual_conv_impl.h \
     lib/nn/unit_impl.h \
+    lib/nn/squash_impl.h \
     lib/nn/squash_kern_impl.h \
     lib/nn/unit_kern_impl.h
 LIB_REAL += \
@@ -23,6 +24,7 @@ LIB_REAL += \
     lib/nn/unit_jvp.c \
     lib/nn/mlp.c \
     lib/nn/squash.c \
+    lib/nn/squash_trace.c \
     lib/nn/residual.c \
     lib/nn/residual_pass.c \
     lib/nn/batch_norm.c \

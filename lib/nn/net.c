@@ -193,6 +193,29 @@ dfo_status dfo_net_forward(const dfo_net *net, dfo_run *run, const dfo_cond *in,
     return out.n ? done(run, mark, net->ops->forward(net, run, in, out, acts)) : DFO_OK;
 }
 
+size_t dfo_net_trace_size(const dfo_net *net)
+{
+    return net->ops->trace_size ? net->ops->trace_size(net) : 0;
+}
+
+dfo_status dfo_net_trace_begin(const dfo_net *net, dfo_run *run, dfo_real t, dfo_real *kept)
+{
+    size_t mark = run->arena_used;
+    if (!dfo_net_trace_size(net))
+        return absent(net, run, "trace in closed form");
+    return done(run, mark, net->ops->trace_begin(net, run, t, kept));
+}
+
+dfo_status dfo_net_trace(const dfo_net *net, dfo_run *run, const dfo_cond *in, const dfo_real *kept, dfo_block out, double *trace)
+{
+    size_t mark = run->arena_used;
+    if (!dfo_net_trace_size(net))
+        return absent(net, run, "trace in closed form");
+    DFO_TRY(check_block(net, run, out));
+    DFO_TRY(check_parts(net, run, in, out.n, ""));
+    return out.n ? done(run, mark, net->ops->trace(net, run, in, kept, out, trace)) : DFO_OK;
+}
+
 dfo_status dfo_net_backward(const dfo_net *net, dfo_run *run, const dfo_cond *in, dfo_block gout,
                             dfo_cond *gin, const dfo_real *acts)
 {

@@ -17,36 +17,20 @@
 #include "nn/config_impl.h"
 #include "nn/dense_impl.h"
 #include "nn/net_impl.h"
-#include "nn/squash_kern_impl.h"
+#include "nn/squash_impl.h"
 
-#define MAX_LAYERS 64
-
-struct settings {
-    size_t layers, hidden[MAX_LAYERS];
-    dfoi_act act;
-};
-
-struct squash {
-    struct settings settings;
-    size_t layers;                         /* all: hidden ones and the last */
-    size_t keep, widest, scratch_grad;     /* reals kept of a panel; features; reals */
-    dfoi_linear linear[MAX_LAYERS + 1];
-    size_t time[MAX_LAYERS + 1][3];        /* gate, shift, drift in the store */
-    size_t at[MAX_LAYERS + 1];             /* a, then h, in what is kept */
-};
-
-static dfo_status read_settings(dfo_ctx *ctx, const json_t *config, struct settings *s)
+static dfo_status read_settings(dfo_ctx *ctx, const json_t *config, struct squash_settings *s)
 {
     static const char *const keys[] = {"type", "hidden", "layers", "activation", NULL};
-    *s = (struct settings){0};
+    *s = (struct squash_settings){0};
     DFO_TRY(dfoi_json_keys(ctx, config, keys));
-    DFO_TRY(dfoi_config_hidden(ctx, config, 64, MAX_LAYERS, s->hidden, &s->layers));
+    DFO_TRY(dfoi_config_hidden(ctx, config, 64, SQUASH_LAYERS, s->hidden, &s->layers));
     return dfoi_config_activation(ctx, config, "softplus", &s->act);
 }
 
 static dfo_status check(dfo_ctx *ctx, const json_t *config)
 {
-    struct settings s;
+    struct squash_settings s;
     return read_settings(ctx, config, &s);
 }
 
@@ -122,8 +106,8 @@ enum { INPUT, DINPUT, GATE, FIRST, SECOND, X0, X1, DX0, DX1, PANELS };
 static size_t scratch(const dfo_net *net, size_t rows)
 {
     const struct squash *m = net->state;
-    (void)rows;
-    return dfo_arena_size(PANELS * panel(m) + 2 * DFO_PANEL + m->scratch_grad);
+    size_t passes = dfo_arena_size(PANELS * panel(m) + 2 * DFO_PANEL + m->scratch_grad), trace = dfoi_squash_trace_scratch(net, rows);
+    return passes > trace ? passes : trace;
 }
 
 static size_t acts(const dfo_net *net, size_t rows)
@@ -151,18 +135,6 @@ static dfo_status take(const struct squash *m, dfo_run *run, struct room *r)
     return DFO_OK;
 }
 
-/* Layer l at the times in the input's last row.  */
-static dfoi_squash layer(const dfo_net *net, const dfo_run *run, size_t l, const struct room *r)
-{
-    const struct squash *m = net->state;
-    const size_t *at = m->time[l];
-    dfoi_squash how = {.out = m->linear[l].out, .gate = dfo_run_weights(run, at[0]), .shift = dfo_run_weights(run, at[1]),
-                       .drift = dfo_run_weights(run, at[2]), .ggate = dfo_run_grads(run, at[0]),
-                       .gshift = dfo_run_grads(run, at[1]), .gdrift = dfo_run_grads(run, at[2]), .gt = r->gt,
-                       .t = r->p[INPUT] + (net->in - 1) * DFO_PANEL};
-    return how;
-}
-
 static int is_last(const struct squash *m, size_t l)
 {
     return l + 1 == m->layers;
@@ -177,7 +149,7 @@ static dfo_status forward(const dfo_net *net, dfo_run *run, const dfo_cond *in, 
         const dfo_real *h = r.p[INPUT];
         dfoi_parts_to_panel(net, in, out.n, p, r.p[INPUT]);
         for (size_t l = 0; l < m->layers; l++) {
-            dfoi_squash how = layer(net, run, l, &r);
+            dfoi_squash how = dfoi_squash_layer(net, run, l, r.p[INPUT] + (net->in - 1) * DFO_PANEL, r.gt);
             size_t size = how.out * DFO_PANEL;
             dfo_real *kept = keep ? keep + p * m->keep + m->at[l] : NULL;
             dfo_real *a = kept ? kept : r.p[FIRST], *to = kept ? kept + size : r.p[l % 2 ? X0 : X1];
@@ -213,7 +185,7 @@ static dfo_status backward(const dfo_net *net, dfo_run *run, const dfo_cond *in,
         memset(r.gt, 0, DFO_PANEL * sizeof *r.gt);
         dfoi_parts_to_panel(net, in, gout.n, p, r.p[INPUT]);
         for (size_t l = m->layers; l-- > 0;) {
-            dfoi_squash how = layer(net, run, l, &r);
+            dfoi_squash how = dfoi_squash_layer(net, run, l, r.p[INPUT] + (net->in - 1) * DFO_PANEL, r.gt);
             const dfo_real *a = keep + m->at[l];
             DFOI_SQUASH_KERN->gate(&how, r.p[GATE]);
             if (!is_last(m, l)) {
@@ -247,7 +219,7 @@ static dfo_status jvp(const dfo_net *net, dfo_run *run, const dfo_cond *in, cons
     dfoi_parts_to_panel(net, in, out.n, 0, r.p[INPUT]);
     dfoi_parts_to_panel(net, din, out.n, 0, r.p[DINPUT]);
     for (size_t l = 0; l < m->layers; l++) {
-        dfoi_squash how = layer(net, run, l, &r);
+        dfoi_squash how = dfoi_squash_layer(net, run, l, r.p[INPUT] + (net->in - 1) * DFO_PANEL, r.gt);
         size_t size = how.out * DFO_PANEL;
         dfo_real *kept = keep ? keep + 2 * m->at[l] : NULL;
         dfo_real *a = kept ? kept : r.p[FIRST], *da = kept ? kept + size : r.p[SECOND];
@@ -295,7 +267,7 @@ static dfo_status jvp_backward(const dfo_net *net, dfo_run *run, const dfo_cond 
     dfoi_parts_to_panel(net, in, gout.n, 0, r.p[INPUT]);
     dfoi_parts_to_panel(net, din, gout.n, 0, r.p[DINPUT]);
     for (size_t l = m->layers; l-- > 0;) {
-        dfoi_squash how = layer(net, run, l, &r);
+        dfoi_squash how = dfoi_squash_layer(net, run, l, r.p[INPUT] + (net->in - 1) * DFO_PANEL, r.gt);
         size_t size = how.out * DFO_PANEL;
         const dfo_real *a = keep + 2 * m->at[l], *da = a + size;
         dfo_real *next = r.p[l % 2 ? X0 : X1], *dnext = r.p[l % 2 ? DX0 : DX1];
@@ -339,6 +311,9 @@ static const struct dfo_net_ops ops = {
     .backward = backward,
     .jvp = jvp,
     .jvp_backward = jvp_backward,
+    .trace_size = dfoi_squash_trace_size,
+    .trace_begin = dfoi_squash_trace_begin,
+    .trace = dfoi_squash_trace,
     .describe = describe,
     .free = release,
 };

@@ -1,5 +1,6 @@
 /* The benchmark of flows: W1 (affine couplings, 10 layers) and W2's NSF-C (10 spline couplings), batch 512; W3
- * (Glow on 32x32x3 images, 3 levels of K steps, batch 32): log-likelihood, sampling, one training step; W5 (one causal
+ * (Glow on 32x32x3 images, 3 levels of K steps, batch 32): log-likelihood, sampling, one training step; W4 (FFJORD by dopri5,
+ * rtol = atol = 1e-5, the trace exact or of one probe; "nfe": evaluations of the field by a call); W5 (one causal
  * convolution, batch 32): its solve, the convolution, the solve with its gradients; the solve of a periodic one, and
  * fft_bare, FFTW's transforms alone with the time that its products take at sgemm's rate.  One JSON line for each case and operation, in the form that tests/bench/peers prints for the others.
  *     bench [--threads N] [--seconds S] [--filter TEXT] [--list]        cases
@@ -45,6 +46,8 @@ static const struct bench benches[] = {
     {"W2", "nsfc_store", 43, 128, 10, DFO_MEMORY_STORE, 0, 0},
     {"W3", "32x32x3_K8_store", 3072, 128, 8, DFO_MEMORY_STORE, 0, 32},
     {"W3", "32x32x3_K32_store", 3072, 128, 32, DFO_MEMORY_STORE, 0, 32},
+    {"W4", "toy2d_hutch", 2, 64, 3, DFO_MEMORY_INVERT, 0, 0}, {"W4", "toy2d_exact", 2, 64, 3, DFO_MEMORY_INVERT, 0, 0},
+    {"W4", "miniboone_hutch", 43, 860, 2, DFO_MEMORY_INVERT, 0, 0}, {"W4", "miniboone_exact", 43, 860, 2, DFO_MEMORY_INVERT, 0, 0},
     {"W5", "12x32x32", 12 * 32 * 32, 12, 1, DFO_MEMORY_INVERT, 0, 32},
     {"W5", "48x64x64", 48 * 64 * 64, 48, 1, DFO_MEMORY_INVERT, 0, 64},
     {"W5", "12x32x32_fft", 12 * 32 * 32, 12, 1, DFO_MEMORY_INVERT, 0, 32},
@@ -61,6 +64,16 @@ static int images(const struct bench *b)
 static int causal(const struct bench *b)
 {
     return !strcmp(b->workload, "W5");
+}
+
+static int continuous(const struct bench *b)
+{
+    return !strcmp(b->workload, "W4");
+}
+
+static int exact(const struct bench *b)
+{
+    return strstr(b->name, "_exact") != NULL;
 }
 
 static int periodic(const struct bench *b)
@@ -106,6 +119,11 @@ static json_t *config_of(dfo_ctx *ctx, const struct bench *b)
                          periodic(b) ? "periodic-conv" : "causal-conv", "solve", 1);
     if (images(b))
         return glow(ctx, b);
+    if (continuous(b))
+        return json_pack("{s:s, s:{s:s, s:[{s:s, s:b, s:b, s:i, s:f, s:f, s:{s:s, s:I, s:I, s:s}}]}}", "flow", "custom", "bijector", "type",
+                         "chain", "layers", "type", "cnf", "zero_init", 0, "together", 1, "probes", !exact(b), "rtol", 1e-5, "atol", 1e-5,
+                         "net", "type", "concatsquash", "hidden", (json_int_t)b->hidden, "layers", (json_int_t)b->layers, "activation",
+                         b->d == 2 ? "tanh" : "softplus");
     json_t *layers = json_array();
     int spline = !strcmp(b->workload, "W2");
     for (size_t i = 0; i < b->layers; i++) {
@@ -143,6 +161,8 @@ static double gflop(const struct bench *b, dfo_model *model)
     return 2 * n * (double)batch_of(b) / 1e9;
 }
 
+static uint64_t evaluations;           /* of the field in a call; 0: not counted */
+
 static void print_line(const struct bench *b, dfo_model *model, const char *op, double *ms, size_t n, double work,
                        double rate)
 {
@@ -152,11 +172,11 @@ static void print_line(const struct bench *b, dfo_model *model, const char *op, 
            "\"config\": \"tuned\", \"threads\": %d, \"op\": \"%s\", \"batch\": %zu, \"n\": %zu, \"rounds\": 1, "
            "\"ms_med\": %.4f, \"ms_min\": %.4f, \"ms_p90\": %.4f, \"ms_max\": %.4f, \"samples_per_s\": %.2f, "
            "\"peak_rss_mb\": %.1f, \"params\": %zu, \"gflop\": %.6f, \"gflops_achieved\": %.2f, \"ref_gflops\": %.1f, "
-           "\"gemm_share\": %.3f, \"cpu\": \"%s\", \"blas\": \"%s\"}\n",
+           "\"gemm_share\": %.3f, \"nfe\": %llu, \"cpu\": \"%s\", \"blas\": \"%s\"}\n",
            b->workload, b->name, b->d, b->hidden, b->layers, option.threads, op, batch_of(b), n, median, ms[0],
            quantile(ms, n, 0.9), ms[n - 1], (double)batch_of(b) / median * 1e3, peak_rss_mb(),
            dfo_store_parameters(dfo_model_store(model)), work, work / median * 1e3, rate, work / ms[0] * 1e3 / rate,
-           dfo_cpu_name(), dfo_blas_core(NULL));
+           (unsigned long long)evaluations, dfo_cpu_name(), dfo_blas_core(NULL));
     fflush(stdout);
 }
 
@@ -331,13 +351,16 @@ static void run(const struct bench *b)
     dfo_batch x = data(b);
     double rate = sgemm_rate(option.threads);
     int store = b->memory == DFO_MEMORY_STORE;
+    if (continuous(b) && !exact(b) &&
+        dfo_model_set_solver(model, &(dfo_solver_options){.steps = DFO_AS_IT_IS, .rtol = -1, .atol = -1, .probes = 1}))
+        die(ctx);
     if (!store)
         evaluate(ctx, b, model, x, 0, rate);
-    if (!store && !periodic(b))
+    if (!store && !periodic(b) && !continuous(b))
         evaluate(ctx, b, model, x, 1, rate);
     if (periodic(b))
         bare(ctx, b, model, x, rate);
-    else
+    else if (!(continuous(b) && exact(b) && b->d > 2))
         train(ctx, b, model, x, rate);
     free(x.x);
     dfo_model_free(model);

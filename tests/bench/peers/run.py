@@ -12,6 +12,7 @@ import common
 import w1_coupling
 import w2_spline_maf
 import w3_glow
+import w4_ffjord
 import w5_invconv
 import w6_irevnet
 
@@ -22,11 +23,17 @@ CASES = {
     "nsfc": ("W2", w2_spline_maf, dict(case="nsfc", dim=43, hidden=128, layers=10, bins=8)),
     "32x32x3_K8": ("W3", w3_glow, dict(case="32x32x3_K8", ch=3, K=8)),
     "32x32x3_K32": ("W3", w3_glow, dict(case="32x32x3_K32", ch=3, K=32)),
+    "toy2d_hutch": ("W4", w4_ffjord, dict(case="toy2d", trace="hutch")),
+    "toy2d_exact": ("W4", w4_ffjord, dict(case="toy2d", trace="exact")),
+    "miniboone_hutch": ("W4", w4_ffjord, dict(case="miniboone", trace="hutch")),
+    "miniboone_exact": ("W4", w4_ffjord, dict(case="miniboone", trace="exact")),
     "12x32x32": ("W5", w5_invconv, dict(case="12x32x32", images=32)),
     "48x64x64": ("W5", w5_invconv, dict(case="48x64x64", images=32)),
     "small": ("W6", w6_irevnet, dict(case="small")),
     "full": ("W6", w6_irevnet, dict(case="full")),
 }
+
+PEERS = {"W4": ["torchdiffeq+plain"], "W5": ["torch-loop", "torch-wave", "torch-fft-cached"]}     # else --libs
 
 
 def ours(program, case, threads, seconds):
@@ -114,7 +121,7 @@ def main():
         for case in a.cases.split(","):
             for threads in (1, 2):
                 got = ours(program, case, threads, a.seconds)
-                for lib in ["torch-loop", "torch-wave", "torch-fft-cached"] if CASES[case][0] == "W5" else libs:
+                for lib in PEERS.get(CASES[case][0], libs):
                     got += peer(case, lib, threads, a.seconds)
                 for x in got:
                     print(json.dumps(dict(x, round=r)), flush=True)

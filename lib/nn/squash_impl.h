@@ -1,0 +1,41 @@
+/* Layers gated by the time: what the net (squash.c) and its trace in closed form (squash_trace.c) share.  Private.  */
+#ifndef DFOI_SQUASH_IMPL_H
+#define DFOI_SQUASH_IMPL_H
+
+#include "base/real_impl.h"
+#include "nn/dense_impl.h"
+#include "nn/squash_kern_impl.h"
+
+#define SQUASH_LAYERS 64
+
+struct squash_settings {
+    size_t layers, hidden[SQUASH_LAYERS];
+    dfoi_act act;
+};
+
+struct squash {
+    struct squash_settings settings;
+    size_t layers;                         /* all: hidden ones and the last */
+    size_t keep, widest, scratch_grad;     /* reals kept of a panel; features; reals */
+    dfoi_linear linear[SQUASH_LAYERS + 1];
+    size_t time[SQUASH_LAYERS + 1][3];        /* gate, shift, drift in the store */
+    size_t at[SQUASH_LAYERS + 1];             /* a, then h, in what is kept */
+};
+
+/* Layer l at the times t (64); gt (64): where the time's gradient is added, or NULL.  */
+static inline dfoi_squash dfoi_squash_layer(const dfo_net *net, const dfo_run *run, size_t l, const dfo_real *t, dfo_real *gt)
+{
+    const struct squash *m = net->state;
+    const size_t *at = m->time[l];
+    return (dfoi_squash){.out = m->linear[l].out, .gate = dfo_run_weights(run, at[0]), .shift = dfo_run_weights(run, at[1]),
+                         .drift = dfo_run_weights(run, at[2]), .ggate = dfo_run_grads(run, at[0]),
+                         .gshift = dfo_run_grads(run, at[1]), .gdrift = dfo_run_grads(run, at[2]), .gt = gt, .t = t};
+}
+
+/* The net's passes trace_size, trace_begin, trace, and the arena of the last two.  */
+size_t dfoi_squash_trace_size(const dfo_net *net);
+size_t dfoi_squash_trace_scratch(const dfo_net *net, size_t rows);
+dfo_status dfoi_squash_trace_begin(const dfo_net *net, dfo_run *run, dfo_real t, dfo_real *kept);
+dfo_status dfoi_squash_trace(const dfo_net *net, dfo_run *run, const dfo_cond *in, const dfo_real *kept, dfo_block out, double *trace);
+
+#endif
