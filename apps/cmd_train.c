@@ -225,6 +225,8 @@ static void write_log(struct options *o, const dfo_fit_event *e)
                              e->drift, "skipped", (json_int_t)e->skipped);
     if (line && !isnan(e->condition))
         json_object_set_new(line, "condition", number(e->condition));
+    if (line && e->nfe > 0)
+        json_object_set_new(line, "nfe", number(e->nfe));
     if (line)
         add_shown(o, line, -e->train_loss, -e->valid_loss);
     if (line && o->history)

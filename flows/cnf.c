@@ -111,6 +111,7 @@ static dfo_status solve(const dfo_bijector *bij, dfo_run *run, double from, doub
     const struct dfoi_cnf *c = state(bij);
     struct dfoi_cnf_solve f = begin(bij, run, x.n);
     dfo_field field = dfoi_cnf_field(&f, cond, NULL);
+    run->solves++;
     if ((run->saved || run->mode == DFO_TRAIN) && c->reversible)
         return solve_reversibly(bij, run, &field, from, to, x, logdet);
     return dfo_ode_solve(together(bij, run) ? c->together : c->alone, &field, run, from, to, x, logdet, NULL, NULL);
@@ -156,6 +157,7 @@ static dfo_status backward(const dfo_bijector *bij, dfo_run *run, dfo_batch z, d
     double *q = dfoi_take_doubles(run, z.n);
     memset(q, 0, z.n * sizeof *q);
     memcpy(work.x, input, z.n * z.d * sizeof *input);
+    run->solves++;
     DFO_TRY(dfo_ode_solve(c->together, &field, run, c->end, 0, work, dfo_ode_options_of(c->together)->quadratures ? q : NULL, &trace, NULL));
     DFO_TRY(dfo_ode_backward(c->together, &field, run, &trace, gz, glogdet, NULL));
     pack(z, (dfo_real *)input, 1);

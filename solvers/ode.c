@@ -96,6 +96,14 @@ struct solve {
     double  *size[3];                      /* (n) of the starting step */
     dfoi_control *control;                 /* (n), or one for all */
     dfo_ode_trace *trace;
+    const struct saves *saves;             /* or NULL */
+};
+
+/* Where states are wanted, from times[1] on: out[m] (n,d).  next[i]: row i's next one.  */
+struct saves {
+    size_t        count, *next;
+    const double *times;
+    dfo_real     *out;
 };
 
 static size_t controls(const dfo_ode *ode, size_t rows)
@@ -131,11 +139,37 @@ static dfo_status keep(struct solve *s)
     return DFO_OK;
 }
 
+/* The states of row i wanted up to time t, inside the step that goes there.  */
+static void save(struct solve *s, size_t i, double t)
+{
+    const struct saves *v = s->saves;
+    const dfoi_rk *rk = &s->rk;
+    size_t d = rk->x.d;
+    double sign = s->end > s->start ? 1 : -1, w[DFOI_STAGES];
+    for (; v->next[i] < v->count && sign * (t - v->times[v->next[i]]) >= 0; v->next[i]++) {
+        double at = v->times[v->next[i]];
+        dfo_real *to = v->out + (v->next[i] * rk->n + i) * d;
+        if (at == t) {
+            memcpy(to, rk->y + i * d, d * sizeof *to);
+            continue;
+        }
+        dfoi_tableau_dense(rk->tableau, (at - rk->t[i]) / (t - rk->t[i]), w);
+        for (size_t j = 0; j < d; j++) {
+            double sum = 0;
+            for (size_t k = 0; k < rk->tableau->stages; k++)
+                sum += w[k] * (double)rk->k[k][i * d + j];
+            to[j] = (dfo_real)((double)dfo_row(rk->x, i)[j] + (t - rk->t[i]) * sum);
+        }
+    }
+}
+
 /* Row i moves to the new state at time t.  */
 static void commit(struct solve *s, size_t i, double t)
 {
     dfoi_rk *rk = &s->rk;
     size_t d = rk->x.d, last = rk->tableau->stages - 1;
+    if (s->saves)
+        save(s, i, t);
     memcpy(dfo_row(rk->x, i), rk->y + i * d, d * sizeof *rk->y);
     for (size_t j = 0; s->q && j < rk->field->nq; j++)
         s->q[i * rk->field->nq + j] += dfoi_rk_quadrature(rk, rk->tableau->b, i, j);
@@ -351,13 +385,13 @@ static dfo_status chosen_steps(struct solve *s)
     return DFO_OK;
 }
 
-dfo_status dfo_ode_solve(const dfo_ode *ode, const dfo_field *field, dfo_run *run, double t0, double t1, dfo_batch x, double *q,
-                         dfo_ode_trace *trace, dfo_ode_report *report)
+static dfo_status solve(const dfo_ode *ode, const dfo_field *field, dfo_run *run, double t0, double t1, dfo_batch x, double *q,
+                        dfo_ode_trace *trace, const struct saves *saves, dfo_ode_report *report)
 {
     size_t mark = run->arena_used;
     if (trace && !ode->options.together && !ode->options.steps)
         return dfo_run_fail(run, DFO_EARG, (size_t)-1, "%s: steps are kept of rows that go together alone", ode->tableau->name);
-    struct solve s = {.ode = ode, .start = t0, .end = t1, .q = q, .trace = trace};
+    struct solve s = {.ode = ode, .start = t0, .end = t1, .q = q, .trace = trace, .saves = saves};
     dfoi_rk_take(&s.rk, ode->tableau, field, run, x, q && field->nq);
     s.control = (dfoi_control *)(void *)dfoi_take_doubles(run, 2 * controls(ode, x.n));
     for (size_t i = 0; i < 3; i++)
@@ -376,12 +410,31 @@ dfo_status dfo_ode_solve(const dfo_ode *ode, const dfo_field *field, dfo_run *ru
     return status;
 }
 
+dfo_status dfo_ode_solve(const dfo_ode *ode, const dfo_field *field, dfo_run *run, double t0, double t1, dfo_batch x, double *q,
+                         dfo_ode_trace *trace, dfo_ode_report *report)
+{
+    return solve(ode, field, run, t0, t1, x, q, trace, NULL, report);
+}
+
 /* ---- without a plan */
+
+/* All states from the steps of one solve.  */
+static dfo_status save_inside(const dfo_ode *ode, const dfo_field *field, dfo_run *run, dfo_batch x, size_t count, const double *times,
+                              dfo_real *out, double *q, dfo_ode_report *report)
+{
+    dfo_batch work = dfo_batch_of(dfo_arena_take(run, x.n * x.d), x.n, x.d);
+    struct saves saves = {.count = count, .times = times, .out = out, .next = (size_t *)(void *)dfoi_take_doubles(run, x.n)};
+    for (size_t i = 0; i < x.n; i++)
+        saves.next[i] = 1;
+    memcpy(work.x, out, x.n * x.d * sizeof *out);
+    return solve(ode, field, run, times[0], times[count - 1], work, q, NULL, &saves, report);
+}
 
 dfo_status dfo_ode_integrate(dfo_ctx *ctx, const dfo_ode *ode, const dfo_field *field, dfo_batch x, size_t count,
                              const double *times, dfo_real *out, double *q, dfo_ode_report *report)
 {
-    dfo_run run = {.arena_size = dfo_ode_scratch(ode, field, x.n)};
+    dfo_run run = {.arena_size = dfo_ode_scratch(ode, field, x.n) + dfo_arena_size(x.n * x.d) + dfoi_doubles_size(x.n)};
+    int inside = !ode->options.steps && ode->tableau->reuses;
     dfo_status status = DFO_OK;
     for (size_t m = 1; m < count; m++)
         if (!isfinite(times[m - 1]) || !isfinite(times[m]) || (times[m] > times[m - 1]) != (times[1] > times[0]) ||
@@ -394,7 +447,9 @@ dfo_status dfo_ode_integrate(dfo_ctx *ctx, const dfo_ode *ode, const dfo_field *
         memcpy(out + i * x.d, dfo_row(x, i), x.d * sizeof *out);
     for (size_t i = 0; q && i < x.n * field->nq; i++)
         q[i] = 0;
-    for (size_t m = 1; m < count && status == DFO_OK; m++) {
+    if (inside && count > 1)
+        status = save_inside(ode, field, &run, x, count, times, out, q, report);
+    for (size_t m = 1; m < count && status == DFO_OK && !inside; m++) {
         dfo_batch to = dfo_batch_of(out + m * x.n * x.d, x.n, x.d);
         memcpy(to.x, out + (m - 1) * x.n * x.d, x.n * x.d * sizeof *out);
         status = dfo_ode_solve(ode, field, &run, times[m - 1], times[m], to, q, NULL, report);

@@ -15,6 +15,10 @@ typedef struct dfoi_tableau {
     const double *c, *a, *b, *e;           /* a (stages, stages); e = b - b^, or NULL */
 } dfoi_tableau;
 
+/* Dense output: w (stages) such that x + h sum w[i] k[i] is the solution at t + theta h, 0 <= theta <= 1; its order, 0: the
+ * method has none.  */
+size_t dfoi_tableau_dense(const dfoi_tableau *m, double theta, double *w);
+
 /* NULL past the end, and for names that are not known.  */
 const dfoi_tableau *dfoi_tableau_at(size_t i);
 const dfoi_tableau *dfoi_tableau_named(const char *name);

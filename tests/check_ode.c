@@ -92,6 +92,15 @@ static void step_case(ref_case c)
     close_to("y1", c.name, y0.n, rk.y, ref_need(c, "outputs.y1").data, IS_DOUBLE ? 1e-13 : 2e-6);
     if (m->e)
         close_to("err", c.name, y0.n, rk.err, err.data, IS_DOUBLE ? 1e-13 : 2e-6);
+    ref_array inside[2] = {ref_get(c, "outputs.dense_030"), ref_get(c, "outputs.dense_077")};
+    for (size_t i = 0; i < 2; i++) {
+        double w[DFOI_STAGES];
+        if (!inside[i].data)
+            continue;
+        ck_assert_uint_eq(dfoi_tableau_dense(m, i ? 0.77 : 0.3, w), 4);
+        dfoi_rk_combine(&rk, m->stages, w, 0, rk.err);
+        close_to("inside", c.name, y0.n, rk.err, inside[i].data, IS_DOUBLE ? 1e-13 : 2e-6);
+    }
     free(run.arena);
 }
 
@@ -167,6 +176,48 @@ static dfo_ode *ode_of(const char *method, size_t steps, double rtol, double ato
     OK(dfo_ode_new(ctx, &o, &ode));
     return ode;
 }
+
+/* States inside the steps, of rows that take their own, either way in time: as exact as the steps, for no evaluation more; what
+ * a method is said to have, weights that are its own at the end.  */
+START_TEST(save_points)
+{
+    enum { N = 3, D = 3, COUNT = 40 };
+    static const char *const method[] = {"bosh3", "dopri5", "dopri5_classic", "tsit5"};
+    ref_file *file = ref_open("ode_steps");
+    double tol = IS_DOUBLE ? 1e-9 : 1e-5, w[DFOI_STAGES];
+    dfo_field f = odefield_of(ref_at(file, 0), "inputs");
+    ck_assert_uint_eq(f.d, D);
+    for (size_t m = 0; m < 4; m++)
+        for (int back = 0; back < 2; back++) {
+            const dfoi_tableau *tableau = dfoi_tableau_named(method[m]);
+            dfo_ode *ode = ode_of(method[m], 0, tol, tol, 0), *exact = ode_of("pd87", 0, tol / 100, tol / 100, 0);
+            dfo_real x[N * D], out[COUNT * N * D], want[COUNT * N * D];
+            double times[COUNT], ends[2];
+            dfo_ode_report few = {0}, many = {0};
+            for (size_t i = 0; i < N * D; i++)
+                x[i] = (dfo_real)((double)(i / D + 1) * cos(3.0 * (double)i));
+            for (size_t i = 0; i < COUNT; i++)
+                times[i] = (back ? -0.01 : 0.02) * (double)i;
+            ends[0] = times[0], ends[1] = times[COUNT - 1];
+            dfo_batch rows = dfo_batch_of(x, N, D);
+            ck_assert_int_eq(dfo_ode_integrate(ctx, ode, &f, rows, 2, ends, out, NULL, &few), DFO_OK);
+            ck_assert_int_eq(dfo_ode_integrate(ctx, ode, &f, rows, COUNT, times, out, NULL, &many), DFO_OK);
+            ck_assert_int_eq(dfo_ode_integrate(ctx, exact, &f, rows, COUNT, times, want, NULL, NULL), DFO_OK);
+            ck_assert_uint_eq(few.evaluations, many.evaluations);
+            for (size_t i = 0; i < COUNT * N * D; i++)
+                ck_assert_msg(fabs((double)out[i] - (double)want[i]) < 200 * tol * (1 + fabs((double)want[i])), "%s: %zu is %g, expected %g",
+                              method[m], i, (double)out[i], (double)want[i]);
+            ck_assert_uint_eq(dfo_ode_method_dense(method[m]), m ? 4 : 3);
+            dfoi_tableau_dense(tableau, 1, w);
+            for (size_t i = 0; i < tableau->stages; i++)
+                ck_assert(fabs(w[i] - tableau->b[i]) < 1e-13);
+            dfo_ode_free(ode);
+            dfo_ode_free(exact);
+        }
+    ck_assert(!dfo_ode_method_dense("rk4") && !dfo_ode_method_dense("pd87") && !dfo_ode_method_dense("no"));
+    ref_close(file);
+}
+END_TEST
 
 /* The end of a problem from its start, as n copies of the row.  */
 static void solve_case(ref_case c, const char *method, double rtol, size_t rows, int together, double *error, uint64_t *evaluations)
@@ -428,6 +479,7 @@ int main(void)
     tcase_add_checked_fixture(t, setup, teardown);
     tcase_add_test(t, tableaus);
     tcase_add_test(t, single_steps);
+    tcase_add_test(t, save_points);
     tcase_add_test(t, control);
     tcase_add_test(t, problems);
     tcase_add_test(t, rows_and_quadratures);

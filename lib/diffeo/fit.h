@@ -23,6 +23,7 @@ typedef struct dfo_fit_event {
     double   best_loss;
     double   lr, gradient_norm, seconds, rows_per_second;
     double   drift;                /* largest |rebuilt - anchor| since the last event */
+    double   nfe;                  /* evaluations of a continuous flow's field in a solve of the last step; 0: none */
     double   condition;            /* of the worst conditioned invertible convolution at the last validation; NAN: none */
     uint64_t skipped;              /* steps skipped so far because something was not finite */
     const char *text;              /* SKIPPED: why */

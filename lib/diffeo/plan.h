@@ -32,6 +32,10 @@ dfo_status dfo_plan_new(dfo_ctx *ctx, dfo_store *store, const dfo_need *need,
                         const dfo_plan_options *options, dfo_plan **out);
 void dfo_plan_free(dfo_plan *plan);
 
+/* What its workers have counted since it was made: evaluations of continuous flows' fields, and the solves that they were
+ * for.  */
+void dfo_plan_evaluations(const dfo_plan *plan, uint64_t *evaluations, uint64_t *solves);
+
 /* Bytes that a plan with these measures takes.  */
 size_t dfo_plan_bytes(const dfo_store *store, const dfo_need *need, const dfo_plan_options *options, int threads);
 

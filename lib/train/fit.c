@@ -27,7 +27,7 @@ struct fit {
     double     *shard_loss;        /* (16) */
     double      scale;             /* of the gradient in grad(): 1 / sum of weights */
     dfo_minibatch minibatch;
-    double      started, last_checkpoint, progress, drift, most_drift, valid_seconds, condition;
+    double      started, last_checkpoint, progress, drift, most_drift, valid_seconds, condition, nfe;
     double      window_started;    /* for rows per second */
     uint64_t    window_step, first_step;
 };
@@ -159,7 +159,11 @@ static dfo_status gradient(struct fit *f, double *loss)
         if (f->loss->ops->draw(f->loss, run, &f->minibatch) != DFO_OK)
             return dfoi_plan_error(f->plan, run);
     }
+    uint64_t count[2], solves[2];
+    dfo_plan_evaluations(f->plan, &count[0], &solves[0]);
     DFO_TRY(dfoi_plan_shards(f->plan, key, f->batch, shard_task, f));
+    dfo_plan_evaluations(f->plan, &count[1], &solves[1]);
+    f->nfe = solves[1] > solves[0] ? (double)(count[1] - count[0]) / (double)(solves[1] - solves[0]) : 0;
     double sum = 0;
     size_t shards = f->plan->options.shards < f->batch ? f->plan->options.shards : f->batch;
     for (size_t s = 0; s < shards; s++) {
@@ -190,7 +194,7 @@ static void tell(const struct fit *f, int kind, double valid, double norm, doubl
         .epoch = (double)s->step * (double)f->batch / (double)f->rows,
         .train_loss = s->loss_weight > 0 ? s->loss_sum / s->loss_weight : s->last_train,
         .valid_loss = valid, .best_loss = s->best_loss, .lr = lr, .gradient_norm = norm,
-        .seconds = s->elapsed + now() - f->started, .drift = f->drift, .condition = f->condition,
+        .seconds = s->elapsed + now() - f->started, .drift = f->drift, .condition = f->condition, .nfe = f->nfe,
         .skipped = s->skipped, .text = text,
         .rows_per_second = seconds > 0 ? (double)(s->step - f->window_step) * (double)f->batch / seconds : 0,
     };

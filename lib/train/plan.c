@@ -135,6 +135,15 @@ void dfo_plan_free(dfo_plan *plan)
     dfoi_free(plan->ctx, plan);
 }
 
+void dfo_plan_evaluations(const dfo_plan *plan, uint64_t *evaluations, uint64_t *solves)
+{
+    *evaluations = *solves = 0;
+    for (int i = 0; i < plan->threads; i++) {
+        *evaluations += plan->run[i].evaluations;
+        *solves += plan->run[i].solves;
+    }
+}
+
 void dfoi_plan_use_weights(dfo_plan *plan, const dfo_real *weights)
 {
     plan->weights = weights;

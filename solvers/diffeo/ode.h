@@ -38,6 +38,8 @@ const char *dfo_ode_method_text(size_t i);
 size_t dfo_ode_method_order(const char *name);
 size_t dfo_ode_method_embedded(const char *name);
 size_t dfo_ode_method_stages(const char *name);
+/* The order of its solution inside a step; 0: it has none, and steps end where states are wanted.  */
+size_t dfo_ode_method_dense(const char *name);
 
 /* Checks the options (copied).  DFO_EARG names the one that is wrong.  */
 dfo_status dfo_ode_new(dfo_ctx *ctx, const dfo_ode_options *options, dfo_ode **out);
@@ -69,8 +71,8 @@ dfo_status dfo_ode_backward(const dfo_ode *ode, const dfo_field *field, dfo_run 
                             const double *gq, dfo_ode_report *report);
 
 /* For use without a plan: allocates what it needs.  x (n,d) at t0 = times[0] goes to out (count, n, d), the states at
- * times[0] .. times[count-1], which rise or fall; a step ends at each.  q (n,nq) gets the quadratures over all of it (NULL: not
- * wanted).  */
+ * times[0] .. times[count-1], which rise or fall: from inside the steps (dense output) where they are chosen and the method has
+ * it, else a step ends at each.  q (n,nq) gets the quadratures over all of it (NULL: not wanted).  */
 dfo_status dfo_ode_integrate(dfo_ctx *ctx, const dfo_ode *ode, const dfo_field *field, dfo_batch x, size_t count,
                              const double *times, dfo_real *out, double *q, dfo_ode_report *report);
 
