@@ -186,6 +186,8 @@ static int report(struct job *j, double seconds)
                                 (json_int_t)dfo_ctx_peak_bytes(o->common.ctx));
         if (out && o->input.rows.discrete)
             json_object_set_new(out, "bits_per_dim", json_real(dfo_bits_per_dim(j->logp[0].mean, d, 1)));
+        if (out && dfo_model_plan_nfe(j->plan[0]) > 0)
+            json_object_set_new(out, "nfe", json_real(dfo_model_plan_nfe(j->plan[0])));
         if (out && o->input.info.has_entropy)
             json_object_set_new(out, "entropy_nats", json_real(o->input.info.entropy));
         if (out && j->model[1]) {

@@ -14,7 +14,7 @@ struct options {
     struct common common;
     struct input  input;
     struct train_config config;
-    const char *valid, *valid_labels, *output, *log, *init;
+    const char *valid, *pairs, *valid_labels, *output, *log, *init;
     double      valid_fraction;
     char       *checkpoint;
     int         no_checkpoint;
@@ -24,6 +24,7 @@ struct options {
     double      last_bar;
     json_t     *history;
     dfo_shape   picture;               /* what a row is without its frame */
+    size_t      pairs_d;               /* numbers of noise behind every row */
     int         matching;              /* the loss is flow matching's */
     double      pixels;                /* features of images, shown in bits per dimension; 0: no density of images */
 };
@@ -38,7 +39,7 @@ static void on_interrupt(int signal_number)
 
 enum { VALID = 256, VALID_FRACTION, PATIENCE, KEEP, STEPS, EPOCHS, TIME_LIMIT, BATCH, LR, OPTIMISER, SCHEDULE,
        WARMUP, WEIGHT_DECAY, MOMENTUM, CLIP, EMA, GRADIENT_NOISE, LOG, CHECKPOINT, CHECKPOINT_EVERY, RESUME,
-       MEMORY_MODE, SHARDS, INIT, FLOW, SET, VALID_EVERY, VALID_LABELS, GRADIENT };
+       MEMORY_MODE, SHARDS, INIT, FLOW, SET, VALID_EVERY, VALID_LABELS, PAIRS, GRADIENT };
 
 static const struct argp_option options_list[] = {
     {"flow", FLOW, "NAME|FILE.json", 0, "Preset (nice, realnvp, nsf, glow, irevnet, ...) or a configuration", 2},
@@ -65,6 +66,7 @@ static const struct argp_option options_list[] = {
     {"ema", EMA, "X", 0, "Decay of the weights' moving average (default 0: none)", 5},
     {"gradient-noise", GRADIENT_NOISE, "ETA", 0, "Adds noise of variance ETA/(1+t)^0.55 (default 0)", 5},
     {"memory-mode", MEMORY_MODE, "anchors=N|invert|store", 0, "How backward finds inputs (default anchors=4)", 6},
+    {"pairs", PAIRS, "SPEC", 0, "Of rectified flow: the noise of every row, such as another flow's latents", 8},
     {"gradient", GRADIENT, "stored|reversible", 0, "Of continuous flows: states kept, or in memory that does not grow", 8},
     {"shards", SHARDS, "N", 0, "Pieces of a minibatch (default by batch)", 6},
     {"log", LOG, "FILE.jsonl", 0, "One JSON line per validation", 7},
@@ -141,6 +143,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
             argp_error(state, "--set: at most %d", MAX_SETS);
         o->config.set[o->config.sets++] = arg;
         return 0;
+    case PAIRS: o->pairs = arg; return 0;
     case GRADIENT:
         if (strcmp(arg, "stored") && strcmp(arg, "reversible"))
             argp_error(state, "--gradient: expected stored or reversible, got '%s'", arg);
@@ -273,13 +276,35 @@ static void on_event(void *data, const dfo_fit_event *e)
 struct job {
     struct options *o;
     struct input    valid;
-    dfo_source     *train_split, *valid_split;
+    dfo_source     *train_split, *valid_split, *pairs, *paired;
     const dfo_source *train, *held_out;
     dfo_model      *model;
     dfo_loss       *loss;
     json_t         *config;
     char           *extra, *checkpoint;
 };
+
+/* The noise that goes with every row, behind it.  */
+static int join_pairs(struct job *j)
+{
+    struct options *o = j->o;
+    struct common *c = &o->common;
+    dfo_source_info info;
+    if (o->valid)
+        return usage_error(c, "--pairs goes with --valid-fraction, not with --valid");
+    if (dfo_source_open(c->ctx, o->pairs, NULL, &j->pairs))
+        return failed(c);
+    dfo_source_describe(j->pairs, &info);
+    o->pairs_d = dfo_shape_size(info.shape);
+    if (o->pairs_d != dfo_shape_size(o->input.rows.shape))
+        return usage_error(c, "--pairs %s: expected rows of %zu numbers, got %zu", o->pairs, dfo_shape_size(o->input.rows.shape), o->pairs_d);
+    if (dfo_source_join(c->ctx, o->input.source, j->pairs, &j->paired))
+        return failed(c);
+    j->train = j->paired;
+    if (!o->fit.resume)
+        json_object_set_new(j->config, "pairing", json_string("given"));
+    return 0;
+}
 
 static int open_data(struct job *j)
 {
@@ -307,6 +332,8 @@ static int open_data(struct job *j)
     if ((status = input_frame(c, &o->input, frame)))
         return status;
     j->train = o->input.source;
+    if (o->pairs && (status = join_pairs(j)))
+        return status;
     if (o->valid) {
         j->valid = o->input;
         j->valid.data = o->valid;
@@ -319,8 +346,9 @@ static int open_data(struct job *j)
             return status;
         j->held_out = j->valid.source;
     } else if (o->valid_fraction > 0 && o->input.info.rows >= 20) {
-        if (dfo_source_split(c->ctx, o->input.source, o->valid_fraction, c->seed, 1, &j->train_split) ||
-            dfo_source_split(c->ctx, o->input.source, o->valid_fraction, c->seed, 0, &j->valid_split))
+        dfo_source *all = j->paired ? j->paired : o->input.source;
+        if (dfo_source_split(c->ctx, all, o->valid_fraction, c->seed, 1, &j->train_split) ||
+            dfo_source_split(c->ctx, all, o->valid_fraction, c->seed, 0, &j->valid_split))
             return failed(c);
         j->train = j->train_split;
         j->held_out = j->valid_split;
@@ -440,7 +468,7 @@ static int fit(struct job *j)
     struct common *c = &o->common;
     dfo_fit_report r;
     int status;
-    dfo_status done = dfo_fit(j->loss, j->train, j->held_out, o->input.context_d, &o->fit, &r);
+    dfo_status done = dfo_fit(j->loss, j->train, j->held_out, o->input.context_d + o->pairs_d, &o->fit, &r);
     clear_bar(o);
     if (done == DFO_EINTR) {
         fprintf(stderr, "diffeo train: %s; go on with --resume %s\n", dfo_ctx_error(c->ctx),
@@ -525,6 +553,8 @@ int CMD(cmd_train)(int argc, char **argv)
     dfo_model_free(j.model);
     dfo_source_free(j.train_split);
     dfo_source_free(j.valid_split);
+    dfo_source_free(j.paired);
+    dfo_source_free(j.pairs);
     input_close(&j.valid);
     input_close(&o.input);
     json_decref(j.config);

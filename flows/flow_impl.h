@@ -13,7 +13,7 @@ typedef struct dfoi_matching {
     int       on;
     dfoi_path path;
     double    sigma;
-    int       transport;               /* noise and data of a shard are paired at the least total distance */
+    int       transport, given;               /* noise and data of a shard are paired at the least total distance */
 } dfoi_matching;
 
 struct dfo_flow {

@@ -45,6 +45,11 @@ void dfo_flow_plan_free(dfo_flow_plan *plan)
     dfoi_free(ctx, plan);
 }
 
+void dfo_flow_plan_evaluations(const dfo_flow_plan *plan, uint64_t *evaluations, uint64_t *solves)
+{
+    dfo_plan_evaluations(plan->plan, evaluations, solves);
+}
+
 struct call {
     const dfo_flow *flow;
     enum { LOG_PROB, LOG_PROB_GRAD, ENCODE, DECODE, SAMPLE } what;

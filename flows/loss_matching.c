@@ -1,6 +1,8 @@
 /* Flow matching: the field of a continuous flow fitted without solving it.  With a row mapped by the layers before it to x1,
  * noise x0, a time t and a path x(t) between them, the loss of a row is the mean square of f(x(t), t) - dx/dt; its
  * minimiser's flow takes noise to data (Lipman et al. 2023).  Noise and times are functions of seed, step and row.
+ * With "given", every row comes with its noise, which stands behind its condition: the latents of a flow that was fitted before,
+ * whose paths are made straight so (reflow: Liu et al. 2023).
  * With transport, the noises of a shard are dealt out to its rows at the least sum of squared distances (Pooladian et al.
  * 2023; Tong et al. 2024).  */
 #include <string.h>
@@ -90,19 +92,44 @@ static void pair(const dfo_flow *flow, dfo_run *run, dfo_batch x1, dfo_batch x0)
         memcpy(dfo_row(x0, i), dfo_row(old, to[i]), d * sizeof *x0.x);
 }
 
+/* A minibatch's condition without the noise behind it.  */
+static dfo_cond condition(const dfo_flow *flow, const dfo_minibatch *b)
+{
+    dfo_cond cond = b->cond;
+    if (!flow->matching.given)
+        return cond;
+    cond.n = flow->cond_d > 0;
+    cond.part[0].rows.d = flow->cond_d;
+    cond.part[0].shape = dfo_shape_vector(flow->cond_d);
+    return cond;
+}
+
+static dfo_status noise(const dfo_flow *flow, dfo_run *run, const dfo_minibatch *b, dfo_batch x0)
+{
+    const dfo_batch *given = &b->cond.part[0].rows;
+    if (flow->matching.given && (!b->cond.n || given->d != flow->cond_d + flow->d))
+        return dfo_run_fail(run, DFO_ESHAPE, (size_t)-1, "pairing: given wants the noise of every row, %zu numbers", flow->d);
+    for (size_t i = 0; i < x0.n; i++) {
+        if (flow->matching.given)
+            memcpy(dfo_row(x0, i), dfo_row(*given, i) + flow->cond_d, flow->d * sizeof *x0.x);
+        else
+            dfo_draw_real_normal(key_of(run, i, DFO_FOR_NOISE), flow->d, dfo_row(x0, i));
+    }
+    return DFO_OK;
+}
+
 /* The rows' losses, and gradients of sum by[i] loss[i] if wanted.  */
 static dfo_status regress(const dfo_flow *flow, dfo_run *run, dfo_minibatch shard, const double *by, double *loss)
 {
     size_t n = shard.x.n, d = flow->d, at;
     const dfo_bijector *layer = dfoi_matching_layer(flow, &at);
-    const dfo_cond *cond = flow->cond_d ? &shard.cond : NULL;
+    const dfo_cond own = condition(flow, &shard), *cond = flow->cond_d ? &own : NULL;
     dfo_real *derived = run->derived;
     DFO_TRY(to_field(flow, run, shard.x, cond));
     dfo_batch x0 = dfo_batch_of(dfo_arena_take(run, n * d), n, d), u = dfo_batch_of(dfo_arena_take(run, n * d), n, d);
     dfo_real *e = dfo_arena_take(run, d);
     double *t = dfoi_take_doubles(run, n);
-    for (size_t i = 0; i < n; i++)
-        dfo_draw_real_normal(key_of(run, i, DFO_FOR_NOISE), d, dfo_row(x0, i));
+    DFO_TRY(noise(flow, run, &shard, x0));
     pair(flow, run, shard.x, x0);
     for (size_t i = 0; i < n; i++) {
         dfo_key key = key_of(run, i, DFO_FOR_TIME);
@@ -146,7 +173,8 @@ static dfo_status eval(const dfo_loss *loss, dfo_run *run, dfo_minibatch shard, 
 static dfo_status init(dfo_loss *loss, dfo_run *run, dfo_minibatch batch)
 {
     dfo_flow *flow = flow_of(loss);
-    return dfo_bijector_init(flow->bij, run, batch.x, flow->cond_d ? &batch.cond : NULL);
+    dfo_cond cond = condition(flow, &batch);
+    return dfo_bijector_init(flow->bij, run, batch.x, flow->cond_d ? &cond : NULL);
 }
 
 static const struct dfo_loss_ops ops = {

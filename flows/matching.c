@@ -23,15 +23,16 @@ dfo_status dfoi_matching_read(dfo_ctx *ctx, const json_t *config, dfoi_matching 
     if (m->path == DFOI_PATHS)
         return dfoi_fail(ctx, DFO_EARG, "path: expected straight, narrowing, trigonometric or bridge, got %s", path);
     m->transport = !strcmp(pairing, "transport");
-    if (!m->transport && strcmp(pairing, "independent"))
-        return dfoi_fail(ctx, DFO_EARG, "pairing: expected independent or transport, got %s", pairing);
+    m->given = !strcmp(pairing, "given");
+    if (!m->transport && !m->given && strcmp(pairing, "independent"))
+        return dfoi_fail(ctx, DFO_EARG, "pairing: expected independent, transport or given, got %s", pairing);
     return DFO_OK;
 }
 
 dfo_status dfoi_matching_describe(dfo_ctx *ctx, const dfoi_matching *m, json_t *to)
 {
     return dfoi_json_set(ctx, to, "matching", json_pack("{s:s, s:f, s:s}", "path", path_name[m->path], "sigma", m->sigma, "pairing",
-                                                        m->transport ? "transport" : "independent"));
+                                                        m->transport ? "transport" : m->given ? "given" : "independent"));
 }
 
 void dfoi_matching_path(const dfoi_matching *m, double t, size_t d, const dfo_real *x0, const dfo_real *x1, const dfo_real *e,

@@ -6,7 +6,7 @@
 #include "base/real_impl.h"
 #include "flow_impl.h"
 
-/* {"path":"straight","sigma":0,"pairing":"independent"|"transport"}.  */
+/* {"path":"straight","sigma":0,"pairing":"independent"|"transport"|"given"}.  */
 dfo_status dfoi_matching_read(dfo_ctx *ctx, const json_t *config, dfoi_matching *m);
 dfo_status dfoi_matching_describe(dfo_ctx *ctx, const dfoi_matching *m, json_t *to);
 

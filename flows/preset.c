@@ -54,6 +54,8 @@ static const struct dfoi_preset presets[] = {
     {"ffjord", "continuous flow of a net gated by the time (Grathwohl et al. 2019)", ffjord_settings, write_ffjord, NULL},
     {"flow-matching", "continuous flow fitted to straight paths from noise to data (Lipman et al. 2023)", matching_settings,
      write_ffjord, complete_matching},
+    {"rectified-flow", "the same by a name of its own; --pairs makes the paths of a fitted flow straight (Liu et al. 2023)",
+     matching_settings, write_ffjord, complete_matching},
     {"ot-flow-matching", "the same, noise and data paired by optimal transport (Tong et al. 2024)", transport_settings, write_ffjord,
      complete_matching},
     {"realnvp-image", "affine couplings of images, checkerboards then channels (Dinh et al. 2017)",

@@ -210,6 +210,14 @@ void dfo_model_plan_free(dfo_model_plan *plan)
     dfoi_free(plan->ctx, plan);
 }
 
+double dfo_model_plan_nfe(const dfo_model_plan *plan)
+{
+    uint64_t evaluations = 0, solves = 0;
+    if (plan->model->ops == &dfoi_flow_model_ops)
+        dfo_flow_plan_evaluations(plan->state, &evaluations, &solves);
+    return solves ? (double)evaluations / (double)solves : 0;
+}
+
 static dfo_status absent(dfo_ctx *ctx, const dfo_model *model, const char *what)
 {
     return dfoi_fail(ctx, DFO_EUNSUP, "%s is a %s: it has no %s; try '%s'", model->file ? model->file : "the model",

@@ -77,6 +77,39 @@ run diffeo train --data toy:moons:1000 --flow flow-matching ${small% --quiet} --
 ok
 out 'matching loss'
 
+title 'reflow: straight paths want fewer steps'
+# shellcheck disable=SC2086
+run diffeo train --data toy:moons:4000 --flow rectified-flow ${small% --quiet} --quiet --steps 1500 --lr 5e-3 -o one.safetensors
+ok
+run diffeo encode one.safetensors --data toy:moons:4000:5 -o pairs.npy
+ok
+# shellcheck disable=SC2086
+run diffeo train --data toy:moons:4000:5 --pairs pairs.npy --flow rectified-flow $small --init one.safetensors --steps 1500 --lr 5e-3 -o two.safetensors \
+    --log two.jsonl --checkpoint-every 700 --json
+ok
+json valid_loss '<' 0.3
+run diffeo info two.safetensors
+out '"given"'
+for m in one two; do
+    run diffeo sample $m.safetensors -n 2000 --solver euler --solver-steps 1 -o $m.csv
+    run diffeo distance $m.csv toy:moons:2000:9 --json
+    eval "far_$m=$(value sliced_wasserstein)"
+done
+run awk "BEGIN { exit !(${far_two:?} < ${far_one:?} / 2) }"
+ok
+run diffeo loglik two.safetensors --data toy:moons:1000:3 --json
+ok
+json nfe '>' 5
+# shellcheck disable=SC2086
+run diffeo train --data toy:moons:4000 --pairs toy:moons:300 --flow rectified-flow $small --steps 5 -o no.safetensors
+fails 1 'expected one for each'
+# shellcheck disable=SC2086
+run diffeo train --data toy:moons:4000 --pairs pairs.npy --flow nsf $small --steps 5 -o no.safetensors
+fails 1 'pairing'
+# shellcheck disable=SC2086
+run diffeo train --data toy:moons:4000 --flow rectified-flow --set pairing=given $small --steps 5 -o no.safetensors
+fails 1 'given wants the noise of every row'
+
 title 'what goes wrong'
 run diffeo loglik f.safetensors --data toy:gaussian:10 --solver rk5
 error 1 "f.safetensors: solver: no method is called 'rk5'; known: euler, midpoint"

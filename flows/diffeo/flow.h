@@ -43,6 +43,8 @@ dfo_status dfo_flow_describe(const dfo_flow *flow, struct json_t *to);
 typedef struct dfo_flow_plan dfo_flow_plan;
 dfo_status dfo_flow_plan_new(dfo_ctx *ctx, const dfo_flow *flow, int gradients, dfo_flow_plan **out);
 void dfo_flow_plan_free(dfo_flow_plan *plan);
+/* Evaluations of continuous layers' fields since it was made, and the solves that they were for; see dfo_plan_evaluations.  */
+void dfo_flow_plan_evaluations(const dfo_flow_plan *plan, uint64_t *evaluations, uint64_t *solves);
 
 /* In all calls: x (n,d), cond with n rows or NULL; first_row is the absolute index of row 0 (keys of random
  * draws; a multiple of dfo_flow_block unless all rows come in one call).  DFO_ESHAPE if shapes differ: then

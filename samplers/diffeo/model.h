@@ -106,6 +106,8 @@ dfo_status dfo_model_loss(dfo_model *model, dfo_loss **out);
 /* Plans and calls as in <diffeo/flow.h>; first_row is the absolute index of row 0.  */
 dfo_status dfo_model_plan_new(dfo_ctx *ctx, const dfo_model *model, int gradients, dfo_model_plan **out);
 void dfo_model_plan_free(dfo_model_plan *plan);
+/* Mean evaluations of continuous layers' fields in a solve of some rows, since the plan was made; 0: nothing was solved.  */
+double dfo_model_plan_nfe(const dfo_model_plan *plan);
 dfo_status dfo_model_log_prob(dfo_model_plan *plan, uint64_t first_row, dfo_batch x, const dfo_cond *cond,
                               double *out);
 dfo_status dfo_model_log_prob_grad(dfo_model_plan *plan, uint64_t first_row, dfo_batch x, const dfo_cond *cond,

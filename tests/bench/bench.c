@@ -294,7 +294,9 @@ static void evaluate(dfo_ctx *ctx, const struct bench *b, dfo_model *model, dfo_
             ms[n++] = 1e3 * (now() - t);
     }
     const char *op = periodic(b) ? "fft_solve" : causal(b) ? sample ? "conv_fwd" : "solve" : sample ? "sample" : "log_prob";
-    print_line(b, model, op, ms, n, gflop(b, model), rate);
+    evaluations = (uint64_t)(dfo_model_plan_nfe(plan) + 0.5);
+    print_line(b, model, op, ms, n, gflop(b, model) * (evaluations ? (double)(2 * evaluations) : 1), rate);
+    evaluations = 0;
     dfo_model_plan_free(plan);
     free(y.x);
 }
