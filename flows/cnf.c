@@ -7,8 +7,9 @@
  * than 64 features alone.
  *
  * Rows of a block take the same steps where gradients follow, and each its own otherwise ("together":true: never).  While they
- * share the time, nets of one or two hidden layers give the exact trace in closed form.  Backward solves once more from the
- * input, keeping the states, and goes back through the steps that were taken: the gradient is that of the numbers that came out.
+ * share the time, nets of one or two hidden layers give the exact trace in closed form.  Forward keeps the
+ * states at its steps, and backward goes back through the steps that were taken: the gradient is that of the numbers that came out.
+ * With "gradient":"checkpoint" it keeps the times alone, and backward a few states at a time.
  * With "gradient":"reversible" what trains is McCallum and Foster's scheme around the solver, whose last two states are kept in
  * place of the trace: memory does not grow with the steps, and the gradient is exact as well.  */
 #include <string.h>
@@ -61,11 +62,14 @@ static struct dfoi_cnf_solve begin(const dfo_bijector *bij, dfo_run *run, size_t
     return f;
 }
 
-/* The last states of the reversible scheme, behind the input.  */
+/* Behind the input: the last states of the reversible scheme, or the number of steps, their times and states.  */
 static size_t saved(const dfo_bijector *bij, size_t rows, const dfo_run *how)
 {
+    const struct dfoi_cnf *c = state(bij);
     (void)how;
-    return state(bij)->reversible ? 2 * dfo_arena_size(rows * bij->d) : 0;
+    if (c->reversible)
+        return 2 * dfo_arena_size(rows * bij->d);
+    return dfoi_doubles_size(c->most + 2) + (c->checkpoint ? 0 : dfo_arena_size((c->most + 1) * rows * bij->d));
 }
 
 static size_t scratch(const dfo_bijector *bij, size_t rows)
@@ -74,10 +78,9 @@ static size_t scratch(const dfo_bijector *bij, size_t rows)
     struct dfoi_cnf_solve f = {.bij = bij};
     dfo_field field = dfoi_cnf_field(&f, NULL, NULL);
     size_t two = c->reversible ? dfo_reversible_scratch(c->reversible, &field, rows) + 2 * dfo_arena_size(rows * bij->d) : 0;
-    size_t size = rows * bij->d, forward = dfo_ode_scratch(c->alone, &field, rows), back = dfo_ode_backward_scratch(c->together, &field, rows);
-    size_t kept = c->reversible ? 0 : dfo_arena_size((c->most + 1) * size) + dfoi_doubles_size(c->most + 1);
-    back = kept + (forward > back ? forward : back);
-    return dfo_arena_size(c->probes * size) + dfo_arena_size(size) + dfoi_doubles_size(rows) + (back > two ? back : two);
+    size_t forward = dfo_ode_scratch(c->alone, &field, rows), back = dfo_ode_checkpoint_scratch(c->together, &field, rows, c->checkpoint ? c->most : 0);
+    back = forward > back ? forward : back;
+    return dfo_arena_size(c->probes * rows * bij->d) + (back > two ? back : two);
 }
 
 /* Rows packed at `at`, or from there.  */
@@ -90,6 +93,15 @@ static void pack(dfo_batch x, dfo_real *at, int back)
 static dfo_real *last_states(const dfo_run *run, size_t n, size_t d, size_t which)
 {
     return run->saved + (1 + which) * dfo_arena_size(n * d);
+}
+
+/* The steps kept behind the input; steps: their number.  */
+static dfo_ode_trace steps_of(const dfo_bijector *bij, const dfo_run *run, size_t n, double **steps)
+{
+    size_t most = state(bij)->most;
+    double *numbers = (double *)(void *)(run->saved + dfo_arena_size(n * bij->d));
+    *steps = numbers;
+    return (dfo_ode_trace){.most = most, .t = numbers + 1, .x = state(bij)->checkpoint ? NULL : (dfo_real *)(void *)numbers + dfoi_doubles_size(most + 2)};
 }
 
 static dfo_status solve_reversibly(const dfo_bijector *bij, dfo_run *run, const dfo_field *field, double from, double to, dfo_batch x,
@@ -114,7 +126,13 @@ static dfo_status solve(const dfo_bijector *bij, dfo_run *run, double from, doub
     run->solves++;
     if ((run->saved || run->mode == DFO_TRAIN) && c->reversible)
         return solve_reversibly(bij, run, &field, from, to, x, logdet);
-    return dfo_ode_solve(together(bij, run) ? c->together : c->alone, &field, run, from, to, x, logdet, NULL, NULL);
+    if (!run->saved)
+        return dfo_ode_solve(together(bij, run) ? c->together : c->alone, &field, run, from, to, x, logdet, NULL, NULL);
+    double *steps;
+    dfo_ode_trace trace = steps_of(bij, run, x.n, &steps);
+    dfo_status status = dfo_ode_solve(c->together, &field, run, from, to, x, logdet, &trace, NULL);
+    *steps = (double)trace.n;
+    return status;
 }
 
 static dfo_status forward(const dfo_bijector *bij, dfo_run *run, dfo_batch x, const dfo_cond *cond, double *logdet)
@@ -146,20 +164,19 @@ static dfo_status backward(const dfo_bijector *bij, dfo_run *run, dfo_batch z, d
     const dfo_real *input = run->saved;
     struct dfoi_cnf_solve f = begin(bij, run, z.n);
     dfo_field field = dfoi_cnf_field(&f, cond, gcond);
+    f.back = 1;
     if (c->reversible) {
         DFO_TRY(back_reversibly(bij, run, &field, z, gz, glogdet));
         pack(z, (dfo_real *)input, 1);
         return DFO_OK;
     }
-    dfo_ode_trace trace = {.most = c->most, .t = dfoi_take_doubles(run, c->most + 1),
-                           .x = dfo_arena_take(run, (c->most + 1) * z.n * z.d)};
-    dfo_batch work = dfo_batch_of(dfo_arena_take(run, z.n * z.d), z.n, z.d);
-    double *q = dfoi_take_doubles(run, z.n);
-    memset(q, 0, z.n * sizeof *q);
-    memcpy(work.x, input, z.n * z.d * sizeof *input);
-    run->solves++;
-    DFO_TRY(dfo_ode_solve(c->together, &field, run, c->end, 0, work, dfo_ode_options_of(c->together)->quadratures ? q : NULL, &trace, NULL));
-    DFO_TRY(dfo_ode_backward(c->together, &field, run, &trace, gz, glogdet, NULL));
+    double *steps;
+    dfo_ode_trace trace = steps_of(bij, run, z.n, &steps);
+    trace.n = (size_t)*steps;
+    if (c->checkpoint)
+        DFO_TRY(dfo_ode_checkpoint_backward(c->together, &field, run, &trace, dfo_batch_of((dfo_real *)input, z.n, z.d), gz, glogdet, NULL));
+    else
+        DFO_TRY(dfo_ode_backward(c->together, &field, run, &trace, gz, glogdet, NULL));
     pack(z, (dfo_real *)input, 1);
     return DFO_OK;
 }
@@ -179,7 +196,7 @@ static dfo_status describe(const dfo_bijector *bij, json_t *to)
     DFO_TRY(dfoi_json_set(bij->ctx, to, "probes", json_integer((json_int_t)c->probes)));
     DFO_TRY(dfoi_json_set(bij->ctx, to, "together", json_boolean(c->always_together)));
     DFO_TRY(dfoi_json_set(bij->ctx, to, "zero_init", json_boolean(c->zero_init)));
-    DFO_TRY(dfoi_json_set(bij->ctx, to, "gradient", json_string(c->reversible ? "reversible" : "stored")));
+    DFO_TRY(dfoi_json_set(bij->ctx, to, "gradient", json_string(c->reversible ? "reversible" : c->checkpoint ? "checkpoint" : "stored")));
     DFO_TRY(dfoi_json_set(bij->ctx, to, "coupling", json_real(c->coupling)));
     return dfoi_json_set(bij->ctx, to, "end", json_real(c->end));
 }
@@ -233,8 +250,8 @@ static dfo_status read_solver(dfo_ctx *ctx, const json_t *config, struct dfoi_cn
         return dfoi_fail(ctx, DFO_EARG, "gradient: reversible wants a number of steps");
     if (!strcmp(gradient, "reversible"))
         DFO_TRY(dfo_reversible_new(ctx, &(dfo_reversible_options){NULL, o.method, c->coupling, o.steps}, &c->reversible));
-    else if (strcmp(gradient, "stored"))
-        return dfoi_fail(ctx, DFO_EARG, "gradient: expected stored or reversible, got %s", gradient);
+    else if (!(c->checkpoint = !strcmp(gradient, "checkpoint")) && strcmp(gradient, "stored"))
+        return dfoi_fail(ctx, DFO_EARG, "gradient: expected stored, checkpoint or reversible, got %s", gradient);
     return make_solvers(ctx, o, &c->together, &c->alone);
 }
 

@@ -159,7 +159,7 @@ static dfo_status eval(const dfo_field *field, dfo_run *run, const double *t, df
 {
     const struct dfoi_cnf_solve *f = flow_of(field);
     const dfo_net *net = state(f->bij)->net;
-    run->evaluations++;
+    run->evaluations += !f->back;
     dfo_real *kept = NULL;
     dfo_status status = DFO_OK;
     if (dq && x.n && f->shared && !f->probe && dfo_net_trace_size(net)) {

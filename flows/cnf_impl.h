@@ -17,7 +17,8 @@ struct dfoi_cnf {
     double   end, coupling;
     size_t   probes;                       /* 0: exact */
     int      always;                       /* evaluation estimates too */
-    size_t   most;                         /* steps that backward keeps */
+    size_t   most;                         /* steps that backward goes back through at most */
+    int      checkpoint;                   /* of which it keeps few states */
     int      zero_init, always_together;   /* evaluation too takes the same steps for the rows of a block */
     uint64_t stream;
 };
@@ -27,6 +28,7 @@ struct dfoi_cnf_solve {
     const dfo_bijector *bij;
     const dfo_real *probe;                 /* (K, n, d); NULL: the trace is exact */
     int             shared;                /* rows are at the same time */
+    int             back;                  /* on the way back: evaluations are not counted */
     size_t          n;
 };
 

@@ -9,6 +9,7 @@ noinst_HEADERS += \
 SOLVERS_REAL = \
     solvers/tableau.c \
     solvers/control.c \
+    solvers/checkpoint.c \
     solvers/dense.c \
     solvers/rk.c \
     solvers/ode.c \

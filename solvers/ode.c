@@ -134,7 +134,7 @@ static dfo_status keep(struct solve *s)
                             "steps would help", s->rk.tableau->name, s->rk.t[0], trace->most);
     trace->n = s->accepted;
     trace->t[trace->n] = s->rk.n ? s->rk.t[0] : s->start;
-    for (size_t i = 0; i < s->rk.n; i++)
+    for (size_t i = 0; trace->x && i < s->rk.n; i++)
         memcpy(trace->x + trace->n * size + i * s->rk.x.d, dfo_row(s->rk.x, i), s->rk.x.d * sizeof *trace->x);
     return DFO_OK;
 }

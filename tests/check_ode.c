@@ -388,6 +388,37 @@ START_TEST(gradients)
             x[k] = (dfo_real)sin(2.0 * (double)k);
         run_loss(ode, &f, &run, &trace, x, gx);
         ck_assert(chosen ? trace.n > 2 && trace.n < 100 : trace.n == 7);
+        /* Few states kept: the same gradient.  */
+        dfo_real start[9], again[9], other[256] = {0};
+        dfo_ode_trace times = trace;
+        double gq[6];
+        for (size_t k = 0; k < 9; k++) {
+            start[k] = states[k];
+            again[k] = (dfo_real)cos(5.0 * (double)k);
+            gx[k] = again[k];
+        }
+        for (size_t k = 0; k < 6; k++)
+            gq[k] = sin((double)k + 1);
+        dfo_run less = {.arena_size = dfo_ode_checkpoint_scratch(ode, &f, 3, 100), .grads = other};
+        less.arena = calloc(less.arena_size, sizeof *less.arena);
+        times.x = NULL;
+        for (times.most = 1; times.most <= 128; times.most *= 2) {
+            dfo_real g[9];
+            memcpy(g, again, sizeof g);
+            memset(other, 0, sizeof other);
+            ck_assert_int_eq(dfo_ode_checkpoint_backward(ode, &f, &less, &times, dfo_batch_of(start, 3, 3), dfo_batch_of(g, 3, 3), gq, NULL),
+                             DFO_OK);
+            memset(gw, 0, sizeof gw);
+            memcpy(gx, again, sizeof gx);
+            ck_assert_int_eq(dfo_ode_backward(ode, &f, &run, &trace, dfo_batch_of(gx, 3, 3), gq, NULL), DFO_OK);
+            for (size_t k = 0; k < 9; k++)
+                ck_assert_msg(fabs((double)g[k] - (double)gx[k]) < (IS_DOUBLE ? 1e-12 : 1e-4), "%g, with states kept %g", (double)g[k], (double)gx[k]);
+            for (size_t k = 0; k < 256; k++)
+                ck_assert(fabs((double)other[k] - (double)gw[k]) < (IS_DOUBLE ? 1e-11 : 1e-3));
+        }
+        free(less.arena);
+        memset(gw, 0, sizeof gw);
+        run_loss(ode, &f, &run, &trace, x, gx);
         /* The steps of the trace are held: differences take them again as they were.  */
         for (size_t k = 0; k < 9 && !chosen; k++) {
             dfo_real was = x[k], h = (dfo_real)1e-5;

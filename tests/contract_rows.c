@@ -285,13 +285,14 @@ static json_t *make_conv_exp(test_rng *rng, const struct setting *s, const char 
 /* Smooth fields, many steps of high order: exact to rounding as long as weights are moderate.  */
 static json_t *make_cnf(test_rng *rng, const struct setting *s, const char *type)
 {
+    static const char *const gradient[] = {"stored", "stored", "checkpoint", "reversible"};
     static const char *const smooth[] = {"tanh", "softplus", "silu"};
     int image = s->shape.h * s->shape.w > 1;
     json_t *net = image ? json_pack("{s:s, s:[i], s:s}", "type", "conv", "hidden", 4, "activation", smooth[between(rng, 0, 2)])
                         : json_pack("{s:s, s:[i], s:s}", "type", "concatsquash", "hidden", (int)between(rng, 1, 9), "activation",
                                     smooth[between(rng, 0, 2)]);
     return json_pack("{s:s, s:s, s:i, s:f, s:b, s:s, s:f, s:o}", "type", type, "solver", "pd87", "steps", 12, "end", 0.125, "zero_init",
-                     (int)between(rng, 0, 1), "gradient", between(rng, 0, 2) ? "stored" : "reversible", "coupling", 0.99, "net", net);
+                     (int)between(rng, 0, 1), "gradient", gradient[between(rng, 0, 3)], "coupling", 0.99, "net", net);
 }
 
 static json_t *make_irevnet(test_rng *rng, const struct setting *s, const char *type)

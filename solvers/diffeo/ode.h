@@ -46,7 +46,7 @@ dfo_status dfo_ode_new(dfo_ctx *ctx, const dfo_ode_options *options, dfo_ode **o
 void dfo_ode_free(dfo_ode *ode);
 const dfo_ode_options *dfo_ode_options_of(const dfo_ode *ode);
 
-/* The states of accepted steps, kept for dfo_ode_backward: t[0] .. t[n] and x (n+1, rows, d), room for `most` steps.  Rows
+/* The states of accepted steps, kept for dfo_ode_backward: t[0] .. t[n] and x (n+1, rows, d) or NULL, room for `most` steps.  Rows
  * go together.  */
 typedef struct dfo_ode_trace {
     size_t    most, n;
@@ -69,6 +69,12 @@ dfo_status dfo_ode_solve(const dfo_ode *ode, const dfo_field *field, dfo_run *ru
  * the start, gq (n,nq) belongs to the quadratures (NULL: zeros); weights' gradients go to run->grads.  */
 dfo_status dfo_ode_backward(const dfo_ode *ode, const dfo_field *field, dfo_run *run, const dfo_ode_trace *trace, dfo_batch gx,
                             const double *gq, dfo_ode_report *report);
+
+/* The same where the trace has no states (its x is NULL), from x (n,d), the state at t[0]: a few are kept, about log2 of
+ * trace->most, and the others come from steps taken again.  Griewank and Walther 2000 (revolve).  Its arena.  */
+dfo_status dfo_ode_checkpoint_backward(const dfo_ode *ode, const dfo_field *field, dfo_run *run, const dfo_ode_trace *trace, dfo_batch x,
+                                       dfo_batch gx, const double *gq, dfo_ode_report *report);
+size_t dfo_ode_checkpoint_scratch(const dfo_ode *ode, const dfo_field *field, size_t rows, size_t most);
 
 /* For use without a plan: allocates what it needs.  x (n,d) at t0 = times[0] goes to out (count, n, d), the states at
  * times[0] .. times[count-1], which rise or fall: from inside the steps (dense output) where they are chosen and the method has

@@ -1,6 +1,6 @@
 #!/bin/sh
 # The figures that README quotes: trains, scores and checks on real data, and writes one file a job into
-# tests/results: command, seed, wall time, figures.  Long: power 5 min, bsds 20 min, wine 40 min, deblur, sides and sampling a minute each, kodak 3 min,
+# tests/results: command, seed, wall time, figures.  Long: power 5 min, bsds 20 min, wine 40 min, deblur, sides and sampling a minute each, kodak and reflow 3 min, continuous two hours,
 # glow and inverse_flow an hour a set, irevnet an hour.
 #     make results               all of them            make results JOBS='power wine'     some
 #     make results THREADS=1     on one core
@@ -13,7 +13,7 @@ out=$top_srcdir/tests/results
 [ -d "$data" ] || { echo "results: no data in $data"; exit 77; }
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-jobs=${JOBS:-power bsds wine deblur sides sampling kodak glow inverse_flow irevnet}
+jobs=${JOBS:-power bsds wine deblur sides sampling kodak reflow continuous glow inverse_flow irevnet}
 threads=${THREADS:-$(nproc)}
 
 # record FILE: what follows on stdin, with the machine and the program.
@@ -78,6 +78,55 @@ wine() {
                 printf "mean test log-likelihood, columns standardised by the training part: %.4f over %d folds\n", s / n, n }'
         } | record wine_$colour.txt
     done
+}
+
+# Continuous flows beside couplings, as long each: test log-likelihoods with the exact trace, at two numbers of steps.
+continuous() {
+    p=$data/uci_density/power37k b=$data/bsds300/patches8x8
+    for part in "1 train" "2 val" "3 test"; do
+        "$top_builddir/tests/results/prepare" bsds "${part% *}" "${b}_${part#* }_u8.npy" "$work/bsds_${part#* }.npy"
+        cp "${p}_${part#* }_6_f32.npy" "$work/power37k_${part#* }.npy"
+    done
+    for name in ${SETS:-power37k bsds300}; do
+        set=${name%300}
+        ffjord="--set hidden=128"
+        [ $name = power37k ] || ffjord="--set hidden=256 --set solver=rk4 --set solver_steps=5"
+        {
+            for how in "flow-matching --set hidden=512 --set depth=2 --batch 512 --ema 0.999" "ffjord $ffjord --set depth=2 --batch 256" \
+                "realnvp --batch 512"; do
+                run train --data "$work/${set}_train.npy" --valid "$work/${set}_val.npy" --flow $how --lr 1e-3 --schedule cosine \
+                    --time-limit "${CONTINUOUS_SECONDS:-1200}" --threads "$threads" --seed 0 -o "$work/m.safetensors" --json --quiet
+                solvers="8 16"
+                [ "${how%% *}" != realnvp ] || solvers=none
+                for n in $solvers; do
+                    solver="--trace exact --solver rk4 --solver-steps $n"
+                    [ $n != none ] || solver=
+                    run loglik "$work/m.safetensors" --data "$work/${set}_test.npy" $solver --threads "$threads" --json
+                done
+            done
+        } | record continuous_$name.txt
+    done
+}
+
+# Samples of few steps before and after reflow: sliced Wasserstein distance to held-out rows.
+reflow() {
+    {
+        for toy in checkerboard moons; do
+            run train --data toy:$toy:50000 --flow rectified-flow --steps 12000 --lr 2e-3 --seed 0 --threads "$threads" --quiet \
+                -o "$work/1.safetensors" --json
+            run encode "$work/1.safetensors" --data toy:$toy:50000:5 --solver rk4 --solver-steps 32 -o "$work/z.npy" --json
+            run train --data toy:$toy:50000:5 --pairs "$work/z.npy" --flow rectified-flow --init "$work/1.safetensors" --steps 12000 \
+                --lr 1e-3 --seed 0 --threads "$threads" --quiet -o "$work/2.safetensors" --json
+            for m in 1 2; do
+                run loglik $work/$m.safetensors --data toy:$toy:10000:9 --json
+                for n in 1 2 4 8 32; do
+                    run sample $work/$m.safetensors -n 10000 --seed 3 --solver euler --solver-steps $n -o "$work/s.npy"
+                    run distance "$work/s.npy" toy:$toy:10000:9 --json >"$work/d"
+                    printf '%s, model %s, %s steps: %s\n' $toy $m $n "$(grep -oE '"sliced_wasserstein(_stderr|_same)?": [0-9.e-]*' "$work/d" | tr '\n' ' ')"
+                done
+            done
+        done
+    } | record reflow.txt
 }
 
 # Debian's dataset-fashion-mnist.
