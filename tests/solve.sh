@@ -46,7 +46,7 @@ for gradient in stored checkpoint reversible; do
     ok
     eval "$gradient=$(value valid_nats) bytes_$gradient=$(value peak_bytes)"
 done
-run awk "BEGIN { d = $stored - ${checkpoint:?}; exit !(d < 1e-5 && d > -1e-5 && ${bytes_checkpoint:?} < ${bytes_stored:?}) }"
+run awk "BEGIN { d = ${stored:?} - ${checkpoint:?}; exit !(d < 1e-5 && d > -1e-5 && ${bytes_checkpoint:?} < ${bytes_stored:?}) }"
 ok
 run awk "BEGIN { d = ${stored:?} - ${reversible:?}; exit !(d < 1e-3 && d > -1e-3 && ${bytes_reversible:?} < ${bytes_stored:?}) }"
 ok
