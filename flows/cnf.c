@@ -235,6 +235,8 @@ static dfo_status read_solver(dfo_ctx *ctx, const json_t *config, struct dfoi_cn
     const char *gradient;
     dfo_ode_defaults(&o);
     DFO_TRY(dfoi_json_string(ctx, config, "solver", "dopri5", &o.method));
+    if (!strcmp(o.method, "kvaerno3"))
+        return dfoi_fail(ctx, DFO_EUNSUP, "solver: kvaerno3 is implicit and has no gradient: it is for evaluation");
     DFO_TRY(dfoi_json_size(ctx, config, "steps", 0, 0, 100000, &o.steps));
     DFO_TRY(dfoi_json_real(ctx, config, "rtol", 1e-5, 0, 1, &o.rtol));
     DFO_TRY(dfoi_json_real(ctx, config, "atol", 1e-5, 0, 1e6, &o.atol));

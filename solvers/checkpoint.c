@@ -94,6 +94,8 @@ dfo_status dfo_ode_checkpoint_backward(const dfo_ode *ode, const dfo_field *fiel
                                        dfo_batch gx, const double *gq, dfo_ode_report *report)
 {
     size_t mark = run->arena_used;
+    if (ode->tableau->gamma != 0)
+        return dfo_run_fail(run, DFO_EUNSUP, (size_t)-1, "%s: steps of implicit methods have no gradient", ode->tableau->name);
     struct again a = {.trace = trace, .places = places_of(trace->most), .g = gx};
     dfoi_rk_back_take(&a.b, ode->tableau, field, run, gx.n, gq);
     a.place = dfo_arena_take(run, (a.places + 1) * gx.n * gx.d);

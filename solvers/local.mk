@@ -11,6 +11,7 @@ SOLVERS_REAL = \
     solvers/control.c \
     solvers/checkpoint.c \
     solvers/dense.c \
+    solvers/implicit.c \
     solvers/rk.c \
     solvers/ode.c \
     solvers/ode_backward.c \

@@ -202,7 +202,7 @@ static dfo_status equal_steps(struct solve *s)
         DFO_TRY(dfoi_rk_step(rk));
         for (size_t i = 0; i < rk->n; i++) {
             if (!arrived(rk, i))
-                return gave_up(s, i, "not finite");
+                return gave_up(s, i, rk->tableau->gamma != 0 ? "Newton's iteration did not converge, or not finite" : "not finite");
             commit(s, i, next);
         }
         rk->known = rk->tableau->reuses;
@@ -393,6 +393,10 @@ static dfo_status solve(const dfo_ode *ode, const dfo_field *field, dfo_run *run
         return dfo_run_fail(run, DFO_EARG, (size_t)-1, "%s: steps are kept of rows that go together alone", ode->tableau->name);
     struct solve s = {.ode = ode, .start = t0, .end = t1, .q = q, .trace = trace, .saves = saves};
     dfoi_rk_take(&s.rk, ode->tableau, field, run, x, q && field->nq);
+    if (!ode->options.steps) {
+        s.rk.newton.rtol = ode->options.rtol / 100;
+        s.rk.newton.atol = ode->options.atol / 100;
+    }
     s.control = (dfoi_control *)(void *)dfoi_take_doubles(run, 2 * controls(ode, x.n));
     for (size_t i = 0; i < 3; i++)
         s.size[i] = dfoi_take_doubles(run, x.n);

@@ -110,6 +110,8 @@ dfo_status dfo_ode_backward(const dfo_ode *ode, const dfo_field *field, dfo_run 
     size_t mark = run->arena_used, size = gx.n * gx.d;
     dfoi_rk_back b;
     dfo_status status = DFO_OK;
+    if (ode->tableau->gamma != 0)
+        return dfo_run_fail(run, DFO_EUNSUP, (size_t)-1, "%s: steps of implicit methods have no gradient", ode->tableau->name);
     dfoi_rk_back_take(&b, ode->tableau, field, run, gx.n, gq);
     for (size_t m = trace->n; m-- > 0 && status == DFO_OK;)
         status = dfoi_rk_back_step(&b, dfo_batch_of(trace->x + m * size, gx.n, gx.d), trace->t[m], trace->t[m + 1] - trace->t[m], gx, gx);

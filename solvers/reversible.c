@@ -21,6 +21,8 @@ dfo_status dfo_reversible_new(dfo_ctx *ctx, const dfo_reversible_options *o, dfo
         return dfoi_fail(ctx, DFO_EARG, "reversible: no scheme is called '%.40s'; known: mccallum-foster, heun, leapfrog", scheme);
     if (!(r.tableau = dfoi_tableau_named(method)))
         return dfoi_fail(ctx, DFO_EARG, "reversible: no method is called '%.40s'", method);
+    if (r.tableau->gamma != 0)
+        return dfoi_fail(ctx, DFO_EARG, "reversible: %s is implicit: expected an explicit method", method);
     if (!(o->coupling > (r.scheme == DFOI_LEAPFROG ? 0.5 : 0) && o->coupling <= 1))
         return dfoi_fail(ctx, DFO_EARG, "reversible: coupling %g: expected a number above %g, 1 at most", o->coupling,
                          r.scheme == DFOI_LEAPFROG ? 0.5 : 0);

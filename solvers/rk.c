@@ -1,4 +1,4 @@
-/* One step of an explicit Runge-Kutta method: every row has its own time and step.  */
+/* One step of a Runge-Kutta method: every row has its own time and step.  */
 #include <string.h>
 
 #include "dist/dist_impl.h"
@@ -7,7 +7,7 @@
 size_t dfoi_rk_size(const dfoi_tableau *tableau, const dfo_field *field, size_t rows)
 {
     return 3 * dfoi_doubles_size(rows) + (tableau->stages + 2) * dfo_arena_size(rows * field->d) +
-           tableau->stages * dfoi_doubles_size(rows * field->nq);
+           tableau->stages * dfoi_doubles_size(rows * field->nq) + dfoi_newton_size(tableau, rows, field->d);
 }
 
 void dfoi_rk_take(dfoi_rk *rk, const dfoi_tableau *tableau, const dfo_field *field, dfo_run *run, dfo_batch x, int quadratures)
@@ -22,6 +22,8 @@ void dfoi_rk_take(dfoi_rk *rk, const dfoi_tableau *tableau, const dfo_field *fie
         rk->k[i] = dfo_arena_take(run, x.n * x.d);
         rk->kq[i] = dfoi_take_doubles(run, x.n * field->nq);
     }
+    if (tableau->gamma != 0)
+        dfoi_newton_take(&rk->newton, run, x.n, x.d);
 }
 
 void dfoi_rk_combine(const dfoi_rk *rk, size_t count, const double *w, int from_zero, dfo_real *y)
@@ -61,7 +63,9 @@ dfo_status dfoi_rk_step(dfoi_rk *rk)
     for (size_t i = rk->known ? 1 : 0; i < m->stages; i++) {
         if (i)
             dfoi_rk_combine(rk, i, m->a + i * m->stages, 0, rk->y);
-        DFO_TRY(dfoi_rk_stage(rk, i));
+        if (i == 1 && m->gamma != 0)
+            DFO_TRY(dfoi_newton_begin(rk));
+        DFO_TRY(i && m->gamma != 0 ? dfoi_newton_stage(rk, i) : dfoi_rk_stage(rk, i));
     }
     rk->known = 1;
     if (!m->reuses)                        /* else the last stage stood at the new state */

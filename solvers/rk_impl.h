@@ -12,6 +12,14 @@ struct dfo_ode {
     const dfoi_tableau *tableau;
 };
 
+/* Of implicit methods: every row's matrix and its factors, corrections smaller than these tolerances end the iteration (0: those
+ * of rounding).  */
+typedef struct dfoi_newton {
+    dfo_real *lu, *z, *at, *f;
+    int      *pivot;
+    double   *last, *state, rtol, atol;
+} dfoi_newton;
+
 /* What a step works with; k[i] (n,d), kq[i] (n,nq): slopes of stage i, of which `known` says that the first is there.  */
 typedef struct dfoi_rk {
     const dfoi_tableau *tableau;
@@ -24,7 +32,17 @@ typedef struct dfoi_rk {
     double    *kq[DFOI_STAGES];
     int        known, quadratures;         /* quadratures: rates are wanted */
     uint64_t   evaluations;
+    dfoi_newton newton;
 } dfoi_rk;
+
+/* The arena of rows' iterations, and its share of it.  */
+size_t dfoi_newton_size(const dfoi_tableau *tableau, size_t n, size_t d);
+void dfoi_newton_take(dfoi_newton *w, dfo_run *run, size_t n, size_t d);
+
+/* The rows' matrices at the start of the step; stage s, with y the state before its own slope, which
+ * gets the stage's state.  */
+dfo_status dfoi_newton_begin(dfoi_rk *rk);
+dfo_status dfoi_newton_stage(dfoi_rk *rk, size_t s);
 
 /* Arena for a step of `rows` rows, without the field's own; takes it.  */
 size_t dfoi_rk_size(const dfoi_tableau *tableau, const dfo_field *field, size_t rows);

@@ -1,4 +1,4 @@
-/* Coefficients of explicit Runge-Kutta methods, and the control of steps.  Private to solvers.  */
+/* Coefficients of Runge-Kutta methods, and the control of steps.  Private to solvers.  */
 #ifndef DFOI_TABLEAU_IMPL_H
 #define DFOI_TABLEAU_IMPL_H
 
@@ -13,6 +13,7 @@ typedef struct dfoi_tableau {
     size_t stages, order, embedded;        /* embedded: the order of the method that errors are estimated with, 0: none */
     int    reuses;                         /* the last stage is the next step's first */
     const double *c, *a, *b, *e;           /* a (stages, stages); e = b - b^, or NULL */
+    double gamma;                          /* a's diagonal from the second stage on; 0: the method is explicit */
 } dfoi_tableau;
 
 /* Dense output: w (stages) such that x + h sum w[i] k[i] is the solution at t + theta h, 0 <= theta <= 1; its order, 0: the

@@ -1,4 +1,5 @@
-/* Initial value problems: explicit Runge-Kutta methods in fixed or chosen steps, and exact gradients of what they did.  */
+/* Initial value problems: Runge-Kutta methods in fixed or chosen steps, and exact gradients of what they did (DFO_EUNSUP: kvaerno3,
+ * which is implicit and for stiff fields).  */
 #ifndef DIFFEO_ODE_H
 #define DIFFEO_ODE_H
 
