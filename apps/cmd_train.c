@@ -78,10 +78,14 @@ static const struct argp_option options_list[] = {
 
 static int choose(struct argp_state *state, const char *option, const char *arg, const char *const *names)
 {
-    for (int i = 0; names[i]; i++)
+    char list[128] = "";
+    for (int i = 0; names[i]; i++) {
+        size_t used = strlen(list);
         if (!strcmp(names[i], arg))
             return i;
-    argp_error(state, "%s: unknown value '%s'", option, arg);
+        snprintf(list + used, sizeof list - used, "%s%s", i ? ", " : "", names[i]);
+    }
+    argp_error(state, "%s: unknown value '%s'; expected %s", option, arg, list);
     return 0;
 }
 
@@ -301,8 +305,9 @@ static int join_pairs(struct job *j)
     if (dfo_source_join(c->ctx, o->input.source, j->pairs, &j->paired))
         return failed(c);
     j->train = j->paired;
+    json_t *matching = json_object_get(j->config, "matching");     /* of a file; presets have the setting itself */
     if (!o->fit.resume)
-        json_object_set_new(j->config, "pairing", json_string("given"));
+        json_object_set_new(json_is_object(matching) ? matching : j->config, "pairing", json_string("given"));
     return 0;
 }
 

@@ -78,7 +78,8 @@ static size_t scratch(const dfo_bijector *bij, size_t rows)
     struct dfoi_cnf_solve f = {.bij = bij};
     dfo_field field = dfoi_cnf_field(&f, NULL, NULL);
     size_t two = c->reversible ? dfo_reversible_scratch(c->reversible, &field, rows) + 2 * dfo_arena_size(rows * bij->d) : 0;
-    size_t forward = dfo_ode_scratch(c->alone, &field, rows), back = dfo_ode_checkpoint_scratch(c->together, &field, rows, c->checkpoint ? c->most : 0);
+    size_t forward = dfo_ode_scratch(c->alone, &field, rows), back;
+    back = c->checkpoint ? dfo_ode_checkpoint_scratch(c->together, &field, rows, c->most) : dfo_ode_backward_scratch(c->together, &field, rows);
     back = forward > back ? forward : back;
     return dfo_arena_size(c->probes * rows * bij->d) + (back > two ? back : two);
 }

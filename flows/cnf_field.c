@@ -160,6 +160,7 @@ static dfo_status eval(const dfo_field *field, dfo_run *run, const double *t, df
     const struct dfoi_cnf_solve *f = flow_of(field);
     const dfo_net *net = state(f->bij)->net;
     run->evaluations += !f->back;
+    size_t start = run->arena_used;
     dfo_real *kept = NULL;
     dfo_status status = DFO_OK;
     if (dq && x.n && f->shared && !f->probe && dfo_net_trace_size(net)) {
@@ -173,6 +174,7 @@ static dfo_status eval(const dfo_field *field, dfo_run *run, const double *t, df
         status = eval_chunk(field, run, &c, kept, dx, dq);
         run->arena_used = mark;
     }
+    run->arena_used = start;
     return status;
 }
 

@@ -102,15 +102,24 @@ ok
 run diffeo loglik two.safetensors --data toy:moons:1000:3 --json
 ok
 json nfe '>' 5
+cat >own.json <<'EOF'
+{"flow": "custom", "matching": {"path": "straight"}, "bijector": {"type": "chain", "layers": [
+ {"type": "cnf", "net": {"type": "concatsquash", "hidden": [16, 16]}}]}}
+EOF
+run diffeo train --data toy:moons:4000:5 --pairs pairs.npy --flow own.json --steps 20 --quiet -o own.safetensors
+ok
+awk 'BEGIN { for (i = 0; i < 4000; i++) print i }' >narrow.csv
+# shellcheck disable=SC2086
+run diffeo train --data toy:moons:4000:5 --pairs narrow.csv --flow rectified-flow $small --steps 5 -o no.safetensors
+error 2 'expected rows of 2 numbers, got 1'
 # shellcheck disable=SC2086
 run diffeo train --data toy:moons:4000 --pairs toy:moons:300 --flow rectified-flow $small --steps 5 -o no.safetensors
-fails 1 'expected one for each'
-# shellcheck disable=SC2086
-run diffeo train --data toy:moons:4000 --pairs pairs.npy --flow nsf $small --steps 5 -o no.safetensors
-fails 1 'pairing'
+error 1 'expected one for each'
+run diffeo train --data toy:moons:4000 --pairs pairs.npy --flow nsf --steps 5 --quiet -o no.safetensors
+error 1 'pairing'
 # shellcheck disable=SC2086
 run diffeo train --data toy:moons:4000 --flow rectified-flow --set pairing=given $small --steps 5 -o no.safetensors
-fails 1 'given wants the noise of every row'
+error 1 'given wants the noise of every row'
 
 title 'what goes wrong'
 run diffeo loglik f.safetensors --data toy:gaussian:10 --solver rk5
@@ -128,7 +137,7 @@ error 1 'end'
 run diffeo train --data toy:moons:100 --flow ffjord --gradient reversible --steps 2 --quiet -o no.safetensors
 error 1 'reversible wants a number of steps'
 run diffeo train --data toy:moons:100 --flow ffjord --gradient adjoint --steps 2 --quiet -o no.safetensors
-error 2 "gradient: unknown value 'adjoint'"
+error 2 "gradient: unknown value 'adjoint'; expected stored, checkpoint, reversible"
 run diffeo train --data toy:moons:100 --flow ffjord --solver rk5 --steps 2 --quiet -o no.safetensors
 error 1 "no method is called 'rk5'"
 run diffeo train --data toy:moons:100 --flow realnvp --solver rk4 --steps 2 --quiet -o no.safetensors

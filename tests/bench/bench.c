@@ -1,6 +1,7 @@
 /* The benchmark of flows: W1 (affine couplings, 10 layers) and W2's NSF-C (10 spline couplings), batch 512; W3
  * (Glow on 32x32x3 images, 3 levels of K steps, batch 32): log-likelihood, sampling, one training step; W4 (FFJORD by dopri5,
- * rtol = atol = 1e-5, the trace exact or of one probe; "nfe": evaluations of the field by a call); W5 (one causal
+ * rtol = atol = 1e-5, the trace exact or of one probe; "nfe": evaluations of the field by a call, a product and its tangent each with a probe; GFLOP of the others
+ * are not counted); W5 (one causal
  * convolution, batch 32): its solve, the convolution, the solve with its gradients; the solve of a periodic one, and
  * fft_bare, FFTW's transforms alone with the time that its products take at sgemm's rate.  One JSON line for each case and operation, in the form that tests/bench/peers prints for the others.
  *     bench [--threads N] [--seconds S] [--filter TEXT] [--list]        cases
@@ -266,9 +267,17 @@ static void train(dfo_ctx *ctx, const struct bench *b, dfo_model *model, dfo_bat
         steps = steps > MOST ? MOST : steps;
     }
     /* The first step of a run meets cold pages.  */
-    print_line(b, model, causal(b) ? "solve_bwd" : "train", t.ms + 1, t.n - 1, 3 * gflop(b, model), rate);
+    print_line(b, model, causal(b) ? "solve_bwd" : "train", t.ms + 1, t.n - 1, continuous(b) ? 0 : 3 * gflop(b, model), rate);
     dfo_source_free(source);
     dfo_loss_free(t.inner);
+}
+
+/* GFLOP of a log-likelihood; 0: not counted.  */
+static double work_of(const struct bench *b, dfo_model *model)
+{
+    if (continuous(b))
+        return exact(b) ? 0 : 2 * (double)evaluations * gflop(b, model);
+    return gflop(b, model);
 }
 
 static void evaluate(dfo_ctx *ctx, const struct bench *b, dfo_model *model, dfo_batch x, int sample, double rate)
@@ -295,7 +304,7 @@ static void evaluate(dfo_ctx *ctx, const struct bench *b, dfo_model *model, dfo_
     }
     const char *op = periodic(b) ? "fft_solve" : causal(b) ? sample ? "conv_fwd" : "solve" : sample ? "sample" : "log_prob";
     evaluations = (uint64_t)(dfo_model_plan_nfe(plan) + 0.5);
-    print_line(b, model, op, ms, n, gflop(b, model) * (evaluations ? (double)(2 * evaluations) : 1), rate);
+    print_line(b, model, op, ms, n, work_of(b, model), rate);
     evaluations = 0;
     dfo_model_plan_free(plan);
     free(y.x);
