@@ -9,6 +9,9 @@
  * Rows of a block take the same steps where gradients follow, and each its own otherwise ("together":true: never).  While they
  * share the time, nets of one or two hidden layers give the exact trace in closed form.  Forward keeps the
  * states at its steps, and backward goes back through the steps that were taken: the gradient is that of the numbers that came out.
+ * "kinetic", "jacobian", "acceleration": in training the log-det has so much of the mean over a row's features of the
+ * integrals of |f|^2, |df/dz|^2, |d^2 z/dt^2|^2 taken off, which makes fields that need few steps (RNODE: Finlay et al. 2020;
+ * TayNODE of order 2: Kelly et al. 2020).
  * With "gradient":"checkpoint" it keeps the times alone, and backward a few states at a time.
  * With "gradient":"reversible" what trains is McCallum and Foster's scheme around the solver, whose last two states are kept in
  * place of the trace: memory does not grow with the steps, and the gradient is exact as well.  */
@@ -17,6 +20,8 @@
 #include <diffeo/rng.h>
 #include "cnf_impl.h"
 #include "layers.h"
+
+static const char *const cost_name[DFOI_CNF_COSTS] = {"kinetic", "jacobian", "acceleration"};
 
 #define FEW 64                             /* features whose trace evaluation takes exactly */
 
@@ -46,6 +51,8 @@ static struct dfoi_cnf_solve begin(const dfo_bijector *bij, dfo_run *run, size_t
 {
     struct dfoi_cnf_solve f = {.bij = bij, .n = n, .shared = together(bij, run) || dfo_ode_options_of(state(bij)->alone)->steps};
     size_t d = bij->d;
+    for (size_t k = 0; k < DFOI_CNF_COSTS; k++)
+        f.wanted[k] = run->mode == DFO_TRAIN && state(bij)->cost[k] > 0;
     if (!estimates(bij, run))
         return f;
     dfo_real *probe = dfo_arena_take(run, state(bij)->probes * n * d);
@@ -76,12 +83,14 @@ static size_t scratch(const dfo_bijector *bij, size_t rows)
 {
     const struct dfoi_cnf *c = state(bij);
     struct dfoi_cnf_solve f = {.bij = bij};
+    for (size_t k = 0; k < DFOI_CNF_COSTS; k++)
+        f.wanted[k] = c->cost[k] > 0;
     dfo_field field = dfoi_cnf_field(&f, NULL, NULL);
     size_t two = c->reversible ? dfo_reversible_scratch(c->reversible, &field, rows) + 2 * dfo_arena_size(rows * bij->d) : 0;
     size_t forward = dfo_ode_scratch(c->alone, &field, rows), back;
     back = c->checkpoint ? dfo_ode_checkpoint_scratch(c->together, &field, rows, c->most) : dfo_ode_backward_scratch(c->together, &field, rows);
     back = forward > back ? forward : back;
-    return dfo_arena_size(c->probes * rows * bij->d) + (back > two ? back : two);
+    return dfoi_doubles_size(rows * field.nq) + dfo_arena_size(c->probes * rows * bij->d) + (back > two ? back : two);
 }
 
 /* Rows packed at `at`, or from there.  */
@@ -106,12 +115,12 @@ static dfo_ode_trace steps_of(const dfo_bijector *bij, const dfo_run *run, size_
 }
 
 static dfo_status solve_reversibly(const dfo_bijector *bij, dfo_run *run, const dfo_field *field, double from, double to, dfo_batch x,
-                                   double *logdet)
+                                   double *q)
 {
     const struct dfoi_cnf *c = state(bij);
     dfo_batch second = dfo_batch_of(dfo_arena_take(run, x.n * x.d), x.n, x.d);
     DFO_TRY(dfo_reversible_start(c->reversible, field, run, from, x, second));
-    DFO_TRY(dfo_reversible_forward(c->reversible, field, run, from, to, x, second, logdet));
+    DFO_TRY(dfo_reversible_forward(c->reversible, field, run, from, to, x, second, q));
     if (run->saved) {
         pack(x, last_states(run, x.n, x.d, 0), 0);
         pack(second, last_states(run, x.n, x.d, 1), 0);
@@ -119,43 +128,73 @@ static dfo_status solve_reversibly(const dfo_bijector *bij, dfo_run *run, const 
     return DFO_OK;
 }
 
-static dfo_status solve(const dfo_bijector *bij, dfo_run *run, double from, double to, dfo_batch x, const dfo_cond *cond, double *logdet)
+static dfo_status solve(const dfo_bijector *bij, dfo_run *run, const dfo_field *field, double from, double to, dfo_batch x, double *q)
 {
     const struct dfoi_cnf *c = state(bij);
-    struct dfoi_cnf_solve f = begin(bij, run, x.n);
-    dfo_field field = dfoi_cnf_field(&f, cond, NULL);
     run->solves++;
     if ((run->saved || run->mode == DFO_TRAIN) && c->reversible)
-        return solve_reversibly(bij, run, &field, from, to, x, logdet);
+        return solve_reversibly(bij, run, field, from, to, x, q);
     if (!run->saved)
-        return dfo_ode_solve(together(bij, run) ? c->together : c->alone, &field, run, from, to, x, logdet, NULL, NULL);
+        return dfo_ode_solve(together(bij, run) ? c->together : c->alone, field, run, from, to, x, q, NULL, NULL);
     double *steps;
     dfo_ode_trace trace = steps_of(bij, run, x.n, &steps);
-    dfo_status status = dfo_ode_solve(c->together, &field, run, from, to, x, logdet, &trace, NULL);
+    dfo_status status = dfo_ode_solve(c->together, field, run, from, to, x, q, &trace, NULL);
     *steps = (double)trace.n;
     return status;
 }
 
+/* What the log-det has of quadrature j; integrals of costs have the sign of to - from.  */
+static double share(const dfo_bijector *bij, double from, double to, size_t j)
+{
+    return j == 0 ? 1 : (to < from ? 1 : -1) * state(bij)->cost[j - 1] / (double)bij->d;
+}
+
+static dfo_status map(const dfo_bijector *bij, dfo_run *run, double from, double to, dfo_batch x, const dfo_cond *cond, double *logdet)
+{
+    struct dfoi_cnf_solve f = begin(bij, run, x.n);
+    dfo_field field = dfoi_cnf_field(&f, cond, NULL);
+    if (field.nq == 1 || !logdet)
+        return solve(bij, run, &field, from, to, x, logdet);
+    double *q = dfoi_take_doubles(run, x.n * field.nq);
+    memset(q, 0, x.n * field.nq * sizeof *q);
+    DFO_TRY(solve(bij, run, &field, from, to, x, q));
+    for (size_t i = 0; i < x.n; i++)
+        for (size_t j = 0; j < field.nq; j++)
+            logdet[i] += share(bij, from, to, j) * q[i * field.nq + j];
+    return DFO_OK;
+}
+
 static dfo_status forward(const dfo_bijector *bij, dfo_run *run, dfo_batch x, const dfo_cond *cond, double *logdet)
 {
-    return solve(bij, run, state(bij)->end, 0, x, cond, logdet);
+    return map(bij, run, state(bij)->end, 0, x, cond, logdet);
 }
 
 static dfo_status inverse(const dfo_bijector *bij, dfo_run *run, dfo_batch z, const dfo_cond *cond, double *logdet)
 {
-    return solve(bij, run, 0, state(bij)->end, z, cond, logdet);
+    return map(bij, run, 0, state(bij)->end, z, cond, logdet);
 }
 
-static dfo_status back_reversibly(const dfo_bijector *bij, dfo_run *run, const dfo_field *field, dfo_batch z, dfo_batch gz,
-                                  const double *glogdet)
+static dfo_status back_reversibly(const dfo_bijector *bij, dfo_run *run, const dfo_field *field, dfo_batch z, dfo_batch gz, const double *gq)
 {
     const struct dfoi_cnf *c = state(bij);
     dfo_batch second = dfo_batch_of(last_states(run, z.n, z.d, 1), z.n, z.d);
     dfo_batch g = dfo_batch_of(dfo_arena_take(run, z.n * z.d), z.n, z.d);
     memset(g.x, 0, z.n * z.d * sizeof *g.x);
     pack(z, last_states(run, z.n, z.d, 0), 1);
-    DFO_TRY(dfo_reversible_backward(c->reversible, field, run, c->end, 0, z, second, gz, g, glogdet));
+    DFO_TRY(dfo_reversible_backward(c->reversible, field, run, c->end, 0, z, second, gz, g, gq));
     return dfo_reversible_start_backward(c->reversible, field, run, c->end, z, gz, g);
+}
+
+/* The quadratures' gradients.  */
+static const double *spread(const dfo_bijector *bij, dfo_run *run, const dfo_field *field, size_t n, const double *glogdet)
+{
+    if (field->nq == 1 || !glogdet)
+        return glogdet;
+    double *gq = dfoi_take_doubles(run, n * field->nq);
+    for (size_t i = 0; i < n; i++)
+        for (size_t j = 0; j < field->nq; j++)
+            gq[i * field->nq + j] = share(bij, state(bij)->end, 0, j) * glogdet[i];
+    return gq;
 }
 
 static dfo_status backward(const dfo_bijector *bij, dfo_run *run, dfo_batch z, dfo_batch gz, const dfo_cond *cond, dfo_cond *gcond,
@@ -165,9 +204,10 @@ static dfo_status backward(const dfo_bijector *bij, dfo_run *run, dfo_batch z, d
     const dfo_real *input = run->saved;
     struct dfoi_cnf_solve f = begin(bij, run, z.n);
     dfo_field field = dfoi_cnf_field(&f, cond, gcond);
+    const double *gq = spread(bij, run, &field, z.n, glogdet);
     f.back = 1;
     if (c->reversible) {
-        DFO_TRY(back_reversibly(bij, run, &field, z, gz, glogdet));
+        DFO_TRY(back_reversibly(bij, run, &field, z, gz, gq));
         pack(z, (dfo_real *)input, 1);
         return DFO_OK;
     }
@@ -175,9 +215,9 @@ static dfo_status backward(const dfo_bijector *bij, dfo_run *run, dfo_batch z, d
     dfo_ode_trace trace = steps_of(bij, run, z.n, &steps);
     trace.n = (size_t)*steps;
     if (c->checkpoint)
-        DFO_TRY(dfo_ode_checkpoint_backward(c->together, &field, run, &trace, dfo_batch_of((dfo_real *)input, z.n, z.d), gz, glogdet, NULL));
+        DFO_TRY(dfo_ode_checkpoint_backward(c->together, &field, run, &trace, dfo_batch_of((dfo_real *)input, z.n, z.d), gz, gq, NULL));
     else
-        DFO_TRY(dfo_ode_backward(c->together, &field, run, &trace, gz, glogdet, NULL));
+        DFO_TRY(dfo_ode_backward(c->together, &field, run, &trace, gz, gq, NULL));
     pack(z, (dfo_real *)input, 1);
     return DFO_OK;
 }
@@ -199,6 +239,8 @@ static dfo_status describe(const dfo_bijector *bij, json_t *to)
     DFO_TRY(dfoi_json_set(bij->ctx, to, "zero_init", json_boolean(c->zero_init)));
     DFO_TRY(dfoi_json_set(bij->ctx, to, "gradient", json_string(c->reversible ? "reversible" : c->checkpoint ? "checkpoint" : "stored")));
     DFO_TRY(dfoi_json_set(bij->ctx, to, "coupling", json_real(c->coupling)));
+    for (size_t k = 0; k < DFOI_CNF_COSTS; k++)
+        DFO_TRY(dfoi_json_set(bij->ctx, to, cost_name[k], json_real(c->cost[k])));
     return dfoi_json_set(bij->ctx, to, "end", json_real(c->end));
 }
 
@@ -248,6 +290,8 @@ static dfo_status read_solver(dfo_ctx *ctx, const json_t *config, struct dfoi_cn
     DFO_TRY(dfoi_json_bool(ctx, config, "together", 0, &c->always_together));
     DFO_TRY(dfoi_json_string(ctx, config, "gradient", "stored", &gradient));
     DFO_TRY(dfoi_json_real(ctx, config, "coupling", 0.999, 1e-3, 1, &c->coupling));
+    for (size_t k = 0; k < DFOI_CNF_COSTS; k++)
+        DFO_TRY(dfoi_json_real(ctx, config, cost_name[k], 0, 0, 1e6, &c->cost[k]));
     c->most = o.steps ? o.steps : c->most;
     if (!strcmp(gradient, "reversible") && !o.steps)
         return dfoi_fail(ctx, DFO_EARG, "gradient: reversible wants a number of steps");
@@ -283,7 +327,7 @@ dfo_status dfoi_cnf_set_solver(dfo_ctx *ctx, dfo_bijector *bij, const dfo_solver
 dfo_status dfoi_cnf_create(dfo_build *build, json_t *config, dfo_bijector *bij)
 {
     static const char *const keys[] = {"type", "net", "solver", "steps", "rtol", "atol", "most_steps", "probes", "end", "zero_init", "together", "gradient",
-                                       "coupling", NULL};
+                                       "coupling", "kinetic", "jacobian", "acceleration", NULL};
     dfo_ctx *ctx = build->ctx;
     struct dfoi_cnf *c;
     dfo_shape in[DFO_COND_PARTS];

@@ -31,35 +31,42 @@ static size_t field_scratch(const dfo_field *field, size_t rows)
 {
     const dfo_bijector *bij = flow_of(field)->bij;
     size_t n = chunk(rows);
-    return dfo_arena_size(dfo_net_trace_size(state(bij)->net)) + dfo_arena_size(n) + dfo_arena_size(n * bij->d) + 2 * block_size(bij, n) +
+    return dfo_arena_size(dfo_net_trace_size(state(bij)->net)) + 2 * dfo_arena_size(n) + dfoi_doubles_size(n) +
+           2 * dfo_arena_size(n * bij->d) + 2 * block_size(bij, n) +
            dfo_arena_size(2 * dfo_net_acts(state(bij)->net, n)) + dfo_net_scratch(state(bij)->net, n);
 }
 
-/* A chunk's arguments of the net: rows, condition, time.  */
+/* A chunk's arguments of the net: rows, condition, time; pulled: J^T e, or an adjoint of the tangent; ones: the time's tangent.  */
 struct call {
     const dfo_net *net;
     dfo_cond  in, din, gin;
     dfo_block out, dout;
-    dfo_batch tangent;
-    dfo_real *acts;
-    size_t    first, n, d;
+    dfo_batch tangent, pulled;
+    dfo_real *acts, *ones;
+    double   *trace;
+    size_t    first, n, d, nq;
 };
 
 static struct call call_of(const dfo_field *field, dfo_run *run, const double *t, dfo_batch x, size_t first, size_t n)
 {
     const dfo_bijector *bij = flow_of(field)->bij;
     const dfo_net *net = state(bij)->net;
-    struct call c = {.net = net, .first = first, .n = n, .d = bij->d};
+    struct call c = {.net = net, .first = first, .n = n, .d = bij->d, .nq = field->nq};
     dfo_real *time = dfo_arena_take(run, n);
+    c.ones = dfo_arena_take(run, n);
+    c.trace = dfoi_take_doubles(run, n);
     c.tangent = dfo_batch_of(dfo_arena_take(run, n * bij->d), n, bij->d);
+    c.pulled = dfo_batch_of(dfo_arena_take(run, n * bij->d), n, bij->d);
     c.out = (dfo_block){dfo_arena_take(run, block_size(bij, n)), n, bij->d, bij->d, net->ops->layout};
     if (c.out.layout == DFO_FEATURES)
         c.out.ld = DFO_PANEL;
     c.dout = c.out;
     c.dout.x = dfo_arena_take(run, block_size(bij, n));
     c.acts = dfo_arena_take(run, 2 * dfo_net_acts(net, n));
-    for (size_t i = 0; i < n; i++)
+    for (size_t i = 0; i < n; i++) {
         time[i] = (dfo_real)t[first + i];
+        c.ones[i] = 1;
+    }
     dfo_cond cond = dfo_cond_rows(field->cond, first, n);
     c.in.part[c.in.n].rows = dfo_batch_rows(x, first, n);
     c.in.part[c.in.n++].shape = bij->shape;
@@ -125,8 +132,76 @@ static void add_trace(const struct dfoi_cnf_solve *f, const struct call *c, size
         double sum = 0;
         for (size_t e = 0; f->probe && e < c->d; e++)
             sum += (double)dfo_row(c->tangent, i)[e] * (double)*spot(c->dout, i, e);
-        dq[c->first + i] += f->probe ? sum / (double)passes(f) : (double)*spot(c->dout, i, j);
+        dq[(c->first + i) * c->nq] += f->probe ? sum / (double)passes(f) : (double)*spot(c->dout, i, j);
     }
+}
+
+/* ---- costs */
+
+/* a . b of row i.  */
+static double dot(dfo_batch a, dfo_batch b, size_t i)
+{
+    double sum = 0;
+    for (size_t e = 0; e < a.d; e++)
+        sum += (double)dfo_row(a, i)[e] * (double)dfo_row(b, i)[e];
+    return sum;
+}
+
+/* pulled = J^T e, e the call's direction; `out` holds f behind it.  */
+static dfo_status pull(struct call *c, dfo_run *run, dfo_batch f)
+{
+    dfo_real *grads = run->grads;
+    dfo_cond gin = {.n = c->in.n};
+    gin.part[0].rows = c->pulled;
+    DFO_TRY(dfo_net_forward(c->net, run, &c->in, c->out, c->acts));
+    if (f.x)
+        block_to_rows(c->out, f);
+    rows_to_block(c->tangent, c->out);
+    memset(c->pulled.x, 0, c->n * c->d * sizeof *c->pulled.x);
+    run->grads = NULL;
+    dfo_status status = dfo_net_backward(c->net, run, &c->in, c->out, &gin, c->acts);
+    run->grads = grads;
+    return status;
+}
+
+/* dout = d^2 z/dt^2: J f + df/dt.  */
+static dfo_status accelerate(struct call *c, dfo_run *run, dfo_real *acts)
+{
+    dfo_cond din = c->din;
+    DFO_TRY(dfo_net_forward(c->net, run, &c->in, c->out, NULL));
+    block_to_rows(c->out, c->tangent);
+    din.part[din.n - 1].rows = dfo_batch_of(c->ones, c->n, 1);
+    return dfo_net_jvp(c->net, run, &c->in, &din, c->out, c->dout, acts);
+}
+
+/* The trace and the Jacobian's norm by J^T e; `to` gets f.  */
+static dfo_status eval_pulls(const struct dfoi_cnf_solve *f, dfo_run *run, struct call *c, dfo_batch to, double *dq)
+{
+    double share = f->probe ? 1 / (double)passes(f) : 1;
+    for (size_t j = 0; j < passes(f); j++) {
+        direct(f, c, j);
+        DFO_TRY(pull(c, run, j ? (dfo_batch){0} : to));
+        for (size_t i = 0; i < c->n; i++) {
+            double *q = dq + (c->first + i) * c->nq;
+            q[0] += share * dot(c->tangent, c->pulled, i);
+            q[1 + DFOI_CNF_JACOBIAN] += share * dot(c->pulled, c->pulled, i);
+        }
+    }
+    return DFO_OK;
+}
+
+/* The costs that need no direction; `to` holds f.  */
+static dfo_status eval_costs(const struct dfoi_cnf_solve *f, dfo_run *run, struct call *c, dfo_batch to, double *dq)
+{
+    for (size_t i = 0; i < c->n && f->wanted[DFOI_CNF_KINETIC]; i++)
+        dq[(c->first + i) * c->nq + 1 + DFOI_CNF_KINETIC] = dot(to, to, i);
+    if (!f->wanted[DFOI_CNF_ACCELERATION])
+        return DFO_OK;
+    DFO_TRY(accelerate(c, run, NULL));
+    block_to_rows(c->dout, c->pulled);
+    for (size_t i = 0; i < c->n; i++)
+        dq[(c->first + i) * c->nq + 1 + DFOI_CNF_ACCELERATION] = dot(c->pulled, c->pulled, i);
+    return DFO_OK;
 }
 
 /* kept: what the trace in closed form has found for the time, or NULL.  */
@@ -139,12 +214,18 @@ static dfo_status eval_chunk(const dfo_field *field, dfo_run *run, struct call *
         block_to_rows(c->out, to);
         return DFO_OK;
     }
+    memset(dq + c->first * c->nq, 0, c->n * c->nq * sizeof *dq);
     if (kept) {
-        DFO_TRY(dfo_net_trace(c->net, run, &c->in, kept, c->out, dq + c->first));
+        DFO_TRY(dfo_net_trace(c->net, run, &c->in, kept, c->out, c->trace));
+        for (size_t i = 0; i < c->n; i++)
+            dq[(c->first + i) * c->nq] = c->trace[i];
         block_to_rows(c->out, to);
-        return DFO_OK;
+        return eval_costs(f, run, c, to, dq);
     }
-    memset(dq + c->first, 0, c->n * sizeof *dq);
+    if (f->wanted[DFOI_CNF_JACOBIAN]) {
+        DFO_TRY(eval_pulls(f, run, c, to, dq));
+        return eval_costs(f, run, c, to, dq);
+    }
     for (size_t j = 0; j < passes(f); j++) {
         direct(f, c, j);
         DFO_TRY(dfo_net_jvp(c->net, run, &c->in, &c->din, c->out, c->dout, NULL));
@@ -152,7 +233,7 @@ static dfo_status eval_chunk(const dfo_field *field, dfo_run *run, struct call *
             block_to_rows(c->out, to);
         add_trace(f, c, j, dq);
     }
-    return DFO_OK;
+    return eval_costs(f, run, c, to, dq);
 }
 
 static dfo_status eval(const dfo_field *field, dfo_run *run, const double *t, dfo_batch x, dfo_batch dx, double *dq)
@@ -163,7 +244,7 @@ static dfo_status eval(const dfo_field *field, dfo_run *run, const double *t, df
     size_t start = run->arena_used;
     dfo_real *kept = NULL;
     dfo_status status = DFO_OK;
-    if (dq && x.n && f->shared && !f->probe && dfo_net_trace_size(net)) {
+    if (dq && x.n && f->shared && !f->probe && !f->wanted[DFOI_CNF_JACOBIAN] && dfo_net_trace_size(net)) {
         kept = dfo_arena_take(run, dfo_net_trace_size(net));
         status = dfo_net_trace_begin(net, run, (dfo_real)t[0], kept);
     }
@@ -178,22 +259,79 @@ static dfo_status eval(const dfo_field *field, dfo_run *run, const double *t, df
     return status;
 }
 
-/* The gradient of gdx . f in `out`, zero but for the first pass; that of gdq times the trace in `dout`.  */
-static void seeds(const struct dfoi_cnf_solve *f, struct call *c, size_t j, dfo_batch gdx, const double *gdq)
+/* The gradient of gdx . f and of the kinetic energy in `out`, which holds f: zero but for the first pass.  */
+static void seed_field(const struct dfoi_cnf_solve *f, struct call *c, size_t j, dfo_batch gdx, const double *gdq)
 {
-    size_t size = block_size(f->bij, c->n);
-    if (j)
-        memset(c->out.x, 0, size * sizeof *c->out.x);
-    else
-        rows_to_block(dfo_batch_rows(gdx, c->first, c->n), c->out);
-    memset(c->dout.x, 0, size * sizeof *c->dout.x);
+    dfo_batch g = dfo_batch_rows(gdx, c->first, c->n);
+    if (j) {
+        memset(c->out.x, 0, block_size(f->bij, c->n) * sizeof *c->out.x);
+        return;
+    }
+    for (size_t i = 0; i < c->n && f->wanted[DFOI_CNF_KINETIC]; i++) {
+        dfo_real by = (dfo_real)(2 * gdq[(c->first + i) * c->nq + 1 + DFOI_CNF_KINETIC]);
+        for (size_t e = 0; e < c->d; e++)
+            dfo_row(g, i)[e] += by * *spot(c->out, i, e);
+    }
+    rows_to_block(g, c->out);
+}
+
+/* The gradient of gdq times the trace in `dout`.  */
+static void seed_trace(const struct dfoi_cnf_solve *f, struct call *c, size_t j, const double *gdq)
+{
+    memset(c->dout.x, 0, block_size(f->bij, c->n) * sizeof *c->dout.x);
     for (size_t i = 0; i < c->n; i++) {
-        double g = gdq[c->first + i];
+        double g = gdq[(c->first + i) * c->nq];
         if (!f->probe)
             *spot(c->dout, i, j) = (dfo_real)g;
         for (size_t e = 0; f->probe && e < c->d; e++)
             *spot(c->dout, i, e) = (dfo_real)(g / (double)passes(f) * (double)dfo_row(c->tangent, i)[e]);
     }
+}
+
+/* Of gdq times e^T J e and |J^T e|^2: that of e^T J w with w = gdq[0] e + 2 gdq[Jacobian] J^T e held fast.  */
+static dfo_status vjp_pulls(const struct dfoi_cnf_solve *f, dfo_run *run, struct call *c, dfo_batch gdx, const double *gdq)
+{
+    double share = f->probe ? 1 / (double)passes(f) : 1;
+    for (size_t j = 0; j < passes(f); j++) {
+        direct(f, c, j);
+        DFO_TRY(pull(c, run, (dfo_batch){0}));
+        for (size_t i = 0; i < c->n; i++) {
+            const double *g = gdq + (c->first + i) * c->nq;
+            dfo_real *w = dfo_row(c->tangent, i), *v = dfo_row(c->pulled, i);
+            for (size_t e = 0; e < c->d; e++) {
+                dfo_real direction = w[e];
+                w[e] = (dfo_real)(share * (g[0] * (double)w[e] + 2 * g[1 + DFOI_CNF_JACOBIAN] * (double)v[e]));
+                v[e] = direction;
+            }
+        }
+        DFO_TRY(dfo_net_jvp(c->net, run, &c->in, &c->din, c->out, c->dout, c->acts));
+        seed_field(f, c, j, gdx, gdq);
+        rows_to_block(c->pulled, c->dout);
+        DFO_TRY(dfo_net_jvp_backward(c->net, run, &c->in, &c->din, c->out, c->dout, &c->gin, NULL, c->acts));
+    }
+    return DFO_OK;
+}
+
+/* Of |d^2 z/dt^2|^2; what f gets as the tangent goes to gdx.  */
+static dfo_status vjp_acceleration(dfo_run *run, struct call *c, dfo_batch gdx, const double *gdq)
+{
+    dfo_cond gdin = {.n = c->din.n}, din = c->din;
+    dfo_batch g = dfo_batch_rows(gdx, c->first, c->n);
+    DFO_TRY(accelerate(c, run, c->acts));
+    din.part[din.n - 1].rows = dfo_batch_of(c->ones, c->n, 1);
+    memset(c->out.x, 0, (c->out.layout == DFO_FEATURES ? dfoi_panels_of(c->n) * DFO_PANEL : c->n) * c->d * sizeof *c->out.x);
+    block_to_rows(c->dout, c->pulled);
+    for (size_t i = 0; i < c->n; i++)
+        for (size_t e = 0; e < c->d; e++)
+            dfo_row(c->pulled, i)[e] *= (dfo_real)(2 * gdq[(c->first + i) * c->nq + 1 + DFOI_CNF_ACCELERATION]);
+    rows_to_block(c->pulled, c->dout);     /* zeros behind the last row */
+    memset(c->pulled.x, 0, c->n * c->d * sizeof *c->pulled.x);
+    gdin.part[0].rows = c->pulled;
+    DFO_TRY(dfo_net_jvp_backward(c->net, run, &c->in, &din, c->out, c->dout, &c->gin, &gdin, c->acts));
+    for (size_t i = 0; i < c->n; i++)
+        for (size_t e = 0; e < c->d; e++)
+            dfo_row(g, i)[e] += dfo_row(c->pulled, i)[e];
+    return DFO_OK;
 }
 
 static dfo_status vjp_chunk(const dfo_field *field, dfo_run *run, struct call *c, dfo_batch gdx, const double *gdq, dfo_batch gx)
@@ -208,10 +346,15 @@ static dfo_status vjp_chunk(const dfo_field *field, dfo_run *run, struct call *c
         rows_to_block(dfo_batch_rows(gdx, c->first, c->n), c->out);
         return dfo_net_backward(c->net, run, &c->in, c->out, &c->gin, c->acts);
     }
+    if (f->wanted[DFOI_CNF_ACCELERATION])
+        DFO_TRY(vjp_acceleration(run, c, gdx, gdq));
+    if (f->wanted[DFOI_CNF_JACOBIAN])
+        return vjp_pulls(f, run, c, gdx, gdq);
     for (size_t j = 0; j < passes(f); j++) {
         direct(f, c, j);
         DFO_TRY(dfo_net_jvp(c->net, run, &c->in, &c->din, c->out, c->dout, c->acts));
-        seeds(f, c, j, gdx, gdq);
+        seed_field(f, c, j, gdx, gdq);
+        seed_trace(f, c, j, gdq);
         DFO_TRY(dfo_net_jvp_backward(c->net, run, &c->in, &c->din, c->out, c->dout, &c->gin, NULL, c->acts));
     }
     return DFO_OK;
@@ -234,7 +377,10 @@ static const struct dfo_field_ops field_ops = {.type = "cnf", .scratch = field_s
 
 dfo_field dfoi_cnf_field(const struct dfoi_cnf_solve *f, const dfo_cond *cond, dfo_cond *gcond)
 {
-    return (dfo_field){.ops = &field_ops, .state = f, .d = f->bij->d, .nq = 1, .cond = cond, .gcond = gcond};
+    size_t costs = 0;
+    for (size_t k = 0; k < DFOI_CNF_COSTS; k++)
+        costs = f->wanted[k] ? DFOI_CNF_COSTS : costs;
+    return (dfo_field){.ops = &field_ops, .state = f, .d = f->bij->d, .nq = 1 + costs, .cond = cond, .gcond = gcond};
 }
 
 /* ---- flow matching */

@@ -10,6 +10,10 @@
 #include "base/real_impl.h"
 #include "layer_impl.h"
 
+/* Integrals along the way, over the features of a row: of |f|^2, of the squared Frobenius norm of df/dz, or its estimate
+ * |e^T df/dz|^2 (Finlay et al. 2020), of |d^2 z/dt^2|^2 (Kelly et al. 2020).  Quadratures behind the trace.  */
+typedef enum dfoi_cnf_cost { DFOI_CNF_KINETIC, DFOI_CNF_JACOBIAN, DFOI_CNF_ACCELERATION, DFOI_CNF_COSTS } dfoi_cnf_cost;
+
 struct dfoi_cnf {
     dfo_net *net;
     dfo_ode *together, *alone;
@@ -21,6 +25,7 @@ struct dfoi_cnf {
     int      checkpoint;                   /* of which it keeps few states */
     int      zero_init, always_together;   /* evaluation too takes the same steps for the rows of a block */
     uint64_t stream;
+    double   cost[DFOI_CNF_COSTS];         /* weights of what training adds to the loss */
 };
 
 /* A solve of some rows.  */
@@ -29,10 +34,11 @@ struct dfoi_cnf_solve {
     const dfo_real *probe;                 /* (K, n, d); NULL: the trace is exact */
     int             shared;                /* rows are at the same time */
     int             back;                  /* on the way back: evaluations are not counted */
+    int             wanted[DFOI_CNF_COSTS];
     size_t          n;
 };
 
-/* Its field: the net, with the trace as the one quadrature.  */
+/* Its field: the net, with the trace as the first quadrature, and the costs behind it if any is wanted.  */
 dfo_field dfoi_cnf_field(const struct dfoi_cnf_solve *f, const dfo_cond *cond, dfo_cond *gcond);
 
 /* loss[i] = mean square of f(x_i, end t_i) end - u_i, with weights' gradients of sum by[i] loss[i] if run->grads.  */

@@ -104,28 +104,40 @@ size_t dfo_flow_bins(const dfo_flow *flow)
     return dfoi_chain_count(flow->bij) ? dfoi_dequantise_bins(dfoi_chain_layer(flow->bij, 0, &at)) : 0;
 }
 
+/* Continuous layers in chains and parts, however deep.  */
+static dfo_status set_solvers(dfo_ctx *ctx, const dfo_bijector *bij, const dfo_solver_options *options, size_t *found)
+{
+    size_t at;
+    for (size_t i = 0; dfoi_chain_layer(bij, 0, &at) != bij && i < dfoi_chain_count(bij); i++)
+        DFO_TRY(set_solvers(ctx, dfoi_chain_layer(bij, i, &at), options, found));
+    if (dfoi_part_layer(bij))
+        return set_solvers(ctx, dfoi_part_layer(bij), options, found);
+    if (strcmp(bij->ops->type, "cnf"))
+        return DFO_OK;
+    ++*found;
+    return dfoi_cnf_set_solver(ctx, (dfo_bijector *)bij, options);
+}
+
+static size_t most_probes(const dfo_bijector *bij)
+{
+    size_t at, most = strcmp(bij->ops->type, "cnf") ? 0 : dfoi_cnf_probes(bij);
+    for (size_t i = 0; dfoi_chain_layer(bij, 0, &at) != bij && i < dfoi_chain_count(bij); i++) {
+        size_t probes = most_probes(dfoi_chain_layer(bij, i, &at));
+        most = probes > most ? probes : most;
+    }
+    return dfoi_part_layer(bij) ? most_probes(dfoi_part_layer(bij)) : most;
+}
+
 dfo_status dfo_flow_set_solver(dfo_flow *flow, const dfo_solver_options *options)
 {
-    size_t at, found = 0;
-    for (size_t i = 0; i < dfoi_chain_count(flow->bij); i++) {
-        dfo_bijector *layer = (dfo_bijector *)dfoi_chain_layer(flow->bij, i, &at);
-        if (strcmp(layer->ops->type, "cnf"))
-            continue;
-        DFO_TRY(dfoi_cnf_set_solver(flow->ctx, layer, options));
-        found++;
-    }
+    size_t found = 0;
+    DFO_TRY(set_solvers(flow->ctx, flow->bij, options, &found));
     return found ? DFO_OK : dfoi_fail(flow->ctx, DFO_EUNSUP, "it has no continuous layer: nothing is solved");
 }
 
 size_t dfo_flow_probes(const dfo_flow *flow)
 {
-    size_t at, most = 0;
-    for (size_t i = 0; i < dfoi_chain_count(flow->bij); i++) {
-        const dfo_bijector *layer = dfoi_chain_layer(flow->bij, i, &at);
-        size_t probes = strcmp(layer->ops->type, "cnf") ? 0 : dfoi_cnf_probes(layer);
-        most = probes > most ? probes : most;
-    }
-    return most;
+    return most_probes(flow->bij);
 }
 
 dfo_status dfo_flow_describe(const dfo_flow *flow, json_t *to)

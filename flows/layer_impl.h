@@ -28,6 +28,9 @@ dfo_status dfoi_chain_named(dfo_build *build, const json_t *settings, json_t *li
 size_t dfoi_chain_count(const dfo_bijector *bij);
 const dfo_bijector *dfoi_chain_layer(const dfo_bijector *bij, size_t i, size_t *derived);
 
+/* What a part applies to its slice; NULL for other layers.  */
+const dfo_bijector *dfoi_part_layer(const dfo_bijector *bij);
+
 /* describe() into a new object.  */
 dfo_status dfoi_layer_json(const dfo_bijector *bij, json_t **out);
 

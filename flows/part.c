@@ -220,6 +220,12 @@ dfo_status dfoi_part_create(dfo_build *build, json_t *config, dfo_bijector *bij)
     return DFO_OK;
 }
 
+const dfo_bijector *dfoi_part_layer(const dfo_bijector *bij)
+{
+    const struct part *p = bij->ops == &dfoi_part_ops ? bij->state : NULL;
+    return p ? p->layer : NULL;
+}
+
 const struct dfo_bijector_ops dfoi_part_ops = {
     .type = "part",
     .caps = DFO_CLOSED_INVERSE | DFO_VOLUME_PRESERVING,

@@ -32,7 +32,11 @@ static const struct dfoi_setting nsf_settings[] = {
     {"base", "{\"type\":\"normal\"}"}, {NULL, NULL}
 
 static const struct dfoi_setting ffjord_settings[] = {
-    {"hidden", "64"}, {"activation", "\"tanh\""}, CNF_SETTINGS,
+    {"hidden", "64"}, {"activation", "\"tanh\""}, {"kinetic", "0.0"}, {"jacobian", "0.0"}, {"acceleration", "0.0"}, CNF_SETTINGS,
+};
+
+static const struct dfoi_setting rnode_settings[] = {
+    {"hidden", "64"}, {"activation", "\"tanh\""}, {"kinetic", "0.01"}, {"jacobian", "0.01"}, {"acceleration", "0.0"}, CNF_SETTINGS,
 };
 
 static const struct dfoi_setting matching_settings[] = {
@@ -52,6 +56,7 @@ static const struct dfoi_preset presets[] = {
     {"realnvp", "affine couplings with bounded scales (Dinh et al. 2017)", realnvp_settings, write_rows, NULL},
     {"nsf", "rational-quadratic spline couplings with residual nets (Durkan et al. 2019)", nsf_settings, write_rows, NULL},
     {"ffjord", "continuous flow of a net gated by the time (Grathwohl et al. 2019)", ffjord_settings, write_ffjord, NULL},
+    {"rnode", "the same, its field kept slow and smooth so that few steps do (Finlay et al. 2020)", rnode_settings, write_ffjord, NULL},
     {"flow-matching", "continuous flow fitted to straight paths from noise to data (Lipman et al. 2023)", matching_settings,
      write_ffjord, complete_matching},
     {"rectified-flow", "the same by a name of its own; --pairs makes the paths of a fitted flow straight (Liu et al. 2023)",
@@ -60,6 +65,8 @@ static const struct dfoi_preset presets[] = {
      complete_matching},
     {"realnvp-image", "affine couplings of images, checkerboards then channels (Dinh et al. 2017)",
      dfoi_realnvp_image_settings, dfoi_preset_write_image, NULL},
+    {"ffjord-image", "images: continuous flows of convolutional nets at several scales (Grathwohl et al. 2019)",
+     dfoi_ffjord_image_settings, dfoi_preset_write_image, NULL},
     {"glow", "images: activation normalisation, 1x1 convolutions, affine couplings (Kingma and Dhariwal 2018)",
      dfoi_glow_settings, dfoi_preset_write_image, NULL},
     {"nsf-image", "images: 1x1 convolutions and rational-quadratic spline couplings (Durkan et al. 2019)",
@@ -235,14 +242,25 @@ static dfo_status write_ffjord(dfo_ctx *ctx, const json_t *config, dfo_shape sha
     if (standardise)
         DFO_TRY(dfoi_preset_append(ctx, list, json_pack("{s:s}", "type", "standardise")));
     for (size_t i = 0; i < blocks; i++)
-        DFO_TRY(dfoi_preset_append(ctx, list, json_pack("{s:s, s:O, s:O, s:O, s:O, s:O, s:O, s:O, s:O, s:O, s:I, s:{s:s, s:I, s:I, s:O}}", "type", "cnf",
-            "together", json_object_get(config, "together"),
-            "gradient", json_object_get(config, "gradient"), "coupling", json_object_get(config, "coupling"),
-            "solver", json_object_get(config, "solver"), "steps", json_object_get(config, "solver_steps"), "rtol",
-            json_object_get(config, "rtol"), "atol", json_object_get(config, "atol"), "most_steps",
-            json_object_get(config, "most_steps"), "end", json_object_get(config, "end"), "probes", (json_int_t)probes, "net", "type",
-            net, "hidden", (json_int_t)hidden, "layers", (json_int_t)depth, "activation", json_object_get(config, "activation"))));
+        DFO_TRY(dfoi_preset_append(ctx, list, dfoi_preset_cnf(config, probes, json_pack("{s:s, s:I, s:I, s:O}", "type", net, "hidden",
+            (json_int_t)hidden, "layers", (json_int_t)depth, "activation", json_object_get(config, "activation")))));
     return DFO_OK;
+}
+
+json_t *dfoi_preset_cnf(const json_t *config, size_t probes, json_t *net)
+{
+    static const char *const key[] = {"solver", "rtol", "atol", "most_steps", "gradient", "coupling", "end", "together", "kinetic", "jacobian",
+                                      "acceleration"};
+    json_t *layer = json_pack("{s:s, s:O, s:I, s:o}", "type", "cnf", "steps", json_object_get(config, "solver_steps"), "probes",
+                              (json_int_t)probes, "net", net);
+    for (size_t i = 0; i < sizeof key / sizeof *key && layer; i++) {
+        json_t *value = json_object_get(config, key[i]);
+        if (value && json_object_set(layer, key[i], value)) {
+            json_decref(layer);
+            return NULL;
+        }
+    }
+    return layer;
 }
 
 static dfo_status complete_matching(dfo_ctx *ctx, const json_t *config, json_t *to)

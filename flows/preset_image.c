@@ -1,12 +1,12 @@
 /* Presets for images: Real NVP (Dinh et al. 2017), Glow (Kingma and Dhariwal 2018), RQ-NSF (Durkan et al.
  * 2019), Inverse-Flow (Nagar and Varma 2024), FInC Flow (Kallappa, Nagar and Varma 2023), emerging and periodic
- * convolutions (Hoogeboom, van den Berg and Welling 2019), each
+ * convolutions (Hoogeboom, van den Berg and Welling 2019), FFJORD (Grathwohl et al. 2019), each
  *
  *     dequantise, scaling (a logit, which gives dark and saturated pixels room, or to [-1/2, 1/2]), then every level
  *         squeeze (or haar), `depth` steps, split
  *
  * where a step is actnorm, invertible convolution (Inverse-Flow: the solve of one), 1x1 convolution, a spline for each
- * channel (Inverse-Flow's), coupling (Real NVP: checkerboard couplings before the squeeze,
+ * channel (Inverse-Flow's), coupling, or FFJORD's continuous flow (Real NVP: checkerboard couplings before the squeeze,
  * channel couplings behind it, with actnorm), and split sets half of the channels aside as latents: they get a
  * normal distribution whose mean and scale are a convolution of the channels that go on.  The last level's
  * latents have a learned scale and mean for each channel.  Rows keep all features, so levels behind the first
@@ -30,6 +30,13 @@
 const struct dfoi_setting dfoi_realnvp_image_settings[] = {
     {"depth", "3"}, {"hidden", "64"}, {"coupling", "\"affine\""}, {"linear", "\"none\""}, {"convolution", "\"none\""}, {"solve", "false"},
     {"net", "\"conv\""}, {"spline_bins", "0"}, IMAGE_SETTINGS,
+};
+
+const struct dfoi_setting dfoi_ffjord_image_settings[] = {
+    {"depth", "1"}, {"hidden", "64"}, {"conv_layers", "3"}, {"activation", "\"softplus\""}, {"solver", "\"dopri5\""}, {"solver_steps", "0"},
+    {"rtol", "1e-4"}, {"atol", "1e-4"}, {"most_steps", "100"}, {"probes", "1"}, {"gradient", "\"stored\""},
+    {"kinetic", "0.01"}, {"jacobian", "0.01"}, {"levels", "2"}, {"pad", "false"}, {"squeeze", "\"squeeze\""}, {"prior", "true"},
+    {"values", "0"}, {"dequantise", "\"uniform\""}, {"scaling", "\"logit\""}, {"alpha", "1e-6"}, {"base", "{\"type\":\"normal\"}"}, {NULL, NULL},
 };
 
 const struct dfoi_setting dfoi_glow_settings[] = {
@@ -63,8 +70,9 @@ const struct dfoi_setting dfoi_periodic_settings[] = {
 };
 
 struct settings {
+    const json_t *config;
     const char *flow, *activation, *squeeze, *dequantise, *scaling, *scale, *coupling, *linear, *convolution, *net;
-    size_t levels, depth, hidden, kernel, blocks, bins, spline_bins, values, dequantise_layers, dequantise_hidden;
+    size_t levels, depth, hidden, kernel, blocks, bins, spline_bins, values, dequantise_layers, dequantise_hidden, conv_layers, probes;
     int    prior, solve, stable;
     double alpha, scale_max, tail_bound, spline_bound;
 };
@@ -92,7 +100,10 @@ static dfo_status convolution(dfo_ctx *ctx, const json_t *config, const char **o
 
 static dfo_status read_settings(dfo_ctx *ctx, const json_t *config, struct settings *s)
 {
+    s->config = config;
     DFO_TRY(dfoi_json_string(ctx, config, "flow", NULL, &s->flow));
+    DFO_TRY(dfoi_json_size(ctx, config, "conv_layers", 1, 1, 64, &s->conv_layers));
+    DFO_TRY(dfoi_json_size(ctx, config, "probes", 0, 0, 10000, &s->probes));
     DFO_TRY(dfoi_json_size(ctx, config, "levels", 0, 0, MAX_LEVELS, &s->levels));
     DFO_TRY(dfoi_json_size(ctx, config, "depth", 0, 0, 256, &s->depth));
     DFO_TRY(dfoi_json_size(ctx, config, "hidden", 0, 1, 65536, &s->hidden));
@@ -269,14 +280,27 @@ static dfo_status write_split(const struct settings *s, struct place *p)
     return DFO_OK;
 }
 
+/* The field of a level: `conv_layers` convolutions, the time beside the pixels.  */
+static json_t *field(const struct settings *s)
+{
+    json_t *hidden = json_array();
+    for (size_t i = 0; i + 1 < s->conv_layers; i++)
+        if (json_array_append_new(hidden, json_integer((json_int_t)s->hidden))) {
+            json_decref(hidden);
+            return NULL;
+        }
+    return json_pack("{s:s, s:o, s:i, s:s}", "type", "conv", "hidden", hidden, "kernel", 3, "activation", s->activation);
+}
+
 static dfo_status write_level(const struct settings *s, struct place *p, int last)
 {
+    const int continuous = !strcmp(s->flow, "ffjord-image");
     if (!strcmp(s->flow, "realnvp-image"))
         DFO_TRY(write_checkerboards(s, p));
     DFO_TRY(append(p, plain(s->squeeze)));
     p->shape = (dfo_shape){4 * p->shape.c, p->shape.h / 2, p->shape.w / 2};
     for (size_t i = 0; i < s->depth; i++)
-        DFO_TRY(write_step(s, p, i));
+        DFO_TRY(continuous ? append(p, dfoi_preset_cnf(s->config, s->probes, field(s))) : write_step(s, p, i));
     return last ? append(p, plain("affine")) : write_split(s, p);
 }
 

@@ -22,6 +22,7 @@ struct dfoi_preset {
 };
 
 extern const struct dfoi_setting dfoi_realnvp_image_settings[];
+extern const struct dfoi_setting dfoi_ffjord_image_settings[];
 extern const struct dfoi_setting dfoi_glow_settings[];
 extern const struct dfoi_setting dfoi_nsf_image_settings[];
 extern const struct dfoi_setting dfoi_inverse_flow_settings[];
@@ -32,6 +33,9 @@ extern const struct dfoi_setting dfoi_irevnet_settings[];
 
 /* Takes the layer's reference; DFO_EMEM if it is NULL.  */
 dfo_status dfoi_preset_append(dfo_ctx *ctx, json_t *list, json_t *layer);
+
+/* A continuous layer with the solver of these settings; takes the net's reference.  NULL: out of memory.  */
+json_t *dfoi_preset_cnf(const json_t *config, size_t probes, json_t *net);
 
 dfo_status dfoi_preset_write_image(dfo_ctx *ctx, const json_t *config, dfo_shape shape, json_t *list);
 

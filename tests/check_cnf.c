@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cnf_impl.h"
 #include "layerfix.h"
 #include "reference.h"
 #include "util.h"
@@ -25,11 +26,13 @@ static void set(layerfix *f, const char *name, ref_array from)
         to[i] = (dfo_real)from.data[i];
 }
 
+enum { STEPS = 24 };
+
 /* The layer's weights of layer l and the vectors' names for them.  */
 static const char *const ours[] = {"net.w%zu", "net.b%zu", "net.gate%zu", "net.shift%zu", "net.drift%zu"},
                   *const theirs[] = {"W%zu", "b%zu", "wg%zu", "bg%zu", "wb%zu"};
 
-static layerfix fix_of(ref_case c, size_t d, size_t n)
+static layerfix fix_of(ref_case c, size_t d, size_t n, int probes, double cost)
 {
     json_t *config, *hidden = json_array();
     size_t layers = (size_t)ref_number(c, "settings.layers", 0);
@@ -38,8 +41,8 @@ static layerfix fix_of(ref_case c, size_t d, size_t n)
         snprintf(path, sizeof path, "inputs.b%zu", l);
         json_array_append_new(hidden, json_integer((json_int_t)ref_need(c, path).n));
     }
-    config = json_pack("{s:s, s:s, s:i, s:{s:s, s:o, s:s}}", "type", "cnf", "solver", "pd87", "steps", 24, "net", "type", "concatsquash",
-                       "hidden", hidden, "activation", ref_text(c, "settings.activation", "tanh"));
+    config = json_pack("{s:s, s:s, s:i, s:i, s:f, s:f, s:{s:s, s:o, s:s}}", "type", "cnf", "solver", "pd87", "steps", STEPS, "probes", probes,
+                       "kinetic", cost, "jacobian", cost, "net", "type", "concatsquash", "hidden", hidden, "activation", ref_text(c, "settings.activation", "tanh"));
     layerfix f = layerfix_new(config, dfo_shape_vector(d), 0, n);
     for (size_t l = 0; l < layers; l++)
         for (size_t k = 0; k < 5; k++) {
@@ -78,6 +81,22 @@ static void linear_case(ref_case c)
     layerfix_free(&f);
 }
 
+static void weights_near(ref_case c, layerfix *f, const char *prefix, double allowed)
+{
+    for (size_t l = 0; l < (size_t)ref_number(c, "settings.layers", 0); l++)
+        for (size_t k = 0; k < 5; k++) {
+            char path[64], name[64];
+            double got[256];
+            snprintf(path, sizeof path, "outputs.%s_%s", prefix, theirs[k]);
+            snprintf(name, sizeof name, path, l);
+            snprintf(path, sizeof path, ours[k], l);
+            ref_array want = ref_need(c, name);
+            for (size_t i = 0; i < want.n; i++)
+                got[i] = (double)layerfix_grad(f, path)[i];
+            near(c.name, name, want.n, got, want.data, allowed);
+        }
+}
+
 /* Latents, log densities, and the gradient of their mean.  */
 static void reference_case(ref_case c)
 {
@@ -88,7 +107,7 @@ static void reference_case(ref_case c)
         linear_case(c);
         return;
     }
-    layerfix f = fix_of(c, d, n);
+    layerfix f = fix_of(c, d, n, 0, 0);
     ck_assert_int_eq(layerfix_forward(&f, n, x.data, NULL, z, logdet), DFO_OK);
     near(c.name, "latents", n * d, z, z0.data, allowed);
     for (size_t i = 0; i < n; i++) {
@@ -102,18 +121,57 @@ static void reference_case(ref_case c)
     near(c.name, "gradient of rows", n * d, gx, ref_need(c, "outputs.grad_x").data, allowed);
     for (size_t i = 0; i < n * d; i++)
         ck_assert(back[i] == (double)(dfo_real)x.data[i]);
-    for (size_t l = 0; l < (size_t)ref_number(c, "settings.layers", 0); l++)
-        for (size_t k = 0; k < 5; k++) {
-            char path[64], name[64];
-            double got[256];
-            snprintf(path, sizeof path, "outputs.grad_%s", theirs[k]);
-            snprintf(name, sizeof name, path, l);
-            snprintf(path, sizeof path, ours[k], l);
-            ref_array want = ref_need(c, name);
-            for (size_t i = 0; i < want.n; i++)
-                got[i] = (double)layerfix_grad(&f, path)[i];
-            near(c.name, name, want.n, got, want.data, allowed);
+    weights_near(c, &f, "grad", allowed);
+    layerfix_free(&f);
+}
+
+/* Along the field with the vectors' own probes: the estimate, kinetic energy, the Jacobian's norm, and gradients of the mean of
+ * -log p + lamK kinetic + lamJ frob.  */
+static void regularised_case(ref_case c)
+{
+    ref_array x = ref_need(c, "inputs.x"), eps = ref_need(c, "inputs.eps");
+    size_t n = x.shape[0], d = x.shape[1];
+    const double by[4] = {-1, -ref_number(c, "settings.lamK", 0), -ref_number(c, "settings.lamJ", 0), 0};
+    double q[64] = {0}, gq[64], got[16], gx[64], allowed = IS_DOUBLE ? 1e-9 : 2e-4, t[STEPS + 2];
+    dfo_real probe[64], rows[64], g[64], *states = calloc((STEPS + 1) * n * d, sizeof *states);
+    layerfix f = fix_of(c, d, n, 1, 1);
+    struct dfoi_cnf_solve solve = {.bij = f.bij, .probe = probe, .n = n, .shared = 1, .wanted = {1, 1, 0}};
+    dfo_field field = dfoi_cnf_field(&solve, NULL, NULL);
+    dfo_ode_options o;
+    dfo_ode *ode;
+    dfo_ode_trace trace = {.most = STEPS, .t = t, .x = states};
+    dfo_ode_defaults(&o);
+    o.method = "pd87";
+    o.steps = STEPS;
+    o.together = 1;
+    ck_assert_int_eq(dfo_ode_new(f.ctx, &o, &ode), DFO_OK);
+    for (size_t i = 0; i < n * d; i++) {
+        probe[i] = (dfo_real)eps.data[i];
+        rows[i] = (dfo_real)x.data[i];
+    }
+    testrun_reset(f.t);
+    ck_assert_int_eq(dfo_ode_solve(ode, &field, &f.t->run, 1, 0, dfo_batch_of(rows, n, d), q, &trace, NULL), DFO_OK);
+    static const char *const name[] = {"outputs.logp_hutch", "outputs.kinetic", "outputs.frob"};
+    for (size_t k = 0; k < 3; k++) {
+        for (size_t i = 0; i < n; i++) {
+            double z[8];
+            for (size_t j = 0; j < d; j++)
+                z[j] = (double)rows[i * d + j];
+            got[i] = k ? -q[4 * i + k] : q[4 * i] + log_normal(d, z);
         }
+        near(c.name, name[k], n, got, ref_need(c, name[k]).data, allowed);
+    }
+    for (size_t i = 0; i < n * d; i++)
+        g[i] = rows[i] / (dfo_real)n;
+    for (size_t i = 0; i < 4 * n; i++)
+        gq[i] = by[i % 4] / (double)n;
+    ck_assert_int_eq(dfo_ode_backward(ode, &field, &f.t->run, &trace, dfo_batch_of(g, n, d), gq, NULL), DFO_OK);
+    for (size_t i = 0; i < n * d; i++)
+        gx[i] = (double)g[i];
+    near(c.name, "regularised gradient of rows", n * d, gx, ref_need(c, "outputs.gradh_x").data, allowed);
+    weights_near(c, &f, "gradh", allowed);
+    dfo_ode_free(ode);
+    free(states);
     layerfix_free(&f);
 }
 
@@ -121,8 +179,11 @@ START_TEST(reference)
 {
     ref_file *f = ref_open("cnf");
     ck_assert_uint_ge(ref_cases(f), 5);
-    for (size_t i = 0; i < ref_cases(f); i++)
+    for (size_t i = 0; i < ref_cases(f); i++) {
         reference_case(ref_at(f, i));
+        if (strncmp(ref_at(f, i).name, "linear", 6))
+            regularised_case(ref_at(f, i));
+    }
     ref_close(f);
 }
 END_TEST
@@ -254,6 +315,93 @@ START_TEST(probes)
 }
 END_TEST
 
+/* dz/dt = A z: what training takes off the log-det is the mean over features of the integrals of |A z|^2, |A|^2, |A A z|^2.  */
+START_TEST(costs)
+{
+    enum { D = 3, FINE = 2000 };
+    static const char *const name[] = {"kinetic", "jacobian", "acceleration"};
+    const double a[D][D] = {{0.3, -0.9, 0.1}, {0.5, -0.4, 0.2}, {-0.6, 0.3, 0.7}}, x[D] = {0.8, -0.5, 1.1};
+    double want[3] = {0}, z[D] = {0.8, -0.5, 1.1}, out[D], plain, ld;
+    for (int s = 0; s < FINE; s++) {                     /* back from t = 1 by midpoint steps */
+        double v[D] = {0}, m[D], w[D] = {0}, u[D] = {0};
+        for (int i = 0; i < D * D; i++)
+            v[i / D] += a[i / D][i % D] * z[i % D];
+        for (int i = 0; i < D; i++)
+            m[i] = z[i] - v[i] / (2 * FINE);
+        for (int i = 0; i < D * D; i++)
+            w[i / D] += a[i / D][i % D] * m[i % D];
+        for (int i = 0; i < D * D; i++)
+            u[i / D] += a[i / D][i % D] * w[i % D];
+        for (int i = 0; i < D; i++) {
+            z[i] -= w[i] / FINE;
+            want[0] += w[i] * w[i] / FINE;
+            want[2] += u[i] * u[i] / FINE;
+        }
+    }
+    for (int i = 0; i < D * D; i++)
+        want[1] += a[i / D][i % D] * a[i / D][i % D];
+    for (size_t k = 0; k < 3; k++) {
+        size_t count;
+        layerfix f = layerfix_new(json_pack("{s:s, s:s, s:i, s:f, s:{s:s, s:[]}}", "type", "cnf", "solver", "rk4", "steps", 40, name[k], 0.6,
+                                            "net", "type", "mlp", "hidden"), dfo_shape_vector(D), 0, 1);
+        dfo_real *w = layerfix_array(&f, "net.w0", &count);
+        for (size_t i = 0; i < D * (D + 1); i++)
+            w[i] = i % (D + 1) < D ? (dfo_real)a[i / (D + 1)][i % (D + 1)] : 0;
+        ck_assert_int_eq(layerfix_forward(&f, 1, x, NULL, out, &plain), DFO_OK);
+        f.t->run.mode = DFO_TRAIN;
+        ck_assert_int_eq(layerfix_forward(&f, 1, x, NULL, out, &ld), DFO_OK);
+        ck_assert_msg(fabs(plain - ld - 0.6 * want[k] / D) < (IS_DOUBLE ? 1e-6 : 1e-5), "%s: %.9g taken off, expected %.9g", name[k],
+                      plain - ld, 0.6 * want[k] / D);
+        layerfix_free(&f);
+    }
+}
+END_TEST
+
+/* With every cost, exact and with probes, for every way of gradients: the gradient of rows and of some weights against
+ * differences.  */
+START_TEST(cost_gradients)
+{
+    enum { N = 3, D = 3 };
+    static const char *const gradient[] = {"stored", "checkpoint", "reversible"};
+    test_rng rng = test_rng_new(test_seed());
+    double x[N * D], seed[N * D] = {0}, ones[N] = {1, 1, 1}, gx[N * D], z[N * D], ld[N];
+    for (size_t i = 0; i < N * D; i++)
+        x[i] = (double)(dfo_real)test_rng_normal(&rng);
+    for (int k = 0; k < 9; k++) {
+        size_t count;
+        layerfix f = layerfix_new(json_pack("{s:s, s:s, s:i, s:b, s:i, s:s, s:f, s:f, s:f, s:{s:s, s:[i, i], s:s}}", "type", "cnf", "solver",
+                                            "rk4", "steps", 3, "zero_init", 0, "probes", k % 3, "gradient", gradient[k / 3], "kinetic", 0.7,
+                                            "jacobian", 0.9, "acceleration", 0.4, "net", "type", "concatsquash", "hidden", 7, 6, "activation",
+                                            "tanh"), dfo_shape_vector(D), 0, N);
+        dfo_real *w = layerfix_array(&f, "net.w1", &count);
+        f.t->run.mode = DFO_TRAIN;
+        ck_assert_int_eq(layerfix_grads(&f, 0, N, x, NULL, seed, ones, gx, NULL, NULL), DFO_OK);
+        double of_weight = (double)layerfix_grad(&f, "net.w1")[3], h = IS_DOUBLE ? 1e-5 : 1e-2, allowed = IS_DOUBLE ? 1e-7 : 5e-3;
+        for (size_t j = 0; j <= N * D; j++) {
+            double sum[2] = {0}, at[2], was = j < N * D ? x[j] : (double)w[3];
+            for (int side = 0; side < 2; side++) {
+                at[side] = (double)(dfo_real)(was + (side ? -h : h));
+                if (j < N * D)
+                    x[j] = at[side];
+                else
+                    w[3] = (dfo_real)at[side];
+                ck_assert_int_eq(layerfix_forward(&f, N, x, NULL, z, ld), DFO_OK);
+                for (size_t i = 0; i < N; i++)
+                    sum[side] += ld[i];
+            }
+            if (j < N * D)
+                x[j] = was;
+            else
+                w[3] = (dfo_real)was;
+            double slope = (sum[0] - sum[1]) / (at[0] - at[1]), got = j < N * D ? gx[j] : of_weight;
+            ck_assert_msg(fabs(slope - got) < allowed * fmax(1, fabs(slope)), "%s, %d probes, %zu: %.9g, differences %.9g", gradient[k / 3], k % 3,
+                          j, got, slope);
+        }
+        layerfix_free(&f);
+    }
+}
+END_TEST
+
 /* Steps that the gradient would not find room for are an error that says so.  */
 START_TEST(failures)
 {
@@ -292,6 +440,8 @@ int main(void)
     tcase_add_test(t, round_trip);
     tcase_add_test(t, closed_form);
     tcase_add_test(t, probes);
+    tcase_add_test(t, costs);
+    tcase_add_test(t, cost_gradients);
     tcase_add_test(t, failures);
     suite_add_tcase(suite, t);
     return test_run(suite);
