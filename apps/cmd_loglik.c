@@ -69,6 +69,7 @@ struct job {
     double          *out[2];
     size_t           chunk;
     struct moments   logp[2], difference;
+    double          *variance, estimate;   /* of estimated log-densities; its sum over rows of the first model */
 };
 
 static int set_up(struct job *j)
@@ -103,7 +104,7 @@ static int set_up(struct job *j)
     if (o->gradient && dfo_sink_open(c->ctx, o->gradient, NULL, o->input.info.rows,
                                      dfo_shape_size(model_picture(j->model[0])), NULL, &j->gradient))
         return failed(c);
-    k.row_bytes += (2 * width + (o->gradient ? d : 0)) * sizeof(dfo_real);
+    k.row_bytes += sizeof(double) + (2 * width + (o->gradient ? d : 0)) * sizeof(dfo_real);
     if (dfo_chunk_rows(c->ctx, &k, &j->chunk))
         return failed(c);
     j->rows = malloc(j->chunk * width * sizeof *j->rows);
@@ -111,7 +112,8 @@ static int set_up(struct job *j)
     j->grad = malloc(o->gradient ? j->chunk * d * sizeof *j->grad : 1);
     for (int i = 0; i < 2; i++)
         j->out[i] = malloc(j->chunk * sizeof(double));
-    if (!j->rows || !j->copy || !j->grad || !j->out[0] || !j->out[1])
+    j->variance = malloc(j->chunk * sizeof(double));
+    if (!j->rows || !j->copy || !j->grad || !j->out[0] || !j->out[1] || !j->variance)
         return usage_error(c, "out of memory"), EXIT_FAILED;
     return 0;
 }
@@ -131,7 +133,9 @@ static int score(struct job *j, uint64_t first, size_t n, int which)
         if (status == DFO_OK)
             status = dfo_sink_write(j->gradient, without_frame(j->model[0], g));
     } else {
-        status = dfo_model_log_prob(j->plan[which], first, x, &cond, j->out[which]);
+        status = dfo_model_log_prob_estimate(j->plan[which], first, x, &cond, j->out[which], j->variance);
+        for (size_t i = 0; i < n && !which && status == DFO_OK; i++)
+            j->estimate += j->variance[i];
     }
     if (status)
         return file_failed(c, "%s", o->input.data);
@@ -178,12 +182,15 @@ static int report(struct job *j, double seconds)
     double rows = (double)o->input.info.rows, d = (double)dfo_shape_size(model_picture(j->model[0]));
     const dfo_flow *flow = dfo_model_flow(j->model[0]);
     int bound = flow && dfo_flow_bins(flow);       /* of the probability of whole numbers */
+    size_t probes = flow ? dfo_flow_probes(flow) : 0;
     if (o->common.json) {
         json_t *out = json_pack("{s:I, s:I, s:o, s:o, s:s, s:f, s:f, s:I}", "rows", (json_int_t)rows, "dims",
                                 (json_int_t)d, "mean_nats", real_or_null(j->logp[0].mean), "stderr_nats",
-                                real_or_null(stderr_of(&j->logp[0])), "estimate", bound ? "bound" : flow && dfo_flow_probes(flow) ? "hutchinson" : "exact", "seconds", seconds,
+                                real_or_null(stderr_of(&j->logp[0])), "estimate", bound ? "bound" : probes ? "hutchinson" : "exact", "seconds", seconds,
                                 "rows_per_second", rows / seconds, "peak_bytes",
                                 (json_int_t)dfo_ctx_peak_bytes(o->common.ctx));
+        if (out && probes)
+            json_object_set_new(out, "estimate_stderr", j->estimate > 0 ? json_real(sqrt(j->estimate) / rows) : json_null());
         if (out && o->input.rows.discrete)
             json_object_set_new(out, "bits_per_dim", json_real(dfo_bits_per_dim(j->logp[0].mean, d, 1)));
         if (out && dfo_model_plan_nfe(j->plan[0]) > 0)
@@ -202,6 +209,10 @@ static int report(struct job *j, double seconds)
     if (o->input.rows.discrete)
         fprintf(to, " (%.4f bits per dimension%s)", dfo_bits_per_dim(j->logp[0].mean, d, 1), bound ? ", an upper bound" : "");
     fprintf(to, ", %.0f rows/s\n", rows / seconds);
+    if (j->estimate > 0)
+        fprintf(to, "The trace is an estimate by %zu probes: of that, +- %.2g is its\n", probes, sqrt(j->estimate) / rows);
+    else if (probes)
+        fprintf(to, "The trace is an estimate by one probe; --trace hutchinson:2 or more tells its error\n");
     if (o->input.info.has_entropy)
         fprintf(to, "%s: its own density gives %.6g nats\n", o->input.data, -o->input.info.entropy);
     if (j->model[1])
@@ -238,6 +249,7 @@ int CMD(cmd_loglik)(int argc, char **argv)
     }
     free(j.rows);
     free(j.copy);
+    free(j.variance);
     free(j.grad);
     input_close(&o.input);
     return common_end(&o.common, status);

@@ -14,7 +14,7 @@ struct options {
     struct common common;
     struct input  input;
     struct train_config config;
-    const char *valid, *pairs, *valid_labels, *output, *log, *init;
+    const char *valid, *pairs, *valid_labels, *output, *log, *init, *teacher;
     double      valid_fraction;
     char       *checkpoint;
     int         no_checkpoint;
@@ -39,7 +39,7 @@ static void on_interrupt(int signal_number)
 
 enum { VALID = 256, VALID_FRACTION, PATIENCE, KEEP, STEPS, EPOCHS, TIME_LIMIT, BATCH, LR, OPTIMISER, SCHEDULE,
        WARMUP, WEIGHT_DECAY, MOMENTUM, CLIP, EMA, GRADIENT_NOISE, LOG, CHECKPOINT, CHECKPOINT_EVERY, RESUME,
-       MEMORY_MODE, SHARDS, INIT, FLOW, SET, VALID_EVERY, VALID_LABELS, PAIRS, GRADIENT };
+       MEMORY_MODE, SHARDS, INIT, FLOW, SET, VALID_EVERY, VALID_LABELS, PAIRS, TEACHER, GRADIENT };
 
 static const struct argp_option options_list[] = {
     {"flow", FLOW, "NAME|FILE.json", 0, "Preset (nice, realnvp, nsf, glow, irevnet, ...) or a configuration", 2},
@@ -66,6 +66,7 @@ static const struct argp_option options_list[] = {
     {"ema", EMA, "X", 0, "Decay of the weights' moving average (default 0: none)", 5},
     {"gradient-noise", GRADIENT_NOISE, "ETA", 0, "Adds noise of variance ETA/(1+t)^0.55 (default 0)", 5},
     {"memory-mode", MEMORY_MODE, "anchors=N|invert|store", 0, "How backward finds inputs (default anchors=4)", 6},
+    {"teacher", TEACHER, "MODEL", 0, "Of perflow: the fitted flow that is made straight; its weights are the start", 8},
     {"pairs", PAIRS, "SPEC", 0, "Of rectified flow: the noise of every row, such as another flow's latents", 8},
     {"gradient", GRADIENT, "stored|checkpoint|reversible", 0, "Of continuous flows: states kept, some kept, or in memory that does not grow", 8},
     {"shards", SHARDS, "N", 0, "Pieces of a minibatch (default by batch)", 6},
@@ -150,6 +151,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
         o->config.set[o->config.sets++] = arg;
         return 0;
     case PAIRS: o->pairs = arg; return 0;
+    case TEACHER: o->teacher = arg; return 0;
     case GRADIENT:
         if (o->config.sets < MAX_SETS)
             o->config.set[o->config.sets++] = gradients[choose(state, "--gradient", arg, gradients + 3)];
@@ -282,7 +284,7 @@ struct job {
     struct input    valid;
     dfo_source     *train_split, *valid_split, *pairs, *paired;
     const dfo_source *train, *held_out;
-    dfo_model      *model;
+    dfo_model      *model, *teacher;
     dfo_loss       *loss;
     json_t         *config;
     char           *extra, *checkpoint;
@@ -378,6 +380,22 @@ static int fill_in(struct job *j)
     return 0;
 }
 
+/* Its rows must be at the place where the teacher has them: whatever stands before the field starts as the teacher's.  */
+static int take_teacher(struct job *j)
+{
+    struct options *o = j->o;
+    struct common *c = &o->common;
+    if (dfo_model_load(c->ctx, o->teacher, &j->teacher))
+        return failed(c);
+    if (!dfo_model_flow(j->teacher))
+        return usage_error(c, "--teacher %s: expected a flow", o->teacher);
+    if (!o->init && !o->fit.resume && dfo_model_copy_weights(j->model, j->teacher))
+        return file_failed(c, "--teacher %s", o->teacher);
+    if (dfo_loss_flow_teach(j->loss, dfo_model_flow(j->teacher)))
+        return file_failed(c, "--teacher %s", o->teacher);
+    return 0;
+}
+
 static int make_model(struct job *j)
 {
     struct options *o = j->o;
@@ -400,6 +418,10 @@ static int make_model(struct job *j)
     }
     if (dfo_model_loss(j->model, &j->loss))
         return failed(c);
+    if (o->teacher && (status = take_teacher(j)))
+        return status;
+    if (!o->teacher && dfo_flow_wants_teacher(dfo_model_flow(j->model)))
+        return usage_error(c, "it is distilled from a fitted flow: name that by --teacher");
     o->matching = !strcmp(j->loss->ops->type, "matching");
     return 0;
 }
@@ -556,6 +578,7 @@ int CMD(cmd_train)(int argc, char **argv)
         status = (usage_error(&o.common, "%s: cannot write", o.log), EXIT_FAILED);
     dfo_loss_free(j.loss);
     dfo_model_free(j.model);
+    dfo_model_free(j.teacher);
     dfo_source_free(j.train_split);
     dfo_source_free(j.valid_split);
     dfo_source_free(j.paired);

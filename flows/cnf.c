@@ -40,6 +40,11 @@ size_t dfoi_cnf_probes(const dfo_bijector *bij)
     return state(bij)->always || bij->d > FEW ? state(bij)->probes : 0;
 }
 
+double dfoi_cnf_end(const dfo_bijector *bij)
+{
+    return state(bij)->end;
+}
+
 /* Do the rows of a block take their steps together?  */
 static int together(const dfo_bijector *bij, const dfo_run *run)
 {
@@ -66,6 +71,7 @@ static struct dfoi_cnf_solve begin(const dfo_bijector *bij, dfo_run *run, size_t
                 to[e] = to[e] < (dfo_real)0.5 ? -1 : 1;
         }
     f.probe = probe;
+    f.each = run->variance && state(bij)->probes > 1;
     return f;
 }
 
@@ -86,6 +92,8 @@ static size_t scratch(const dfo_bijector *bij, size_t rows)
     for (size_t k = 0; k < DFOI_CNF_COSTS; k++)
         f.wanted[k] = c->cost[k] > 0;
     dfo_field field = dfoi_cnf_field(&f, NULL, NULL);
+    if (c->probes > 1 && field.nq < 1 + c->probes)
+        field.nq = 1 + c->probes;
     size_t two = c->reversible ? dfo_reversible_scratch(c->reversible, &field, rows) + 2 * dfo_arena_size(rows * bij->d) : 0;
     size_t forward = dfo_ode_scratch(c->alone, &field, rows), back;
     back = c->checkpoint ? dfo_ode_checkpoint_scratch(c->together, &field, rows, c->most) : dfo_ode_backward_scratch(c->together, &field, rows);
@@ -149,6 +157,19 @@ static double share(const dfo_bijector *bij, double from, double to, size_t j)
     return j == 0 ? 1 : (to < from ? 1 : -1) * state(bij)->cost[j - 1] / (double)bij->d;
 }
 
+/* Adds the variance of the mean of a row's estimates.  */
+static void add_variance(const dfo_bijector *bij, const double *q, size_t n, double *variance)
+{
+    size_t k = state(bij)->probes;
+    for (size_t i = 0; i < n; i++) {
+        const double *of = q + i * (1 + k);
+        double sum = 0;
+        for (size_t j = 1; j <= k; j++)
+            sum += (of[j] - of[0]) * (of[j] - of[0]);
+        variance[i] += sum / (double)(k * (k - 1));
+    }
+}
+
 static dfo_status map(const dfo_bijector *bij, dfo_run *run, double from, double to, dfo_batch x, const dfo_cond *cond, double *logdet)
 {
     struct dfoi_cnf_solve f = begin(bij, run, x.n);
@@ -159,8 +180,10 @@ static dfo_status map(const dfo_bijector *bij, dfo_run *run, double from, double
     memset(q, 0, x.n * field.nq * sizeof *q);
     DFO_TRY(solve(bij, run, &field, from, to, x, q));
     for (size_t i = 0; i < x.n; i++)
-        for (size_t j = 0; j < field.nq; j++)
+        for (size_t j = 0; j < (f.each ? 1 : field.nq); j++)
             logdet[i] += share(bij, from, to, j) * q[i * field.nq + j];
+    if (f.each)
+        add_variance(bij, q, x.n, run->variance);
     return DFO_OK;
 }
 

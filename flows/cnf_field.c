@@ -133,6 +133,8 @@ static void add_trace(const struct dfoi_cnf_solve *f, const struct call *c, size
         for (size_t e = 0; f->probe && e < c->d; e++)
             sum += (double)dfo_row(c->tangent, i)[e] * (double)*spot(c->dout, i, e);
         dq[(c->first + i) * c->nq] += f->probe ? sum / (double)passes(f) : (double)*spot(c->dout, i, j);
+        if (f->each)
+            dq[(c->first + i) * c->nq + 1 + j] = sum;
     }
 }
 
@@ -377,7 +379,7 @@ static const struct dfo_field_ops field_ops = {.type = "cnf", .scratch = field_s
 
 dfo_field dfoi_cnf_field(const struct dfoi_cnf_solve *f, const dfo_cond *cond, dfo_cond *gcond)
 {
-    size_t costs = 0;
+    size_t costs = f->each ? state(f->bij)->probes : 0;
     for (size_t k = 0; k < DFOI_CNF_COSTS; k++)
         costs = f->wanted[k] ? DFOI_CNF_COSTS : costs;
     return (dfo_field){.ops = &field_ops, .state = f, .d = f->bij->d, .nq = 1 + costs, .cond = cond, .gcond = gcond};

@@ -35,10 +35,11 @@ struct dfoi_cnf_solve {
     int             shared;                /* rows are at the same time */
     int             back;                  /* on the way back: evaluations are not counted */
     int             wanted[DFOI_CNF_COSTS];
+    int             each;                  /* every probe's estimate is a quadrature of its own */
     size_t          n;
 };
 
-/* Its field: the net, with the trace as the first quadrature, and the costs behind it if any is wanted.  */
+/* Its field: the net, with the trace as the first quadrature, and behind it the costs if any is wanted, or each probe's estimate.  */
 dfo_field dfoi_cnf_field(const struct dfoi_cnf_solve *f, const dfo_cond *cond, dfo_cond *gcond);
 
 /* loss[i] = mean square of f(x_i, end t_i) end - u_i, with weights' gradients of sum by[i] loss[i] if run->grads.  */
@@ -49,5 +50,8 @@ size_t dfoi_cnf_regress_scratch(const dfo_bijector *bij, size_t rows);
 /* See dfo_flow_set_solver, dfo_flow_probes.  */
 dfo_status dfoi_cnf_set_solver(dfo_ctx *ctx, dfo_bijector *bij, const dfo_solver_options *o);
 size_t dfoi_cnf_probes(const dfo_bijector *bij);
+
+/* The time that data are at.  */
+double dfoi_cnf_end(const dfo_bijector *bij);
 
 #endif

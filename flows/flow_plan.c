@@ -57,6 +57,7 @@ struct call {
     const dfo_cond *cond;
     dfo_cond       *gcond;
     double         *out;               /* log p, or log-det, or NULL */
+    double         *variance;          /* of log p's estimate, or NULL */
     double          temperature;
 };
 
@@ -113,6 +114,9 @@ static dfo_status block(void *data, dfo_run *run, size_t first, size_t n)
     dfo_batch x = dfo_batch_rows(c->x, first, n), gx = dfo_batch_rows(c->gx, first, n);
     dfo_cond cond = dfo_cond_rows(c->cond, first, n), gcond = dfo_cond_rows(c->gcond, first, n);
     double *out = dfoi_take_doubles(run, full);
+    run->variance = c->variance ? dfoi_take_doubles(run, full) : NULL;
+    if (run->variance)
+        memset(run->variance, 0, full * sizeof *out);
     if (n == full) {
         DFO_TRY(work(c, run, x, gx, &cond, c->gcond ? &gcond : NULL, out));
     } else {
@@ -133,6 +137,9 @@ static dfo_status block(void *data, dfo_run *run, size_t first, size_t n)
     }
     if (c->out)
         memcpy(c->out + first, out, n * sizeof *out);
+    if (c->variance)
+        memcpy(c->variance + first, run->variance, n * sizeof *out);
+    run->variance = NULL;
     return DFO_OK;
 }
 
@@ -169,6 +176,13 @@ static dfo_status run_call(dfo_flow_plan *plan, struct call *c, dfo_key key)
 dfo_status dfo_flow_log_prob(dfo_flow_plan *plan, uint64_t first_row, dfo_batch x, const dfo_cond *cond, double *out)
 {
     struct call c = {.what = LOG_PROB, .x = x, .cond = cond, .out = out};
+    dfo_key key = {.row = first_row, .purpose = DFO_FOR_DEQUANTISE};
+    return run_call(plan, &c, key);
+}
+
+dfo_status dfo_flow_log_prob_estimate(dfo_flow_plan *plan, uint64_t first_row, dfo_batch x, const dfo_cond *cond, double *out, double *variance)
+{
+    struct call c = {.what = LOG_PROB, .x = x, .cond = cond, .out = out, .variance = variance};
     dfo_key key = {.row = first_row, .purpose = DFO_FOR_DEQUANTISE};
     return run_call(plan, &c, key);
 }

@@ -3,8 +3,11 @@
  * minimiser's flow takes noise to data (Lipman et al. 2023).  Noise and times are functions of seed, step and row.
  * With "given", every row comes with its noise, which stands behind its condition: the latents of a flow that was fitted before,
  * whose paths are made straight so (reflow: Liu et al. 2023).
+ * With windows, a teacher's field takes the path's point at the start of a row's window to the window's end, and the loss is that
+ * of the straight line between them: afterwards a step a window makes a sample (PeRFlow: Yan et al. 2024).
  * With transport, the noises of a shard are dealt out to its rows at the least sum of squared distances (Pooladian et al.
  * 2023; Tong et al. 2024).  */
+#include <math.h>
 #include <string.h>
 
 #include <diffeo/rng.h>
@@ -14,9 +17,107 @@
 #include "math/assign_impl.h"
 #include "matching_impl.h"
 
+struct matching {
+    dfo_flow *flow;
+    const dfo_flow *teacher;               /* or NULL */
+    dfo_ode  *ode;                         /* over a window, whose time goes from 0 to 1 */
+};
+
 static dfo_flow *flow_of(const dfo_loss *loss)
 {
-    return loss->state;
+    const struct matching *m = loss->state;
+    return m->flow;
+}
+
+/* ---- the teacher */
+
+/* A field over windows of their own for rows: time 0 is at[i] of the teacher's, time 1 is at[i] + width.  */
+struct windows {
+    dfo_field field;
+    const double *at;
+    double width, end;
+};
+
+static size_t windows_scratch(const dfo_field *field, size_t rows)
+{
+    const struct windows *w = field->state;
+    return w->field.ops->scratch(&w->field, rows) + dfoi_doubles_size(rows);
+}
+
+static dfo_status windows_eval(const dfo_field *field, dfo_run *run, const double *t, dfo_batch x, dfo_batch dx, double *dq)
+{
+    const struct windows *w = field->state;
+    size_t mark = run->arena_used;
+    double *time = dfoi_take_doubles(run, x.n);
+    dfo_real by = (dfo_real)(w->width * w->end);
+    for (size_t i = 0; i < x.n; i++)
+        time[i] = w->end * (w->at[i] + w->width * t[i]);
+    dfo_status status = w->field.ops->eval(&w->field, run, time, x, dx, dq);
+    for (size_t i = 0; i < x.n; i++)
+        for (size_t j = 0; j < x.d; j++)
+            dfo_row(dx, i)[j] *= by;
+    run->arena_used = mark;
+    return status;
+}
+
+static const struct dfo_field_ops windows_ops = {.type = "windows", .scratch = windows_scratch, .eval = windows_eval};
+
+static dfo_field windows_field(const struct windows *w)
+{
+    return (dfo_field){.ops = &windows_ops, .state = w, .d = w->field.d, .cond = w->field.cond};
+}
+
+static size_t teacher_scratch(const struct matching *m, size_t rows)
+{
+    size_t at;
+    struct dfoi_cnf_solve solve = {.bij = m->teacher ? dfoi_matching_layer(m->teacher, &at) : NULL};
+    if (!m->teacher)
+        return 0;
+    struct windows w = {.field = dfoi_cnf_field(&solve, NULL, NULL)};
+    dfo_field field = windows_field(&w);
+    return dfo_ode_scratch(m->ode, &field, rows) + dfoi_doubles_size(rows);
+}
+
+/* x (n,d) at times at[i] to times at[i] + 1/windows, by the teacher.  */
+static dfo_status teach(const struct matching *m, dfo_run *run, const double *at, dfo_batch x, const dfo_cond *cond)
+{
+    size_t place;
+    struct dfoi_cnf_solve solve = {.bij = dfoi_matching_layer(m->teacher, &place), .n = x.n, .back = 1};
+    struct windows w = {.field = dfoi_cnf_field(&solve, cond, NULL), .at = at, .width = 1 / (double)m->flow->matching.windows,
+                        .end = dfoi_cnf_end(solve.bij)};
+    dfo_field field = windows_field(&w);
+    const dfo_real *weights = run->weights, *buffers = run->buffers;
+    run->weights = dfo_store_weights(m->teacher->store);
+    run->buffers = dfo_store_buffers(m->teacher->store);
+    dfo_status status = dfo_ode_solve(m->ode, &field, run, 0, 1, x, NULL, NULL, NULL);
+    run->weights = weights;
+    run->buffers = buffers;
+    return status;
+}
+
+int dfo_flow_wants_teacher(const dfo_flow *flow)
+{
+    return flow && flow->matching.windows > 0;
+}
+
+dfo_status dfo_loss_flow_teach(dfo_loss *loss, const dfo_flow *teacher)
+{
+    struct matching *m = loss->state;
+    dfo_ode_options o;
+    size_t at;
+    if (strcmp(loss->ops->type, "matching") || !m->flow->matching.windows)
+        return dfoi_fail(loss->ctx, DFO_EUNSUP, "a teacher goes with windows, as in the preset perflow");
+    if (!dfoi_matching_layer(teacher, &at) || teacher->d != m->flow->d || teacher->cond_d != m->flow->cond_d)
+        return dfoi_fail(loss->ctx, DFO_ESHAPE, "expected a teacher that ends in a cnf layer, for rows of %zu numbers and %zu of context",
+                         m->flow->d, m->flow->cond_d);
+    dfo_ode_defaults(&o);
+    o.method = "rk4";
+    o.steps = m->flow->matching.teacher_steps;
+    o.together = 1;
+    dfo_ode_free(m->ode);
+    DFO_TRY(dfo_ode_new(loss->ctx, &o, &m->ode));
+    m->teacher = teacher;
+    return DFO_OK;
 }
 
 static const dfo_bijector *layer_of(const dfo_loss *loss)
@@ -33,6 +134,8 @@ static dfo_need need(const dfo_loss *loss, size_t rows, const dfo_run *how, int 
     size_t pairs = flow->matching.transport ? dfoi_doubles_size(rows * rows) + dfoi_doubles_size(dfoi_assign_room(rows)) +
                                                    dfoi_doubles_size(rows) : 0;
     size_t own = 4 * dfo_arena_size(rows * flow->d) + 3 * dfoi_doubles_size(rows) + pairs + dfoi_cnf_regress_scratch(layer, rows);
+    if (flow->matching.windows)
+        own += dfo_arena_size(rows * flow->d) + dfoi_doubles_size(rows) + teacher_scratch(loss->state, rows);
     n.scratch = n.scratch > own ? n.scratch : own;
     if (train)
         n.range = layer->count > n.range ? layer->count : n.range;
@@ -118,27 +221,54 @@ static dfo_status noise(const dfo_flow *flow, dfo_run *run, const dfo_minibatch 
     return DFO_OK;
 }
 
-/* The rows' losses, and gradients of sum by[i] loss[i] if wanted.  */
-static dfo_status regress(const dfo_flow *flow, dfo_run *run, dfo_minibatch shard, const double *by, double *loss)
+/* Paths' points and speeds at times t; the data x1 become the points.  */
+static void walk(const dfo_flow *flow, dfo_run *run, const double *t, dfo_batch x0, dfo_batch x1, dfo_batch u)
 {
+    dfo_real *e = dfo_arena_take(run, x1.d);
+    for (size_t i = 0; i < x1.n; i++) {
+        dfo_draw_real_normal(key_of(run, i, DFO_FOR_PAIRING), x1.d, e);
+        dfoi_matching_path(&flow->matching, t[i], x1.d, dfo_row(x0, i), dfo_row(x1, i), e, dfo_row(x1, i), dfo_row(u, i));
+    }
+}
+
+/* The same inside the windows that the times lie in, along the teacher's ways through them.  */
+static dfo_status walk_windows(const struct matching *m, dfo_run *run, const double *t, dfo_batch x0, dfo_batch x1, dfo_batch u,
+                               const dfo_cond *cond)
+{
+    double windows = (double)m->flow->matching.windows, *start = dfoi_take_doubles(run, x1.n);
+    dfo_batch end = dfo_batch_of(dfo_arena_take(run, x1.n * x1.d), x1.n, x1.d);
+    if (!m->teacher)
+        return dfo_run_fail(run, DFO_EUNSUP, (size_t)-1, "windows want a teacher, a flow that was fitted before");
+    for (size_t i = 0; i < x1.n; i++)
+        start[i] = floor(t[i] * windows) / windows;
+    walk(m->flow, run, start, x0, x1, u);
+    for (size_t i = 0; i < x1.n; i++)
+        memcpy(dfo_row(end, i), dfo_row(x1, i), x1.d * sizeof *end.x);
+    DFO_TRY(teach(m, run, start, end, cond));
+    for (size_t i = 0; i < x1.n; i++)
+        dfoi_matching_window(start[i], start[i] + 1 / windows, t[i], x1.d, dfo_row(x1, i), dfo_row(end, i), dfo_row(x1, i), dfo_row(u, i));
+    return DFO_OK;
+}
+
+/* The rows' losses, and gradients of sum by[i] loss[i] if wanted.  */
+static dfo_status regress(const struct matching *m, dfo_run *run, dfo_minibatch shard, const double *by, double *loss)
+{
+    const dfo_flow *flow = m->flow;
     size_t n = shard.x.n, d = flow->d, at;
     const dfo_bijector *layer = dfoi_matching_layer(flow, &at);
     const dfo_cond own = condition(flow, &shard), *cond = flow->cond_d ? &own : NULL;
     dfo_real *derived = run->derived;
     DFO_TRY(to_field(flow, run, shard.x, cond));
     dfo_batch x0 = dfo_batch_of(dfo_arena_take(run, n * d), n, d), u = dfo_batch_of(dfo_arena_take(run, n * d), n, d);
-    dfo_real *e = dfo_arena_take(run, d);
     double *t = dfoi_take_doubles(run, n);
     DFO_TRY(noise(flow, run, &shard, x0));
     pair(flow, run, shard.x, x0);
-    for (size_t i = 0; i < n; i++) {
-        dfo_key key = key_of(run, i, DFO_FOR_TIME);
-        dfo_real *x = dfo_row(shard.x, i);
-        dfo_draw_uniform(key, 0, 1, t + i);
-        key.purpose = DFO_FOR_PAIRING;
-        dfo_draw_real_normal(key, d, e);
-        dfoi_matching_path(&flow->matching, t[i], d, dfo_row(x0, i), x, e, x, dfo_row(u, i));
-    }
+    for (size_t i = 0; i < n; i++)
+        dfo_draw_uniform(key_of(run, i, DFO_FOR_TIME), 0, 1, t + i);
+    if (flow->matching.windows)
+        DFO_TRY(walk_windows(m, run, t, x0, shard.x, u, cond));
+    else
+        walk(flow, run, t, x0, shard.x, u);
     run->derived = derived ? derived + at : NULL;
     dfo_status status = dfoi_cnf_regress(layer, run, t, shard.x, cond, u, by, loss);
     run->derived = derived;
@@ -147,14 +277,13 @@ static dfo_status regress(const dfo_flow *flow, dfo_run *run, dfo_minibatch shar
 
 static dfo_status grad(const dfo_loss *loss, dfo_run *run, dfo_minibatch shard, double scale, double *sum)
 {
-    const dfo_flow *flow = flow_of(loss);
     const dfo_bijector *layer = layer_of(loss);
     size_t n = shard.x.n;
     double *out = dfoi_take_doubles(run, n), *by = dfoi_take_doubles(run, n);
     for (size_t i = 0; i < n; i++)
         by[i] = scale * (shard.weight ? shard.weight[i] : 1.0);
     dfo_run_grads_begin(run, layer->first, layer->count, 0, 0);
-    dfo_status status = regress(flow, run, shard, by, out);
+    dfo_status status = regress(loss->state, run, shard, by, out);
     dfo_run_grads_done(run, layer->first, layer->count, 0, 0);
     for (size_t i = 0; i < n && status == DFO_OK; i++)
         *sum += out[i] * (shard.weight ? shard.weight[i] : 1.0);
@@ -165,7 +294,7 @@ static dfo_status eval(const dfo_loss *loss, dfo_run *run, dfo_minibatch shard, 
 {
     dfo_real *grads = run->grads;
     run->grads = NULL;
-    dfo_status status = regress(flow_of(loss), run, shard, NULL, out);
+    dfo_status status = regress(loss->state, run, shard, NULL, out);
     run->grads = grads;
     return status;
 }
@@ -177,6 +306,13 @@ static dfo_status init(dfo_loss *loss, dfo_run *run, dfo_minibatch batch)
     return dfo_bijector_init(flow->bij, run, batch.x, flow->cond_d ? &cond : NULL);
 }
 
+static void matching_free(dfo_loss *loss)
+{
+    struct matching *m = loss->state;
+    dfo_ode_free(m->ode);
+    dfoi_free(loss->ctx, m);
+}
+
 static const struct dfo_loss_ops ops = {
     .type = "matching",
     .need = need,
@@ -184,15 +320,24 @@ static const struct dfo_loss_ops ops = {
     .grad = grad,
     .eval = eval,
     .init = init,
+    .free = matching_free,
 };
 
 static dfo_status matching_new(dfo_flow *flow, dfo_loss **out)
 {
+    struct matching *m;
     DFO_TRY(dfoi_alloc(flow->ctx, 1, sizeof **out, out));
     (*out)->ops = &ops;
     (*out)->ctx = flow->ctx;
     (*out)->store = flow->store;
-    (*out)->state = flow;
+    dfo_status status = dfoi_alloc(flow->ctx, 1, sizeof *m, &m);
+    if (status != DFO_OK) {
+        dfoi_free(flow->ctx, *out);
+        *out = NULL;
+        return status;
+    }
+    m->flow = flow;
+    (*out)->state = m;
     return DFO_OK;
 }
 

@@ -9,7 +9,7 @@ static const char *const path_name[DFOI_PATHS] = {"straight", "narrowing", "trig
 
 dfo_status dfoi_matching_read(dfo_ctx *ctx, const json_t *config, dfoi_matching *m)
 {
-    static const char *const keys[] = {"path", "sigma", "pairing", NULL};
+    static const char *const keys[] = {"path", "sigma", "pairing", "windows", "teacher_steps", NULL};
     const char *path, *pairing;
     *m = (dfoi_matching){.on = config != NULL};
     if (!config)
@@ -18,6 +18,8 @@ dfo_status dfoi_matching_read(dfo_ctx *ctx, const json_t *config, dfoi_matching 
     DFO_TRY(dfoi_json_string(ctx, config, "path", path_name[0], &path));
     DFO_TRY(dfoi_json_string(ctx, config, "pairing", "independent", &pairing));
     DFO_TRY(dfoi_json_real(ctx, config, "sigma", 0, 0, 100, &m->sigma));
+    DFO_TRY(dfoi_json_size(ctx, config, "windows", 0, 0, 1000, &m->windows));
+    DFO_TRY(dfoi_json_size(ctx, config, "teacher_steps", 4, 1, 1000, &m->teacher_steps));
     while (m->path < DFOI_PATHS && strcmp(path, path_name[m->path]))
         m->path++;
     if (m->path == DFOI_PATHS)
@@ -31,8 +33,9 @@ dfo_status dfoi_matching_read(dfo_ctx *ctx, const json_t *config, dfoi_matching 
 
 dfo_status dfoi_matching_describe(dfo_ctx *ctx, const dfoi_matching *m, json_t *to)
 {
-    return dfoi_json_set(ctx, to, "matching", json_pack("{s:s, s:f, s:s}", "path", path_name[m->path], "sigma", m->sigma, "pairing",
-                                                        m->transport ? "transport" : m->given ? "given" : "independent"));
+    return dfoi_json_set(ctx, to, "matching", json_pack("{s:s, s:f, s:s, s:I, s:I}", "path", path_name[m->path], "sigma", m->sigma, "pairing",
+                                                        m->transport ? "transport" : m->given ? "given" : "independent", "windows",
+                                                        (json_int_t)m->windows, "teacher_steps", (json_int_t)m->teacher_steps));
 }
 
 void dfoi_matching_path(const dfoi_matching *m, double t, size_t d, const dfo_real *x0, const dfo_real *x1, const dfo_real *e,
@@ -56,6 +59,16 @@ void dfoi_matching_path(const dfoi_matching *m, double t, size_t d, const dfo_re
         double from = (double)x0[j], to = (double)x1[j], noise = (double)e[j];
         x[j] = (dfo_real)(a * from + b * to + s * noise);
         u[j] = (dfo_real)(da * from + db * to + ds * noise);
+    }
+}
+
+void dfoi_matching_window(double start, double end, double t, size_t d, const dfo_real *from, const dfo_real *to, dfo_real *x, dfo_real *u)
+{
+    double at = (t - start) / (end - start);
+    for (size_t j = 0; j < d; j++) {
+        double step = (double)to[j] - (double)from[j];
+        u[j] = (dfo_real)(step / (end - start));
+        x[j] = (dfo_real)((double)from[j] + at * step);
     }
 }
 

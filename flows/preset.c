@@ -43,6 +43,12 @@ static const struct dfoi_setting matching_settings[] = {
     {"path", "\"straight\""}, {"sigma", "0.0"}, {"pairing", "\"independent\""}, {"hidden", "128"}, {"activation", "\"silu\""}, CNF_SETTINGS,
 };
 
+static const struct dfoi_setting perflow_settings[] = {
+    {"path", "\"straight\""}, {"sigma", "0.0"}, {"pairing", "\"independent\""}, {"windows", "4"}, {"teacher_steps", "4"}, {"hidden", "128"},
+    {"activation", "\"silu\""}, {"blocks", "1"}, {"depth", "3"}, {"net", "\"concatsquash\""}, {"solver", "\"euler\""}, {"solver_steps", "4"},
+    {"probes", "null"}, {"end", "1.0"}, {"standardise", "true"}, {"base", "{\"type\":\"normal\"}"}, {NULL, NULL},
+};
+
 static const struct dfoi_setting transport_settings[] = {
     {"path", "\"straight\""}, {"sigma", "0.0"}, {"pairing", "\"transport\""}, {"hidden", "128"}, {"activation", "\"silu\""}, CNF_SETTINGS,
 };
@@ -61,6 +67,8 @@ static const struct dfoi_preset presets[] = {
      write_ffjord, complete_matching},
     {"rectified-flow", "the same by a name of its own; --pairs makes the paths of a fitted flow straight (Liu et al. 2023)",
      matching_settings, write_ffjord, complete_matching},
+    {"perflow", "a fitted flow (--teacher) made straight in windows of time, a step each (Yan et al. 2024)", perflow_settings, write_ffjord,
+     complete_matching},
     {"ot-flow-matching", "the same, noise and data paired by optimal transport (Tong et al. 2024)", transport_settings, write_ffjord,
      complete_matching},
     {"realnvp-image", "affine couplings of images, checkerboards then channels (Dinh et al. 2017)",
@@ -265,8 +273,15 @@ json_t *dfoi_preset_cnf(const json_t *config, size_t probes, json_t *net)
 
 static dfo_status complete_matching(dfo_ctx *ctx, const json_t *config, json_t *to)
 {
-    return dfoi_json_set(ctx, to, "matching", json_pack("{s:O, s:O, s:O}", "path", json_object_get(config, "path"), "sigma",
-                                                        json_object_get(config, "sigma"), "pairing", json_object_get(config, "pairing")));
+    static const char *const key[] = {"path", "sigma", "pairing", "windows", "teacher_steps"};
+    json_t *matching = json_object();
+    DFO_TRY(dfoi_json_set(ctx, to, "matching", matching));
+    for (size_t i = 0; i < sizeof key / sizeof *key; i++) {
+        json_t *value = json_object_get(config, key[i]);
+        if (value && json_object_set(matching, key[i], value))
+            return dfoi_fail(ctx, DFO_EMEM, "out of memory: matching");
+    }
+    return DFO_OK;
 }
 
 static dfo_status check_keys(dfo_ctx *ctx, const json_t *config, const struct dfoi_preset *p)

@@ -247,6 +247,15 @@ dfo_status dfo_model_log_prob(dfo_model_plan *plan, uint64_t first_row, dfo_batc
     return plan->model->ops->log_prob(plan->state, first_row, x, cond, out);
 }
 
+dfo_status dfo_model_log_prob_estimate(dfo_model_plan *plan, uint64_t first_row, dfo_batch x, const dfo_cond *cond, double *out, double *variance)
+{
+    for (size_t i = 0; i < x.n; i++)
+        variance[i] = 0;
+    if (plan->model->ops != &dfoi_flow_model_ops)
+        return dfo_model_log_prob(plan, first_row, x, cond, out);
+    return dfo_flow_log_prob_estimate(plan->state, first_row, x, cond, out, variance);
+}
+
 dfo_status dfo_model_log_prob_grad(dfo_model_plan *plan, uint64_t first_row, dfo_batch x, const dfo_cond *cond,
                                    double *out, dfo_batch gx, dfo_cond *gcond)
 {

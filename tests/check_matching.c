@@ -45,6 +45,22 @@ static int path_case(ref_case c)
     return 1;
 }
 
+/* A window's straight line; the reference's time goes from noise at 1 to data at 0.  */
+static int window_case(ref_case c)
+{
+    if (strcmp(c.name, "perflow_window"))
+        return 0;
+    ref_array from = ref_need(c, "inputs.z_start"), to = ref_need(c, "inputs.z_end");
+    dfo_real a[8], b[8], u[8];
+    row_of(from.data, from.n, a);
+    row_of(to.data, to.n, b);
+    dfoi_matching_window(ref_number(c, "settings.t_start", 0), ref_number(c, "settings.t_end", 0), ref_number(c, "settings.t", 0), from.n, a, b, a, u);
+    for (size_t j = 0; j < from.n; j++)
+        ck_assert_msg(fabs((double)a[j] - ref_need(c, "outputs.z_t").data[j]) < (IS_DOUBLE ? 1e-13 : 2e-6) &&
+                      fabs((double)u[j] - ref_need(c, "outputs.velocity").data[j]) < (IS_DOUBLE ? 1e-13 : 2e-5), "%s: %zu", c.name, j);
+    return 1;
+}
+
 static int assignment_case(ref_case c)
 {
     if (strncmp(c.name, "assignment", 10))
@@ -70,12 +86,13 @@ static int assignment_case(ref_case c)
 START_TEST(reference)
 {
     ref_file *f = ref_open("flow_matching");
-    int paths = 0, pairings = 0;
+    int paths = 0, pairings = 0, windows = 0;
     for (size_t i = 0; i < ref_cases(f); i++) {
         paths += path_case(ref_at(f, i));
         pairings += assignment_case(ref_at(f, i));
+        windows += window_case(ref_at(f, i));
     }
-    ck_assert(paths >= 8 && pairings == 3);
+    ck_assert(paths >= 8 && pairings == 3 && windows == 1);
     ref_close(f);
 }
 END_TEST

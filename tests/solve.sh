@@ -25,6 +25,12 @@ ok
 run diffeo loglik f.safetensors --data toy:gaussian:500:3 --json --trace hutchinson:8
 ok
 json estimate == hutchinson
+eight=$(value estimate_stderr)
+run diffeo loglik f.safetensors --data toy:gaussian:500:3 --json --trace hutchinson:512
+run awk "BEGIN { r = ${eight:?} / $(value estimate_stderr); d = $nats - $(value mean_nats); e = 5 * $(value estimate_stderr) + 1e-3; exit !(r > 6 && r < 11 && d < e && d > -e) }"
+ok
+run diffeo loglik f.safetensors --data toy:gaussian:500:3 --trace hutchinson:1
+out 'tells its error'
 run diffeo encode f.safetensors --data toy:gaussian:500:3 --solver rk4 --solver-steps 64 -o z.safetensors --verify --json
 ok
 json rows_over_tolerance == 0
@@ -37,6 +43,28 @@ json roundtrip_max_abs '<' 0.001
 run diffeo sample f.safetensors -n 100 --threads 1 -o one.csv
 run diffeo sample f.safetensors -n 100 --threads 2 --batch 128 -o two.csv
 same one.csv two.csv
+
+title 'rnode: fewer evaluations; images'
+for cost in 0 1; do
+    # shellcheck disable=SC2086
+    run diffeo train --data toy:moons:2000 --flow rnode $small --steps 300 --lr 1e-2 --rtol 1e-4 --atol 1e-4 --set kinetic=$cost --set jacobian=$cost \
+        -o $cost.safetensors
+    ok
+    run diffeo loglik $cost.safetensors --data toy:moons:500:3 --json
+    eval "nfe$cost=$(value nfe)"
+done
+run awk "BEGIN { exit !(${nfe1:?} < 0.8 * ${nfe0:?}) }"
+ok
+awk 'BEGIN { for (i = 0; i < 64; i++) { line = ""; for (k = 0; k < 64; k++) line = line (k ? "," : "") (i * 37 + k * k * 11 + k) % 251; print line } }' >pictures.csv
+run diffeo train --data pictures.csv --images 8x8 --flow ffjord-image --set hidden=4 --batch 32 --steps 3 --quiet -o i.safetensors
+ok
+run diffeo loglik i.safetensors --data pictures.csv --images 8x8 --solver rk4 --solver-steps 3 --trace hutchinson:3 --json
+ok
+json nfe == 12
+json estimate_stderr '>' 0
+run diffeo encode i.safetensors --data pictures.csv --images 8x8 --rtol 1e-6 --atol 1e-6 -o z.safetensors --verify --json
+ok
+json pixels_wrong == 0
 
 title 'reversible steps: the same fit in less memory'
 for gradient in stored checkpoint reversible; do
@@ -102,6 +130,32 @@ ok
 run diffeo loglik two.safetensors --data toy:moons:1000:3 --json
 ok
 json nfe '>' 5
+title 'perflow: windows of a fitted flow, a step each'
+# shellcheck disable=SC2086
+run diffeo train --data toy:moons:4000 --teacher one.safetensors --flow perflow $small --set windows=2 --set solver_steps=2 --steps 1500 --lr 5e-3 \
+    -o windows.safetensors --json
+ok
+json valid_loss '<' 0.2
+for m in one windows; do
+    run diffeo sample $m.safetensors -n 2000 --solver euler --solver-steps 2 -o $m.csv
+    run diffeo distance $m.csv toy:moons:2000:9 --json
+    eval "far_$m=$(value sliced_wasserstein)"
+done
+run awk "BEGIN { exit !(${far_windows:?} < 0.7 * ${far_one:?}) }"
+ok
+run diffeo sample windows.safetensors -n 2000 -o plain.csv
+same plain.csv windows.csv
+# shellcheck disable=SC2086
+run diffeo train --data toy:moons:4000 --flow perflow $small --steps 5 -o no.safetensors
+error 2 'name that by --teacher'
+# shellcheck disable=SC2086
+run diffeo train --data toy:moons:4000 --teacher one.safetensors --flow flow-matching $small --steps 5 -o no.safetensors
+error 1 'a teacher goes with windows'
+# shellcheck disable=SC2086
+run diffeo train --data toy:gaussian:400 --teacher f.safetensors --flow perflow $small --set depth=1 --steps 5 -o no.safetensors
+error 1 'teacher f.safetensors'
+
+title 'rectified flow with a configuration of its own'
 cat >own.json <<'EOF'
 {"flow": "custom", "matching": {"path": "straight"}, "bijector": {"type": "chain", "layers": [
  {"type": "cnf", "net": {"type": "concatsquash", "hidden": [16, 16]}}]}}

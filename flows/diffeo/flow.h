@@ -54,6 +54,10 @@ void dfo_flow_plan_evaluations(const dfo_flow_plan *plan, uint64_t *evaluations,
 dfo_status dfo_flow_log_prob(dfo_flow_plan *plan, uint64_t first_row, dfo_batch x, const dfo_cond *cond,
                              double *out);
 
+/* The same, and to variance (n) that of out's error where continuous layers estimate their trace by two or more probes, from
+ * how these differ; 0: out is no estimate, or one whose error one probe does not tell.  */
+dfo_status dfo_flow_log_prob_estimate(dfo_flow_plan *plan, uint64_t first_row, dfo_batch x, const dfo_cond *cond, double *out, double *variance);
+
 /* The same, and gx (n,d) = d log p(x_i)/dx_i, gcond likewise (NULL, or parts with x = NULL: not wanted).
  * x holds the rows themselves again, up to rounding.  */
 dfo_status dfo_flow_log_prob_grad(dfo_flow_plan *plan, uint64_t first_row, dfo_batch x, const dfo_cond *cond,
@@ -95,8 +99,15 @@ size_t dfo_flow_probes(const dfo_flow *flow);
 /* Negative log-likelihood, in nats, of a flow.  The flow must outlive the loss.  */
 dfo_status dfo_loss_nll_new(dfo_flow *flow, dfo_loss **out);
 
+/* Has its matching windows, so that its loss wants a teacher?  */
+int dfo_flow_wants_teacher(const dfo_flow *flow);
+/* Gives that loss its teacher: a flow that ends in a cnf layer, of the same rows and context, whose layers before it are as this
+ * flow's; kept, not owned.  Its field takes rows through their windows by teacher_steps steps of rk4.  DFO_EUNSUP for a loss
+ * without windows, DFO_ESHAPE.  Yan et al. 2024 (PeRFlow), section 3.  */
+dfo_status dfo_loss_flow_teach(dfo_loss *loss, const dfo_flow *teacher);
+
 /* What a flow asks to be fitted by: flow matching, if its configuration has "matching" ({"path":"straight"|"narrowing"|
- * "trigonometric"|"bridge","sigma":0,"pairing":"independent"|"transport"}; it ends in a cnf layer then, over a standard normal
+ * "trigonometric"|"bridge","sigma":0,"pairing":"independent"|"transport"|"given","windows":0,"teacher_steps":4}; it ends in a cnf layer then, over a standard normal
  * base): the mean square of the field less the path's velocity, no log-likelihood (Lipman et al. 2023); else dfo_loss_nll_new.  */
 dfo_status dfo_loss_flow_new(dfo_flow *flow, dfo_loss **out);
 

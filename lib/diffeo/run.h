@@ -43,6 +43,7 @@ typedef struct dfo_run {
     dfo_key         key;          /* row = absolute index of the first row */
     int             threads;      /* prepare() and pullback() may use this many; elsewhere 1 */
     double          drift;        /* largest |rebuilt - anchor| met on the way back */
+    double         *variance;     /* NULL, or (n): layers whose log-det is an estimate add its variance */
     uint64_t        evaluations, solves;   /* of continuous flows' fields, of rows at a time; count up */
     dfo_reduction  *reduction;    /* NULL outside a gradient step */
     dfo_real       *block, *gblock;   /* this worker's gradients of one range of weights, of derived data */

@@ -110,6 +110,8 @@ void dfo_model_plan_free(dfo_model_plan *plan);
 double dfo_model_plan_nfe(const dfo_model_plan *plan);
 dfo_status dfo_model_log_prob(dfo_model_plan *plan, uint64_t first_row, dfo_batch x, const dfo_cond *cond,
                               double *out);
+dfo_status dfo_model_log_prob_estimate(dfo_model_plan *plan, uint64_t first_row, dfo_batch x, const dfo_cond *cond,
+                                       double *out, double *variance);
 dfo_status dfo_model_log_prob_grad(dfo_model_plan *plan, uint64_t first_row, dfo_batch x, const dfo_cond *cond,
                                    double *out, dfo_batch gx, dfo_cond *gcond);
 dfo_status dfo_model_encode(dfo_model_plan *plan, uint64_t first_row, dfo_batch x, const dfo_cond *cond,
