@@ -7,6 +7,7 @@ noinst_HEADERS += \
     solvers/reversible_impl.h \
     solvers/tableau_impl.h
 SOLVERS_REAL = \
+    solvers/adjoint.c \
     solvers/tableau.c \
     solvers/control.c \
     solvers/checkpoint.c \

@@ -17,3 +17,12 @@ tests_check_reversible_LDADD = $(TEST_LIBS)
 tests_check_reversible_d_SOURCES = $(tests_check_reversible_SOURCES)
 tests_check_reversible_d_CPPFLAGS = $(TEST_CPPFLAGS) -DDFO_DOUBLE
 tests_check_reversible_d_LDADD = $(TEST_LIBS)
+
+check_PROGRAMS += tests/check_adjoint tests/check_adjoint_d
+TESTS += tests/check_adjoint tests/check_adjoint_d
+tests_check_adjoint_SOURCES = tests/check_adjoint.c tests/odefields.c $(REFERENCE)
+tests_check_adjoint_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_check_adjoint_LDADD = $(TEST_LIBS)
+tests_check_adjoint_d_SOURCES = $(tests_check_adjoint_SOURCES)
+tests_check_adjoint_d_CPPFLAGS = $(TEST_CPPFLAGS) -DDFO_DOUBLE
+tests_check_adjoint_d_LDADD = $(TEST_LIBS)
