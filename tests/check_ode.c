@@ -1,5 +1,5 @@
-/* Runge-Kutta methods, the control of steps, solves and their gradients: against the reference vectors, measured orders,
- * differences.  */
+/* Runge-Kutta methods, the control of steps, solves and their gradients: against the reference vectors and differences
+ * (check_orders.c measures orders).  */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -313,45 +313,6 @@ START_TEST(problems)
 }
 END_TEST
 
-#ifdef DFO_DOUBLE
-/* Slopes of errors against steps.  */
-static double end_error(const char *method, size_t steps, int problem)
-{
-    dfo_field f = odefield_named(problem ? "B5" : "A3", problem ? 3 : 1);
-    dfo_ode *ode = ode_of(method, steps, 0, 0, 0), *fine = ode_of("pd87", 200, 0, 0, 0);
-    dfo_real x[3] = {(dfo_real)(problem ? 0.2 : 1), 1, 1}, out[6], want[6];
-    double t[2] = {0, 2}, error = 0;
-    OK(dfo_ode_integrate(ctx, ode, &f, dfo_batch_of(x, 1, f.d), 2, t, out, NULL, NULL));
-    OK(dfo_ode_integrate(ctx, fine, &f, dfo_batch_of(x, 1, f.d), 2, t, want, NULL, NULL));
-    for (size_t i = 0; i < f.d; i++)
-        error = fmax(error, fabs((double)out[f.d + i] - (double)want[f.d + i]));
-    dfo_ode_free(ode);
-    dfo_ode_free(fine);
-    return error;
-}
-
-START_TEST(orders)
-{
-    for (size_t m = 0; dfo_ode_method(m); m++)
-        for (int problem = 0; problem < 2; problem++) {
-            const char *name = dfo_ode_method(m);
-            double order = (double)dfo_ode_method_order(name), slope = 0;
-            size_t few = order < 3 ? 80 : order < 6 ? 16 : problem ? 6 : 5;
-            /* a least squares line through four points */
-            double sx = 0, sy = 0, sxx = 0, sxy = 0;
-            for (size_t k = 0; k < 4; k++) {
-                size_t steps = (size_t)((double)few * pow(1.5, (double)k) + 0.5);
-                double lx = log((double)steps), ly = log(end_error(name, steps, problem));
-                sx += lx, sy += ly, sxx += lx * lx, sxy += lx * ly;
-            }
-            slope = -(4 * sxy - sx * sy) / (4 * sxx - sx * sx);
-            ck_assert_msg(slope > order - 0.25 && slope < order + 0.65, "%s, problem %d: order %.3f", name, problem, slope);
-        }
-}
-END_TEST
-
-#endif
-
 /* Quadratures are integrals along the way; rows alone are what each is by itself, bit for bit.  */
 START_TEST(rows_and_quadratures)
 {
@@ -559,7 +520,6 @@ int main(void)
     tcase_add_test(t, rows_and_quadratures);
     tcase_add_test(t, bad_input);
 #ifdef DFO_DOUBLE
-    tcase_add_test(t, orders);
     tcase_add_loop_test(t, gradients, 0, 6);
 #endif
     suite_add_tcase(suite, t);

@@ -26,3 +26,9 @@ tests_check_adjoint_LDADD = $(TEST_LIBS)
 tests_check_adjoint_d_SOURCES = $(tests_check_adjoint_SOURCES)
 tests_check_adjoint_d_CPPFLAGS = $(TEST_CPPFLAGS) -DDFO_DOUBLE
 tests_check_adjoint_d_LDADD = $(TEST_LIBS)
+
+check_PROGRAMS += tests/check_orders
+TESTS += tests/check_orders
+tests_check_orders_SOURCES = tests/check_orders.c
+tests_check_orders_CPPFLAGS = $(TEST_CPPFLAGS) -DDFO_DOUBLE
+tests_check_orders_LDADD = $(TEST_LIBS)
