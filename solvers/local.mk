@@ -1,5 +1,6 @@
 include_diffeo_HEADERS += \
     solvers/diffeo/field.h \
+    solvers/diffeo/fixpoint.h \
     solvers/diffeo/ode.h \
     solvers/diffeo/reversible.h
 noinst_HEADERS += \
@@ -12,6 +13,7 @@ SOLVERS_REAL = \
     solvers/control.c \
     solvers/checkpoint.c \
     solvers/dense.c \
+    solvers/fixpoint.c \
     solvers/implicit.c \
     solvers/rk.c \
     solvers/ode.c \

@@ -32,3 +32,12 @@ TESTS += tests/check_orders
 tests_check_orders_SOURCES = tests/check_orders.c
 tests_check_orders_CPPFLAGS = $(TEST_CPPFLAGS) -DDFO_DOUBLE
 tests_check_orders_LDADD = $(TEST_LIBS)
+
+check_PROGRAMS += tests/check_fixpoint tests/check_fixpoint_d
+TESTS += tests/check_fixpoint tests/check_fixpoint_d
+tests_check_fixpoint_SOURCES = tests/check_fixpoint.c
+tests_check_fixpoint_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_check_fixpoint_LDADD = $(TEST_LIBS)
+tests_check_fixpoint_d_SOURCES = $(tests_check_fixpoint_SOURCES)
+tests_check_fixpoint_d_CPPFLAGS = $(TEST_CPPFLAGS) -DDFO_DOUBLE
+tests_check_fixpoint_d_LDADD = $(TEST_LIBS)
