@@ -1,6 +1,7 @@
 include_diffeo_HEADERS += \
     solvers/diffeo/field.h \
     solvers/diffeo/fixpoint.h \
+    solvers/diffeo/leapfrog.h \
     solvers/diffeo/ode.h \
     solvers/diffeo/reversible.h
 noinst_HEADERS += \
@@ -15,6 +16,7 @@ SOLVERS_REAL = \
     solvers/dense.c \
     solvers/fixpoint.c \
     solvers/implicit.c \
+    solvers/leapfrog.c \
     solvers/rk.c \
     solvers/ode.c \
     solvers/ode_backward.c \

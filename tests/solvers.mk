@@ -41,3 +41,12 @@ tests_check_fixpoint_LDADD = $(TEST_LIBS)
 tests_check_fixpoint_d_SOURCES = $(tests_check_fixpoint_SOURCES)
 tests_check_fixpoint_d_CPPFLAGS = $(TEST_CPPFLAGS) -DDFO_DOUBLE
 tests_check_fixpoint_d_LDADD = $(TEST_LIBS)
+
+check_PROGRAMS += tests/check_leapfrog tests/check_leapfrog_d
+TESTS += tests/check_leapfrog tests/check_leapfrog_d
+tests_check_leapfrog_SOURCES = tests/check_leapfrog.c
+tests_check_leapfrog_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_check_leapfrog_LDADD = $(TEST_LIBS)
+tests_check_leapfrog_d_SOURCES = $(tests_check_leapfrog_SOURCES)
+tests_check_leapfrog_d_CPPFLAGS = $(TEST_CPPFLAGS) -DDFO_DOUBLE
+tests_check_leapfrog_d_LDADD = $(TEST_LIBS)
