@@ -92,7 +92,7 @@ struct solve {
     const dfo_ode *ode;
     dfoi_rk  rk;
     double   start, end, *q;
-    size_t   accepted, rejected;
+    size_t   accepted, rejected, worst;    /* worst: of rows together, the one with the last step's largest error */
     double  *size[3];                      /* (n) of the starting step */
     dfoi_control *control;                 /* (n), or one for all */
     dfo_ode_trace *trace;
@@ -313,21 +313,29 @@ static int clip(const struct solve *s, size_t i)
 static dfo_status too_small(struct solve *s, size_t i)
 {
     double t = fmax(fabs(s->rk.t[i]), fabs(s->end));
-    return fabs(s->rk.h[i]) > 8 * DBL_EPSILON * t ? DFO_OK : gave_up(s, i, "the step became too small");
+    if (fabs(s->rk.h[i]) > 8 * DBL_EPSILON * t)
+        return DFO_OK;
+    return gave_up(s, i, arrived(&s->rk, i) ? "the step became too small" : "not finite");
 }
 
 /* Rows together: one error, one decision.  */
 static dfo_status step_together(struct solve *s, int *done)
 {
     dfoi_rk *rk = &s->rk;
-    double err = 0, factor;
+    double err = 0, most = -1, factor;
     int last = clip(s, 0);
     for (size_t i = 1; i < rk->n; i++)
         rk->h[i] = rk->h[0];
-    DFO_TRY(too_small(s, 0));
+    DFO_TRY(too_small(s, s->worst));
     DFO_TRY(dfoi_rk_step(rk));
-    for (size_t i = 0; i < rk->n; i++)
-        err += error_of(s, i) / (double)rk->n;
+    for (size_t i = 0; i < rk->n; i++) {
+        double one = error_of(s, i);
+        err += one / (double)rk->n;
+        if (!isnan(most) && !(one <= most)) {
+            most = one;
+            s->worst = i;
+        }
+    }
     double h = rk->h[0], next = last ? s->end : rk->t[0] + h;
     int accepted = dfoi_control_step(&s->ode->options, exponent(rk->tableau), s->control, sqrt(err), &factor);
     if (accepted)
@@ -384,7 +392,7 @@ static dfo_status chosen_steps(struct solve *s)
     DFO_TRY(first_steps(s));
     while (!done) {
         if (s->accepted + s->rejected >= s->ode->options.most) {
-            size_t row = 0;
+            size_t row = s->worst;
             while (row + 1 < s->rk.n && s->rk.t[row] == s->end)
                 row++;
             return gave_up(s, row, "too many steps");

@@ -505,6 +505,50 @@ START_TEST(bad_input)
 }
 END_TEST
 
+/* Whatever makes a solve give up, it says where: the row, of rows together the one that is to blame, and the time.  */
+START_TEST(giving_up)
+{
+    static const struct dfo_field_ops ops = {.type = "bad", .eval = bad_eval};
+    static const struct { const char *method, *why; size_t steps, most; int square; double first, second, low, high; } how[] = {
+        {"dopri5", "not finite", 0, 1000, 0, 1, 1, 0.3, 0.51},
+        {"rk4", "not finite", 10, 1000, 0, 1, 1, 0.39, 0.41},
+        {"kvaerno3", "not finite", 0, 1000, 0, 1, 1, 0.3, 0.51},
+        {"tsit5", "the step became too small", 0, 1000, 1, 0.1, 1, 0.99, 1.01},
+        {"pd87", "the step became too small", 0, 1000, 1, 0.1, 1, 0.99, 1.01},
+        {"dopri5", "too many steps", 0, 60, 1, 0.1, 1, 0.5, 1},
+        {"bosh3", "the field is not finite", 0, 1000, 0, 1, NAN, 0, 0},
+    };
+    for (size_t k = 0; k < sizeof how / sizeof *how; k++)
+        for (int together = 0; together < 2; together++) {
+            dfo_field f = {.ops = &ops, .d = 1, .state = how[k].square ? &ops : NULL};
+            dfo_ode_options o;
+            dfo_ode *ode;
+            dfo_ode_report r = {0};
+            dfo_real x[3] = {(dfo_real)how[k].first, (dfo_real)how[k].second, (dfo_real)how[k].first};
+            char words[64];
+            double t = -1;
+            dfo_ode_defaults(&o);
+            o.method = how[k].method;
+            o.steps = how[k].steps;
+            o.most = how[k].most;
+            o.together = together;
+            OK(dfo_ode_new(ctx, &o, &ode));
+            dfo_run run = {.arena_size = dfo_ode_scratch(ode, &f, 3), .key.row = 100};
+            run.arena = calloc(run.arena_size, sizeof *run.arena);
+            ck_assert_int_eq(dfo_ode_solve(ode, &f, &run, 0, 2, dfo_batch_of(x, 3, 1), NULL, NULL, &r), DFO_ENUM);
+            snprintf(words, sizeof words, "%s, row 101, t = ", how[k].method);
+            ck_assert_msg(!strncmp(run.text, words, strlen(words)), "%s", run.text);
+            ck_assert_uint_eq(run.error_row, 101);
+            t = strtod(run.text + strlen(words), NULL);
+            ck_assert_msg(t >= how[k].low && t <= how[k].high, "%s", run.text);
+            ck_assert_msg(strstr(run.text, how[k].why) != NULL, "%s: expected '%s'", run.text, how[k].why);
+            ck_assert_uint_le(r.accepted + r.rejected, how[k].most);
+            free(run.arena);
+            dfo_ode_free(ode);
+        }
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("solvers " DFO_REAL_NAME);
@@ -519,6 +563,7 @@ int main(void)
     tcase_add_test(t, problems);
     tcase_add_test(t, rows_and_quadratures);
     tcase_add_test(t, bad_input);
+    tcase_add_test(t, giving_up);
 #ifdef DFO_DOUBLE
     tcase_add_loop_test(t, gradients, 0, 6);
 #endif
