@@ -1,4 +1,4 @@
-/* Stormer and Verlet's leapfrog in the form kick, drift, kick; a step's last kick and the next one's first are the same slope.  */
+/* Störmer and Verlet's leapfrog in the form kick, drift, kick; a step's last kick and the next one's first are the same slope.  */
 #include <math.h>
 
 #include "base/ctx_impl.h"

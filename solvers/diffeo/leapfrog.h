@@ -10,7 +10,7 @@
 extern "C" {
 #endif
 
-/* Stormer and Verlet's steps of rows x = (q, p), n rows of field->d = 2 m numbers in place, from t0 to t1, either way, in `steps` equal
+/* Störmer and Verlet's steps of rows x = (q, p), n rows of field->d = 2 m numbers in place, from t0 to t1, either way, in `steps` equal
  * ones.  The field is separable: dq/dt a function of p alone, dp/dt of t and q alone, as x'' = a(t, x) has them with q = x, p = x'.
  * With u and a these halves and a step h,
  *     p_ = p + h/2 a(t, q),   q' = q + h u(p_),   p' = p_ + h/2 a(t + h, q'):
