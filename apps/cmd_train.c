@@ -68,7 +68,7 @@ static const struct argp_option options_list[] = {
     {"memory-mode", MEMORY_MODE, "anchors=N|invert|store", 0, "How backward finds inputs (default anchors=4)", 6},
     {"teacher", TEACHER, "MODEL", 0, "Of perflow: the fitted flow that is made straight; its weights are the start", 8},
     {"pairs", PAIRS, "SPEC", 0, "Of rectified flow: the noise of every row, such as another flow's latents", 8},
-    {"gradient", GRADIENT, "stored|checkpoint|reversible", 0, "Of continuous flows: states kept, some kept, or in memory that does not grow", 8},
+    {"gradient", GRADIENT, "stored|checkpoint|adjoint|reversible", 0, "Of continuous flows: states kept, some kept, or in memory that does not grow", 8},
     {"shards", SHARDS, "N", 0, "Pieces of a minibatch (default by batch)", 6},
     {"log", LOG, "FILE.jsonl", 0, "One JSON line per validation", 7},
     {"checkpoint", CHECKPOINT, "FILE", 0, "Checkpoint (default MODEL.ckpt; 'none': no checkpoints)", 7},
@@ -135,8 +135,8 @@ static error_t parse_fit(int key, char *arg, struct argp_state *state, dfo_fit_o
 
 static error_t parse(int key, char *arg, struct argp_state *state)
 {
-    static const char *const gradients[] = {"gradient=stored", "gradient=checkpoint", "gradient=reversible", "stored", "checkpoint", "reversible",
-                                            NULL};
+    static const char *const gradients[] = {"gradient=stored", "gradient=checkpoint", "gradient=adjoint", "gradient=reversible", "stored", "checkpoint",
+                                            "adjoint", "reversible", NULL};
     struct options *o = state->input;
     switch (key) {
     case ARGP_KEY_INIT:
@@ -154,7 +154,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     case TEACHER: o->teacher = arg; return 0;
     case GRADIENT:
         if (o->config.sets < MAX_SETS)
-            o->config.set[o->config.sets++] = gradients[choose(state, "--gradient", arg, gradients + 3)];
+            o->config.set[o->config.sets++] = gradients[choose(state, "--gradient", arg, gradients + 4)];
         return 0;
     case 'o': o->output = arg; return 0;
     case INIT: o->init = arg; return 0;

@@ -13,6 +13,8 @@
  * integrals of |f|^2, |df/dz|^2, |d^2 z/dt^2|^2 taken off, which makes fields that need few steps (RNODE: Finlay et al. 2020;
  * TayNODE of order 2: Kelly et al. 2020).
  * With "gradient":"checkpoint" it keeps the times alone, and backward a few states at a time.
+ * With "gradient":"adjoint" the last state alone is kept, and state and gradient are solved back from there by the continuous adjoint:
+ * memory does not grow with the steps, and the gradient is that of the equation, to the solver's errors.
  * With "gradient":"reversible" what trains is McCallum and Foster's scheme around the solver, whose last two states are kept in
  * place of the trace: memory does not grow with the steps, and the gradient is exact as well.  */
 #include <string.h>
@@ -75,13 +77,15 @@ static struct dfoi_cnf_solve begin(const dfo_bijector *bij, dfo_run *run, size_t
     return f;
 }
 
-/* Behind the input: the last states of the reversible scheme, or the number of steps, their times and states.  */
+/* Behind the input: the last state, or those of the reversible scheme, or the number of steps, their times and states.  */
 static size_t saved(const dfo_bijector *bij, size_t rows, const dfo_run *how)
 {
     const struct dfoi_cnf *c = state(bij);
     (void)how;
     if (c->reversible)
         return 2 * dfo_arena_size(rows * bij->d);
+    if (c->adjoint)
+        return dfo_arena_size(rows * bij->d);
     return dfoi_doubles_size(c->most + 2) + (c->checkpoint ? 0 : dfo_arena_size((c->most + 1) * rows * bij->d));
 }
 
@@ -96,7 +100,9 @@ static size_t scratch(const dfo_bijector *bij, size_t rows)
         field.nq = 1 + c->probes;
     size_t two = c->reversible ? dfo_reversible_scratch(c->reversible, &field, rows) + 2 * dfo_arena_size(rows * bij->d) : 0;
     size_t forward = dfo_ode_scratch(c->alone, &field, rows), back;
-    back = c->checkpoint ? dfo_ode_checkpoint_scratch(c->together, &field, rows, c->most) : dfo_ode_backward_scratch(c->together, &field, rows);
+    back = c->adjoint ? dfo_ode_adjoint_scratch(c->together, &field, rows)
+           : c->checkpoint ? dfo_ode_checkpoint_scratch(c->together, &field, rows, c->most)
+                           : dfo_ode_backward_scratch(c->together, &field, rows);
     back = forward > back ? forward : back;
     return dfoi_doubles_size(rows * field.nq) + dfo_arena_size(c->probes * rows * bij->d) + (back > two ? back : two);
 }
@@ -142,8 +148,12 @@ static dfo_status solve(const dfo_bijector *bij, dfo_run *run, const dfo_field *
     run->solves++;
     if ((run->saved || run->mode == DFO_TRAIN) && c->reversible)
         return solve_reversibly(bij, run, field, from, to, x, q);
-    if (!run->saved)
-        return dfo_ode_solve(together(bij, run) ? c->together : c->alone, field, run, from, to, x, q, NULL, NULL);
+    if (!run->saved || c->adjoint) {
+        DFO_TRY(dfo_ode_solve(together(bij, run) ? c->together : c->alone, field, run, from, to, x, q, NULL, NULL));
+        if (run->saved)
+            pack(x, last_states(run, x.n, x.d, 0), 0);
+        return DFO_OK;
+    }
     double *steps;
     dfo_ode_trace trace = steps_of(bij, run, x.n, &steps);
     dfo_status status = dfo_ode_solve(c->together, field, run, from, to, x, q, &trace, NULL);
@@ -234,6 +244,12 @@ static dfo_status backward(const dfo_bijector *bij, dfo_run *run, dfo_batch z, d
         pack(z, (dfo_real *)input, 1);
         return DFO_OK;
     }
+    if (c->adjoint) {
+        pack(z, last_states(run, z.n, z.d, 0), 1);
+        DFO_TRY(dfo_ode_adjoint(c->together, &field, run, c->end, 0, z, gz, glogdet, NULL));
+        pack(z, (dfo_real *)input, 1);
+        return DFO_OK;
+    }
     double *steps;
     dfo_ode_trace trace = steps_of(bij, run, z.n, &steps);
     trace.n = (size_t)*steps;
@@ -243,6 +259,11 @@ static dfo_status backward(const dfo_bijector *bij, dfo_run *run, dfo_batch z, d
         DFO_TRY(dfo_ode_backward(c->together, &field, run, &trace, gz, gq, NULL));
     pack(z, (dfo_real *)input, 1);
     return DFO_OK;
+}
+
+static const char *gradient_of(const struct dfoi_cnf *c)
+{
+    return c->reversible ? "reversible" : c->adjoint ? "adjoint" : c->checkpoint ? "checkpoint" : "stored";
 }
 
 static dfo_status describe(const dfo_bijector *bij, json_t *to)
@@ -260,7 +281,7 @@ static dfo_status describe(const dfo_bijector *bij, json_t *to)
     DFO_TRY(dfoi_json_set(bij->ctx, to, "probes", json_integer((json_int_t)c->probes)));
     DFO_TRY(dfoi_json_set(bij->ctx, to, "together", json_boolean(c->always_together)));
     DFO_TRY(dfoi_json_set(bij->ctx, to, "zero_init", json_boolean(c->zero_init)));
-    DFO_TRY(dfoi_json_set(bij->ctx, to, "gradient", json_string(c->reversible ? "reversible" : c->checkpoint ? "checkpoint" : "stored")));
+    DFO_TRY(dfoi_json_set(bij->ctx, to, "gradient", json_string(gradient_of(c))));
     DFO_TRY(dfoi_json_set(bij->ctx, to, "coupling", json_real(c->coupling)));
     for (size_t k = 0; k < DFOI_CNF_COSTS; k++)
         DFO_TRY(dfoi_json_set(bij->ctx, to, cost_name[k], json_real(c->cost[k])));
@@ -301,8 +322,6 @@ static dfo_status read_solver(dfo_ctx *ctx, const json_t *config, struct dfoi_cn
     const char *gradient;
     dfo_ode_defaults(&o);
     DFO_TRY(dfoi_json_string(ctx, config, "solver", "dopri5", &o.method));
-    if (!strcmp(o.method, "kvaerno3"))
-        return dfoi_fail(ctx, DFO_EUNSUP, "solver: kvaerno3 is implicit and has no gradient: it is for evaluation");
     DFO_TRY(dfoi_json_size(ctx, config, "steps", 0, 0, 100000, &o.steps));
     DFO_TRY(dfoi_json_real(ctx, config, "rtol", 1e-5, 0, 1, &o.rtol));
     DFO_TRY(dfoi_json_real(ctx, config, "atol", 1e-5, 0, 1e6, &o.atol));
@@ -320,8 +339,12 @@ static dfo_status read_solver(dfo_ctx *ctx, const json_t *config, struct dfoi_cn
         return dfoi_fail(ctx, DFO_EARG, "gradient: reversible wants a number of steps");
     if (!strcmp(gradient, "reversible"))
         DFO_TRY(dfo_reversible_new(ctx, &(dfo_reversible_options){NULL, o.method, c->coupling, o.steps}, &c->reversible));
-    else if (!(c->checkpoint = !strcmp(gradient, "checkpoint")) && strcmp(gradient, "stored"))
-        return dfoi_fail(ctx, DFO_EARG, "gradient: expected stored, checkpoint or reversible, got %s", gradient);
+    c->adjoint = !strcmp(gradient, "adjoint");
+    c->checkpoint = !strcmp(gradient, "checkpoint");
+    if (!c->reversible && strcmp(gradient, gradient_of(c)))
+        return dfoi_fail(ctx, DFO_EARG, "gradient: expected stored, checkpoint, adjoint or reversible, got %s", gradient);
+    if (!c->adjoint && !strcmp(o.method, "kvaerno3"))
+        return dfoi_fail(ctx, DFO_EUNSUP, "solver: kvaerno3 is implicit: its gradient is the adjoint's alone");
     return make_solvers(ctx, o, &c->together, &c->alone);
 }
 

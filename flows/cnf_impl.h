@@ -23,6 +23,7 @@ struct dfoi_cnf {
     int      always;                       /* evaluation estimates too */
     size_t   most;                         /* steps that backward goes back through at most */
     int      checkpoint;                   /* of which it keeps few states */
+    int      adjoint;                      /* or none but the last */
     int      zero_init, always_together;   /* evaluation too takes the same steps for the rows of a block */
     uint64_t stream;
     double   cost[DFOI_CNF_COSTS];         /* weights of what training adds to the loss */

@@ -1,5 +1,7 @@
 include_diffeo_HEADERS += \
     solvers/diffeo/field.h \
+    solvers/diffeo/fixpoint.h \
+    solvers/diffeo/leapfrog.h \
     solvers/diffeo/ode.h \
     solvers/diffeo/reversible.h
 noinst_HEADERS += \
@@ -7,11 +9,14 @@ noinst_HEADERS += \
     solvers/reversible_impl.h \
     solvers/tableau_impl.h
 SOLVERS_REAL = \
+    solvers/adjoint.c \
     solvers/tableau.c \
     solvers/control.c \
     solvers/checkpoint.c \
     solvers/dense.c \
+    solvers/fixpoint.c \
     solvers/implicit.c \
+    solvers/leapfrog.c \
     solvers/rk.c \
     solvers/ode.c \
     solvers/ode_backward.c \

@@ -92,11 +92,12 @@ struct solve {
     const dfo_ode *ode;
     dfoi_rk  rk;
     double   start, end, *q;
-    size_t   accepted, rejected;
+    size_t   accepted, rejected, worst;    /* worst: of rows together, the one with the last step's largest error */
     double  *size[3];                      /* (n) of the starting step */
     dfoi_control *control;                 /* (n), or one for all */
     dfo_ode_trace *trace;
     const struct saves *saves;             /* or NULL */
+    const dfoi_watch *watch;               /* or NULL */
 };
 
 /* Where states are wanted, from times[1] on: out[m] (n,d).  next[i]: row i's next one.  */
@@ -191,6 +192,11 @@ static int arrived(const dfoi_rk *rk, size_t i)
     return fine;
 }
 
+static dfo_status watched(struct solve *s)
+{
+    return s->watch ? s->watch->accepted(s->watch->state, &s->rk) : DFO_OK;
+}
+
 static dfo_status equal_steps(struct solve *s)
 {
     size_t steps = s->ode->options.steps;
@@ -200,11 +206,12 @@ static dfo_status equal_steps(struct solve *s)
         for (size_t i = 0; i < rk->n; i++)
             rk->h[i] = next - rk->t[i];
         DFO_TRY(dfoi_rk_step(rk));
-        for (size_t i = 0; i < rk->n; i++) {
+        for (size_t i = 0; i < rk->n; i++)
             if (!arrived(rk, i))
                 return gave_up(s, i, rk->tableau->gamma != 0 ? "Newton's iteration did not converge, or not finite" : "not finite");
+        DFO_TRY(watched(s));
+        for (size_t i = 0; i < rk->n; i++)
             commit(s, i, next);
-        }
         rk->known = rk->tableau->reuses;
         s->accepted++;
         DFO_TRY(keep(s));
@@ -306,23 +313,33 @@ static int clip(const struct solve *s, size_t i)
 static dfo_status too_small(struct solve *s, size_t i)
 {
     double t = fmax(fabs(s->rk.t[i]), fabs(s->end));
-    return fabs(s->rk.h[i]) > 8 * DBL_EPSILON * t ? DFO_OK : gave_up(s, i, "the step became too small");
+    if (fabs(s->rk.h[i]) > 8 * DBL_EPSILON * t)
+        return DFO_OK;
+    return gave_up(s, i, arrived(&s->rk, i) ? "the step became too small" : "not finite");
 }
 
 /* Rows together: one error, one decision.  */
 static dfo_status step_together(struct solve *s, int *done)
 {
     dfoi_rk *rk = &s->rk;
-    double err = 0, factor;
+    double err = 0, most = -1, factor;
     int last = clip(s, 0);
     for (size_t i = 1; i < rk->n; i++)
         rk->h[i] = rk->h[0];
-    DFO_TRY(too_small(s, 0));
+    DFO_TRY(too_small(s, s->worst));
     DFO_TRY(dfoi_rk_step(rk));
-    for (size_t i = 0; i < rk->n; i++)
-        err += error_of(s, i) / (double)rk->n;
+    for (size_t i = 0; i < rk->n; i++) {
+        double one = error_of(s, i);
+        err += one / (double)rk->n;
+        if (!isnan(most) && !(one <= most)) {
+            most = one;
+            s->worst = i;
+        }
+    }
     double h = rk->h[0], next = last ? s->end : rk->t[0] + h;
     int accepted = dfoi_control_step(&s->ode->options, exponent(rk->tableau), s->control, sqrt(err), &factor);
+    if (accepted)
+        DFO_TRY(watched(s));
     for (size_t i = 0; accepted && i < rk->n; i++)
         commit(s, i, next);
     for (size_t i = 0; i < rk->n; i++)
@@ -375,7 +392,7 @@ static dfo_status chosen_steps(struct solve *s)
     DFO_TRY(first_steps(s));
     while (!done) {
         if (s->accepted + s->rejected >= s->ode->options.most) {
-            size_t row = 0;
+            size_t row = s->worst;
             while (row + 1 < s->rk.n && s->rk.t[row] == s->end)
                 row++;
             return gave_up(s, row, "too many steps");
@@ -386,12 +403,12 @@ static dfo_status chosen_steps(struct solve *s)
 }
 
 static dfo_status solve(const dfo_ode *ode, const dfo_field *field, dfo_run *run, double t0, double t1, dfo_batch x, double *q,
-                        dfo_ode_trace *trace, const struct saves *saves, dfo_ode_report *report)
+                        dfo_ode_trace *trace, const struct saves *saves, const dfoi_watch *watch, dfo_ode_report *report)
 {
     size_t mark = run->arena_used;
     if (trace && !ode->options.together && !ode->options.steps)
         return dfo_run_fail(run, DFO_EARG, (size_t)-1, "%s: steps are kept of rows that go together alone", ode->tableau->name);
-    struct solve s = {.ode = ode, .start = t0, .end = t1, .q = q, .trace = trace, .saves = saves};
+    struct solve s = {.ode = ode, .start = t0, .end = t1, .q = q, .trace = trace, .saves = saves, .watch = watch};
     dfoi_rk_take(&s.rk, ode->tableau, field, run, x, q && field->nq);
     if (!ode->options.steps) {
         s.rk.newton.rtol = ode->options.rtol / 100;
@@ -417,7 +434,13 @@ static dfo_status solve(const dfo_ode *ode, const dfo_field *field, dfo_run *run
 dfo_status dfo_ode_solve(const dfo_ode *ode, const dfo_field *field, dfo_run *run, double t0, double t1, dfo_batch x, double *q,
                          dfo_ode_trace *trace, dfo_ode_report *report)
 {
-    return solve(ode, field, run, t0, t1, x, q, trace, NULL, report);
+    return solve(ode, field, run, t0, t1, x, q, trace, NULL, NULL, report);
+}
+
+dfo_status dfoi_ode_solve(const dfo_ode *ode, const dfo_field *field, dfo_run *run, double t0, double t1, dfo_batch x,
+                          const dfoi_watch *watch, dfo_ode_report *report)
+{
+    return solve(ode, field, run, t0, t1, x, NULL, NULL, NULL, watch, report);
 }
 
 /* ---- without a plan */
@@ -431,7 +454,7 @@ static dfo_status save_inside(const dfo_ode *ode, const dfo_field *field, dfo_ru
     for (size_t i = 0; i < x.n; i++)
         saves.next[i] = 1;
     memcpy(work.x, out, x.n * x.d * sizeof *out);
-    return solve(ode, field, run, times[0], times[count - 1], work, q, NULL, &saves, report);
+    return solve(ode, field, run, times[0], times[count - 1], work, q, NULL, &saves, NULL, report);
 }
 
 dfo_status dfo_ode_integrate(dfo_ctx *ctx, const dfo_ode *ode, const dfo_field *field, dfo_batch x, size_t count,

@@ -57,6 +57,16 @@ dfo_status dfoi_rk_stage(dfoi_rk *rk, size_t i);
 /* All stages of all rows, then the new states in y, the estimated errors in err if the method has them.  */
 dfo_status dfoi_rk_step(dfoi_rk *rk);
 
+/* Called at every accepted step of rows that go together, before they move: x, t, h, k and y are the step's; err is free.  */
+typedef struct dfoi_watch {
+    dfo_status (*accepted)(void *state, dfoi_rk *rk);
+    void *state;
+} dfoi_watch;
+
+/* dfo_ode_solve of rows together, watched; without quadratures.  */
+dfo_status dfoi_ode_solve(const dfo_ode *ode, const dfo_field *field, dfo_run *run, double t0, double t1, dfo_batch x,
+                          const dfoi_watch *watch, dfo_ode_report *report);
+
 /* The gradient of a step's increment.  active: stages that the result depends on; taken: those whose slopes another such
  * stage's state takes.  */
 typedef struct dfoi_rk_back {

@@ -229,7 +229,7 @@ static const dfoi_tableau tableaus[] = {
     {"tsit5", "Tsitouras 5(4)", 7, 5, 4, 1, tsit5_c, tsit5_a, tsit5_b, tsit5_e, 0},
     {"pd87", "Prince and Dormand 8(7)", 13, 8, 7, 0, pd87_c, pd87_a, pd87_b, pd87_e, 0},
     {"dop853", "Dormand and Prince 8, as in DOP853, without its error estimators", 12, 8, 0, 0, dop853_c, dop853_a, dop853_b, NULL, 0},
-    {"kvaerno3", "Kvaerno 3(2), implicit, for stiff fields; without gradients", 4, 3, 2, 1, kvaerno3_c, kvaerno3_a, kvaerno3_b, kvaerno3_e,
+    {"kvaerno3", "Kvaerno 3(2), implicit, for stiff fields; gradients by the adjoint alone", 4, 3, 2, 1, kvaerno3_c, kvaerno3_a, kvaerno3_b, kvaerno3_e,
      0.4358665215},
 };
 

@@ -274,6 +274,47 @@ START_TEST(closed_form)
 }
 END_TEST
 
+/* "adjoint" has the gradient of "stored" to the tolerance, of rows, condition and weights, with kvaerno3 too, and keeps one block of
+ * rows for any number of steps.  */
+START_TEST(adjoint)
+{
+    enum { N = 70, D = 3, C = 2 };
+    static const char *const gradient[] = {"stored", "adjoint", "adjoint"}, *const solver[] = {"dopri5", "dopri5", "kvaerno3"};
+    static double x[N * D], cond[N * C], seed[N * D], ones[N], gx[3][N * D], gcond[3][N * C], back[N * D], weights[3][9 * (D + C)];
+    double tol = IS_DOUBLE ? 1e-8 : 1e-5, allowed = 300 * tol, most = 0;
+    size_t n;
+    layerfix f[3];
+    test_rng rng = test_rng_new(test_seed());
+    for (size_t i = 0; i < N * D; i++)
+        x[i] = (double)(dfo_real)test_rng_normal(&rng), seed[i] = test_rng_normal(&rng);
+    for (size_t i = 0; i < N * C; i++)
+        cond[i] = (double)(dfo_real)test_rng_normal(&rng);
+    for (size_t i = 0; i < N; i++)
+        ones[i] = -1;
+    for (size_t k = 0; k < 3; k++) {
+        f[k] = layerfix_new(json_pack("{s:s, s:s, s:s, s:f, s:f, s:i, s:b, s:{s:s, s:[i], s:s}}", "type", "cnf", "gradient", gradient[k], "solver",
+                                      solver[k], "rtol", tol, "atol", tol, "most_steps", 1000, "zero_init", 0, "net", "type", "concatsquash",
+                                      "hidden", 9, "activation", "tanh"), dfo_shape_vector(D), C, N);
+        ck_assert_msg(layerfix_grads(&f[k], 0, N, x, cond, seed, ones, gx[k], gcond[k], back) == DFO_OK, "%s", f[k].t->run.text);
+        ck_assert(!memcmp(back, x, sizeof x));
+        near(solver[k], "gradient of rows", N * D, gx[k], gx[0], allowed);
+        near(solver[k], "gradient of the condition", N * C, gcond[k], gcond[0], allowed);
+        layerfix_array(&f[k], "net.w0", &n);
+        ck_assert_uint_eq(n, 9 * (D + C));
+        for (size_t i = 0; i < n; i++)
+            weights[k][i] = (double)layerfix_grad(&f[k], "net.w0")[i];
+        near(solver[k], "gradient of weights", n, weights[k], weights[0], allowed);
+    }
+    for (size_t i = 0; i < N * C; i++)
+        most = fmax(most, fabs(gcond[0][i]));
+    ck_assert(memcmp(gx[0], gx[1], sizeof gx[0]) && most > 10 * allowed);
+    dfo_run how = {0};
+    ck_assert_uint_le(f[1].bij->ops->saved(f[1].bij, N, &how), dfo_arena_size(N * D));
+    for (size_t k = 0; k < 3; k++)
+        layerfix_free(&f[k]);
+}
+END_TEST
+
 /* The estimate over many probes has the exact trace as its mean; its gradient is that of what was estimated.  */
 START_TEST(probes)
 {
@@ -409,6 +450,8 @@ START_TEST(failures)
     static const struct { const char *config, *words; } bad[] = {
         {"{\"type\":\"cnf\",\"solver\":\"rk5\"}", "no method is called 'rk5'"},
         {"{\"type\":\"cnf\",\"solver\":\"rk4\"}", "no estimate of its errors"},
+        {"{\"type\":\"cnf\",\"solver\":\"kvaerno3\"}", "its gradient is the adjoint's alone"},
+        {"{\"type\":\"cnf\",\"gradient\":\"backsolve\"}", "expected stored, checkpoint, adjoint or reversible"},
         {"{\"type\":\"cnf\",\"rtol\":-1}", "rtol"},
         {"{\"type\":\"cnf\",\"end\":0}", "end"},
         {"{\"type\":\"cnf\",\"net\":{\"type\":\"no-net\"}}", "no-net"},
@@ -439,6 +482,7 @@ int main(void)
     tcase_add_test(t, linear_field);
     tcase_add_test(t, round_trip);
     tcase_add_test(t, closed_form);
+    tcase_add_test(t, adjoint);
     tcase_add_test(t, probes);
     tcase_add_test(t, costs);
     tcase_add_test(t, cost_gradients);

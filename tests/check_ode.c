@@ -1,5 +1,5 @@
-/* Runge-Kutta methods, the control of steps, solves and their gradients: against the reference vectors, measured orders,
- * differences.  */
+/* Runge-Kutta methods, the control of steps, solves and their gradients: against the reference vectors and differences
+ * (check_orders.c measures orders).  */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -313,45 +313,6 @@ START_TEST(problems)
 }
 END_TEST
 
-#ifdef DFO_DOUBLE
-/* Slopes of errors against steps.  */
-static double end_error(const char *method, size_t steps, int problem)
-{
-    dfo_field f = odefield_named(problem ? "B5" : "A3", problem ? 3 : 1);
-    dfo_ode *ode = ode_of(method, steps, 0, 0, 0), *fine = ode_of("pd87", 200, 0, 0, 0);
-    dfo_real x[3] = {(dfo_real)(problem ? 0.2 : 1), 1, 1}, out[6], want[6];
-    double t[2] = {0, 2}, error = 0;
-    OK(dfo_ode_integrate(ctx, ode, &f, dfo_batch_of(x, 1, f.d), 2, t, out, NULL, NULL));
-    OK(dfo_ode_integrate(ctx, fine, &f, dfo_batch_of(x, 1, f.d), 2, t, want, NULL, NULL));
-    for (size_t i = 0; i < f.d; i++)
-        error = fmax(error, fabs((double)out[f.d + i] - (double)want[f.d + i]));
-    dfo_ode_free(ode);
-    dfo_ode_free(fine);
-    return error;
-}
-
-START_TEST(orders)
-{
-    for (size_t m = 0; dfo_ode_method(m); m++)
-        for (int problem = 0; problem < 2; problem++) {
-            const char *name = dfo_ode_method(m);
-            double order = (double)dfo_ode_method_order(name), slope = 0;
-            size_t few = order < 3 ? 80 : order < 6 ? 16 : problem ? 6 : 5;
-            /* a least squares line through four points */
-            double sx = 0, sy = 0, sxx = 0, sxy = 0;
-            for (size_t k = 0; k < 4; k++) {
-                size_t steps = (size_t)((double)few * pow(1.5, (double)k) + 0.5);
-                double lx = log((double)steps), ly = log(end_error(name, steps, problem));
-                sx += lx, sy += ly, sxx += lx * lx, sxy += lx * ly;
-            }
-            slope = -(4 * sxy - sx * sy) / (4 * sxx - sx * sx);
-            ck_assert_msg(slope > order - 0.25 && slope < order + 0.65, "%s, problem %d: order %.3f", name, problem, slope);
-        }
-}
-END_TEST
-
-#endif
-
 /* Quadratures are integrals along the way; rows alone are what each is by itself, bit for bit.  */
 START_TEST(rows_and_quadratures)
 {
@@ -544,6 +505,50 @@ START_TEST(bad_input)
 }
 END_TEST
 
+/* Whatever makes a solve give up, it says where: the row, of rows together the one that is to blame, and the time.  */
+START_TEST(giving_up)
+{
+    static const struct dfo_field_ops ops = {.type = "bad", .eval = bad_eval};
+    static const struct { const char *method, *why; size_t steps, most; int square; double first, second, low, high; } how[] = {
+        {"dopri5", "not finite", 0, 1000, 0, 1, 1, 0.3, 0.51},
+        {"rk4", "not finite", 10, 1000, 0, 1, 1, 0.39, 0.41},
+        {"kvaerno3", "not finite", 0, 1000, 0, 1, 1, 0.3, 0.51},
+        {"tsit5", "the step became too small", 0, 1000, 1, 0.1, 1, 0.99, 1.01},
+        {"pd87", "the step became too small", 0, 1000, 1, 0.1, 1, 0.99, 1.01},
+        {"dopri5", "too many steps", 0, 60, 1, 0.1, 1, 0.5, 1},
+        {"bosh3", "the field is not finite", 0, 1000, 0, 1, NAN, 0, 0},
+    };
+    for (size_t k = 0; k < sizeof how / sizeof *how; k++)
+        for (int together = 0; together < 2; together++) {
+            dfo_field f = {.ops = &ops, .d = 1, .state = how[k].square ? &ops : NULL};
+            dfo_ode_options o;
+            dfo_ode *ode;
+            dfo_ode_report r = {0};
+            dfo_real x[3] = {(dfo_real)how[k].first, (dfo_real)how[k].second, (dfo_real)how[k].first};
+            char words[64];
+            double t = -1;
+            dfo_ode_defaults(&o);
+            o.method = how[k].method;
+            o.steps = how[k].steps;
+            o.most = how[k].most;
+            o.together = together;
+            OK(dfo_ode_new(ctx, &o, &ode));
+            dfo_run run = {.arena_size = dfo_ode_scratch(ode, &f, 3), .key.row = 100};
+            run.arena = calloc(run.arena_size, sizeof *run.arena);
+            ck_assert_int_eq(dfo_ode_solve(ode, &f, &run, 0, 2, dfo_batch_of(x, 3, 1), NULL, NULL, &r), DFO_ENUM);
+            snprintf(words, sizeof words, "%s, row 101, t = ", how[k].method);
+            ck_assert_msg(!strncmp(run.text, words, strlen(words)), "%s", run.text);
+            ck_assert_uint_eq(run.error_row, 101);
+            t = strtod(run.text + strlen(words), NULL);
+            ck_assert_msg(t >= how[k].low && t <= how[k].high, "%s", run.text);
+            ck_assert_msg(strstr(run.text, how[k].why) != NULL, "%s: expected '%s'", run.text, how[k].why);
+            ck_assert_uint_le(r.accepted + r.rejected, how[k].most);
+            free(run.arena);
+            dfo_ode_free(ode);
+        }
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("solvers " DFO_REAL_NAME);
@@ -558,8 +563,8 @@ int main(void)
     tcase_add_test(t, problems);
     tcase_add_test(t, rows_and_quadratures);
     tcase_add_test(t, bad_input);
+    tcase_add_test(t, giving_up);
 #ifdef DFO_DOUBLE
-    tcase_add_test(t, orders);
     tcase_add_loop_test(t, gradients, 0, 6);
 #endif
     suite_add_tcase(suite, t);

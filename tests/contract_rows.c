@@ -285,7 +285,7 @@ static json_t *make_conv_exp(test_rng *rng, const struct setting *s, const char 
 /* Smooth fields, many steps of high order: exact to rounding as long as weights are moderate.  */
 static json_t *make_cnf(test_rng *rng, const struct setting *s, const char *type)
 {
-    static const char *const gradient[] = {"stored", "stored", "checkpoint", "reversible"};
+    static const char *const gradient[] = {"stored", "adjoint", "checkpoint", "reversible"};
     static const char *const smooth[] = {"tanh", "softplus", "silu"};
     int image = s->shape.h * s->shape.w > 1;
     json_t *net = image ? json_pack("{s:s, s:[i], s:s}", "type", "conv", "hidden", 4, "activation", smooth[between(rng, 0, 2)])
@@ -489,7 +489,7 @@ const struct row contract_rows[] = {
       {"{\"min_width\":0.5}", "min_width"}, {"{\"tails\":\"none\"}", "tails"}}},
     {"cnf", TAKES_CONDS | TAKES_IMAGES | STEEP | NUMERICAL, make_cnf,
      {{"{\"solver\":\"rk5\"}", "rk5"}, {"{\"steps\":-1}", "steps"}, {"{\"end\":0}", "end"}, {"{\"probes\":-1}", "probes"}, {"{\"coupling\":2}", "coupling"},
-      {"{\"gradient\":\"adjoint\"}", "gradient"}, {"{\"gradient\":\"reversible\",\"steps\":0}", "number of steps"},
+      {"{\"gradient\":\"backsolve\"}", "gradient"}, {"{\"gradient\":\"reversible\",\"steps\":0}", "number of steps"},
       {"{\"net\":{\"type\":\"no-net\"}}", "no-net"}}},
     {"irevnet", TAKES_CONDS | TAKES_IMAGES | EVEN_CHANNELS, make_irevnet,
      {{"{\"stride\":0}", "stride"}, {"{\"stride\":17}", "stride of 17"}, {"{\"channels\":1000}", "no density"},

@@ -66,8 +66,8 @@ run diffeo encode i.safetensors --data pictures.csv --images 8x8 --rtol 1e-6 --a
 ok
 json pixels_wrong == 0
 
-title 'reversible steps: the same fit in less memory'
-for gradient in stored checkpoint reversible; do
+title 'gradients: the same fit in less memory'
+for gradient in stored checkpoint adjoint reversible; do
     # shellcheck disable=SC2086
     run diffeo train --data toy:gaussian:2000 --flow ffjord $small --steps 40 --lr 1e-2 --solver rk4 --solver-steps 64 --gradient $gradient \
         -o $gradient.safetensors --json
@@ -75,6 +75,8 @@ for gradient in stored checkpoint reversible; do
     eval "$gradient=$(value valid_nats) bytes_$gradient=$(value peak_bytes)"
 done
 run awk "BEGIN { d = ${stored:?} - ${checkpoint:?}; exit !(d < 1e-5 && d > -1e-5 && ${bytes_checkpoint:?} < ${bytes_stored:?}) }"
+ok
+run awk "BEGIN { d = ${stored:?} - ${adjoint:?}; exit !(d < 1e-3 && d > -1e-3 && ${bytes_adjoint:?} < ${bytes_checkpoint:?}) }"
 ok
 run awk "BEGIN { d = ${stored:?} - ${reversible:?}; exit !(d < 1e-3 && d > -1e-3 && ${bytes_reversible:?} < ${bytes_stored:?}) }"
 ok
@@ -190,8 +192,10 @@ run diffeo train --data toy:moons:100 --flow ffjord --set end=0 --steps 2 --quie
 error 1 'end'
 run diffeo train --data toy:moons:100 --flow ffjord --gradient reversible --steps 2 --quiet -o no.safetensors
 error 1 'reversible wants a number of steps'
-run diffeo train --data toy:moons:100 --flow ffjord --gradient adjoint --steps 2 --quiet -o no.safetensors
-error 2 "gradient: unknown value 'adjoint'; expected stored, checkpoint, reversible"
+run diffeo train --data toy:moons:100 --flow ffjord --gradient backsolve --steps 2 --quiet -o no.safetensors
+error 2 "gradient: unknown value 'backsolve'; expected stored, checkpoint, adjoint, reversible"
+run diffeo train --data toy:moons:100 --flow ffjord --gradient stored --solver kvaerno3 --steps 2 --quiet -o no.safetensors
+error 1 "solver: kvaerno3 is implicit: its gradient is the adjoint's alone"
 run diffeo train --data toy:moons:100 --flow ffjord --solver rk5 --steps 2 --quiet -o no.safetensors
 error 1 "no method is called 'rk5'"
 run diffeo train --data toy:moons:100 --flow realnvp --solver rk4 --steps 2 --quiet -o no.safetensors

@@ -17,3 +17,36 @@ tests_check_reversible_LDADD = $(TEST_LIBS)
 tests_check_reversible_d_SOURCES = $(tests_check_reversible_SOURCES)
 tests_check_reversible_d_CPPFLAGS = $(TEST_CPPFLAGS) -DDFO_DOUBLE
 tests_check_reversible_d_LDADD = $(TEST_LIBS)
+
+check_PROGRAMS += tests/check_adjoint tests/check_adjoint_d
+TESTS += tests/check_adjoint tests/check_adjoint_d
+tests_check_adjoint_SOURCES = tests/check_adjoint.c tests/odefields.c $(REFERENCE)
+tests_check_adjoint_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_check_adjoint_LDADD = $(TEST_LIBS)
+tests_check_adjoint_d_SOURCES = $(tests_check_adjoint_SOURCES)
+tests_check_adjoint_d_CPPFLAGS = $(TEST_CPPFLAGS) -DDFO_DOUBLE
+tests_check_adjoint_d_LDADD = $(TEST_LIBS)
+
+check_PROGRAMS += tests/check_orders
+TESTS += tests/check_orders
+tests_check_orders_SOURCES = tests/check_orders.c
+tests_check_orders_CPPFLAGS = $(TEST_CPPFLAGS) -DDFO_DOUBLE
+tests_check_orders_LDADD = $(TEST_LIBS)
+
+check_PROGRAMS += tests/check_fixpoint tests/check_fixpoint_d
+TESTS += tests/check_fixpoint tests/check_fixpoint_d
+tests_check_fixpoint_SOURCES = tests/check_fixpoint.c
+tests_check_fixpoint_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_check_fixpoint_LDADD = $(TEST_LIBS)
+tests_check_fixpoint_d_SOURCES = $(tests_check_fixpoint_SOURCES)
+tests_check_fixpoint_d_CPPFLAGS = $(TEST_CPPFLAGS) -DDFO_DOUBLE
+tests_check_fixpoint_d_LDADD = $(TEST_LIBS)
+
+check_PROGRAMS += tests/check_leapfrog tests/check_leapfrog_d
+TESTS += tests/check_leapfrog tests/check_leapfrog_d
+tests_check_leapfrog_SOURCES = tests/check_leapfrog.c
+tests_check_leapfrog_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_check_leapfrog_LDADD = $(TEST_LIBS)
+tests_check_leapfrog_d_SOURCES = $(tests_check_leapfrog_SOURCES)
+tests_check_leapfrog_d_CPPFLAGS = $(TEST_CPPFLAGS) -DDFO_DOUBLE
+tests_check_leapfrog_d_LDADD = $(TEST_LIBS)

@@ -28,6 +28,8 @@
 #include <diffeo/preset.h>
 #include <diffeo/model.h>
 #include <diffeo/ode.h>
+#include <diffeo/leapfrog.h>
+#include <diffeo/fixpoint.h>
 #include <diffeo/reversible.h>
 #include <diffeo/latents.h>
 

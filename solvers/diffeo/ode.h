@@ -1,5 +1,5 @@
 /* Initial value problems: Runge-Kutta methods in fixed or chosen steps, and exact gradients of what they did (DFO_EUNSUP: kvaerno3,
- * which is implicit and for stiff fields).  */
+ * which is implicit and for stiff fields), gradients by the continuous adjoint.  */
 #ifndef DIFFEO_ODE_H
 #define DIFFEO_ODE_H
 
@@ -76,6 +76,16 @@ dfo_status dfo_ode_backward(const dfo_ode *ode, const dfo_field *field, dfo_run 
 dfo_status dfo_ode_checkpoint_backward(const dfo_ode *ode, const dfo_field *field, dfo_run *run, const dfo_ode_trace *trace, dfo_batch x,
                                        dfo_batch gx, const double *gq, dfo_ode_report *report);
 size_t dfo_ode_checkpoint_scratch(const dfo_ode *ode, const dfo_field *field, size_t rows, size_t most);
+
+/* Without a trace, by the continuous adjoint: x (n,d) at t1 and gx (n,d), gq (n,nq) (NULL: zeros) as above are solved back to t0
+ * together, rows too, with the method and in steps of the options, whose tolerances x and the gradient, scaled to 1, are held to.
+ * Then x is what was found at t0, and gx the gradient there; weights' gradients, which have no part in the errors of steps, are
+ * added to run->grads at accepted ones.  Memory does not grow with steps, nor is the gradient exactly that of the forward solve:
+ * both have the solver's errors.  kvaerno3 too.  DFO_ENUM as dfo_ode_solve; what x, gx and run->grads hold then is not said.  Chen
+ * et al. 2018, eqs. (4), (5); Kidger, Chen and Lyons 2021 (the seminorm).  Its arena.  */
+dfo_status dfo_ode_adjoint(const dfo_ode *ode, const dfo_field *field, dfo_run *run, double t0, double t1, dfo_batch x, dfo_batch gx,
+                           const double *gq, dfo_ode_report *report);
+size_t dfo_ode_adjoint_scratch(const dfo_ode *ode, const dfo_field *field, size_t rows);
 
 /* For use without a plan: allocates what it needs.  x (n,d) at t0 = times[0] goes to out (count, n, d), the states at
  * times[0] .. times[count-1], which rise or fall: from inside the steps (dense output) where they are chosen and the method has
