@@ -17,3 +17,9 @@ tests_check_reversible_LDADD = $(TEST_LIBS)
 tests_check_reversible_d_SOURCES = $(tests_check_reversible_SOURCES)
 tests_check_reversible_d_CPPFLAGS = $(TEST_CPPFLAGS) -DDFO_DOUBLE
 tests_check_reversible_d_LDADD = $(TEST_LIBS)
+
+check_PROGRAMS += tests/check_brownian
+TESTS += tests/check_brownian
+tests_check_brownian_SOURCES = tests/check_brownian.c $(REFERENCE)
+tests_check_brownian_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_check_brownian_LDADD = $(OOM_LIBS) $(TEST_LIBS)
