@@ -7,6 +7,7 @@
  *
  * Compiled once, for double: noise is the same for float and double states.  */
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <diffeo/rng.h>
@@ -256,15 +257,22 @@ static void increment(struct walk *k, size_t d, double s, double t, double *w, d
     }
 }
 
+int dfoi_brownian_wrong(const dfo_brownian *b, char *text, size_t size)
+{
+    double span = b->t1 - b->t0, least = ldexp(span, -DEEPEST);
+    if (!(isfinite(b->t0) && isfinite(span) && span > 0))
+        snprintf(text, size, "Brownian path from %g to %g: expected finite times, the second above the first", b->t0, b->t1);
+    else if (!(b->tol < span && b->tol >= least))
+        snprintf(text, size, "Brownian path: tol %g: expected a number from %g on, below t1 - t0 = %g", b->tol, least, span);
+    else
+        return 0;
+    return 1;
+}
+
 dfo_status dfo_brownian_check(dfo_ctx *ctx, const dfo_brownian *b)
 {
-    double span = b->t1 - b->t0;
-    if (!(isfinite(b->t0) && isfinite(span) && span > 0))
-        return dfoi_fail(ctx, DFO_EARG, "Brownian path from %g to %g: expected finite times, the second above the first", b->t0, b->t1);
-    if (!(b->tol < span && b->tol >= ldexp(span, -DEEPEST)))
-        return dfoi_fail(ctx, DFO_EARG, "Brownian path: tol %g: expected a number from %g on, below t1 - t0 = %g", b->tol,
-                         ldexp(span, -DEEPEST), span);
-    return DFO_OK;
+    char text[200];
+    return dfoi_brownian_wrong(b, text, sizeof text) ? dfoi_fail(ctx, DFO_EARG, "%s", text) : DFO_OK;
 }
 
 void dfo_brownian_increment(const dfo_brownian *b, uint64_t row, size_t d, double s, double t, double *w, double *h)

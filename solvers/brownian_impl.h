@@ -20,4 +20,7 @@ void dfoi_brownian_split(size_t n, double p, double q, dfoi_increments of, const
 void dfoi_brownian_join(size_t n, double p, double q, dfoi_increments left, dfoi_increments right, dfoi_increments to);
 void dfoi_brownian_rest(size_t n, double p, double q, dfoi_increments both, dfoi_increments left, dfoi_increments to);
 
+/* 1 where a field of the path is wrong, and a line that says which.  */
+int dfoi_brownian_wrong(const dfo_brownian *b, char *text, size_t size);
+
 #endif

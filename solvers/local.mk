@@ -2,11 +2,13 @@ include_diffeo_HEADERS += \
     solvers/diffeo/brownian.h \
     solvers/diffeo/field.h \
     solvers/diffeo/ode.h \
-    solvers/diffeo/reversible.h
+    solvers/diffeo/reversible.h \
+    solvers/diffeo/sde.h
 noinst_HEADERS += \
     solvers/brownian_impl.h \
     solvers/rk_impl.h \
     solvers/reversible_impl.h \
+    solvers/sde_impl.h \
     solvers/tableau_impl.h
 SOLVERS_REAL = \
     solvers/tableau.c \
@@ -18,7 +20,10 @@ SOLVERS_REAL = \
     solvers/ode.c \
     solvers/ode_backward.c \
     solvers/reversible.c \
-    solvers/reversible_fixed.c
+    solvers/reversible_fixed.c \
+    solvers/noise.c \
+    solvers/sde_methods.c \
+    solvers/sde.c
 # Compiled once, for double.
 SOLVERS_ONCE = \
     solvers/brownian.c

@@ -23,3 +23,12 @@ TESTS += tests/check_brownian
 tests_check_brownian_SOURCES = tests/check_brownian.c $(REFERENCE)
 tests_check_brownian_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_check_brownian_LDADD = $(OOM_LIBS) $(TEST_LIBS)
+
+check_PROGRAMS += tests/check_sde tests/check_sde_d
+TESTS += tests/check_sde tests/check_sde_d
+tests_check_sde_SOURCES = tests/check_sde.c $(REFERENCE)
+tests_check_sde_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_check_sde_LDADD = $(OOM_LIBS) $(TEST_LIBS)
+tests_check_sde_d_SOURCES = $(tests_check_sde_SOURCES)
+tests_check_sde_d_CPPFLAGS = $(TEST_CPPFLAGS) -DDFO_DOUBLE
+tests_check_sde_d_LDADD = $(OOM_LIBS) $(TEST_LIBS)
