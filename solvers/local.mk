@@ -23,7 +23,8 @@ SOLVERS_REAL = \
     solvers/reversible_fixed.c \
     solvers/noise.c \
     solvers/sde_methods.c \
-    solvers/sde.c
+    solvers/sde.c \
+    solvers/sde_reversible.c
 # Compiled once, for double.
 SOLVERS_ONCE = \
     solvers/brownian.c

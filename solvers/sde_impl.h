@@ -71,4 +71,10 @@ void dfoi_noise_apply(const dfo_noise *noise, size_t n, const dfo_real *g, const
 dfo_status dfoi_sde_check(dfo_run *run, const char *who, const dfo_field *field, const dfo_noise *noise, const dfo_brownian *b, double t0,
                           double t1, double h);
 
+/* Reversible Heun along given increments w (steps,n,columns), the path's where that is NULL.  DFOI_BACKWARD: back
+ * with gradients.  */
+typedef enum dfoi_way { DFOI_FORWARD, DFOI_INVERSE, DFOI_BACKWARD } dfoi_way;
+dfo_status dfoi_sde_reversible_go(const dfo_sde_reversible *how, dfo_run *run, dfoi_way way, const double *w, dfo_batch y, dfo_batch s,
+                                  dfo_batch gy, dfo_batch gs);
+
 #endif

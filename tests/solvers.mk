@@ -41,3 +41,12 @@ tests_check_sde_orders_LDADD = $(TEST_LIBS)
 tests_check_sde_orders_d_SOURCES = $(tests_check_sde_orders_SOURCES)
 tests_check_sde_orders_d_CPPFLAGS = $(TEST_CPPFLAGS) -DDFO_DOUBLE
 tests_check_sde_orders_d_LDADD = $(TEST_LIBS)
+
+check_PROGRAMS += tests/check_sde_reversible tests/check_sde_reversible_d
+TESTS += tests/check_sde_reversible tests/check_sde_reversible_d
+tests_check_sde_reversible_SOURCES = tests/check_sde_reversible.c tests/odefields.c tests/sdefields.c $(REFERENCE)
+tests_check_sde_reversible_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_check_sde_reversible_LDADD = $(TEST_LIBS)
+tests_check_sde_reversible_d_SOURCES = $(tests_check_sde_reversible_SOURCES)
+tests_check_sde_reversible_d_CPPFLAGS = $(TEST_CPPFLAGS) -DDFO_DOUBLE
+tests_check_sde_reversible_d_LDADD = $(TEST_LIBS)

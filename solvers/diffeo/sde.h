@@ -29,7 +29,7 @@ struct dfo_noise_ops {
     /* c (n,d) = sum over k of (dG_k/dx) G_k, G_k the columns of general noise: for the other calculus.  May be absent.  */
     dfo_status (*correction)(const dfo_noise *, dfo_run *, const double *t, dfo_batch x, dfo_real *c);
     /* Adds to gx (n,d) the gradient of sum gg . g with respect to x, to run->grads (unless NULL) that of weights.  gg may be
-     * overwritten.  Absent: no gradients, but for additive noise whose weights nobody asks for.  */
+     * overwritten.  Absent: no gradients, but through additive noise, which then has no weights.  */
     dfo_status (*vjp)(const dfo_noise *, dfo_run *, const double *t, dfo_batch x, dfo_real *gg, dfo_batch gx);
 };
 
@@ -100,6 +100,33 @@ dfo_status dfo_sde_solve(const dfo_sde *sde, const dfo_field *field, const dfo_n
  * times[count-1], which rise or fall; equal steps are so many from each to the next.  Row i sees row i of the path.  */
 dfo_status dfo_sde_integrate(dfo_ctx *ctx, const dfo_sde *sde, const dfo_field *field, const dfo_noise *noise, const dfo_brownian *b,
                              dfo_batch x, size_t count, const double *times, dfo_real *out, dfo_sde_report *report);
+
+/* Reversible Heun (Kidger et al. 2021), for drifts in Stratonovich's sense: beside the rows y a second state s, y at the start;
+ *
+ *     s1 = 2 y0 - s0 + f(t0, s0) h + G(t0, s0) W,   y1 = y0 + (f(t0, s0) + f(t1, s1)) h/2 + (G(t0, s0) + G(t1, s1)) W/2
+ *
+ * in equal steps, one evaluation each; strong order 1 for additive noise, 0.5 else.  Everything stays the caller's.  */
+typedef struct dfo_sde_reversible {
+    const dfo_field    *field;
+    const dfo_noise    *noise;
+    const dfo_brownian *path;              /* row i of a call sees row key.row + i */
+    double t0, t1;                         /* either way */
+    size_t steps;
+} dfo_sde_reversible;
+
+/* Arena that any of the calls below takes for `rows` rows.  It does not depend on the steps.  */
+size_t dfo_sde_reversible_scratch(const dfo_sde_reversible *how, size_t rows);
+
+/* From t0 to t1, in place.  DFO_EARG as dfo_sde_solve; DFO_EUNSUP: Ito's drift.  DFO_ENUM, naming time and row, where something is
+ * not finite.  */
+dfo_status dfo_sde_reversible_forward(const dfo_sde_reversible *how, dfo_run *run, dfo_batch y, dfo_batch s);
+
+/* Back: from what forward left to what it began with, to rounding.  */
+dfo_status dfo_sde_reversible_inverse(const dfo_sde_reversible *how, dfo_run *run, dfo_batch y, dfo_batch s);
+
+/* The same, with gradients: gy, gs (n,d) with respect to the end become those with respect to the start (of rows that start
+ * with s = y their sum); weights' gradients go to run->grads.  DFO_EUNSUP where drift or noise have none.  */
+dfo_status dfo_sde_reversible_backward(const dfo_sde_reversible *how, dfo_run *run, dfo_batch y, dfo_batch s, dfo_batch gy, dfo_batch gs);
 
 #ifdef __cplusplus
 }
