@@ -197,18 +197,10 @@ START_TEST(additive)
     test_rng rng = test_rng_new(4);
     double t[3], w[3][D], h[3][D], worst = 0;
     for (size_t i = 0; i < 2000; i++) {
-        double near = test_rng_real(&rng, path.t0, path.t1), scale = pow(10, -test_rng_real(&rng, 0, 9));
-        for (size_t k = 0; k < 3; k++)
-            t[k] = i % 7 ? near + scale * test_rng_real(&rng, -1, 1) : path.t0 + 2.2 * ldexp((double)test_rng_between(&rng, 0, 64), -6);
-        for (size_t k = 0; k < 3; k++)
-            t[k] = fmax(path.t0, fmin(path.t1, t[k]));
-        for (size_t k = 0; k < 2; k++) {
-            double a = fmin(t[k], t[k + 1]);
-            t[k + 1] = fmax(t[k], t[k + 1]);
-            t[k] = a;
-            if (t[0] > t[1])
-                a = t[0], t[0] = t[1], t[1] = a;
-        }
+        double scale = pow(10, -test_rng_real(&rng, 0, 9)), start = test_rng_real(&rng, path.t0, path.t1);
+        t[0] = i % 7 ? start : path.t0 + 2.2 * ldexp((double)test_rng_between(&rng, 0, 63), -6);
+        for (size_t k = 1; k < 3; k++)
+            t[k] = fmin(path.t1, t[k - 1] + (i % 7 ? scale * test_rng_real(&rng, 0, 1) : 2.2 / 64));
         double p = t[1] - t[0], q = t[2] - t[1];
         if (p < 1e-10 || q < 1e-10)
             continue;

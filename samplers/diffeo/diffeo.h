@@ -29,6 +29,8 @@
 #include <diffeo/model.h>
 #include <diffeo/ode.h>
 #include <diffeo/reversible.h>
+#include <diffeo/brownian.h>
+#include <diffeo/sde.h>
 #include <diffeo/latents.h>
 
 #endif
