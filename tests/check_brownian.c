@@ -190,30 +190,33 @@ START_TEST(in_sequence)
 }
 END_TEST
 
-/* W and H of two steps are those of both together, whichever points they are at: bottoms of the tree included.  What times are
- * rounded by is a share eps/(p + q) of the interval.  */
+/* By how much W and H of two steps miss those of both together, over the increment's size.  */
+static double gap(const dfo_brownian *b, const double *t)
+{
+    double w[3][D], h[3][D], p = t[1] - t[0], q = t[2] - t[1], worst = 0;
+    dfo_brownian_increment(b, 2, D, t[0], t[1], w[0], h[0]);
+    dfo_brownian_increment(b, 2, D, t[1], t[2], w[1], h[1]);
+    dfo_brownian_increment(b, 2, D, t[0], t[2], w[2], h[2]);
+    for (size_t j = 0; j < D; j++) {
+        double area = (p * h[0][j] + q * h[1][j] + (q * w[0][j] - p * w[1][j]) / 2) / (p + q);
+        worst = fmax(worst, fmax(fabs(w[0][j] + w[1][j] - w[2][j]), fabs(area - h[2][j])));
+    }
+    return worst / sqrt(p + q);
+}
+
+/* Wherever the points are, bottoms of the tree included: what times are rounded by is a share eps/(p + q) of the interval.  */
 START_TEST(additive)
 {
     test_rng rng = test_rng_new(4);
-    double t[3], w[3][D], h[3][D], worst = 0;
+    double t[3], first[D], again[D];
     for (size_t i = 0; i < 2000; i++) {
         double scale = pow(10, -test_rng_real(&rng, 0, 9)), start = test_rng_real(&rng, path.t0, path.t1);
         t[0] = i % 7 ? start : path.t0 + 2.2 * ldexp((double)test_rng_between(&rng, 0, 63), -6);
         for (size_t k = 1; k < 3; k++)
             t[k] = fmin(path.t1, t[k - 1] + (i % 7 ? scale * test_rng_real(&rng, 0, 1) : 2.2 / 64));
-        double p = t[1] - t[0], q = t[2] - t[1];
-        if (p < 1e-10 || q < 1e-10)
-            continue;
-        dfo_brownian_increment(&path, 2, D, t[0], t[1], w[0], h[0]);
-        dfo_brownian_increment(&path, 2, D, t[1], t[2], w[1], h[1]);
-        dfo_brownian_increment(&path, 2, D, t[0], t[2], w[2], h[2]);
-        for (size_t j = 0; j < D; j++) {
-            double area = (p * h[0][j] + q * h[1][j] + (q * w[0][j] - p * w[1][j]) / 2) / (p + q);
-            worst = fmax(worst, fmax(fabs(w[0][j] + w[1][j] - w[2][j]), fabs(area - h[2][j])) * sqrt(p + q));
-        }
+        if (t[1] - t[0] > 1e-10 && t[2] - t[1] > 1e-10)
+            ck_assert_msg(gap(&path, t) * (t[2] - t[0]) < 1e-14, "from %g by %g: off by %g", t[0], t[2] - t[0], gap(&path, t));
     }
-    ck_assert_msg(worst < 1e-14, "off by %g", worst);
-    double first[D], again[D];
     for (size_t i = 0; i < 100; i++) {                /* the path is continuous below tol */
         double at = test_rng_real(&rng, path.t0, path.t1);
         dfo_brownian_increment(&path, 2, D, path.t0, at, first, NULL);
@@ -221,6 +224,22 @@ START_TEST(additive)
         for (size_t j = 0; j < D; j++)
             ck_assert(fabs(first[j] - again[j]) < 1e-3);
     }
+}
+END_TEST
+
+/* Where times are exact, short increments are as exact as long ones.  */
+START_TEST(short_steps)
+{
+    dfo_brownian b = {8, 0, 1, ldexp(1, -40)};
+    test_rng rng = test_rng_new(5);
+    for (int level = 2; level <= 40; level++)
+        for (size_t i = 0; i < 20; i++) {
+            double t[3] = {ldexp((double)(test_rng_next(&rng) >> 24), -40) * 0.5};
+            t[0] = i % 2 ? t[0] : 0.5 - ldexp((double)test_rng_between(&rng, 0, 2), -level);       /* across the middle */
+            t[1] = t[0] + ldexp(1, -level);
+            t[2] = t[1] + ldexp((double)test_rng_between(&rng, 1, 3), -level) / 4;
+            ck_assert_msg(gap(&b, t) < 1e-14, "from %g by %g: off by %g", t[0], t[2] - t[0], gap(&b, t));
+        }
 }
 END_TEST
 
@@ -365,6 +384,7 @@ int main(void)
     tcase_add_test(t, same_bits);
     tcase_add_test(t, in_sequence);
     tcase_add_test(t, additive);
+    tcase_add_test(t, short_steps);
     tcase_add_loop_test(t, moments, 0, 4);
     tcase_add_test(t, independent);
     tcase_add_test(t, area_of_path);
