@@ -1,7 +1,9 @@
 /* Stochastic Runge-Kutta methods as data, and a step of them: stages take W and the space-time Levy area H of the step.
  *
- * euler-maruyama, milstein, euler-heun, heun: Kloeden and Platen 1992, chapters 10 and 11.  sra1: Roessler 2010, table 6.3, its
- * I_10/h written as W/2 + H.  shark, spark: Foster, dos Reis and Strange 2024.  Additive noise that changes with time is met
+ * euler-maruyama, milstein, euler-heun, heun: Kloeden and Platen 1992, chapters 10 and 11.  sra1: Roessler 2010, its I_10/h
+ * written as W/2 + H.  shark: Foster, dos Reis and Strange 2024, "High order splitting methods for SDEs satisfying a commutativity
+ * condition".  spark: Foster 2023, "On the convergence of adaptive approximations for stochastic differential equations",
+ * definition 1.6.  Additive noise that changes with time is met
  * at both ends of the step: int g dW = g0 (W/2 + H) + g1 (W/2 - H) but for what is of higher order.  */
 #include <math.h>
 #include <string.h>
@@ -34,7 +36,7 @@ static const dfoi_sde_method methods[] = {
      .embedded = 1, .what = {DFOI_NOISE, DFOI_DRIFT, BOTH}, .c = {0, 0, 5.0 / 6}, .cg = {0, 0, 1},
      .z = {{{0}}, {.a = {1}}, {.f = {0, 5.0 / 6}, .w = {5.0 / 6}, .a = {1}}},
      .y = {.f = {0, 0.4, 0.6}, .w = {0.5, 0, 0.5}, .a = {1, 0, -1}}, .e = {.f = {0, -0.6, 0.6}}},
-    {.name = "spark", .text = "SPaRK of Foster et al., Stratonovich, any noise, estimates its errors", .calculus = DFO_STRATONOVICH,
+    {.name = "spark", .text = "SPaRK of Foster, Stratonovich, any noise, estimates its errors", .calculus = DFO_STRATONOVICH,
      .order = {1.5, 1, 0.5}, .stages = 3, .levy = 1, .embedded = 1, .what = {BOTH, BOTH, BOTH}, .c = {0, 0.5, 1}, .cg = {0, 0.5, 1},
      .z = {{{0}}, {.f = {0.5}, .w = {0.5}, .a = {ROOT3}}, {.f = {0, 1}, .w = {0, 1}}},
      .y = {.f = {X1, X2, X1}, .w = {X1, X2, X1}, .a = {1, 0, -1}},

@@ -91,8 +91,8 @@ size_t dfo_sde_scratch(const dfo_sde *sde, const dfo_field *field, const dfo_noi
  * field's quadratures are not looked at.  report: added to, or NULL.  DFO_EARG: noise that the method does not take,
  * times outside the path, steps below its tol.  DFO_EUNSUP: the noise does not tell what the method or the other calculus
  * wants.  DFO_ENUM, naming time and row, where something is not finite, a chosen step becomes smaller than the path's tol, or
- * there were too many.  The arena mark is put back.  Kloeden and Platen 1992, 10; Roessler 2010; Foster, dos Reis and
- * Strange 2024.  */
+ * there were too many.  The arena mark is put back.  Kloeden and Platen 1992, 10; Roessler 2010; Foster 2023;
+ * Foster, dos Reis and Strange 2024.  */
 dfo_status dfo_sde_solve(const dfo_sde *sde, const dfo_field *field, const dfo_noise *noise, dfo_run *run, const dfo_brownian *b,
                          double t0, double t1, dfo_batch x, dfo_sde_report *report);
 
