@@ -246,7 +246,7 @@ static dfo_status backward(const dfo_bijector *bij, dfo_run *run, dfo_batch z, d
     }
     if (c->adjoint) {
         pack(z, last_states(run, z.n, z.d, 0), 1);
-        DFO_TRY(dfo_ode_adjoint(c->together, &field, run, c->end, 0, z, gz, glogdet, NULL));
+        DFO_TRY(dfo_ode_adjoint(c->together, &field, run, c->end, 0, z, gz, gq, NULL));
         pack(z, (dfo_real *)input, 1);
         return DFO_OK;
     }

@@ -1,12 +1,16 @@
 include_diffeo_HEADERS += \
+    solvers/diffeo/brownian.h \
     solvers/diffeo/field.h \
     solvers/diffeo/fixpoint.h \
     solvers/diffeo/leapfrog.h \
     solvers/diffeo/ode.h \
-    solvers/diffeo/reversible.h
+    solvers/diffeo/reversible.h \
+    solvers/diffeo/sde.h
 noinst_HEADERS += \
+    solvers/brownian_impl.h \
     solvers/rk_impl.h \
     solvers/reversible_impl.h \
+    solvers/sde_impl.h \
     solvers/tableau_impl.h
 SOLVERS_REAL = \
     solvers/adjoint.c \
@@ -21,9 +25,16 @@ SOLVERS_REAL = \
     solvers/ode.c \
     solvers/ode_backward.c \
     solvers/reversible.c \
-    solvers/reversible_fixed.c
+    solvers/reversible_fixed.c \
+    solvers/noise.c \
+    solvers/sde_methods.c \
+    solvers/sde.c \
+    solvers/sde_reversible.c
+# Compiled once, for double.
+SOLVERS_ONCE = \
+    solvers/brownian.c
 noinst_LTLIBRARIES += libsolvers_f.la libsolvers_d.la
 libsolvers_f_la_SOURCES = $(SOLVERS_REAL)
 libsolvers_f_la_CPPFLAGS = $(SOLVERS_CPPFLAGS)
-libsolvers_d_la_SOURCES = $(SOLVERS_REAL)
+libsolvers_d_la_SOURCES = $(SOLVERS_REAL) $(SOLVERS_ONCE)
 libsolvers_d_la_CPPFLAGS = $(SOLVERS_CPPFLAGS) -DDFO_DOUBLE

@@ -1,5 +1,5 @@
 # Tests of the folder solvers.
-noinst_HEADERS += tests/odefields.h
+noinst_HEADERS += tests/odefields.h tests/sdefields.h
 check_PROGRAMS += tests/check_ode tests/check_ode_d
 TESTS += tests/check_ode tests/check_ode_d
 tests_check_ode_SOURCES = tests/check_ode.c tests/odefields.c $(REFERENCE)
@@ -50,3 +50,35 @@ tests_check_leapfrog_LDADD = $(TEST_LIBS)
 tests_check_leapfrog_d_SOURCES = $(tests_check_leapfrog_SOURCES)
 tests_check_leapfrog_d_CPPFLAGS = $(TEST_CPPFLAGS) -DDFO_DOUBLE
 tests_check_leapfrog_d_LDADD = $(TEST_LIBS)
+check_PROGRAMS += tests/check_brownian
+TESTS += tests/check_brownian
+tests_check_brownian_SOURCES = tests/check_brownian.c $(REFERENCE)
+tests_check_brownian_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_check_brownian_LDADD = $(OOM_LIBS) $(TEST_LIBS)
+
+check_PROGRAMS += tests/check_sde tests/check_sde_d
+TESTS += tests/check_sde tests/check_sde_d
+tests_check_sde_SOURCES = tests/check_sde.c tests/sdefields.c $(REFERENCE)
+tests_check_sde_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_check_sde_LDADD = $(OOM_LIBS) $(TEST_LIBS)
+tests_check_sde_d_SOURCES = $(tests_check_sde_SOURCES)
+tests_check_sde_d_CPPFLAGS = $(TEST_CPPFLAGS) -DDFO_DOUBLE
+tests_check_sde_d_LDADD = $(OOM_LIBS) $(TEST_LIBS)
+
+check_PROGRAMS += tests/check_sde_orders tests/check_sde_orders_d
+TESTS += tests/check_sde_orders tests/check_sde_orders_d
+tests_check_sde_orders_SOURCES = tests/check_sde_orders.c tests/sdefields.c
+tests_check_sde_orders_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_check_sde_orders_LDADD = $(TEST_LIBS)
+tests_check_sde_orders_d_SOURCES = $(tests_check_sde_orders_SOURCES)
+tests_check_sde_orders_d_CPPFLAGS = $(TEST_CPPFLAGS) -DDFO_DOUBLE
+tests_check_sde_orders_d_LDADD = $(TEST_LIBS)
+
+check_PROGRAMS += tests/check_sde_reversible tests/check_sde_reversible_d
+TESTS += tests/check_sde_reversible tests/check_sde_reversible_d
+tests_check_sde_reversible_SOURCES = tests/check_sde_reversible.c tests/odefields.c tests/sdefields.c $(REFERENCE)
+tests_check_sde_reversible_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_check_sde_reversible_LDADD = $(TEST_LIBS)
+tests_check_sde_reversible_d_SOURCES = $(tests_check_sde_reversible_SOURCES)
+tests_check_sde_reversible_d_CPPFLAGS = $(TEST_CPPFLAGS) -DDFO_DOUBLE
+tests_check_sde_reversible_d_LDADD = $(TEST_LIBS)

@@ -31,6 +31,8 @@
 #include <diffeo/leapfrog.h>
 #include <diffeo/fixpoint.h>
 #include <diffeo/reversible.h>
+#include <diffeo/brownian.h>
+#include <diffeo/sde.h>
 #include <diffeo/latents.h>
 
 #endif
