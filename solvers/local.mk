@@ -1,7 +1,8 @@
 include_diffeo_HEADERS += \
     solvers/diffeo/field.h \
     solvers/diffeo/ode.h \
-    solvers/diffeo/reversible.h
+    solvers/diffeo/reversible.h \
+    solvers/diffeo/schedule.h
 noinst_HEADERS += \
     solvers/rk_impl.h \
     solvers/reversible_impl.h \
@@ -16,7 +17,9 @@ SOLVERS_REAL = \
     solvers/ode.c \
     solvers/ode_backward.c \
     solvers/reversible.c \
-    solvers/reversible_fixed.c
+    solvers/reversible_fixed.c \
+    solvers/schedule.c \
+    solvers/schedule_grid.c
 noinst_LTLIBRARIES += libsolvers_f.la libsolvers_d.la
 libsolvers_f_la_SOURCES = $(SOLVERS_REAL)
 libsolvers_f_la_CPPFLAGS = $(SOLVERS_CPPFLAGS)

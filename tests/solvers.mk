@@ -17,3 +17,12 @@ tests_check_reversible_LDADD = $(TEST_LIBS)
 tests_check_reversible_d_SOURCES = $(tests_check_reversible_SOURCES)
 tests_check_reversible_d_CPPFLAGS = $(TEST_CPPFLAGS) -DDFO_DOUBLE
 tests_check_reversible_d_LDADD = $(TEST_LIBS)
+
+check_PROGRAMS += tests/check_schedule tests/check_schedule_d
+TESTS += tests/check_schedule tests/check_schedule_d
+tests_check_schedule_SOURCES = tests/check_schedule.c $(REFERENCE)
+tests_check_schedule_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_check_schedule_LDADD = $(TEST_LIBS)
+tests_check_schedule_d_SOURCES = $(tests_check_schedule_SOURCES)
+tests_check_schedule_d_CPPFLAGS = $(TEST_CPPFLAGS) -DDFO_DOUBLE
+tests_check_schedule_d_LDADD = $(TEST_LIBS)
