@@ -2,10 +2,12 @@ include_diffeo_HEADERS += \
     solvers/diffeo/field.h \
     solvers/diffeo/ode.h \
     solvers/diffeo/reversible.h \
+    solvers/diffeo/rex.h \
     solvers/diffeo/schedule.h
 noinst_HEADERS += \
     solvers/rk_impl.h \
     solvers/reversible_impl.h \
+    solvers/rex_impl.h \
     solvers/tableau_impl.h
 SOLVERS_REAL = \
     solvers/tableau.c \
@@ -18,6 +20,9 @@ SOLVERS_REAL = \
     solvers/ode_backward.c \
     solvers/reversible.c \
     solvers/reversible_fixed.c \
+    solvers/rex.c \
+    solvers/rex_fixed.c \
+    solvers/rex_step.c \
     solvers/schedule.c \
     solvers/schedule_grid.c
 noinst_LTLIBRARIES += libsolvers_f.la libsolvers_d.la

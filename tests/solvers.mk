@@ -26,3 +26,15 @@ tests_check_schedule_LDADD = $(TEST_LIBS)
 tests_check_schedule_d_SOURCES = $(tests_check_schedule_SOURCES)
 tests_check_schedule_d_CPPFLAGS = $(TEST_CPPFLAGS) -DDFO_DOUBLE
 tests_check_schedule_d_LDADD = $(TEST_LIBS)
+
+# Exact predictors of diffusion models: add $(MIXFIELD) to the sources of a test that wants them.
+MIXFIELD = tests/mixfield.c
+noinst_HEADERS += tests/mixfield.h
+check_PROGRAMS += tests/check_rex tests/check_rex_d
+TESTS += tests/check_rex tests/check_rex_d
+tests_check_rex_SOURCES = tests/check_rex.c tests/odefields.c $(MIXFIELD) $(REFERENCE)
+tests_check_rex_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_check_rex_LDADD = $(TEST_LIBS)
+tests_check_rex_d_SOURCES = $(tests_check_rex_SOURCES)
+tests_check_rex_d_CPPFLAGS = $(TEST_CPPFLAGS) -DDFO_DOUBLE
+tests_check_rex_d_LDADD = $(TEST_LIBS)
