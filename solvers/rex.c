@@ -88,9 +88,16 @@ void dfo_rex_free(dfo_rex *rex)
         dfoi_free(rex->ctx, rex);
 }
 
-double dfo_rex_growth(const dfo_rex *rex, size_t steps)
+double dfo_rex_growth(const dfo_rex *rex, size_t steps, const double *t)
 {
-    return rex->options.one_state ? HUGE_VAL : pow(1 / rex->options.zeta, (double)steps);
+    double most = 1, zeta = rex->options.zeta;
+    if (rex->options.one_state)
+        return HUGE_VAL;
+    if (!t)
+        return pow(1 / zeta, (double)steps);
+    for (size_t m = 1; m <= steps; m++)
+        most = fmax(most, pow(1 / zeta, (double)m) * dfoi_rex_at(rex, t[0]).kappa / dfoi_rex_at(rex, t[m]).kappa);
+    return most;
 }
 
 size_t dfo_rex_scratch(const dfo_rex *rex, const dfo_field *field, size_t rows)

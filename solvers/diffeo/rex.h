@@ -60,7 +60,8 @@ size_t dfo_rex_backward_scratch(const dfo_rex *rex, const dfo_field *field, size
 dfo_status dfo_rex_forward(const dfo_rex *rex, const dfo_field *field, dfo_run *run, size_t steps, const double *t, dfo_batch x,
                            dfo_batch xh);
 
-/* Back: from what forward left along the same grid to what it began with, to rounding times dfo_rex_growth.  DFO_EUNSUP: Princeps.  */
+/* Back: from what forward left along the same grid to what it began with, to rounding times dfo_rex_growth and what the
+ * predictor itself amplifies.  DFO_EUNSUP: Princeps.  */
 dfo_status dfo_rex_inverse(const dfo_rex *rex, const dfo_field *field, dfo_run *run, size_t steps, const double *t, dfo_batch x,
                            dfo_batch xh);
 
@@ -75,8 +76,10 @@ dfo_status dfo_rex_backward(const dfo_rex *rex, const dfo_field *field, dfo_run 
 dfo_status dfo_rex_adapt(const dfo_rex *rex, const dfo_field *field, dfo_run *run, double from, double to, dfo_batch x, dfo_batch xh,
                          size_t most, double *t, size_t *steps);
 
-/* What the way back multiplies rounding by, over all steps: (1/zeta)^steps.  */
-double dfo_rex_growth(const dfo_rex *rex, size_t steps);
+/* What the way back multiplies rounding of x by: (1/zeta)^steps in the variable Y, which is all where t is NULL; else the largest (1/zeta)^m
+ * kappa(t[0])/kappa(t[m]) over the grid.  kappa falls along the grid (ode-data and sde-data towards data, ode-noise and sde-noise towards
+ * noise): Y then grows, and x_0 loses that much.  Infinite: Princeps.  */
+double dfo_rex_growth(const dfo_rex *rex, size_t steps, const double *t);
 
 /* zeta = 1 on whole numbers, Y = y 2^-bits (n,d): increments are rounded to the grid and whole numbers' sums undo themselves, so that
  * inverse gives back y and yh to the last bit, ODE or SDE, after any number of steps.  yh: a copy of y at the start.  DFO_EUNSUP: another
