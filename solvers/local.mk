@@ -1,4 +1,5 @@
 include_diffeo_HEADERS += \
+    solvers/diffeo/ddim.h \
     solvers/diffeo/field.h \
     solvers/diffeo/ode.h \
     solvers/diffeo/reversible.h \
@@ -13,6 +14,7 @@ SOLVERS_REAL = \
     solvers/tableau.c \
     solvers/control.c \
     solvers/checkpoint.c \
+    solvers/ddim.c \
     solvers/dense.c \
     solvers/implicit.c \
     solvers/rk.c \

@@ -1,4 +1,4 @@
-/* Rex on whole numbers, its gradients, and its stochastic forms: strong orders, marginals.  */
+/* Rex on whole numbers, its gradients, and its stochastic forms: rows apart, strong orders, marginals.  */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -257,12 +257,37 @@ START_TEST(marginals)
 END_TEST
 #endif
 
+/* A row's noise goes with its absolute index, and its bits do not depend on the rows beside it.  */
+START_TEST(blocks)
+{
+    dfo_real x[16], xh[16], apart[16], hat[16];
+    double t[11];
+    dfo_rex_options o = options_of(DFO_REX_SDE_DATA, "shark", 0.999);
+    mixture m = mixture_usual(DFO_NOISE_VP, 1);
+    dfo_field f = mixture_field(&m);
+    dfo_rex *rex = made(ctx, &o);
+    dfo_run run = run_of(rex, &f, 8);
+    grid_of(ctx, &m.schedule, NULL, 0.9, 0.1, 10, t);
+    start_rows(x, xh, 16);
+    start_rows(apart, hat, 16);
+    RUN(dfo_rex_forward(rex, &f, &run, 10, t, dfo_batch_of(x, 8, 2), dfo_batch_of(xh, 8, 2)));
+    for (size_t i = 8; i > 0; i -= 4) {
+        run.key.row = i - 4;
+        RUN(dfo_rex_forward(rex, &f, &run, 10, t, dfo_batch_of(apart + 2 * i - 8, 4, 2), dfo_batch_of(hat + 2 * i - 8, 4, 2)));
+    }
+    ck_assert(!memcmp(x, apart, sizeof x) && !memcmp(xh, hat, sizeof xh));
+    free(run.arena);
+    dfo_rex_free(rex);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("rex, noise and gradients " DFO_REAL_NAME);
     TCase *t = tcase_create("rex");
     tcase_add_checked_fixture(t, setup, teardown);
     tcase_add_loop_test(t, whole_numbers, 0, sizeof whole / sizeof *whole);
+    tcase_add_test(t, blocks);
 #ifdef DFO_DOUBLE
     tcase_add_loop_test(t, gradients, 0, sizeof graded / sizeof *graded);
     tcase_add_test(t, strong_orders);

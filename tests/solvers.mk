@@ -48,3 +48,12 @@ tests_check_rex_noise_LDADD = $(TEST_LIBS)
 tests_check_rex_noise_d_SOURCES = $(tests_check_rex_noise_SOURCES)
 tests_check_rex_noise_d_CPPFLAGS = $(TEST_CPPFLAGS) -DDFO_DOUBLE
 tests_check_rex_noise_d_LDADD = $(TEST_LIBS)
+
+check_PROGRAMS += tests/check_ddim tests/check_ddim_d
+TESTS += tests/check_ddim tests/check_ddim_d
+tests_check_ddim_SOURCES = tests/check_ddim.c $(MIXFIELD) $(REFERENCE)
+tests_check_ddim_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_check_ddim_LDADD = $(TEST_LIBS)
+tests_check_ddim_d_SOURCES = $(tests_check_ddim_SOURCES)
+tests_check_ddim_d_CPPFLAGS = $(TEST_CPPFLAGS) -DDFO_DOUBLE
+tests_check_ddim_d_LDADD = $(TEST_LIBS)
