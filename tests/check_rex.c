@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <diffeo/ode.h>
 #include "rextools.h"
 
 static dfo_ctx *ctx;
@@ -195,6 +196,56 @@ START_TEST(orders)
     }
 }
 END_TEST
+
+/* Every schedule, both forms: the solution of dx/dt = drift x + g2/(2 sigma) eps, by a solver that knows no clock.  */
+static dfo_status flow(const dfo_field *f, dfo_run *run, const double *t, dfo_batch x, dfo_batch dx, double *dq)
+{
+    const mixture *m = f->state;
+    double value[2];
+    (void)run, (void)dq;
+    for (size_t i = 0; i < x.n; i++) {
+        dfo_noise_point p = dfo_noise_schedule_at(&m->schedule, t[i]);
+        mixture_at(m, t[i], dfo_row(x, i), value, NULL);
+        for (size_t j = 0; j < 2; j++)
+            dfo_row(dx, i)[j] = p.drift * dfo_row(x, i)[j] + p.g2 / (2 * p.sigma) * value[j];
+    }
+    return DFO_OK;
+}
+
+START_TEST(schedules)
+{
+    static const struct dfo_field_ops ops = {.type = "probability flow", .eval = flow};
+    mixture m = mixture_usual((dfo_noise_kind)_i, 0);
+    dfo_field f = {.ops = &ops, .state = &m, .d = 2};
+    double t[201], times[2], out[4];
+    dfo_real start[2] = {0.7, -0.4};
+    dfo_ode_options how;
+    dfo_ode *ode;
+    dfo_ode_defaults(&how);
+    how.rtol = how.atol = 1e-13;
+    how.most = 100000;
+    OK(dfo_ode_new(ctx, &how, &ode));
+    times[0] = dfo_noise_schedule_time(&m.schedule, DFO_CLOCK_CHI, 5);
+    times[1] = dfo_noise_schedule_time(&m.schedule, DFO_CLOCK_CHI, 0.1);
+    OK(dfo_ode_integrate(ctx, ode, &f, dfo_batch_of(start, 1, 2), 2, times, out, NULL, NULL));
+    grid_of(ctx, &m.schedule, "log-snr", times[0], times[1], 200, t);
+    for (int form = 0; form < 4; form++) {
+        dfo_rex_options o = options_of((dfo_rex_form)(form % 2), "dopri5", form < 2 ? 0 : 0.9);
+        mixture own = mixture_usual((dfo_noise_kind)_i, wants_data(o.form));
+        dfo_field predictor = mixture_field(&own);
+        o.schedule = m.schedule;
+        dfo_rex *rex = made(ctx, &o);
+        dfo_run run = run_of(rex, &predictor, 1);
+        dfo_real x[2] = {0.7, -0.4}, xh[2] = {0.7, -0.4};
+        RUN(dfo_rex_forward(rex, &predictor, &run, 200, t, dfo_batch_of(x, 1, 2), dfo_batch_of(o.one_state ? NULL : xh, 1, 2)));
+        double off = hypot(x[0] - out[2], x[1] - out[3]);
+        ck_assert_msg(off < 1e-10, "%s, %s, zeta %g: off by %g", dfo_noise_schedule_name((size_t)_i), dfo_rex_form_name(o.form), o.zeta, off);
+        free(run.arena);
+        dfo_rex_free(rex);
+    }
+    dfo_ode_free(ode);
+}
+END_TEST
 #endif
 
 /* ---- the way back */
@@ -377,6 +428,7 @@ int main(void)
     tcase_add_test(t, refused_calls);
 #ifdef DFO_DOUBLE
     tcase_add_loop_test(t, orders, 0, sizeof orders_of / sizeof *orders_of);
+    tcase_add_loop_test(t, schedules, 0, DFO_NOISE_KINDS);
 #endif
     suite_add_tcase(suite, t);
     return test_run(suite);

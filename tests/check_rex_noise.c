@@ -219,22 +219,27 @@ START_TEST(strong_orders)
 END_TEST
 
 /* The marginal of Gaussian data at the end, from exact draws at the start: means and variances of both states within 4 standard errors.
- * 200 steps: what they are off by is far less.  */
-static const struct { dfo_rex_form form; const char *method; double zeta; } drawn[] = {
-    {DFO_REX_SDE_DATA, NULL, 0}, {DFO_REX_SDE_DATA, NULL, 0.999}, {DFO_REX_SDE_DATA, "shark", 0.999}, {DFO_REX_SDE_NOISE, NULL, 0}};
+ * 100 steps: what they are off by is far less.  */
+static const struct { dfo_rex_form form; const char *method; double zeta; dfo_noise_kind kind; } drawn[] = {
+    {DFO_REX_SDE_DATA, NULL, 0, DFO_NOISE_VP},          {DFO_REX_SDE_DATA, NULL, 0.999, DFO_NOISE_VP},
+    {DFO_REX_SDE_DATA, "shark", 0.999, DFO_NOISE_VP},   {DFO_REX_SDE_NOISE, NULL, 0, DFO_NOISE_VP},
+    {DFO_REX_SDE_DATA, "shark", 0.999, DFO_NOISE_VE},   {DFO_REX_SDE_NOISE, NULL, 0, DFO_NOISE_COSINE},
+    {DFO_REX_SDE_DATA, NULL, 0.999, DFO_NOISE_SUBVP},   {DFO_REX_SDE_DATA, "shark", 0.999, DFO_NOISE_FLOW_MATCHING}};
 
 START_TEST(marginals)
 {
-    enum { ROWS = 4000, STEPS = 200 };
+    enum { ROWS = 2000, STEPS = 100 };
     static dfo_real x[2 * ROWS], xh[2 * ROWS];
     double t[STEPS + 1];
     mixture m = {.data = wants_data(drawn[_i].form), .n = 1, .w = {1}, .mean = {{0.7, -0.3}}, .cov = {{0.3, 0, 0.05}}};
-    OK(dfo_noise_schedule_named(ctx, "vp", &m.schedule));
+    OK(dfo_noise_schedule_named(ctx, dfo_noise_schedule_name(drawn[_i].kind), &m.schedule));
     dfo_rex_options o = options_of(drawn[_i].form, drawn[_i].method, drawn[_i].zeta);
+    o.schedule = m.schedule;
     dfo_field f = mixture_field(&m);
     dfo_rex *rex = made(ctx, &o);
     dfo_run run = run_of(rex, &f, ROWS);
-    grid_of(ctx, &m.schedule, "log-snr", 0.9, 0.05, STEPS, t);
+    grid_of(ctx, &m.schedule, "log-snr", dfo_noise_schedule_time(&m.schedule, DFO_CLOCK_CHI, 20),
+            dfo_noise_schedule_time(&m.schedule, DFO_CLOCK_CHI, 0.15), STEPS, t);
     dfo_noise_point a = dfo_noise_schedule_at(&m.schedule, t[0]), b = dfo_noise_schedule_at(&m.schedule, t[STEPS]);
     test_rng rng = test_rng_new(11);
     for (size_t i = 0; i < 2 * ROWS; i++)
