@@ -29,15 +29,16 @@ static dfo_status noisy_method(dfo_ctx *ctx, const char *name, struct dfo_rex *r
     if (!r->options.noise)
         return dfoi_fail(ctx, DFO_EARG, "rex: the form %s wants noise, and none is given", form_name[r->options.form]);
     r->aw = r->ah = none;
-    if (!name || !strcmp(name, "euler-maruyama")) {
-        r->tableau = dfoi_tableau_named("euler");
+    r->options.method = "euler-maruyama";
+    r->tableau = dfoi_tableau_named("euler");
+    if (!name || !strcmp(name, "euler-maruyama"))
         return DFO_OK;
-    }
     if (strcmp(name, "shark"))
         return dfoi_fail(ctx, DFO_EARG, "rex: no method for an SDE is called '%.40s'; known: euler-maruyama, shark", name);
     if (r->options.form == DFO_REX_SDE_NOISE)
         return dfoi_fail(ctx, DFO_EARG, "rex: shark goes with the form sde-data: in sde-noise the noise's clock is not the solver's");
     r->tableau = &shark;
+    r->options.method = shark.name;
     r->aw = shark_aw;
     r->ah = shark_ah;
     return DFO_OK;
@@ -50,6 +51,7 @@ static dfo_status quiet_method(dfo_ctx *ctx, const char *name, struct dfo_rex *r
         return dfoi_fail(ctx, DFO_EARG, "rex: no method for an ODE is called '%.40s'", name);
     if (r->tableau->gamma != 0)
         return dfoi_fail(ctx, DFO_EARG, "rex: %s is implicit: expected an explicit method", name);
+    r->options.method = r->tableau->name;
     return DFO_OK;
 }
 
@@ -75,7 +77,6 @@ dfo_status dfo_rex_new(dfo_ctx *ctx, const dfo_rex_options *o, dfo_rex **out)
         return dfoi_fail(ctx, DFO_EARG, "rex: zeta %g: expected a number above 0, 1 at most", o->zeta);
     if (!(o->rtol >= 0 && o->atol >= 0 && o->rtol < HUGE_VAL && o->atol < HUGE_VAL))
         return dfoi_fail(ctx, DFO_EARG, "rex: rtol %g, atol %g: expected numbers from 0", o->rtol, o->atol);
-    r.options.method = r.tableau->name;
     find_active(&r);
     DFO_TRY(dfoi_alloc(ctx, 1, sizeof **out, out));
     **out = r;
@@ -86,6 +87,11 @@ void dfo_rex_free(dfo_rex *rex)
 {
     if (rex)
         dfoi_free(rex->ctx, rex);
+}
+
+const dfo_rex_options *dfo_rex_options_of(const dfo_rex *rex)
+{
+    return &rex->options;
 }
 
 double dfo_rex_growth(const dfo_rex *rex, size_t steps, const double *t)
@@ -286,7 +292,7 @@ dfo_status dfo_rex_adapt(const dfo_rex *rex, const dfo_field *field, dfo_run *ru
     *steps = 0;
     if (!rex->tableau->e)
         return dfo_run_fail(run, DFO_EARG, (size_t)-1, "rex: %s has no estimate of its errors: it wants a grid of times",
-                            rex->aw ? "euler-maruyama" : rex->tableau->name);
+                            rex->options.method);
     if (!(rex->options.rtol + rex->options.atol > 0))
         return dfo_run_fail(run, DFO_EARG, (size_t)-1, "rex: rtol 0, atol 0: expected a tolerance above 0");
     DFO_TRY(dfoi_rex_check(rex, run, 1, ends));

@@ -367,6 +367,10 @@ START_TEST(refused)
     o.noise = NULL;
     ck_assert_int_eq(dfo_rex_new(ctx, &o, &rex), DFO_EARG);
     one_line(dfo_ctx_error(ctx), "noise");
+    o.noise = brownian;
+    rex = made(ctx, &o);
+    ck_assert_str_eq(dfo_rex_options_of(rex)->method, "euler-maruyama");
+    dfo_rex_free(rex);
     o = options_of(DFO_REX_ODE_DATA, NULL, 0);
     o.one_state = 0;
     ck_assert_int_eq(dfo_rex_new(ctx, &o, &rex), DFO_EARG);
@@ -420,6 +424,7 @@ int main(void)
     Suite *suite = suite_create("rex " DFO_REAL_NAME);
     TCase *t = tcase_create("rex");
     tcase_add_checked_fixture(t, setup, teardown);
+    tcase_set_timeout(t, 60);
     tcase_add_test(t, reference);
     tcase_add_test(t, first_step_is_ddim);
     tcase_add_loop_test(t, round_trips, 0, sizeof trips / sizeof *trips);

@@ -291,6 +291,7 @@ int main(void)
     Suite *suite = suite_create("rex, noise and gradients " DFO_REAL_NAME);
     TCase *t = tcase_create("rex");
     tcase_add_checked_fixture(t, setup, teardown);
+    tcase_set_timeout(t, 60);
     tcase_add_loop_test(t, whole_numbers, 0, sizeof whole / sizeof *whole);
     tcase_add_test(t, blocks);
 #ifdef DFO_DOUBLE

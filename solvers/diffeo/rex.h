@@ -47,7 +47,10 @@ void dfo_rex_defaults(dfo_rex_options *options);
 dfo_status dfo_rex_new(dfo_ctx *ctx, const dfo_rex_options *options, dfo_rex **out);
 void dfo_rex_free(dfo_rex *rex);
 
-/* Arena that any of the calls below takes for `rows` rows; dfo_rex_backward.  */
+/* The options, with the method's name filled in.  */
+const dfo_rex_options *dfo_rex_options_of(const dfo_rex *rex);
+
+/* Arena that the calls below take for `rows` rows; that of dfo_rex_backward.  */
 size_t dfo_rex_scratch(const dfo_rex *rex, const dfo_field *field, size_t rows);
 size_t dfo_rex_backward_scratch(const dfo_rex *rex, const dfo_field *field, size_t rows);
 
