@@ -69,7 +69,8 @@ struct work {
 size_t dfo_ddim_scratch(const dfo_ddim *ddim, const dfo_field *field, size_t rows)
 {
     (void)ddim;
-    return dfoi_doubles_size(rows) + 3 * dfo_arena_size(rows * field->d) + (field->ops->scratch ? field->ops->scratch(field, rows) : 0);
+    return dfoi_doubles_size(rows) + 3 * dfo_arena_size(rows * field->d) +
+           (field->ops->scratch ? field->ops->scratch(field, rows) : 0);
 }
 
 static void take(struct work *k, const dfo_ddim *ddim, const dfo_field *field, dfo_run *run, size_t n)
@@ -106,7 +107,8 @@ static void mix(const struct work *k, dfo_batch to, double a, dfo_batch x, doubl
 {
     for (size_t i = 0; i < k->n; i++)
         for (size_t j = 0; j < k->d; j++)
-            dfo_row(to, i)[j] = (dfo_real)(a * (double)dfo_row(x, i)[j] + b * (double)dfo_row(s, i)[j] + c * (double)k->eps[i * k->d + j]);
+            dfo_row(to, i)[j] =
+                (dfo_real)(a * (double)dfo_row(x, i)[j] + b * (double)dfo_row(s, i)[j] + c * (double)k->eps[i * k->d + j]);
 }
 
 static void copy(const struct work *k, dfo_batch to, dfo_batch from)
@@ -164,8 +166,8 @@ static dfo_status fixed_point(struct work *k, dfo_noise_point p, dfo_noise_point
         DFO_TRY(all_finite(k, k->a, p.t));
     }
     if (o->tolerance > 0 && !(change <= o->tolerance))
-        return dfo_run_fail(k->run, DFO_ENUM, (size_t)-1, "ddim, t = %.9g: after %zu iterations the fixed point still changes by %g", p.t,
-                            o->iterations, change);
+        return dfo_run_fail(k->run, DFO_ENUM, (size_t)-1,
+                            "ddim, t = %.9g: after %zu iterations the fixed point still changes by %g", p.t, o->iterations, change);
     copy(k, x, k->a);
     return DFO_OK;
 }
@@ -212,7 +214,8 @@ static struct two_step two_step_of(const dfo_ddim *ddim, dfo_noise_point before,
         double g = ddim->options.weight;
         return (struct two_step){g, on.a - g * back.a, on.b - g * back.b};
     }
-    double h = now.sigma / now.alpha - next.sigma / next.alpha, last = before.sigma / before.alpha - now.sigma / now.alpha, r = h / last;
+    double h = now.sigma / now.alpha - next.sigma / next.alpha, last = before.sigma / before.alpha - now.sigma / now.alpha,
+           r = h / last;
     return (struct two_step){r * r * next.alpha / before.alpha, (1 - r * r) * next.alpha / now.alpha, -r * (h + last) * next.alpha};
 }
 
@@ -252,16 +255,16 @@ static dfo_status check(struct work *k, size_t steps, const double *t, dfo_batch
     if (!steps)
         return dfo_run_fail(k->run, DFO_EARG, (size_t)-1, "%s: 0 steps: expected a grid of two times at least", name);
     if (x.d != k->d || (dfo_ddim_pair(k->ddim) && (!s.x || s.n != x.n || s.d != x.d)))
-        return dfo_run_fail(k->run, DFO_ESHAPE, (size_t)-1, "%s: rows of %zu numbers and a second state of %zu, expected %zu", name, x.d,
-                            s.x ? s.d : 0, k->d);
+        return dfo_run_fail(k->run, DFO_ESHAPE, (size_t)-1, "%s: rows of %zu numbers and a second state of %zu, expected %zu", name,
+                            x.d, s.x ? s.d : 0, k->d);
     for (size_t i = 0; i <= steps; i++) {
         if (i && !((t[i] > t[i - 1]) == (t[1] > t[0]) && t[i] != t[i - 1]))
-            return dfo_run_fail(k->run, DFO_EARG, (size_t)-1, "%s: time %zu of the grid, %.9g, does not go on from %.9g", name, i, t[i],
-                                t[i - 1]);
+            return dfo_run_fail(k->run, DFO_EARG, (size_t)-1, "%s: time %zu of the grid, %.9g, does not go on from %.9g", name, i,
+                                t[i], t[i - 1]);
         dfo_noise_point p = at(k, t[i]);
         if (!(p.alpha > 0 && isfinite(p.sigma) && p.sigma >= 0 && (p.sigma > 0 || !k->ddim->options.data)))
-            return dfo_run_fail(k->run, DFO_EARG, (size_t)-1, "%s: time %zu of the grid, %.9g: the schedule has no finite clock there", name, i,
-                                t[i]);
+            return dfo_run_fail(k->run, DFO_EARG, (size_t)-1,
+                                "%s: time %zu of the grid, %.9g: the schedule has no finite clock there", name, i, t[i]);
     }
     return DFO_OK;
 }

@@ -36,7 +36,8 @@ static dfo_status noisy_method(dfo_ctx *ctx, const char *name, struct dfo_rex *r
     if (strcmp(name, "shark"))
         return dfoi_fail(ctx, DFO_EARG, "rex: no method for an SDE is called '%.40s'; known: euler-maruyama, shark", name);
     if (r->options.form == DFO_REX_SDE_NOISE)
-        return dfoi_fail(ctx, DFO_EARG, "rex: shark goes with the form sde-data: in sde-noise the noise's clock is not the solver's");
+        return dfoi_fail(ctx, DFO_EARG,
+                         "rex: shark goes with the form sde-data: in sde-noise the noise's clock is not the solver's");
     r->tableau = &shark;
     r->options.method = shark.name;
     r->aw = shark_aw;
@@ -151,7 +152,8 @@ static dfo_status step(dfoi_rex_work *k, dfoi_rex_time a, dfoi_rex_time b, dfo_b
 }
 
 /* gx.x is NULL: no gradients.  */
-static dfo_status step_back(dfoi_rex_work *k, dfoi_rex_time a, dfoi_rex_time b, dfo_batch x, dfo_batch xh, dfo_batch gx, dfo_batch gxh)
+static dfo_status step_back(dfoi_rex_work *k, dfoi_rex_time a, dfoi_rex_time b, dfo_batch x, dfo_batch xh, dfo_batch gx,
+                            dfo_batch gxh)
 {
     double r = b.kappa / a.kappa, zeta = k->rex->options.zeta;
     DFO_TRY(dfoi_rex_draw(k, a, b));
@@ -179,12 +181,13 @@ static dfo_status rows_fit(const dfo_rex *rex, const dfo_field *field, dfo_run *
     if (x.d != field->d)
         return dfo_run_fail(run, DFO_ESHAPE, (size_t)-1, "rex: rows of %zu numbers, expected %zu", x.d, field->d);
     if (!rex->options.one_state && (!xh.x || xh.n != x.n || xh.d != x.d))
-        return dfo_run_fail(run, DFO_ESHAPE, (size_t)-1, "rex: a second state of %zu rows of %zu, expected %zu of %zu", xh.x ? xh.n : 0, xh.d,
-                            x.n, x.d);
+        return dfo_run_fail(run, DFO_ESHAPE, (size_t)-1, "rex: a second state of %zu rows of %zu, expected %zu of %zu",
+                            xh.x ? xh.n : 0, xh.d, x.n, x.d);
     return DFO_OK;
 }
 
-dfo_status dfo_rex_forward(const dfo_rex *rex, const dfo_field *field, dfo_run *run, size_t steps, const double *t, dfo_batch x, dfo_batch xh)
+dfo_status dfo_rex_forward(const dfo_rex *rex, const dfo_field *field, dfo_run *run, size_t steps, const double *t, dfo_batch x,
+                           dfo_batch xh)
 {
     size_t mark = run->arena_used;
     dfoi_rex_work k;
@@ -198,8 +201,8 @@ dfo_status dfo_rex_forward(const dfo_rex *rex, const dfo_field *field, dfo_run *
     return status;
 }
 
-static dfo_status back(const dfo_rex *rex, const dfo_field *field, dfo_run *run, size_t steps, const double *t, dfo_batch x, dfo_batch xh,
-                       dfo_batch gx, dfo_batch gxh)
+static dfo_status back(const dfo_rex *rex, const dfo_field *field, dfo_run *run, size_t steps, const double *t, dfo_batch x,
+                       dfo_batch xh, dfo_batch gx, dfo_batch gxh)
 {
     size_t mark = run->arena_used;
     dfoi_rex_work k;
@@ -217,7 +220,8 @@ static dfo_status back(const dfo_rex *rex, const dfo_field *field, dfo_run *run,
     return status;
 }
 
-dfo_status dfo_rex_inverse(const dfo_rex *rex, const dfo_field *field, dfo_run *run, size_t steps, const double *t, dfo_batch x, dfo_batch xh)
+dfo_status dfo_rex_inverse(const dfo_rex *rex, const dfo_field *field, dfo_run *run, size_t steps, const double *t, dfo_batch x,
+                           dfo_batch xh)
 {
     return back(rex, field, run, steps, t, x, xh, dfo_batch_of(NULL, 0, 0), dfo_batch_of(NULL, 0, 0));
 }
@@ -265,8 +269,8 @@ static dfo_status chosen(dfoi_rex_work *k, double to, dfo_batch x, dfo_batch xh,
     while (t[*steps] != to) {
         double now = t[*steps], next = fabs(dt) * (1 + 1e-9) >= fabs(to - now) ? to : now + dt;
         if (*steps == most)
-            return dfo_run_fail(k->run, DFO_ENUM, 0, "rex, t = %.9g: more than %zu steps; larger tolerances or more room would help", now,
-                                most);
+            return dfo_run_fail(k->run, DFO_ENUM, 0,
+                                "rex, t = %.9g: more than %zu steps; larger tolerances or more room would help", now, most);
         if (!(fabs(next - now) > 8 * DBL_EPSILON * fmax(fabs(now), fabs(to))))
             return dfo_run_fail(k->run, DFO_ENUM, 0, "rex, t = %.9g: the step became too small", now);
         dfoi_rex_time a = dfoi_rex_at(rex, now), b = dfoi_rex_at(rex, next);
@@ -283,8 +287,8 @@ static dfo_status chosen(dfoi_rex_work *k, double to, dfo_batch x, dfo_batch xh,
     return DFO_OK;
 }
 
-dfo_status dfo_rex_adapt(const dfo_rex *rex, const dfo_field *field, dfo_run *run, double from, double to, dfo_batch x, dfo_batch xh,
-                         size_t most, double *t, size_t *steps)
+dfo_status dfo_rex_adapt(const dfo_rex *rex, const dfo_field *field, dfo_run *run, double from, double to, dfo_batch x,
+                         dfo_batch xh, size_t most, double *t, size_t *steps)
 {
     const double ends[2] = {from, to};
     size_t mark = run->arena_used;

@@ -42,8 +42,8 @@ static dfo_status check_bits(dfo_run *run, int bits)
     return DFO_OK;
 }
 
-static dfo_status begin(struct fixed *f, const dfo_rex *rex, const dfo_field *field, dfo_run *run, size_t steps, const double *t, int bits,
-                        size_t n)
+static dfo_status begin(struct fixed *f, const dfo_rex *rex, const dfo_field *field, dfo_run *run, size_t steps, const double *t,
+                        int bits, size_t n)
 {
     if (rex->options.one_state || rex->options.zeta != 1)
         return dfo_run_fail(run, DFO_EUNSUP, (size_t)-1, "rex: whole numbers go with two states and a zeta of 1");
@@ -69,8 +69,8 @@ static dfo_status one_step_back(struct fixed *f, dfoi_rex_time a, dfoi_rex_time 
     return move(f, yh, a, b, 1, -1, y);
 }
 
-dfo_status dfo_rex_fixed_forward(const dfo_rex *rex, const dfo_field *field, dfo_run *run, size_t steps, const double *t, int bits, size_t n,
-                                 int64_t *y, int64_t *yh)
+dfo_status dfo_rex_fixed_forward(const dfo_rex *rex, const dfo_field *field, dfo_run *run, size_t steps, const double *t, int bits,
+                                 size_t n, int64_t *y, int64_t *yh)
 {
     size_t mark = run->arena_used;
     struct fixed f;
@@ -81,8 +81,8 @@ dfo_status dfo_rex_fixed_forward(const dfo_rex *rex, const dfo_field *field, dfo
     return status;
 }
 
-dfo_status dfo_rex_fixed_inverse(const dfo_rex *rex, const dfo_field *field, dfo_run *run, size_t steps, const double *t, int bits, size_t n,
-                                 int64_t *y, int64_t *yh)
+dfo_status dfo_rex_fixed_inverse(const dfo_rex *rex, const dfo_field *field, dfo_run *run, size_t steps, const double *t, int bits,
+                                 size_t n, int64_t *y, int64_t *yh)
 {
     size_t mark = run->arena_used;
     struct fixed f;

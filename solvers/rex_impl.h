@@ -44,12 +44,12 @@ dfo_status dfoi_rex_finite(const dfoi_rex_work *k, dfo_batch x, double t);
 /* W and H of the step from a to b, for both of its increments.  */
 dfo_status dfoi_rex_draw(dfoi_rex_work *k, dfoi_rex_time a, dfoi_rex_time b);
 
-/* psi = P(x) from one time to the other; sign: +1 along the step that was drawn, -1 against it.  all: stages that only the error wants,
- * too.  */
+/* psi = P(x) from one time to the other; sign: +1 along the step that was drawn, -1 against it.  all: stages that only the error
+ * wants, too.  */
 dfo_status dfoi_rex_increment(dfoi_rex_work *k, dfoi_rex_time from, dfoi_rex_time to, dfo_batch x, double sign, int all);
 
 /* After that increment: adds to gx the gradient with respect to x of sum c g . psi.  */
-dfo_status dfoi_rex_increment_back(dfoi_rex_work *k, dfoi_rex_time from, dfoi_rex_time to, dfo_batch x, double sign, double c, dfo_batch g,
-                                   dfo_batch gx);
+dfo_status dfoi_rex_increment_back(dfoi_rex_work *k, dfoi_rex_time from, dfoi_rex_time to, dfo_batch x, double sign, double c,
+                                   dfo_batch g, dfo_batch gx);
 
 #endif

@@ -82,11 +82,12 @@ dfo_status dfoi_rex_check(const dfo_rex *rex, dfo_run *run, size_t steps, const 
         return dfo_run_fail(run, DFO_EARG, (size_t)-1, "rex: 0 steps: expected a grid of two times at least");
     for (size_t i = 0; i <= steps; i++) {
         if (i && !((t[i] > t[i - 1]) == (t[1] > t[0]) && t[i] != t[i - 1]))
-            return dfo_run_fail(run, DFO_EARG, (size_t)-1, "rex: time %zu of the grid, %.9g, does not go on from %.9g", i, t[i], t[i - 1]);
+            return dfo_run_fail(run, DFO_EARG, (size_t)-1, "rex: time %zu of the grid, %.9g, does not go on from %.9g", i, t[i],
+                                t[i - 1]);
         dfoi_rex_time at = dfoi_rex_at(rex, t[i]);
         if (!(isfinite(at.s) && at.s >= 0 && isfinite(at.kappa) && at.kappa > 0))
-            return dfo_run_fail(run, DFO_EARG, (size_t)-1, "rex: time %zu of the grid, %.9g: the form %s has no finite clock there", i, t[i],
-                                dfo_rex_form_name(rex->options.form));
+            return dfo_run_fail(run, DFO_EARG, (size_t)-1, "rex: time %zu of the grid, %.9g: the form %s has no finite clock there",
+                                i, t[i], dfo_rex_form_name(rex->options.form));
     }
     return DFO_OK;
 }
@@ -95,7 +96,8 @@ dfo_status dfoi_rex_finite(const dfoi_rex_work *k, dfo_batch x, double t)
 {
     for (size_t i = 0; i < k->n; i++)
         if (!dfoi_all_finite(k->d, dfo_row(x, i)))
-            return dfo_run_fail(k->run, DFO_ENUM, i, "rex, row %llu, t = %.9g: not finite", (unsigned long long)(k->run->key.row + i), t);
+            return dfo_run_fail(k->run, DFO_ENUM, i, "rex, row %llu, t = %.9g: not finite",
+                                (unsigned long long)(k->run->key.row + i), t);
     return DFO_OK;
 }
 
@@ -143,8 +145,8 @@ static void stage_state(dfoi_rex_work *k, size_t i, dfoi_rex_time from, dfoi_rex
 static dfo_status predict(dfoi_rex_work *k, size_t i)
 {
     size_t mark = k->run->arena_used;
-    dfo_status status = k->field->ops->eval(k->field, k->run, k->t, dfo_batch_of(k->z, k->n, k->d), dfo_batch_of(k->k[i], k->n, k->d),
-                                            NULL);
+    dfo_status status =
+        k->field->ops->eval(k->field, k->run, k->t, dfo_batch_of(k->z, k->n, k->d), dfo_batch_of(k->k[i], k->n, k->d), NULL);
     k->run->arena_used = mark;
     return status;
 }
@@ -177,8 +179,8 @@ static dfo_status stage_back(dfoi_rex_work *k, size_t i, double kappa, double h)
         k->g[q] = (dfo_real)(factor(k->rex) * k->gk[i][q]);
         k->gz[q] = 0;
     }
-    dfo_status status = k->field->ops->vjp(k->field, k->run, k->t, dfo_batch_of(k->z, k->n, k->d), dfo_batch_of(k->g, k->n, k->d), NULL,
-                                           dfo_batch_of(k->gz, k->n, k->d));
+    dfo_status status = k->field->ops->vjp(k->field, k->run, k->t, dfo_batch_of(k->z, k->n, k->d), dfo_batch_of(k->g, k->n, k->d),
+                                           NULL, dfo_batch_of(k->gz, k->n, k->d));
     k->run->arena_used = mark;
     for (size_t q = 0; q < all; q++)
         k->gy[q] += kappa * (double)k->gz[q];
@@ -188,8 +190,8 @@ static dfo_status stage_back(dfoi_rex_work *k, size_t i, double kappa, double h)
     return status;
 }
 
-dfo_status dfoi_rex_increment_back(dfoi_rex_work *k, dfoi_rex_time from, dfoi_rex_time to, dfo_batch x, double sign, double c, dfo_batch g,
-                                   dfo_batch gx)
+dfo_status dfoi_rex_increment_back(dfoi_rex_work *k, dfoi_rex_time from, dfoi_rex_time to, dfo_batch x, double sign, double c,
+                                   dfo_batch g, dfo_batch gx)
 {
     const dfoi_tableau *m = k->rex->tableau;
     double h = to.s - from.s;

@@ -31,8 +31,8 @@ dfo_status dfo_noise_schedule_named(dfo_ctx *ctx, const char *name, dfo_noise_sc
             *out = usual[i];
             return DFO_OK;
         }
-    return dfoi_fail(ctx, DFO_EARG, "schedule: none is called '%.40s'; known: vp, subvp, ve, scaled-linear, cosine, edm, flow-matching",
-                     name);
+    return dfoi_fail(ctx, DFO_EARG,
+                     "schedule: none is called '%.40s'; known: vp, subvp, ve, scaled-linear, cosine, edm, flow-matching", name);
 }
 
 dfo_status dfo_noise_schedule_check(dfo_ctx *ctx, const dfo_noise_schedule *s)
@@ -42,8 +42,8 @@ dfo_status dfo_noise_schedule_check(dfo_ctx *ctx, const dfo_noise_schedule *s)
     case DFO_NOISE_SUBVP:
     case DFO_NOISE_SCALED_LINEAR:
         if (!(s->beta_min > 0 && s->beta_max >= s->beta_min && s->beta_max < HUGE_VAL))
-            return dfoi_fail(ctx, DFO_EARG, "schedule %s: beta %g .. %g: expected 0 < beta_min <= beta_max", names[s->kind], s->beta_min,
-                             s->beta_max);
+            return dfoi_fail(ctx, DFO_EARG, "schedule %s: beta %g .. %g: expected 0 < beta_min <= beta_max", names[s->kind],
+                             s->beta_min, s->beta_max);
         return DFO_OK;
     case DFO_NOISE_VE:
     case DFO_NOISE_EDM:

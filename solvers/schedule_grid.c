@@ -41,8 +41,8 @@ dfo_status dfo_noise_schedule_grid(dfo_ctx *ctx, const dfo_noise_schedule *s, co
     if (!(power > 0) || !isfinite(power))
         return dfoi_fail(ctx, DFO_EARG, "time grid edm: rho %g: expected a number above 0", power);
     if (!isfinite(a) || !isfinite(b) || a == b)
-        return dfoi_fail(ctx, DFO_EARG, "time grid %s: from %g to %g: expected two times of the schedule %s with finite clocks", names[kind],
-                         g->from, g->to, dfo_noise_schedule_name(s->kind));
+        return dfoi_fail(ctx, DFO_EARG, "time grid %s: from %g to %g: expected two times of the schedule %s with finite clocks",
+                         names[kind], g->from, g->to, dfo_noise_schedule_name(s->kind));
     for (size_t i = 0; i <= steps; i++)
         t[i] = time_of(s, kind, power, levels, a + (b - a) * (double)i / (double)steps);
     if (kind != DDPM) {
@@ -51,7 +51,8 @@ dfo_status dfo_noise_schedule_grid(dfo_ctx *ctx, const dfo_noise_schedule *s, co
     }
     for (size_t i = 1; i <= steps; i++)
         if (!((t[i] > t[i - 1]) == (t[steps] > t[0]) && t[i] != t[i - 1]))
-            return dfoi_fail(ctx, DFO_EARG, "time grid %s: %zu steps from %g to %g are too many: time %zu, %.9g, does not go on from %.9g",
+            return dfoi_fail(ctx, DFO_EARG,
+                             "time grid %s: %zu steps from %g to %g are too many: time %zu, %.9g, does not go on from %.9g",
                              names[kind], steps, g->from, g->to, i, t[i], t[i - 1]);
     return DFO_OK;
 }
@@ -59,7 +60,10 @@ dfo_status dfo_noise_schedule_grid(dfo_ctx *ctx, const dfo_noise_schedule *s, co
 dfo_edm_scales dfo_edm_scales_at(double sigma, double sigma_data)
 {
     double sum = sigma * sigma + sigma_data * sigma_data, product = sigma * sigma_data;
-    return (dfo_edm_scales){.skip = sigma_data * sigma_data / sum, .out = product / sqrt(sum), .in = 1 / sqrt(sum), .noise = log(sigma) / 4,
+    return (dfo_edm_scales){.skip = sigma_data * sigma_data / sum,
+                            .out = product / sqrt(sum),
+                            .in = 1 / sqrt(sum),
+                            .noise = log(sigma) / 4,
                             .weight = sum / (product * product)};
 }
 

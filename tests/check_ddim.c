@@ -43,8 +43,8 @@ static double gap(const dfo_real *got, const double *want)
     return fmax(fabs((double)got[0] - want[0]), fabs((double)got[1] - want[1]));
 }
 
-/* ---- reference vectors: 1e-12 max(1, max|want|), in float 2e-6 a step; of EDICT 1e-5: here alpha grows up to eightfold in a step, a x
- * and b eps nearly cancel, and each chain takes the other's rounding */
+/* ---- reference vectors: 1e-12 max(1, max|want|), in float 2e-6 a step; of EDICT 1e-5: here alpha grows up to eightfold in a step,
+ * a x and b eps nearly cancel, and each chain takes the other's rounding */
 
 static double allowed_of(ref_array want, size_t steps, double coarse)
 {
@@ -57,7 +57,8 @@ static double allowed_of(ref_array want, size_t steps, double coarse)
 /* The states after every number of steps: two-step schemes begin anew each time.  */
 static void forward_case(ref_case c, const char *scheme, double weight, int data)
 {
-    ref_array t = ref_need(c, "inputs.t"), start = ref_need(c, "inputs.x_start"), x = ref_need(c, "outputs.x"), y = ref_get(c, "outputs.y");
+    ref_array t = ref_need(c, "inputs.t"), start = ref_need(c, "inputs.x_start"), x = ref_need(c, "outputs.x"),
+              y = ref_get(c, "outputs.y");
     ref_array back = ref_get(c, "outputs.rec_x");
     double coarse = y.data ? 1e-5 : 2e-6;
     mixture m = mixture_of(c, data);
@@ -71,16 +72,19 @@ static void forward_case(ref_case c, const char *scheme, double weight, int data
         for (size_t j = 0; j < 2; j++)
             at[j] = other[j] = (dfo_real)start.data[j];
         RUN(dfo_ddim_forward(ddim, &f, &run, n, t.data, bx, bs));
-        ck_assert_msg(gap(at, x.data + 2 * n) <= allowed_of(x, n, coarse), "%s, step %zu: off by %g", c.name, n, gap(at, x.data + 2 * n));
+        ck_assert_msg(gap(at, x.data + 2 * n) <= allowed_of(x, n, coarse), "%s, step %zu: off by %g", c.name, n,
+                      gap(at, x.data + 2 * n));
         if (dfo_ddim_pair(ddim)) {
             const double *want = y.data ? y.data + 2 * n : x.data + 2 * n - 2;
-            ck_assert_msg(gap(other, want) <= allowed_of(y.data ? y : x, n, coarse), "%s, second state, step %zu: off by %g", c.name, n, gap(other, want));
+            ck_assert_msg(gap(other, want) <= allowed_of(y.data ? y : x, n, coarse), "%s, second state, step %zu: off by %g",
+                          c.name, n, gap(other, want));
         }
     }
     if (back.data) {
         RUN(dfo_ddim_inverse(ddim, &f, &run, t.n - 1, t.data, bx, bs));
         double allowed = IS_DOUBLE ? 1e-7 : 1e-4;
-        ck_assert_msg(gap(at, start.data) <= allowed && gap(at, back.data) <= allowed, "%s: back by %g", c.name, gap(at, start.data));
+        ck_assert_msg(gap(at, start.data) <= allowed && gap(at, back.data) <= allowed, "%s: back by %g", c.name,
+                      gap(at, start.data));
         ck_assert(gap(other, y.data ? start.data : x.data + 2) <= allowed);
     }
     free(run.arena);
@@ -90,19 +94,22 @@ static void forward_case(ref_case c, const char *scheme, double weight, int data
 static void inversion_case(ref_case c)
 {
     ref_array t = ref_need(c, "inputs.t"), end = ref_need(c, "inputs.x_end"), naive = ref_need(c, "outputs.naive_inverse"),
-              point = ref_need(c, "outputs.fixed_point_iterates_last_step"), limit = ref_need(c, "outputs.fixed_point_limit_last_step");
+              point = ref_need(c, "outputs.fixed_point_iterates_last_step"),
+              limit = ref_need(c, "outputs.fixed_point_limit_last_step");
     size_t n = t.n - 1;
     mixture m = mixture_of(c, 0);
     dfo_field f = mixture_field(&m);
     for (size_t k = 0; k < n + 9; k++) {
         size_t steps = k < n ? k + 1 : 1, iterations = k < n ? 0 : k < n + 8 ? k - n + 1 : 400;
-        dfo_ddim_options o = {.schedule = m.schedule, .iterations = iterations, .tolerance = iterations == 400 ? 4 * DFO_REAL_EPS : 0};
+        dfo_ddim_options o = {
+            .schedule = m.schedule, .iterations = iterations, .tolerance = iterations == 400 ? 4 * DFO_REAL_EPS : 0};
         dfo_ddim *ddim = made(&o);
         dfo_run run = run_of(ddim, &f, 1);
         dfo_real x[2] = {(dfo_real)end.data[0], (dfo_real)end.data[1]};
         const double *want = k < n ? naive.data + 2 * steps : k < n + 8 ? point.data + 2 * iterations : limit.data;
         RUN(dfo_ddim_inverse(ddim, &f, &run, steps, t.data + n - steps, dfo_batch_of(x, 1, 2), dfo_batch_of(NULL, 1, 2)));
-        double allowed = allowed_of(point, 8, 2e-6) * (iterations == 400 ? 4 : 1);      /* the limit: the last change over 1 - its rate */
+        double allowed =
+            allowed_of(point, 8, 2e-6) * (iterations == 400 ? 4 : 1); /* the limit: the last change over 1 - its rate */
         ck_assert_msg(gap(x, want) <= allowed, "%s, %zu steps, %zu iterations: off by %g", c.name, steps, iterations, gap(x, want));
         free(run.arena);
         dfo_ddim_free(ddim);

@@ -59,12 +59,14 @@ static double size_of(ref_array a)
 static void reference_case(ref_case c)
 {
     static const char *const forms[] = {"ode_data", "ode_noise", "sde_data", "sde_noise"};
-    ref_array t = ref_need(c, "inputs.t"), start = ref_need(c, "inputs.x_start"), x = ref_need(c, "outputs.x"), xh = ref_need(c, "outputs.xh");
+    ref_array t = ref_need(c, "inputs.t"), start = ref_need(c, "inputs.x_start"), x = ref_need(c, "outputs.x"),
+              xh = ref_need(c, "outputs.xh");
     const char *method = ref_text(c, "settings.method", "");
     int form = 0;
     while (strcmp(forms[form], ref_text(c, "settings.mode", "")))
         ck_assert_int_lt(++form, DFO_REX_FORMS);
-    dfo_rex_options o = options_of((dfo_rex_form)form, strcmp(method, "euler_maruyama") ? method : NULL, ref_number(c, "settings.zeta", 1));
+    dfo_rex_options o =
+        options_of((dfo_rex_form)form, strcmp(method, "euler_maruyama") ? method : NULL, ref_number(c, "settings.zeta", 1));
     mixture m = mixture_of(c, wants_data(o.form));
     dfo_field f = mixture_field(&m);
     size_t n = t.n - 1;
@@ -80,7 +82,8 @@ static void reference_case(ref_case c)
     dfo_run run = run_of(rex, &f, 1);
     dfo_real at[2] = {(dfo_real)start.data[0], (dfo_real)start.data[1]}, hat[2] = {at[0], at[1]};
     dfo_batch bx = dfo_batch_of(at, 1, 2), bh = dfo_batch_of(hat, 1, 2);
-    /* float: 2e-6 a step; more where large clocks meet, in the proportion that double shows (3e-11 and 6e-10, where eps is 2e-16) */
+    /* float: 2e-6 a step; more where large clocks meet, in the proportion that double shows (3e-11 and 6e-10, where eps is
+     * 2e-16) */
     static const double coarse[4] = {8e-6, 2e-3, 8e-6, 8e-6}, coarse_back[4] = {8e-6, 8e-6, 2e-3, 4e-2};
     double allowed = IS_DOUBLE ? 1e-9 : coarse[form], back = IS_DOUBLE ? 1e-7 : coarse_back[form];
     for (size_t i = 0; i < n; i++) {
@@ -163,19 +166,21 @@ static void end_of(dfo_rex_form form, const char *method, double zeta, size_t n,
     dfo_rex_free(rex);
 }
 
-/* Slopes from n to 2 n steps, within 0.15: n where they are near their limit and rounding is still far.  zeta 0: Princeps.  Odd orders
- * want a smaller zeta: with one near 1 the errors of two steps nearly cancel for long (Euler: up to some 1000 steps).  */
+/* Slopes from n to 2 n steps, within 0.15: n where they are near their limit and rounding is still far.  zeta 0: Princeps.  Odd
+ * orders want a smaller zeta: with one near 1 the errors of two steps nearly cancel for long (Euler: up to some 1000 steps).  */
 static const struct order {
     const char *method;
     double zeta, order;
     size_t n;
     int late[2];                           /* ode-data, ode-noise: on the grid from 0.5 to 0.2 */
 } orders_of[] = {
-    {"euler", 0, 1, 320, {0, 0}}, {"midpoint", 0, 2, 160, {0, 0}}, {"heun", 0, 2, 160, {0, 0}}, {"ralston", 0, 2, 160, {0, 0}},
-    {"ssprk3", 0, 3, 160, {0, 0}}, {"bosh3", 0, 3, 160, {0, 0}}, {"rk4", 0, 4, 80, {0, 0}}, {"rk38", 0, 4, 80, {0, 0}},
-    {"dopri5", 0, 5, 80, {0, 0}}, {"tsit5", 0, 5, 40, {0, 1}}, {"euler", 0.3, 1, 640, {0, 0}}, {"midpoint", 0.9, 2, 160, {0, 0}},
-    {"heun", 0.9, 2, 160, {0, 0}}, {"ralston", 0.9, 2, 160, {0, 0}}, {"ssprk3", 0.3, 3, 640, {0, 0}}, {"bosh3", 0.3, 3, 640, {0, 0}},
-    {"rk4", 0.9, 4, 80, {0, 0}}, {"rk38", 0.9, 4, 80, {0, 0}}, {"dopri5", 0.999, 5, 80, {0, 0}}, {"tsit5", 0.999, 5, 80, {0, 0}},
+    {"euler", 0, 1, 320, {0, 0}},     {"midpoint", 0, 2, 160, {0, 0}},  {"heun", 0, 2, 160, {0, 0}},
+    {"ralston", 0, 2, 160, {0, 0}},   {"ssprk3", 0, 3, 160, {0, 0}},    {"bosh3", 0, 3, 160, {0, 0}},
+    {"rk4", 0, 4, 80, {0, 0}},        {"rk38", 0, 4, 80, {0, 0}},       {"dopri5", 0, 5, 80, {0, 0}},
+    {"tsit5", 0, 5, 40, {0, 1}},      {"euler", 0.3, 1, 640, {0, 0}},   {"midpoint", 0.9, 2, 160, {0, 0}},
+    {"heun", 0.9, 2, 160, {0, 0}},    {"ralston", 0.9, 2, 160, {0, 0}}, {"ssprk3", 0.3, 3, 640, {0, 0}},
+    {"bosh3", 0.3, 3, 640, {0, 0}},   {"rk4", 0.9, 4, 80, {0, 0}},      {"rk38", 0.9, 4, 80, {0, 0}},
+    {"dopri5", 0.999, 5, 80, {0, 0}}, {"tsit5", 0.999, 5, 80, {0, 0}},
 };
 
 START_TEST(orders)
@@ -239,7 +244,8 @@ START_TEST(schedules)
         dfo_real x[2] = {0.7, -0.4}, xh[2] = {0.7, -0.4};
         RUN(dfo_rex_forward(rex, &predictor, &run, 200, t, dfo_batch_of(x, 1, 2), dfo_batch_of(o.one_state ? NULL : xh, 1, 2)));
         double off = hypot(x[0] - out[2], x[1] - out[3]);
-        ck_assert_msg(off < 1e-10, "%s, %s, zeta %g: off by %g", dfo_noise_schedule_name((size_t)_i), dfo_rex_form_name(o.form), o.zeta, off);
+        ck_assert_msg(off < 1e-10, "%s, %s, zeta %g: off by %g", dfo_noise_schedule_name((size_t)_i), dfo_rex_form_name(o.form),
+                      o.zeta, off);
         free(run.arena);
         dfo_rex_free(rex);
     }
@@ -257,10 +263,12 @@ static const struct trip {
     const char *method;
     double from, to, allowed;
 } trips[] = {
-    {DFO_REX_ODE_DATA, "euler", 0.9, 0.02, 30},        {DFO_REX_ODE_DATA, "midpoint", 0.9, 0.02, 30}, {DFO_REX_ODE_DATA, "dopri5", 0.9, 0.02, 30},
-    {DFO_REX_ODE_DATA, "midpoint", 0.02, 0.9, 30},     {DFO_REX_ODE_NOISE, "euler", 0.9, 0.02, 30},   {DFO_REX_ODE_NOISE, "midpoint", 0.9, 0.02, 30},
-    {DFO_REX_ODE_NOISE, "dopri5", 0.9, 0.02, 30},      {DFO_REX_ODE_NOISE, "midpoint", 0.02, 0.9, 300}, {DFO_REX_SDE_DATA, NULL, 0.9, 0.02, 400},
-    {DFO_REX_SDE_DATA, "shark", 0.9, 0.02, 400},       {DFO_REX_SDE_NOISE, NULL, 0.9, 0.02, 1000},
+    {DFO_REX_ODE_DATA, "euler", 0.9, 0.02, 30},   {DFO_REX_ODE_DATA, "midpoint", 0.9, 0.02, 30},
+    {DFO_REX_ODE_DATA, "dopri5", 0.9, 0.02, 30},  {DFO_REX_ODE_DATA, "midpoint", 0.02, 0.9, 30},
+    {DFO_REX_ODE_NOISE, "euler", 0.9, 0.02, 30},  {DFO_REX_ODE_NOISE, "midpoint", 0.9, 0.02, 30},
+    {DFO_REX_ODE_NOISE, "dopri5", 0.9, 0.02, 30}, {DFO_REX_ODE_NOISE, "midpoint", 0.02, 0.9, 300},
+    {DFO_REX_SDE_DATA, NULL, 0.9, 0.02, 400},     {DFO_REX_SDE_DATA, "shark", 0.9, 0.02, 400},
+    {DFO_REX_SDE_NOISE, NULL, 0.9, 0.02, 1000},
 };
 
 START_TEST(round_trips)
@@ -289,9 +297,9 @@ START_TEST(round_trips)
         for (size_t i = 0; i < 16; i++)
             off = fmax(off, fmax(fabs((double)x[i] - (double)start[i]), fabs((double)xh[i] - (double)start[i])));
         ck_assert(fabs(dfo_rex_growth(rex, n, NULL) / pow(o.zeta, -(double)n) - 1) < 1e-12);
-        ck_assert_msg(off <= k->allowed * size * dfo_rex_growth(rex, n, t) * largest, "%s, %s, %zu steps, zeta %g: off by %g, %g of the bound",
-                      dfo_rex_form_name(k->form), k->method, n, o.zeta, off,
-                      off / (k->allowed * size * dfo_rex_growth(rex, n, t) * largest));
+        ck_assert_msg(off <= k->allowed * size * dfo_rex_growth(rex, n, t) * largest,
+                      "%s, %s, %zu steps, zeta %g: off by %g, %g of the bound", dfo_rex_form_name(k->form), k->method, n, o.zeta,
+                      off, off / (k->allowed * size * dfo_rex_growth(rex, n, t) * largest));
         free(run.arena);
         dfo_rex_free(rex);
     }
@@ -302,10 +310,12 @@ END_TEST
 
 START_TEST(adaptive)
 {
-    /* missed: by the run with ten times the tolerance, over that.  ode-noise makes its errors where alpha is small, and the difference of
-     * the two states grows as alpha does.  The test's noise is no path where steps overlap: nothing to miss.  */
-    static const struct { dfo_rex_form form; const char *method; double tolerance, missed; } kinds[] = {
-        {DFO_REX_ODE_DATA, "dopri5", 1e-5, 20}, {DFO_REX_ODE_NOISE, "bosh3", 1e-5, 400}, {DFO_REX_SDE_DATA, "shark", 0.05, HUGE_VAL}};
+    /* missed: by the run with ten times the tolerance, over that.  ode-noise makes its errors where alpha is small, and the
+     * difference of the two states grows as alpha does.  The test's noise is no path where steps overlap: nothing to miss.  */
+    static const struct { dfo_rex_form form; const char *method; double tolerance, missed;
+    } kinds[] = {{DFO_REX_ODE_DATA, "dopri5", 1e-5, 20},
+                 {DFO_REX_ODE_NOISE, "bosh3", 1e-5, 400},
+                 {DFO_REX_SDE_DATA, "shark", 0.05, HUGE_VAL}};
     double t[1001], off = 0, missed = 0;
     size_t steps, fewer, evaluations;
     dfo_rex_options o = options_of(kinds[_i].form, kinds[_i].method, 0.999);
@@ -351,10 +361,11 @@ static void one_line(const char *text, const char *part)
 
 START_TEST(refused)
 {
-    static const struct { dfo_rex_form form; const char *method; double zeta; const char *says; } bad[] = {
-        {DFO_REX_ODE_DATA, "euler", -0.5, "zeta -0.5"}, {DFO_REX_ODE_DATA, "euler", 1.001, "zeta 1.001"}, {DFO_REX_ODE_DATA, "euler", NAN, "zeta"},
-        {DFO_REX_ODE_DATA, "rk5", 0.9, "'rk5'"}, {DFO_REX_ODE_NOISE, "kvaerno3", 0.9, "implicit"}, {DFO_REX_SDE_DATA, "dopri5", 0.9, "'dopri5'"},
-        {DFO_REX_SDE_NOISE, "shark", 0.9, "sde-data"}, {(dfo_rex_form)9, NULL, 0.9, "number 9"}};
+    static const struct { dfo_rex_form form; const char *method; double zeta; const char *says;
+    } bad[] = {{DFO_REX_ODE_DATA, "euler", -0.5, "zeta -0.5"},   {DFO_REX_ODE_DATA, "euler", 1.001, "zeta 1.001"},
+               {DFO_REX_ODE_DATA, "euler", NAN, "zeta"},         {DFO_REX_ODE_DATA, "rk5", 0.9, "'rk5'"},
+               {DFO_REX_ODE_NOISE, "kvaerno3", 0.9, "implicit"}, {DFO_REX_SDE_DATA, "dopri5", 0.9, "'dopri5'"},
+               {DFO_REX_SDE_NOISE, "shark", 0.9, "sde-data"},    {(dfo_rex_form)9, NULL, 0.9, "number 9"}};
     dfo_rex_options o;
     dfo_rex *rex;
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
@@ -399,7 +410,8 @@ START_TEST(refused_calls)
     dfo_rex *rex = made(ctx, &o), *princeps = made(ctx, &one);
     dfo_run run = run_of(princeps, &f, 2);
     dfo_real x[6] = {1, 1, 1, (dfo_real)NAN, 1, 1}, xh[6] = {1, 1, 1, 1, 1, 1};
-    dfo_batch bx = dfo_batch_of(x, 2, 2), bh = dfo_batch_of(xh, 2, 2), three = dfo_batch_of(x, 2, 3), none = dfo_batch_of(NULL, 2, 2);
+    dfo_batch bx = dfo_batch_of(x, 2, 2), bh = dfo_batch_of(xh, 2, 2), three = dfo_batch_of(x, 2, 3),
+              none = dfo_batch_of(NULL, 2, 2);
     int64_t y[4] = {0};
     run.key.row = 40;
     FAILS(dfo_rex_forward(rex, &f, &run, 0, good, bx, bh), DFO_EARG, "0 steps");

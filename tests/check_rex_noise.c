@@ -47,7 +47,8 @@ START_TEST(whole_numbers)
     RUN(dfo_rex_fixed_to(rex, &run, t[1000], 34, y, bt));
     RUN(dfo_rex_forward(rex, &f, &run, 1000, t, bx, dfo_batch_of(xh, 8, 2)));
     for (size_t i = 0; IS_DOUBLE && i < 16 && o.form < DFO_REX_SDE_DATA; i++)            /* the same scheme but for the grid */
-        ck_assert_msg(fabs((double)there[i] - (double)x[i]) < 1e-3, "%zu: %g on whole numbers, %g on reals", i, (double)there[i], (double)x[i]);
+        ck_assert_msg(fabs((double)there[i] - (double)x[i]) < 1e-3, "%zu: %g on whole numbers, %g on reals", i, (double)there[i],
+                      (double)x[i]);
     RUN(dfo_rex_fixed_inverse(rex, &f, &run, 1000, t, 34, 8, y, yh));
     ck_assert(!memcmp(y, start, sizeof y) && !memcmp(yh, start, sizeof y));
     ck_assert_int_eq(dfo_rex_fixed_from(rex, &run, t[0], 60, dfo_batch_of((dfo_real[]){100, 1}, 1, 2), y), DFO_ENUM);
@@ -77,7 +78,8 @@ static double loss_of(const dfo_rex *rex, const dfo_field *f, dfo_run *run, cons
     }
     if (!gx)
         return loss;
-    ck_assert_msg(dfo_rex_backward(rex, f, run, 5, t, bx, bh, dfo_batch_of(gx, 2, d), dfo_batch_of(gxh, 2, d)) == DFO_OK, "%s", run->text);
+    ck_assert_msg(dfo_rex_backward(rex, f, run, 5, t, bx, bh, dfo_batch_of(gx, 2, d), dfo_batch_of(gxh, 2, d)) == DFO_OK, "%s",
+                  run->text);
     for (size_t i = 0; i < 2 * d; i++) {
         ck_assert(fabs(x[i] - start[i]) < 1e-9 && fabs(xh[i] - start[i]) < 1e-9);
         gx[i] += gxh[i];
@@ -85,7 +87,8 @@ static double loss_of(const dfo_rex *rex, const dfo_field *f, dfo_run *run, cons
     return loss;
 }
 
-static double difference(const dfo_rex *rex, const dfo_field *f, dfo_run *run, const double *t, const dfo_real *start, double *number)
+static double difference(const dfo_rex *rex, const dfo_field *f, dfo_run *run, const double *t, const dfo_real *start,
+                         double *number)
 {
     double was = *number, h = 1e-5, up, down;
     *number = was + h;
@@ -96,9 +99,10 @@ static double difference(const dfo_rex *rex, const dfo_field *f, dfo_run *run, c
     return (up - down) / (2 * h);
 }
 
-static const struct { dfo_rex_form form; const char *method; double zeta; } graded[] = {
-    {DFO_REX_ODE_DATA, "midpoint", 0.999}, {DFO_REX_ODE_DATA, "dopri5", 0.9}, {DFO_REX_ODE_NOISE, "rk4", 0.8}, {DFO_REX_ODE_NOISE, "bosh3", 1},
-    {DFO_REX_SDE_DATA, NULL, 0.9}, {DFO_REX_SDE_DATA, "shark", 0.95}, {DFO_REX_SDE_NOISE, NULL, 0.9}};
+static const struct { dfo_rex_form form; const char *method; double zeta;
+} graded[] = {{DFO_REX_ODE_DATA, "midpoint", 0.999}, {DFO_REX_ODE_DATA, "dopri5", 0.9}, {DFO_REX_ODE_NOISE, "rk4", 0.8},
+              {DFO_REX_ODE_NOISE, "bosh3", 1},       {DFO_REX_SDE_DATA, NULL, 0.9},     {DFO_REX_SDE_DATA, "shark", 0.95},
+              {DFO_REX_SDE_NOISE, NULL, 0.9}};
 
 /* Of the rows and of the condition (mixture), of the rows and the weights (a small net), against differences.  */
 START_TEST(gradients)
@@ -140,8 +144,8 @@ END_TEST
 
 /* ---- noise */
 
-/* Brownian paths on a fine grid of the clock, with their areas: increments over any of its intervals.  Concatenation: bH = bH_1 + bH_2 +
- * (q W_1 - p W_2)/2 for lengths p, q.  */
+/* Brownian paths on a fine grid of the clock, with their areas: increments over any of its intervals.  Concatenation: bH = bH_1 +
+ * bH_2 + (q W_1 - p W_2)/2 for lengths p, q.  */
 #define FINE 512
 struct paths {
     double clock[FINE + 1];
@@ -173,8 +177,8 @@ static void of_path(const void *data, uint64_t row, size_t d, double s, double t
 }
 
 /* The root mean square over 100 paths of what n steps miss, against ShARK on the fine grid.  */
-static double strong_error(const struct paths *p, const mixture *m, const double *fine, dfo_rex_options o, size_t n, const dfo_real *want,
-                           dfo_real *x)
+static double strong_error(const struct paths *p, const mixture *m, const double *fine, dfo_rex_options o, size_t n,
+                           const dfo_real *want, dfo_real *x)
 {
     static dfo_real xh[200];
     static double t[FINE + 1];
@@ -212,14 +216,14 @@ START_TEST(strong_orders)
         int is_shark = k / 3;
         dfo_rex_options o = options_of(DFO_REX_SDE_DATA, is_shark ? "shark" : NULL, zetas[k % 3]);
         double wide = strong_error(&p, &m, fine, o, 32, want, x), narrow = strong_error(&p, &m, fine, o, 64, want, x);
-        ck_assert_msg(fabs(log2(wide / narrow) - (is_shark ? 1.5 : 1)) < 0.15, "%s, zeta %g: slope %g, errors %g, %g", o.method, zetas[k % 3],
-                      log2(wide / narrow), wide, narrow);
+        ck_assert_msg(fabs(log2(wide / narrow) - (is_shark ? 1.5 : 1)) < 0.15, "%s, zeta %g: slope %g, errors %g, %g", o.method,
+                      zetas[k % 3], log2(wide / narrow), wide, narrow);
     }
 }
 END_TEST
 
-/* The marginal of Gaussian data at the end, from exact draws at the start: means and variances of both states within 4 standard errors.
- * 100 steps: what they are off by is far less.  */
+/* The marginal of Gaussian data at the end, from exact draws at the start: means and variances of both states within 4 standard
+ * errors. 100 steps: what they are off by is far less.  */
 static const struct { dfo_rex_form form; const char *method; double zeta; dfo_noise_kind kind; } drawn[] = {
     {DFO_REX_SDE_DATA, NULL, 0, DFO_NOISE_VP},          {DFO_REX_SDE_DATA, NULL, 0.999, DFO_NOISE_VP},
     {DFO_REX_SDE_DATA, "shark", 0.999, DFO_NOISE_VP},   {DFO_REX_SDE_NOISE, NULL, 0, DFO_NOISE_VP},
@@ -243,24 +247,50 @@ START_TEST(marginals)
     dfo_noise_point a = dfo_noise_schedule_at(&m.schedule, t[0]), b = dfo_noise_schedule_at(&m.schedule, t[STEPS]);
     test_rng rng = test_rng_new(11);
     for (size_t i = 0; i < 2 * ROWS; i++)
-        x[i] = xh[i] = a.alpha * m.mean[0][i % 2] + sqrt(a.alpha * a.alpha * m.cov[0][i % 2 * 2] + a.sigma * a.sigma) * test_rng_normal(&rng);
+        x[i] = xh[i] =
+            a.alpha * m.mean[0][i % 2] + sqrt(a.alpha * a.alpha * m.cov[0][i % 2 * 2] + a.sigma * a.sigma) * test_rng_normal(&rng);
     RUN(dfo_rex_forward(rex, &f, &run, STEPS, t, dfo_batch_of(x, ROWS, 2), dfo_batch_of(o.one_state ? NULL : xh, ROWS, 2)));
     for (size_t k = 0; k < (o.one_state ? 2 : 4); k++) {
         const dfo_real *from = k < 2 ? x : xh;
-        double mean = 0, var = 0, want = b.alpha * m.mean[0][k % 2], v = b.alpha * b.alpha * m.cov[0][k % 2 * 2] + b.sigma * b.sigma;
+        double mean = 0, var = 0, want = b.alpha * m.mean[0][k % 2],
+               v = b.alpha * b.alpha * m.cov[0][k % 2 * 2] + b.sigma * b.sigma;
         for (size_t i = 0; i < ROWS; i++)
             mean += from[2 * i + k % 2] / ROWS;
         for (size_t i = 0; i < ROWS; i++)
             var += pow(from[2 * i + k % 2] - mean, 2) / (ROWS - 1);
         ck_assert_msg(fabs(mean - want) <= 4 * sqrt(v / ROWS), "column %zu: mean %g, expected %g", k, mean, want);
-        ck_assert_msg(fabs(var / v - 1) <= 4 * sqrt(2.0 / ROWS), "column %zu: variance %g, expected %g, standard error %g", k, var, v,
-                      v * sqrt(2.0 / ROWS));
+        ck_assert_msg(fabs(var / v - 1) <= 4 * sqrt(2.0 / ROWS), "column %zu: variance %g, expected %g, standard error %g", k, var,
+                      v, v * sqrt(2.0 / ROWS));
     }
     free(run.arena);
     dfo_rex_free(rex);
 }
 END_TEST
 #endif
+
+/* In sde-noise the two states part where steps are wider than (1 - zeta)/2 of chi: here 0.05 of 0.034 and of 0.134.  */
+START_TEST(parting)
+{
+    double t[201], largest[2] = {0, 0};
+    for (int wide = 0; wide < 2; wide++) {
+        size_t n = wide ? 50 : 200;
+        dfo_rex_options o = options_of(DFO_REX_SDE_NOISE, NULL, 0.9);
+        mixture m = mixture_usual(DFO_NOISE_VP, 0);
+        dfo_field f = mixture_field(&m);
+        dfo_rex *rex = made(ctx, &o);
+        dfo_run run = run_of(rex, &f, 8);
+        dfo_real x[16], xh[16];
+        start_rows(x, xh, 16);
+        grid_of(ctx, &m.schedule, "log-snr", 0.9, 0.02, n, t);
+        RUN(dfo_rex_forward(rex, &f, &run, n, t, dfo_batch_of(x, 8, 2), dfo_batch_of(xh, 8, 2)));
+        for (size_t i = 0; i < 16; i++)
+            largest[wide] = fmax(largest[wide], fmax(fabs((double)x[i]), fabs((double)xh[i])));
+        free(run.arena);
+        dfo_rex_free(rex);
+    }
+    ck_assert_msg(largest[0] < 4 && largest[1] > 100, "largest %g and %g", largest[0], largest[1]);
+}
+END_TEST
 
 /* A row's noise goes with its absolute index, and its bits do not depend on the rows beside it.  */
 START_TEST(blocks)
@@ -294,6 +324,7 @@ int main(void)
     tcase_set_timeout(t, 60);
     tcase_add_loop_test(t, whole_numbers, 0, sizeof whole / sizeof *whole);
     tcase_add_test(t, blocks);
+    tcase_add_test(t, parting);
 #ifdef DFO_DOUBLE
     tcase_add_loop_test(t, gradients, 0, sizeof graded / sizeof *graded);
     tcase_add_test(t, strong_orders);

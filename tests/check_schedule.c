@@ -26,7 +26,8 @@ static void close_to(const char *name, const char *what, size_t n, const double 
     for (size_t i = 0; i < n; i++)
         size = fmax(size, fabs(want[i]));
     for (size_t i = 0; i < n; i++)
-        ck_assert_msg(fabs(got[i] - want[i]) <= 1e-12 * size, "%s, %s: %zu is %.17g, expected %.17g", name, what, i, got[i], want[i]);
+        ck_assert_msg(fabs(got[i] - want[i]) <= 1e-12 * size, "%s, %s: %zu is %.17g, expected %.17g", name, what, i, got[i],
+                      want[i]);
 }
 
 static void output(ref_case c, const char *what, const double *got)
@@ -162,8 +163,8 @@ START_TEST(ends)
         double sensitivity = fmax(1, 1 / (t * fabs(p.dlog_sigma - p.dlog_alpha)));
         for (int k = 0; k < 4; k++) {
             double back = dfo_noise_schedule_time(&s, (dfo_noise_clock)k, dfo_noise_schedule_clock(&s, (dfo_noise_clock)k, t));
-            ck_assert_msg(fabs(back - t) <= 1e-14 * t * sensitivity, "%s, clock %d: %.17g came back as %.17g", dfo_noise_schedule_name((size_t)_i),
-                          k, t, back);
+            ck_assert_msg(fabs(back - t) <= 1e-14 * t * sensitivity, "%s, clock %d: %.17g came back as %.17g",
+                          dfo_noise_schedule_name((size_t)_i), k, t, back);
         }
         double h = 1e-5 * fmin(t, 1.0001 * most - t);
         dfo_noise_point up = dfo_noise_schedule_at(&s, t + h), down = dfo_noise_schedule_at(&s, t - h);
@@ -201,11 +202,17 @@ END_TEST
 
 START_TEST(refused)
 {
-    dfo_noise_schedule s, bad[] = {{.kind = DFO_NOISE_VP, .beta_min = 0, .beta_max = 1}, {.kind = DFO_NOISE_SUBVP, .beta_min = 2, .beta_max = 1},
-                                   {.kind = DFO_NOISE_VE, .sigma_min = 1, .sigma_max = 1}, {.kind = DFO_NOISE_COSINE, .s = -1},
-                                   {.kind = DFO_NOISE_SCALED_LINEAR, .beta_min = 1, .beta_max = NAN}, {.kind = (dfo_noise_kind)77}};
-    dfo_time_grid grid[] = {{.kind = "sideways", .from = 1, .to = 0.1}, {.from = 1, .to = 1}, {.kind = "log-snr", .from = 1, .to = 0},
-                            {.kind = "ddpm", .from = 1, .to = 0.1, .levels = 9}, {.kind = "edm", .from = 1, .to = 0.1, .rho = -1}};
+    dfo_noise_schedule s, bad[] = {{.kind = DFO_NOISE_VP, .beta_min = 0, .beta_max = 1},
+                                   {.kind = DFO_NOISE_SUBVP, .beta_min = 2, .beta_max = 1},
+                                   {.kind = DFO_NOISE_VE, .sigma_min = 1, .sigma_max = 1},
+                                   {.kind = DFO_NOISE_COSINE, .s = -1},
+                                   {.kind = DFO_NOISE_SCALED_LINEAR, .beta_min = 1, .beta_max = NAN},
+                                   {.kind = (dfo_noise_kind)77}};
+    dfo_time_grid grid[] = {{.kind = "sideways", .from = 1, .to = 0.1},
+                            {.from = 1, .to = 1},
+                            {.kind = "log-snr", .from = 1, .to = 0},
+                            {.kind = "ddpm", .from = 1, .to = 0.1, .levels = 9},
+                            {.kind = "edm", .from = 1, .to = 0.1, .rho = -1}};
     double t[32];
     ck_assert_int_eq(dfo_noise_schedule_named(ctx, "linear", &s), DFO_EARG);
     ck_assert_ptr_nonnull(strstr(dfo_ctx_error(ctx), "'linear'"));

@@ -49,7 +49,8 @@ void mixture_at(const mixture *m, double t, const double x[2], double value[2], 
         s[0] += r * g[i][0], s[1] += r * g[i][1];
         x0[0] += r * (m->mean[i][0] + a * (m->cov[i][0] * g[i][0] + m->cov[i][1] * g[i][1]));
         x0[1] += r * (m->mean[i][1] + a * (m->cov[i][1] * g[i][0] + m->cov[i][2] * g[i][1]));
-        h[0] += r * (p[i][0] - g[i][0] * g[i][0]), h[1] += r * (p[i][1] - g[i][0] * g[i][1]), h[2] += r * (p[i][2] - g[i][1] * g[i][1]);
+        h[0] += r * (p[i][0] - g[i][0] * g[i][0]), h[1] += r * (p[i][1] - g[i][0] * g[i][1]),
+            h[2] += r * (p[i][2] - g[i][1] * g[i][1]);
     }
     value[0] = m->data ? x0[0] : at.sigma * s[0];
     value[1] = m->data ? x0[1] : at.sigma * s[1];
@@ -86,7 +87,8 @@ static dfo_status eval(const dfo_field *f, dfo_run *run, const double *t, dfo_ba
     return DFO_OK;
 }
 
-static dfo_status vjp(const dfo_field *f, dfo_run *run, const double *t, dfo_batch x, dfo_batch gdx, const double *gdq, dfo_batch gx)
+static dfo_status vjp(const dfo_field *f, dfo_run *run, const double *t, dfo_batch x, dfo_batch gdx, const double *gdq,
+                      dfo_batch gx)
 {
     const mixture *m = f->state;
     double at[2], plus[2], value[2], j[4];
@@ -94,7 +96,8 @@ static dfo_status vjp(const dfo_field *f, dfo_run *run, const double *t, dfo_bat
     for (size_t i = 0; i < x.n; i++) {
         shifted(f, t[i], x, i, at, plus);
         mixture_at(m, t[i], at, value, j);
-        double g0 = (double)dfo_row(gdx, i)[0], g1 = (double)dfo_row(gdx, i)[1], a = dfo_noise_schedule_at(&m->schedule, t[i]).alpha;
+        double g0 = (double)dfo_row(gdx, i)[0], g1 = (double)dfo_row(gdx, i)[1],
+               a = dfo_noise_schedule_at(&m->schedule, t[i]).alpha;
         double back[2] = {j[0] * g0 + j[2] * g1, j[1] * g0 + j[3] * g1}, g[2] = {g0, g1};
         for (size_t k = 0; k < 2; k++) {
             dfo_row(gx, i)[k] += (dfo_real)back[k];

@@ -1,5 +1,5 @@
-/* Exact predictors of diffusion models: noise or data given a mixture of Gaussians in two dimensions, for tests of solvers.  Compile
- * mixfield.c into the test program.  */
+/* Exact predictors of diffusion models: noise or data given a mixture of Gaussians in two dimensions, for tests of solvers.
+ * Compile mixfield.c into the test program.  */
 #ifndef DIFFEO_TESTS_MIXFIELD_H
 #define DIFFEO_TESTS_MIXFIELD_H
 
@@ -23,8 +23,8 @@ mixture mixture_usual(dfo_noise_kind kind, int data);
 /* The value at one point, and its Jacobian (2,2) or NULL.  */
 void mixture_at(const mixture *m, double t, const double x[2], double value[2], double jacobian[4]);
 
-/* A field over it; a condition of 2 columns moves the mixture: the value is that of x - c (data: plus c/alpha, as it should be).  The
- * mixture stays the caller's.  */
+/* A field over it; a condition of 2 columns moves the mixture: the value is that of x - c (data: plus c/alpha, as it should be).
+ * The mixture stays the caller's.  */
 dfo_field mixture_field(mixture *m);
 
 #endif

@@ -43,14 +43,14 @@ int dfo_ddim_pair(const dfo_ddim *ddim);
 /* Arena that the calls below take for `rows` rows.  */
 size_t dfo_ddim_scratch(const dfo_ddim *ddim, const dfo_field *field, size_t rows);
 
-/* Along t[0] .. t[steps], which rise or fall all the way, in place: x (n,d) and s (n,d), of edict the second chain (a copy of x at the
- * start), of bdia and o-belm the state one step before (written, not read); ddim has none (s.x NULL).  DFO_EARG: times that do not go one
- * way, or without finite clock.  DFO_ENUM, naming time and row, where something is not finite.  */
+/* Along t[0] .. t[steps], which rise or fall all the way, in place: x (n,d) and s (n,d), of edict the second chain (a copy of x at
+ * the start), of bdia and o-belm the state one step before (written, not read); ddim has none (s.x NULL).  DFO_EARG: times that do
+ * not go one way, or without finite clock.  DFO_ENUM, naming time and row, where something is not finite.  */
 dfo_status dfo_ddim_forward(const dfo_ddim *ddim, const dfo_field *field, dfo_run *run, size_t steps, const double *t, dfo_batch x,
                             dfo_batch s);
 
-/* Back from what forward left; bdia and o-belm: s ends as the state after the first step.  DFO_ENUM, naming time and change, where the
- * fixed point was not reached.  */
+/* Back from what forward left; bdia and o-belm: s ends as the state after the first step.  DFO_ENUM, naming time and change, where
+ * the fixed point was not reached.  */
 dfo_status dfo_ddim_inverse(const dfo_ddim *ddim, const dfo_field *field, dfo_run *run, size_t steps, const double *t, dfo_batch x,
                             dfo_batch s);
 

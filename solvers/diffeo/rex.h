@@ -18,14 +18,15 @@ typedef struct dfo_rex dfo_rex;
  *     ode-data   kappa = sigma,          s = gamma, F = x_0
  *     ode-noise  kappa = alpha,          s = chi,   F = eps
  *     sde-data   kappa = sigma^2/alpha,  s = rho,   F = x_0,    + dW of the clock rho
- *     sde-noise  kappa = alpha,          s = chi,   F = 2 eps,  + dW of the clock chi^2  */
+ *     sde-noise  kappa = alpha,          s = chi,   F = 2 eps,  + dW of the clock chi^2
+ * With two states sde-noise wants steps below (1 - zeta)/2 of chi: with wider ones the states part (Princeps has one).  */
 typedef enum dfo_rex_form { DFO_REX_ODE_DATA, DFO_REX_ODE_NOISE, DFO_REX_SDE_DATA, DFO_REX_SDE_NOISE, DFO_REX_FORMS } dfo_rex_form;
 
 /* The i-th form's name ("ode-data"), NULL past the end.  */
 const char *dfo_rex_form_name(size_t i);
 
-/* Brownian motion of row `row`: w (d) = W(t) - W(s), h (d) its space-time Levy area over it; s and t in the noise's clock.  A function
- * of its arguments: the way back asks again.  s > t: w negated, h the same.  */
+/* Brownian motion of row `row`: w (d) = W(t) - W(s), h (d) its space-time Levy area over it; s and t in the noise's clock.  A
+ * function of its arguments: the way back asks again.  s > t: w negated, h the same.  */
 typedef void (*dfo_rex_noise)(const void *data, uint64_t row, size_t d, double s, double t, double *w, double *h);
 
 typedef struct dfo_rex_options {
@@ -42,8 +43,8 @@ typedef struct dfo_rex_options {
 /* vp, ode-data, zeta 0.999, tolerances 1e-3, the rest 0.  */
 void dfo_rex_defaults(dfo_rex_options *options);
 
-/* Copies the options.  DFO_EARG names the one that is wrong: shark goes with sde-data alone, for the clock that its Levy area belongs to
- * is the one it steps in.  */
+/* Copies the options.  DFO_EARG names the one that is wrong: shark goes with sde-data alone, for the clock that its Levy area
+ * belongs to is the one it steps in.  */
 dfo_status dfo_rex_new(dfo_ctx *ctx, const dfo_rex_options *options, dfo_rex **out);
 void dfo_rex_free(dfo_rex *rex);
 
@@ -68,25 +69,26 @@ dfo_status dfo_rex_forward(const dfo_rex *rex, const dfo_field *field, dfo_run *
 dfo_status dfo_rex_inverse(const dfo_rex *rex, const dfo_field *field, dfo_run *run, size_t steps, const double *t, dfo_batch x,
                            dfo_batch xh);
 
-/* The same, with gradients: gx, gxh (n,d) with respect to the end become those with respect to the start (their sum, where xh began as
- * a copy); weights' gradients go to run->grads, the condition's to field->gcond.  Grid and noise count as constants.  */
+/* The same, with gradients: gx, gxh (n,d) with respect to the end become those with respect to the start (their sum, where xh began
+ * as a copy); weights' gradients go to run->grads, the condition's to field->gcond.  Grid and noise count as constants.  */
 dfo_status dfo_rex_backward(const dfo_rex *rex, const dfo_field *field, dfo_run *run, size_t steps, const double *t, dfo_batch x,
                             dfo_batch xh, dfo_batch gx, dfo_batch gxh);
 
-/* Forward from one time to another in steps chosen by the method's estimate of its errors, the same for all rows of the call: the largest
- * component of a row's error, over atol + rtol times that of its state.  The grid goes to t (room for most + 1 times), its steps to
- * *steps: the other calls retrace it.  DFO_EARG: a method without an estimate.  DFO_ENUM: more than `most` steps, or too small ones.  */
-dfo_status dfo_rex_adapt(const dfo_rex *rex, const dfo_field *field, dfo_run *run, double from, double to, dfo_batch x, dfo_batch xh,
-                         size_t most, double *t, size_t *steps);
+/* Forward from one time to another in steps chosen by the method's estimate of its errors, the same for all rows of the call: the
+ * largest component of a row's error, over atol + rtol times that of its state.  The grid goes to t (room for most + 1 times), its
+ * steps to *steps: the other calls retrace it.  DFO_EARG: a method without an estimate.  DFO_ENUM: more than `most` steps, or too
+ * small ones.  */
+dfo_status dfo_rex_adapt(const dfo_rex *rex, const dfo_field *field, dfo_run *run, double from, double to, dfo_batch x,
+                         dfo_batch xh, size_t most, double *t, size_t *steps);
 
-/* What the way back multiplies rounding of x by: (1/zeta)^steps in the variable Y, which is all where t is NULL; else the largest (1/zeta)^m
- * kappa(t[0])/kappa(t[m]) over the grid.  kappa falls along the grid (ode-data and sde-data towards data, ode-noise and sde-noise towards
- * noise): Y then grows, and x_0 loses that much.  Infinite: Princeps.  */
+/* What the way back multiplies rounding of x by: (1/zeta)^steps in the variable Y, which is all where t is NULL; else the largest
+ * (1/zeta)^m kappa(t[0])/kappa(t[m]) over the grid.  kappa falls along the grid (ode-data and sde-data towards data, ode-noise and
+ * sde-noise towards noise): Y then grows, and x_0 loses that much.  Infinite: Princeps.  */
 double dfo_rex_growth(const dfo_rex *rex, size_t steps, const double *t);
 
-/* zeta = 1 on whole numbers, Y = y 2^-bits (n,d): increments are rounded to the grid and whole numbers' sums undo themselves, so that
- * inverse gives back y and yh to the last bit, ODE or SDE, after any number of steps.  yh: a copy of y at the start.  DFO_EUNSUP: another
- * zeta, Princeps; DFO_ENUM where a state leaves the grid's range.  */
+/* zeta = 1 on whole numbers, Y = y 2^-bits (n,d): increments are rounded to the grid and whole numbers' sums undo themselves, so
+ * that inverse gives back y and yh to the last bit, ODE or SDE, after any number of steps.  yh: a copy of y at the start.
+ * DFO_EUNSUP: another zeta, Princeps; DFO_ENUM where a state leaves the grid's range.  */
 dfo_status dfo_rex_fixed_forward(const dfo_rex *rex, const dfo_field *field, dfo_run *run, size_t steps, const double *t, int bits,
                                  size_t n, int64_t *y, int64_t *yh);
 dfo_status dfo_rex_fixed_inverse(const dfo_rex *rex, const dfo_field *field, dfo_run *run, size_t steps, const double *t, int bits,

@@ -10,10 +10,11 @@
 extern "C" {
 #endif
 
-/* vp, subvp: beta(t) = beta_min + (beta_max - beta_min) t, log alpha = -1/2 int beta, sigma^2 = 1 - alpha^2 and sigma = 1 - alpha^2;
- * ve: alpha = 1, sigma = sigma_min (sigma_max/sigma_min)^t (Song et al. 2021).  scaled-linear: vp whose sqrt(beta) is linear.  cosine:
- * alpha = cos((t+s)/(1+s) pi/2) / cos(s/(1+s) pi/2) (Nichol and Dhariwal 2021, continuous).  edm: alpha = 1, sigma = t (Karras et al.
- * 2022).  flow-matching: alpha = t, sigma = 1 - t, noise at t = 0.  All others have their noise at t = 1, edm at t = sigma_max.  */
+/* vp, subvp: beta(t) = beta_min + (beta_max - beta_min) t, log alpha = -1/2 int beta, sigma^2 = 1 - alpha^2 and sigma = 1 -
+ * alpha^2; ve: alpha = 1, sigma = sigma_min (sigma_max/sigma_min)^t (Song et al. 2021).  scaled-linear: vp whose sqrt(beta) is
+ * linear.  cosine: alpha = cos((t+s)/(1+s) pi/2) / cos(s/(1+s) pi/2) (Nichol and Dhariwal 2021, continuous).  edm: alpha = 1, sigma
+ * = t (Karras et al. 2022).  flow-matching: alpha = t, sigma = 1 - t, noise at t = 0.  All others have their noise at t = 1, edm at
+ * t = sigma_max.  */
 typedef enum dfo_noise_kind {
     DFO_NOISE_VP, DFO_NOISE_SUBVP, DFO_NOISE_VE, DFO_NOISE_SCALED_LINEAR, DFO_NOISE_COSINE, DFO_NOISE_EDM, DFO_NOISE_FLOW_MATCHING,
     DFO_NOISE_KINDS
@@ -49,15 +50,15 @@ typedef struct dfo_noise_point {
  * dlog_alpha, g2 = 2 sigma^2 (dlog_sigma - dlog_alpha); flow-matching runs from noise to data, so its g2 is negative).  */
 dfo_noise_point dfo_noise_schedule_at(const dfo_noise_schedule *schedule, double t);
 
-/* Clocks that rise or fall all along a schedule: gamma = alpha/sigma, chi = sigma/alpha, rho = gamma^2, the logarithm of rho.  Where
- * sigma is 0 some are infinite.  dfo_noise_schedule_time inverts the clock, in closed form and without cancellation at either end; NaN
- * for values that no time has.  */
+/* Clocks that rise or fall all along a schedule: gamma = alpha/sigma, chi = sigma/alpha, rho = gamma^2, the logarithm of rho.
+ * Where sigma is 0 some are infinite.  dfo_noise_schedule_time inverts the clock, in closed form and without cancellation at either
+ * end; NaN for values that no time has.  */
 typedef enum dfo_noise_clock { DFO_CLOCK_GAMMA, DFO_CLOCK_CHI, DFO_CLOCK_RHO, DFO_CLOCK_LOG_SNR } dfo_noise_clock;
 double dfo_noise_schedule_clock(const dfo_noise_schedule *schedule, dfo_noise_clock clock, double t);
 double dfo_noise_schedule_time(const dfo_noise_schedule *schedule, dfo_noise_clock clock, double value);
 
-/* Where a grid of times puts them.  uniform: equal steps of t; log-snr: of log rho; edm: of chi^(1/rho) (Karras et al. 2022, eq. 5);
- * ddpm: of t, each time moved to the nearest multiple of 1/levels (Ho et al. 2020).  */
+/* Where a grid of times puts them.  uniform: equal steps of t; log-snr: of log rho; edm: of chi^(1/rho) (Karras et al. 2022, eq.
+ * 5); ddpm: of t, each time moved to the nearest multiple of 1/levels (Ho et al. 2020).  */
 typedef struct dfo_time_grid {
     const char *kind;                  /* NULL: uniform */
     double      from, to;
@@ -65,20 +66,22 @@ typedef struct dfo_time_grid {
     size_t      levels;                /* ddpm; 0: 1000 */
 } dfo_time_grid;
 
-/* Writes t[0] = from .. t[steps] = to.  DFO_EARG: no steps, an unknown kind, from = to, an end where the clock is not finite, more steps
- * than levels.  */
-dfo_status dfo_noise_schedule_grid(dfo_ctx *ctx, const dfo_noise_schedule *schedule, const dfo_time_grid *grid, size_t steps, double *t);
+/* Writes t[0] = from .. t[steps] = to.  DFO_EARG: no steps, an unknown kind, from = to, an end where the clock is not finite, more
+ * steps than levels.  */
+dfo_status dfo_noise_schedule_grid(dfo_ctx *ctx, const dfo_noise_schedule *schedule, const dfo_time_grid *grid, size_t steps,
+                                   double *t);
 
 typedef struct dfo_edm_scales {
     double skip, out, in, noise, weight;
 } dfo_edm_scales;
 
-/* What EDM puts around its net at noise level sigma, for data of standard deviation sigma_data: D(x) = skip x + out net(in x; noise),
- * and the weight of the loss (Karras et al. 2022, table 1).  */
+/* What EDM puts around its net at noise level sigma, for data of standard deviation sigma_data: D(x) = skip x + out net(in x;
+ * noise), and the weight of the loss (Karras et al. 2022, table 1).  */
 dfo_edm_scales dfo_edm_scales_at(double sigma, double sigma_data);
 
-/* Discrete schedules, beta[0] of step 1 .. beta[steps-1]: linear from `first` to `last` (Ho et al. 2020); cosine, 1 - abar_i/abar_(i-1)
- * of abar = cos^2((i/steps+s)/(1+s) pi/2), normalised, clipped at `most` (Nichol and Dhariwal 2021; abar: before that, or NULL).  */
+/* Discrete schedules, beta[0] of step 1 .. beta[steps-1]: linear from `first` to `last` (Ho et al. 2020); cosine, 1 -
+ * abar_i/abar_(i-1) of abar = cos^2((i/steps+s)/(1+s) pi/2), normalised, clipped at `most` (Nichol and Dhariwal 2021; abar: before
+ * that, or NULL).  */
 void dfo_ddpm_linear(size_t steps, double first, double last, double *beta);
 void dfo_ddpm_cosine(size_t steps, double s, double most, double *beta, double *abar);
 
