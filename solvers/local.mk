@@ -1,22 +1,27 @@
 include_diffeo_HEADERS += \
     solvers/diffeo/brownian.h \
+    solvers/diffeo/ddim.h \
     solvers/diffeo/field.h \
     solvers/diffeo/fixpoint.h \
     solvers/diffeo/leapfrog.h \
     solvers/diffeo/ode.h \
     solvers/diffeo/reversible.h \
-    solvers/diffeo/sde.h
+    solvers/diffeo/sde.h \
+    solvers/diffeo/rex.h \
+    solvers/diffeo/schedule.h
 noinst_HEADERS += \
     solvers/brownian_impl.h \
     solvers/rk_impl.h \
     solvers/reversible_impl.h \
     solvers/sde_impl.h \
+    solvers/rex_impl.h \
     solvers/tableau_impl.h
 SOLVERS_REAL = \
     solvers/adjoint.c \
     solvers/tableau.c \
     solvers/control.c \
     solvers/checkpoint.c \
+    solvers/ddim.c \
     solvers/dense.c \
     solvers/fixpoint.c \
     solvers/implicit.c \
@@ -32,7 +37,12 @@ SOLVERS_REAL = \
     solvers/sde_reversible.c
 # Compiled once, for double.
 SOLVERS_ONCE = \
-    solvers/brownian.c
+    solvers/brownian.c \
+    solvers/rex.c \
+    solvers/rex_fixed.c \
+    solvers/rex_step.c \
+    solvers/schedule.c \
+    solvers/schedule_grid.c
 noinst_LTLIBRARIES += libsolvers_f.la libsolvers_d.la
 libsolvers_f_la_SOURCES = $(SOLVERS_REAL)
 libsolvers_f_la_CPPFLAGS = $(SOLVERS_CPPFLAGS)
