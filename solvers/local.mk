@@ -1,6 +1,7 @@
 include_diffeo_HEADERS += \
     solvers/diffeo/field.h \
     solvers/diffeo/ode.h \
+    solvers/diffeo/path.h \
     solvers/diffeo/reversible.h
 noinst_HEADERS += \
     solvers/rk_impl.h \
@@ -11,6 +12,7 @@ SOLVERS_REAL = \
     solvers/control.c \
     solvers/checkpoint.c \
     solvers/dense.c \
+    solvers/path.c \
     solvers/implicit.c \
     solvers/rk.c \
     solvers/ode.c \

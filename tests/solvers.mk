@@ -17,3 +17,12 @@ tests_check_reversible_LDADD = $(TEST_LIBS)
 tests_check_reversible_d_SOURCES = $(tests_check_reversible_SOURCES)
 tests_check_reversible_d_CPPFLAGS = $(TEST_CPPFLAGS) -DDFO_DOUBLE
 tests_check_reversible_d_LDADD = $(TEST_LIBS)
+
+check_PROGRAMS += tests/check_path tests/check_path_d
+TESTS += tests/check_path tests/check_path_d
+tests_check_path_SOURCES = tests/check_path.c
+tests_check_path_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_check_path_LDADD = $(TEST_LIBS)
+tests_check_path_d_SOURCES = $(tests_check_path_SOURCES)
+tests_check_path_d_CPPFLAGS = $(TEST_CPPFLAGS) -DDFO_DOUBLE
+tests_check_path_d_LDADD = $(TEST_LIBS)
