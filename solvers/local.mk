@@ -1,5 +1,6 @@
 include_diffeo_HEADERS += \
     solvers/diffeo/field.h \
+    solvers/diffeo/netfield.h \
     solvers/diffeo/ode.h \
     solvers/diffeo/path.h \
     solvers/diffeo/reversible.h
@@ -13,6 +14,7 @@ SOLVERS_REAL = \
     solvers/checkpoint.c \
     solvers/dense.c \
     solvers/path.c \
+    solvers/netfield.c \
     solvers/implicit.c \
     solvers/rk.c \
     solvers/ode.c \

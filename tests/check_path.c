@@ -1,7 +1,6 @@
 /* Paths through observations: closed forms, GSL's natural spline, continuity, causality, gaps, lengths.  */
 #include <gsl/gsl_spline.h>
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include <diffeo/path.h>
@@ -21,8 +20,10 @@ static void setup(void)
 {
     test_rng rng = test_rng_new(test_seed());
     ck_assert_int_eq(dfo_ctx_new(&ctx), DFO_OK);
-    for (size_t i = 0; i < ROWS * POINTS * CHANNELS; i++)
-        x[0][0][i] = (dfo_real)test_rng_real(&rng, -2, 2);
+    for (size_t i = 0; i < ROWS; i++)
+        for (size_t p = 0; p < POINTS; p++)
+            for (size_t c = 0; c < CHANNELS; c++)
+                x[i][p][c] = (dfo_real)test_rng_real(&rng, -2, 2);
 }
 
 static void teardown(void)
@@ -257,7 +258,7 @@ START_TEST(gaps_at_ends)
 END_TEST
 
 /* A row that ends early is the path through its points, and stands still from there on, whatever is written behind it.  */
-START_TEST(lengths)
+START_TEST(ends_early)
 {
     static dfo_real one[SIZE];
     const size_t length[ROWS] = {POINTS, 4, 1, 2};
@@ -324,7 +325,7 @@ int main(void)
     tcase_add_loop_test(t, causality, 0, 2);
     tcase_add_loop_test(t, gaps, 0, 3);
     tcase_add_loop_test(t, gaps_at_ends, 0, 6);
-    tcase_add_loop_test(t, lengths, 0, 3);
+    tcase_add_loop_test(t, ends_early, 0, 3);
     tcase_add_test(t, pieces);
     tcase_add_test(t, refused);
     suite_add_tcase(suite, t);

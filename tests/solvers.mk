@@ -26,3 +26,12 @@ tests_check_path_LDADD = $(TEST_LIBS)
 tests_check_path_d_SOURCES = $(tests_check_path_SOURCES)
 tests_check_path_d_CPPFLAGS = $(TEST_CPPFLAGS) -DDFO_DOUBLE
 tests_check_path_d_LDADD = $(TEST_LIBS)
+
+check_PROGRAMS += tests/check_netfield tests/check_netfield_d
+TESTS += tests/check_netfield tests/check_netfield_d
+tests_check_netfield_SOURCES = tests/check_netfield.c $(TESTRUN)
+tests_check_netfield_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_check_netfield_LDADD = $(TEST_LIBS)
+tests_check_netfield_d_SOURCES = $(tests_check_netfield_SOURCES)
+tests_check_netfield_d_CPPFLAGS = $(TEST_CPPFLAGS) -DDFO_DOUBLE
+tests_check_netfield_d_LDADD = $(TEST_LIBS)
