@@ -5,6 +5,7 @@
 
 #include <diffeo/netfield.h>
 #include <diffeo/ode.h>
+#include <diffeo/plan.h>
 #include "testrun.h"
 #include "util.h"
 
@@ -217,6 +218,41 @@ START_TEST(gradients)
 END_TEST
 #endif
 
+/* A field without a path is the net with rows on both sides; in a plan's memory the same bits.  */
+START_TEST(rows_of_nets)
+{
+    double at[ROWS] = {0};
+    dfo_real dx[ROWS * D], out[ROWS * D], gx[ROWS * D] = {0}, gin[ROWS * D] = {0}, time[ROWS] = {0}, *grads;
+    setup_with(0);
+    dfo_field f = dfo_netfield_of(&field, &cond, NULL);
+    dfo_cond in = {.n = 3, .part = {{dfo_batch_of(x, ROWS, D), {D, 1, 1}}, cond.part[0], {dfo_batch_of(time, ROWS, 1), {1, 1, 1}}}};
+    dfo_cond g = {.n = 3, .part = {{dfo_batch_of(gin, ROWS, D), {D, 1, 1}}}};
+    dfo_batch bx = dfo_batch_of(x, ROWS, D), bout = dfo_batch_of(out, ROWS, D);
+    testrun *first = run_for(&f), *t = first;
+    RUN(f.ops->eval(&f, &t->run, at, bx, dfo_batch_of(dx, ROWS, D), NULL));
+    RUN(dfo_net_rows_forward(net, &t->run, &in, bout));
+    ck_assert(!memcmp(dx, out, sizeof dx));
+    RUN(dfo_net_rows_backward(net, &t->run, &in, bx, &g));
+    grads = first->run.grads;
+    t = run_for(&f);
+    RUN(f.ops->vjp(&f, &t->run, at, bx, bx, NULL, dfo_batch_of(gx, ROWS, D)));
+    ck_assert(!memcmp(gx, gin, sizeof gx) && !memcmp(grads, t->run.grads, t->weights * sizeof *grads));
+    bout.d--;
+    ck_assert_int_eq(dfo_net_rows_forward(net, &t->run, &in, bout), DFO_ESHAPE);
+    dfo_plan *plan;
+    dfo_need need = {.rows = ROWS, .scratch = dfo_net_rows_scratch(net, ROWS)};
+    OK(dfo_plan_new(ctx, store, &need, &(dfo_plan_options){.threads = 1, .block = ROWS}, &plan));
+    bout.d++;
+    memset(out, 0, sizeof out);
+    for (size_t twice = 0; twice < 2; twice++)
+        ck_assert_int_eq(dfo_net_rows_forward(net, dfo_plan_run(plan, (dfo_key){0}), &in, bout), DFO_OK);
+    ck_assert(!memcmp(dx, out, sizeof dx));
+    dfo_plan_free(plan);
+    testrun_free(t);
+    testrun_free(first);
+}
+END_TEST
+
 /* Without a run of one's own: the field brings the weights.  */
 START_TEST(integrated)
 {
@@ -276,6 +312,7 @@ int main(void)
     tcase_add_checked_fixture(t, setup, teardown);
     tcase_add_loop_test(t, values, 0, 2);
     tcase_add_test(t, paths_and_rows);
+    tcase_add_test(t, rows_of_nets);
     tcase_add_test(t, integrated);
     tcase_add_test(t, refused);
 #ifdef DFO_DOUBLE
