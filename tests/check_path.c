@@ -1,9 +1,10 @@
-/* Paths through observations: closed forms, GSL's natural spline, continuity, causality, gaps, lengths.  */
+/* Paths through observations: closed forms, GSL's natural spline, continuity, causality, gaps, lengths, no memory.  */
 #include <gsl/gsl_spline.h>
 #include <math.h>
 #include <string.h>
 
 #include <diffeo/path.h>
+#include "oom.h"
 #include "util.h"
 
 #define POINTS 9
@@ -312,6 +313,19 @@ START_TEST(refused)
 }
 END_TEST
 
+static dfo_status work(dfo_ctx *in, void *data)
+{
+    (void)data;
+    dfo_batch from = dfo_batch_of(x[0][0], ROWS, POINTS * CHANNELS);
+    return dfo_path_fit(in, &path, DFO_PATH_SPLINE, DFO_PATH_CARRY, from, NULL, dfo_batch_of(rows[0], ROWS, SIZE));
+}
+
+START_TEST(without_memory)
+{
+    ck_assert_uint_eq(oom_check("fitting paths", OOM_ALL, work, NULL), 2);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("paths " DFO_REAL_NAME);
@@ -328,6 +342,7 @@ int main(void)
     tcase_add_loop_test(t, ends_early, 0, 3);
     tcase_add_test(t, pieces);
     tcase_add_test(t, refused);
+    tcase_add_test(t, without_memory);
     suite_add_tcase(suite, t);
     return test_run(suite);
 }

@@ -22,10 +22,10 @@ check_PROGRAMS += tests/check_path tests/check_path_d
 TESTS += tests/check_path tests/check_path_d
 tests_check_path_SOURCES = tests/check_path.c
 tests_check_path_CPPFLAGS = $(TEST_CPPFLAGS)
-tests_check_path_LDADD = $(TEST_LIBS)
+tests_check_path_LDADD = $(OOM_LIBS) $(TEST_LIBS)
 tests_check_path_d_SOURCES = $(tests_check_path_SOURCES)
 tests_check_path_d_CPPFLAGS = $(TEST_CPPFLAGS) -DDFO_DOUBLE
-tests_check_path_d_LDADD = $(TEST_LIBS)
+tests_check_path_d_LDADD = $(OOM_LIBS) $(TEST_LIBS)
 
 check_PROGRAMS += tests/check_netfield tests/check_netfield_d
 TESTS += tests/check_netfield tests/check_netfield_d
