@@ -15,7 +15,7 @@
 #include <diffeo/ode.h>
 #include <diffeo/plan.h>
 
-#define STATE 16                   /* numbers in z */
+#define STATE 32                   /* numbers in z */
 #define HIDDEN 32                  /* units of f, two layers */
 #define SUBSTEPS 1                 /* of rk4, from one observation to the next */
 #define MOST_POINTS 256
