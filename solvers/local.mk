@@ -4,17 +4,19 @@ include_diffeo_HEADERS += \
     solvers/diffeo/field.h \
     solvers/diffeo/fixpoint.h \
     solvers/diffeo/leapfrog.h \
+    solvers/diffeo/netfield.h \
     solvers/diffeo/ode.h \
+    solvers/diffeo/path.h \
     solvers/diffeo/reversible.h \
-    solvers/diffeo/sde.h \
     solvers/diffeo/rex.h \
-    solvers/diffeo/schedule.h
+    solvers/diffeo/schedule.h \
+    solvers/diffeo/sde.h
 noinst_HEADERS += \
     solvers/brownian_impl.h \
     solvers/rk_impl.h \
     solvers/reversible_impl.h \
-    solvers/sde_impl.h \
     solvers/rex_impl.h \
+    solvers/sde_impl.h \
     solvers/tableau_impl.h
 SOLVERS_REAL = \
     solvers/adjoint.c \
@@ -26,23 +28,25 @@ SOLVERS_REAL = \
     solvers/fixpoint.c \
     solvers/implicit.c \
     solvers/leapfrog.c \
-    solvers/rk.c \
+    solvers/netfield.c \
+    solvers/noise.c \
     solvers/ode.c \
     solvers/ode_backward.c \
+    solvers/path.c \
     solvers/reversible.c \
     solvers/reversible_fixed.c \
-    solvers/noise.c \
-    solvers/sde_methods.c \
-    solvers/sde.c \
-    solvers/sde_reversible.c
-# Compiled once, for double.
-SOLVERS_ONCE = \
-    solvers/brownian.c \
     solvers/rex.c \
     solvers/rex_fixed.c \
     solvers/rex_step.c \
+    solvers/rk.c \
     solvers/schedule.c \
-    solvers/schedule_grid.c
+    solvers/schedule_grid.c \
+    solvers/sde.c \
+    solvers/sde_methods.c \
+    solvers/sde_reversible.c
+# Compiled once, for double.
+SOLVERS_ONCE = \
+    solvers/brownian.c
 noinst_LTLIBRARIES += libsolvers_f.la libsolvers_d.la
 libsolvers_f_la_SOURCES = $(SOLVERS_REAL)
 libsolvers_f_la_CPPFLAGS = $(SOLVERS_CPPFLAGS)

@@ -239,6 +239,52 @@ START_TEST(rows_do_not_know_each_other)
 }
 END_TEST
 
+/* Rows on both sides: the passes' bits, in an arena of the size that is asked for.  */
+static void in_rows(netcase *c)
+{
+    dfo_run *run = &c->t->run;
+    dfo_real *own = run->arena, *memory, *grads;
+    size_t size = run->arena_size, n = c->n, d = c->net->out, weights = c->t->weights;
+    dfo_block out = netcase_block(c, 0), gout = netcase_block(c, 15), from = netcase_block(c, 0);
+    dfo_cond gin = netcase_cond(c, 0, 1), gin2 = netcase_cond(c, 0, 0);
+    OK(c, dfoi_alloc(c->ctx, n * d, sizeof *memory, &memory));
+    OK(c, dfoi_alloc(c->ctx, weights, sizeof *grads, &grads));
+    dfo_batch rows = dfo_batch_of(memory, n, d);
+    OK(c, dfo_net_forward(c->net, run, &c->in, out, c->acts));
+    for (size_t i = 0; i < n; i++)
+        for (size_t j = 0; j < d; j++)
+            dfo_row(rows, i)[j] = *netcase_at(gout, i, j);
+    OK(c, dfo_net_backward(c->net, run, &c->in, gout, &gin, c->acts));
+    memcpy(grads, run->grads, weights * sizeof *grads);
+    testrun_reset(c->t);
+    run->arena_size = dfo_net_rows_scratch(c->net, n);
+    OK(c, dfoi_alloc(c->ctx, run->arena_size, sizeof *run->arena, &run->arena));
+    OK(c, dfo_net_rows_backward(c->net, run, &c->in, rows, &gin2));
+    OK(c, dfo_net_rows_forward(c->net, run, &c->in, rows));
+    assert_same_rows(c, "rows' gradient", &gin, &gin2);
+    ck_assert_msg(!memcmp(grads, run->grads, weights * sizeof *grads), "%s: rows' weights", netcase_text(c));
+    for (size_t i = 0; i < n; i++)
+        for (size_t j = 0; j < d; j++)
+            *netcase_at(from, i, j) = dfo_row(rows, i)[j];
+    assert_same(c, "rows", out, from);
+    dfoi_free(c->ctx, run->arena);
+    run->arena = own;
+    run->arena_size = size;
+    dfoi_free(c->ctx, grads);
+    dfoi_free(c->ctx, memory);
+    netcase_cond_free(c, &gin);
+    netcase_cond_free(c, &gin2);
+    free_block(c, out);
+    free_block(c, gout);
+    free_block(c, from);
+}
+
+START_TEST(rows_on_both_sides)
+{
+    over_cases(in_rows, 10);
+}
+END_TEST
+
 /* Packing by several threads packs the same.  */
 static void prepared(netcase *c)
 {
@@ -502,6 +548,7 @@ int main(void)
     tcase_add_test(laws, vjp_is_the_adjoint_of_jvp);
     tcase_add_test(laws, passes_agree_and_repeat);
     tcase_add_test(laws, rows_do_not_know_each_other);
+    tcase_add_test(laws, rows_on_both_sides);
     tcase_add_test(laws, threads_prepare_the_same);
     tcase_add_test(laws, parts_may_be_absent);
     tcase_add_test(laws, passes_ask_for_no_memory);

@@ -1,6 +1,6 @@
 #!/bin/sh
 # An installed copy: what `make install` lays down, every public header alone under gcc and g++ in both
-# precisions, and README's C program built with pkg-config against it, shared and static.
+# precisions, and README's C program and the library's examples built with pkg-config against it, shared and static.
 : "${top_srcdir:?run by make check}" "${top_builddir:?run by make check}"
 unset MAKEFLAGS MFLAGS MAKELEVEL MAKE_TERMOUT MAKE_TERMERR
 tmp=$(mktemp -d "${TMPDIR:-/tmp}/diffeo-install-XXXXXX") || exit 99
@@ -93,6 +93,17 @@ if [ -s "$tmp/readme.c" ]; then
 else
     echo "left out: README holds no C program yet"
 fi
+
+# ---- the examples, from what is installed alone
+for precision in '' -DDFO_DOUBLE; do
+    for name in neural_ode neural_cde; do
+        # shellcheck disable=SC2046,SC2086
+        try "example $name $precision compiles" $CC -std=c11 -Wall -Wextra -Werror $SAN $precision \
+            "$top_srcdir/tests/examples/$name.c" -o "$tmp/$name" \
+            $(if [ -e "$shared" ]; then pc --cflags --libs; else pc --static --cflags --libs; fi) $(pkg-config --cflags --libs jansson) -lm
+    done
+done
+try 'an example runs' "$tmp/neural_ode" 2
 
 # ---- and away again
 try 'make uninstall' make uninstall DESTDIR="$tmp/root"

@@ -26,6 +26,7 @@ TESTRUN = tests/testrun.c
 noinst_HEADERS += tests/testrun.h
 
 include tests/solvers.mk
+include tests/examples.mk
 include tests/spline.mk
 include tests/dist.mk
 include tests/classify.mk

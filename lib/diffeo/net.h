@@ -105,6 +105,12 @@ dfo_status dfo_net_jvp(const dfo_net *net, dfo_run *run, const dfo_cond *in, con
 dfo_status dfo_net_jvp_backward(const dfo_net *net, dfo_run *run, const dfo_cond *in,
                                 const dfo_cond *din, dfo_block gout, dfo_block gdout, dfo_cond *gin,
                                 dfo_cond *gdin, const dfo_real *acts);
+/* Two of the passes with rows on both sides, any number of them: out (n, net->out).  backward takes gout (n, net->out), which is
+ * only read, and computes the activations again: DFO_ESHAPE where rows are not of the net's outputs; for the rest as in the
+ * table.  Arena of either.  */
+size_t dfo_net_rows_scratch(const dfo_net *net, size_t rows);
+dfo_status dfo_net_rows_forward(const dfo_net *net, dfo_run *run, const dfo_cond *in, dfo_batch out);
+dfo_status dfo_net_rows_backward(const dfo_net *net, dfo_run *run, const dfo_cond *in, dfo_batch gout, dfo_cond *gin);
 /* Exact traces in closed form, see the table; 0: there are none.  */
 size_t dfo_net_trace_size(const dfo_net *net);
 /* As in the table; the arena mark is put back.  */

@@ -32,6 +32,11 @@ dfo_status dfo_plan_new(dfo_ctx *ctx, dfo_store *store, const dfo_need *need,
                         const dfo_plan_options *options, dfo_plan **out);
 void dfo_plan_free(dfo_plan *plan);
 
+/* For passes of the caller's own, in one thread and of at most need.rows rows at a time: the memory of the first worker of a plan
+ * for evaluation, with the store's present weights, an empty arena and no error, until the next call that takes the plan.
+ * Derived data are not prepared: nets and solvers have none.  What failed stands in run->text.  */
+dfo_run *dfo_plan_run(dfo_plan *plan, dfo_key key);
+
 /* What its workers have counted since it was made: evaluations of continuous flows' fields, and the solves that they were
  * for.  */
 void dfo_plan_evaluations(const dfo_plan *plan, uint64_t *evaluations, uint64_t *solves);

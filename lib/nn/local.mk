@@ -16,6 +16,7 @@ noinst_HEADERS += \
     lib/nn/unit_kern_impl.h
 LIB_REAL += \
     lib/nn/net.c \
+    lib/nn/net_rows.c \
     lib/nn/registry.c \
     lib/nn/config.c \
     lib/nn/linear.c \

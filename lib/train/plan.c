@@ -177,6 +177,11 @@ dfo_run *dfoi_plan_single(dfo_plan *plan, dfo_key key)
     return run;
 }
 
+dfo_run *dfo_plan_run(dfo_plan *plan, dfo_key key)
+{
+    return ready(plan, 0, key, 0);
+}
+
 dfo_status dfoi_plan_error(dfo_plan *plan, const dfo_run *run)
 {
     if (run->status == DFO_OK)

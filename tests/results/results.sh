@@ -1,6 +1,6 @@
 #!/bin/sh
 # The figures that README quotes: trains, scores and checks on real data, and writes one file a job into
-# tests/results: command, seed, wall time, figures.  Long: power 5 min, bsds 20 min, wine 40 min, deblur, sides and sampling a minute each, detest seconds, kodak and reflow 3 min, continuous two hours,
+# tests/results: command, seed, wall time, figures.  Long: power 5 min, bsds 20 min, wine 40 min, deblur, sides and sampling a minute each, detest seconds, kodak, reflow and neural_cde 3 min, continuous two hours,
 # glow and inverse_flow an hour a set, irevnet an hour.
 #     make results               all of them            make results JOBS='power wine'     some
 #     make results THREADS=1     on one core
@@ -13,7 +13,7 @@ out=$top_srcdir/tests/results
 [ -d "$data" ] || { echo "results: no data in $data"; exit 77; }
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-jobs=${JOBS:-power bsds wine deblur sides detest sampling kodak reflow continuous glow inverse_flow irevnet}
+jobs=${JOBS:-power bsds wine deblur sides detest sampling kodak reflow neural_cde continuous glow inverse_flow irevnet}
 threads=${THREADS:-$(nproc)}
 
 # record FILE: what follows on stdin, with the machine and the program.
@@ -127,6 +127,24 @@ reflow() {
             done
         done
     } | record reflow.txt
+}
+
+# Speakers told by their vowels, 270 sequences of 7 to 29 points to learn from and 370 to tell: five seeds.
+neural_cde() {
+    v=$data/timeseries/JapaneseVowels
+    for part in TRAIN TEST; do
+        gzip -dc ${v}_$part.ts.gz | awk -v points=29 -f "$top_srcdir/tests/examples/sequences.awk" >"$work/$part.csv"
+    done
+    {
+        echo '$ zcat ../shared/data/timeseries/JapaneseVowels_TRAIN.ts.gz | awk -v points=29 -f tests/examples/sequences.awk >TRAIN.csv; TEST.csv'
+        for seed in 0 1 2 3 4; do
+            echo "\$ neural_cde TRAIN.csv TEST.csv 12 ${CDE_STEPS:-1500} $seed"
+            start=$(date +%s)
+            OMP_NUM_THREADS=$threads "$top_builddir/tests/examples/neural_cde" "$work/TRAIN.csv" "$work/TEST.csv" 12 "${CDE_STEPS:-1500}" $seed
+            echo "seconds: $(($(date +%s) - start))"
+        done | tee "$work/seeds"
+        awk '/accuracy/ { s += $NF; n++ } END { printf "mean accuracy of the test set: %.4f over %d seeds\n", s / n, n }' "$work/seeds"
+    } | record neural_cde.txt
 }
 
 # Debian's dataset-fashion-mnist.
