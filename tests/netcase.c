@@ -71,6 +71,17 @@ static void conv_config(test_rng *rng, json_t *o)
         json_object_set_new(o, "last_scale", json_boolean(test_rng_between(rng, 0, 1)));
 }
 
+/* An embedding of time, condition and class; of low frequencies, so that central differences see it.  */
+static void time_config(test_rng *rng, json_t *o)
+{
+    size_t embedding = test_rng_between(rng, 0, 12);
+    json_object_set_new(o, "frequencies", json_integer((json_int_t)test_rng_between(rng, 1, 8)));
+    json_object_set_new(o, "most", json_real(0.3));
+    json_object_set_new(o, "embedding", json_integer((json_int_t)embedding));
+    if (embedding && test_rng_between(rng, 0, 1))
+        json_object_set_new(o, "classes", json_integer((json_int_t)test_rng_between(rng, 1, 5)));
+}
+
 static json_t *make_config(test_rng *rng, const char *type, const char *activation)
 {
     static const double dropout[] = {0, 0, 0.25, 0.5};
@@ -86,6 +97,8 @@ static json_t *make_config(test_rng *rng, const char *type, const char *activati
         json_object_set_new(o, "layers", json_integer((json_int_t)test_rng_between(rng, 0, 3)));
         return o;
     }
+    if (!strcmp(type, "time-mlp"))
+        time_config(rng, o);
     json_object_set_new(o, "dropout", json_real(dropout[test_rng_between(rng, 0, 3)]));
     json_object_set_new(o, "last_init", json_real(test_rng_between(rng, 0, 1) ? 1e-3 : 0));
     if (!strcmp(type, "conv")) {
@@ -99,6 +112,9 @@ static json_t *make_config(test_rng *rng, const char *type, const char *activati
         json_object_set_new(o, "norm", json_string(norm[test_rng_between(rng, 0, 3)]));
         json_object_set_new(o, "context",
                             json_string(test_rng_between(rng, 0, 1) ? "gate" : "concat"));
+    } else if (!strcmp(type, "time-mlp")) {
+        json_object_set_new(o, "hidden", json_integer((json_int_t)width(rng)));
+        json_object_set_new(o, "layers", json_integer((json_int_t)test_rng_between(rng, 0, 3)));
     } else if (!strcmp(type, "mlp")) {
         json_t *hidden = json_array();
         for (size_t l = test_rng_between(rng, 0, 3); l > 0; l--)
@@ -158,6 +174,22 @@ static void make_images(netcase *c, test_rng *rng, const json_t *config, dfo_sha
     *out = (dfo_shape){test_rng_between(rng, 1, 9), h, w};
 }
 
+/* Nets with a time: two parts at least, or three with a class; the last ones are of one number.  */
+static void make_time(netcase *c)
+{
+    size_t own = c->classes ? 2 : 1;
+    c->parts = c->parts > own ? c->parts : own + 1;
+    for (size_t p = c->parts - own; p < c->parts; p++)
+        c->shape[p] = dfo_shape_vector(1);
+    }
+
+/* Classes are whole numbers, and not moved.  */
+static void draw_classes(netcase *c, test_rng *rng)
+{
+    for (size_t i = 0; c->classes && i < c->n; i++)
+        dfo_row(c->in.part[c->parts - 2].rows, i)[0] = (dfo_real)test_rng_between(rng, 0, c->classes);
+}
+
 static void finish(netcase *c, test_rng *rng, json_t *config, dfo_shape out)
 {
     dfo_build build = {.ctx = c->ctx, .store = c->store, .seed = c->seed, .path = "net"};
@@ -174,6 +206,7 @@ static void finish(netcase *c, test_rng *rng, json_t *config, dfo_shape out)
     c->size = 2 * dfo_net_acts(c->net, c->n);
     must(c, dfoi_alloc(c->ctx, c->size, sizeof *c->acts, &c->acts), "acts");
     c->in = netcase_cond(c, c->seed + 1, test_rng_between(rng, 0, 3));
+    draw_classes(c, rng);
     c->din = netcase_cond(c, c->seed + 2, test_rng_between(rng, 0, 3));
 }
 
@@ -197,8 +230,11 @@ void netcase_new(netcase *c, uint64_t seed, const char *type, const char *activa
         c->shape[p] = dfo_shape_vector(test_rng_between(&rng, p == 0 ? least : 0, 9));
     json_t *config = make_config(&rng, type, activation);
     dfo_shape out = dfo_shape_vector(width(&rng));
+    c->classes = (size_t)json_integer_value(json_object_get(config, "classes"));
     if (strstr(type, "conv"))
         make_images(c, &rng, config, &out);
+    if (json_object_get(config, "most"))
+        make_time(c);
     finish(c, &rng, config, out);
 }
 
@@ -209,6 +245,7 @@ void netcase_of(netcase *c, uint64_t seed, const char *text, size_t n, size_t pa
     json_t *config;
     begin(c, seed);
     must(c, dfoi_json_parse(c->ctx, text, strlen(text), "test", &config), "configuration");
+    c->classes = (size_t)json_integer_value(json_object_get(config, "classes"));
     c->n = n;
     c->parts = parts;
     for (size_t p = 0; p < parts; p++)
@@ -270,7 +307,7 @@ dfo_cond netcase_cond(netcase *c, uint64_t seed, size_t pad)
         dfo_key key = {.seed = seed, .row = p, .purpose = DFO_FOR_TEST};
         dfo_real *x;
         must(c, dfoi_alloc(c->ctx, c->n * ld, sizeof *x, &x), "rows");
-        if (seed)
+        if (seed && !(c->classes && p + 2 == c->parts))
             dfo_draw_real_normal(key, c->n * ld, x);
         cond.part[p].rows = (dfo_batch){x, c->n, d, ld};
         cond.part[p].shape = c->shape[p];

@@ -9,6 +9,7 @@ noinst_HEADERS += \
     lib/nn/conv_kern_impl.h \
     lib/nn/batch_kern_impl.h \
     lib/nn/convnet_impl.h \
+    lib/nn/embed_impl.h \
     lib/nn/residual_conv_impl.h \
     lib/nn/unit_impl.h \
     lib/nn/squash_impl.h \
@@ -39,6 +40,8 @@ LIB_REAL += \
     lib/nn/residual_conv.c \
     lib/nn/residual_conv_jvp.c \
     lib/nn/residual_conv_pass.c \
+    lib/nn/embed.c \
+    lib/nn/time_mlp.c \
     lib/nn/constant.c
 LIB_KERN += \
     lib/nn/unit_kern.c \
