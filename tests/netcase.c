@@ -82,6 +82,19 @@ static void time_config(test_rng *rng, json_t *o)
         json_object_set_new(o, "classes", json_integer((json_int_t)test_rng_between(rng, 1, 5)));
 }
 
+/* Groups of three channels at least, as above.  */
+static void unet_config(test_rng *rng, json_t *o)
+{
+    size_t groups = test_rng_between(rng, 1, 3), levels = test_rng_between(rng, 1, 3);
+    json_t *channels = json_array();
+    for (size_t l = 0; l < levels; l++)
+        json_array_append_new(channels, json_integer((json_int_t)(groups * test_rng_between(rng, 3, 5))));
+    json_object_set_new(o, "channels", channels);
+    json_object_set_new(o, "blocks", json_integer((json_int_t)test_rng_between(rng, 1, 2)));
+    json_object_set_new(o, "groups", json_integer((json_int_t)groups));
+    json_object_set_new(o, "norm", json_string(test_rng_between(rng, 0, 2) ? "group" : "none"));
+}
+
 static json_t *make_config(test_rng *rng, const char *type, const char *activation)
 {
     static const double dropout[] = {0, 0, 0.25, 0.5};
@@ -97,8 +110,12 @@ static json_t *make_config(test_rng *rng, const char *type, const char *activati
         json_object_set_new(o, "layers", json_integer((json_int_t)test_rng_between(rng, 0, 3)));
         return o;
     }
-    if (!strcmp(type, "time-mlp"))
+    if (!strcmp(type, "time-mlp") || !strcmp(type, "unet"))
         time_config(rng, o);
+    if (!strcmp(type, "unet")) {
+        unet_config(rng, o);
+        return o;
+    }
     json_object_set_new(o, "dropout", json_real(dropout[test_rng_between(rng, 0, 3)]));
     json_object_set_new(o, "last_init", json_real(test_rng_between(rng, 0, 1) ? 1e-3 : 0));
     if (!strcmp(type, "conv")) {
@@ -160,6 +177,8 @@ static void make_images(netcase *c, test_rng *rng, const json_t *config, dfo_sha
         size_t s = (size_t)json_integer_value(json_object_get(l, "stride"));
         stride = s > stride ? s : stride;
     }
+    for (size_t level = 1; level < json_array_size(json_object_get(config, "channels")); level++)
+        stride *= 2;
     size_t h = stride * test_rng_between(rng, 1, 9 / stride);
     size_t w = stride * test_rng_between(rng, 1, 9 / stride);
     char *text = json_dumps(config, 0);
@@ -231,7 +250,7 @@ void netcase_new(netcase *c, uint64_t seed, const char *type, const char *activa
     json_t *config = make_config(&rng, type, activation);
     dfo_shape out = dfo_shape_vector(width(&rng));
     c->classes = (size_t)json_integer_value(json_object_get(config, "classes"));
-    if (strstr(type, "conv"))
+    if (strstr(type, "conv") || !strcmp(type, "unet"))
         make_images(c, &rng, config, &out);
     if (json_object_get(config, "most"))
         make_time(c);
