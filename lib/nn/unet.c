@@ -91,7 +91,7 @@ static dfo_status sort_parts(dfo_ctx *ctx, const dfo_net *net, dfoi_unet *m, int
     m->input = (dfoi_conv_input){.h = x->h, .w = x->w};
     for (size_t p = 0; p < net->parts; p++) {
         const dfo_shape *s = &net->part[p];
-        int image = s->h == x->h && s->w == x->w && p + own < net->parts && (!p || x->h * x->w > 1);
+        int image = s->h == x->h && s->w == x->w && (!p || (p + own < net->parts && x->h * x->w > 1));
         m->input.vector[p] = !image;
         vector[p] = !image;
         if (image)
