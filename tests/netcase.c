@@ -93,6 +93,7 @@ static void unet_config(test_rng *rng, json_t *o)
     json_object_set_new(o, "blocks", json_integer((json_int_t)test_rng_between(rng, 1, 2)));
     json_object_set_new(o, "groups", json_integer((json_int_t)groups));
     json_object_set_new(o, "norm", json_string(test_rng_between(rng, 0, 2) ? "group" : "none"));
+    json_object_set_new(o, "attention", json_boolean(test_rng_between(rng, 0, 1)));
 }
 
 static json_t *make_config(test_rng *rng, const char *type, const char *activation)

@@ -12,6 +12,7 @@ noinst_HEADERS += \
     lib/nn/embed_impl.h \
     lib/nn/group_impl.h \
     lib/nn/group_kern_impl.h \
+    lib/nn/attend_impl.h \
     lib/nn/unet_impl.h \
     lib/nn/residual_conv_impl.h \
     lib/nn/unit_impl.h \
@@ -45,6 +46,7 @@ LIB_REAL += \
     lib/nn/residual_conv_pass.c \
     lib/nn/embed.c \
     lib/nn/time_mlp.c \
+    lib/nn/attend.c \
     lib/nn/group_norm.c \
     lib/nn/unet.c \
     lib/nn/unet_work.c \

@@ -2,10 +2,11 @@
  *
  *   {"type":"unet", "channels":[64,128], or "channels":64 and "levels":2 (then twice as many a level), "blocks":2,
  *    "norm":"group" or "none", "groups":8, "activation":"silu", "embedding":128, "frequencies":32, "most":160, "classes":0,
- *    "last_init":0}
+ *    "attention":false, "last_init":0}
  *
  * A block is h + W1 * act(norm(W0 * act(norm(h)) + b0 + q)) + b1, both 3x3, q of the embedding (embed_impl.h) the same for
- * all pixels; where channels change, h goes through a 1x1 convolution.  Level l has channels[l] channels and 2^-l of the
+ * all pixels; where channels change, h goes through a 1x1 convolution.  With attention, h + W1 * attention(W0 * norm(h))
+ * (attend_impl.h), both 1x1, follows the coarsest level's first block.  Level l has channels[l] channels and 2^-l of the
  * image's sides: `blocks` blocks, then a convolution 3x3 of stride 2 down; `blocks` blocks at the coarsest level; a transposed
  * one, 4x4 of stride 2, up, beside what the level had, and `blocks` blocks again; at last a convolution 3x3 of act(norm(h)).
  * With one level it is a residual net.  Parts: images of equal size are channels, the first one is x; vectors go into the
@@ -62,14 +63,15 @@ static dfo_status read_levels(dfo_ctx *ctx, const json_t *config, dfoi_unet_sett
 
 static dfo_status read_settings(dfo_ctx *ctx, const json_t *config, dfoi_unet_settings *s)
 {
-    static const char *const keys[] = {"type", "channels", "levels", "blocks", "norm", "groups", "activation", "last_init",
-                                       DFOI_EMBED_KEYS, NULL};
+    static const char *const keys[] = {"type", "channels", "levels", "blocks", "norm", "groups", "activation", "attention",
+                                       "last_init", DFOI_EMBED_KEYS, NULL};
     *s = (dfoi_unet_settings){0};
     DFO_TRY(dfoi_json_keys(ctx, config, keys));
     DFO_TRY(read_norm(ctx, config, &s->groups));
     DFO_TRY(read_levels(ctx, config, s));
     DFO_TRY(dfoi_json_size(ctx, config, "blocks", 2, 1, DFOI_UNET_BLOCKS, &s->blocks));
     DFO_TRY(dfoi_config_activation(ctx, config, "silu", &s->act));
+    DFO_TRY(dfoi_json_bool(ctx, config, "attention", 0, &s->attention));
     DFO_TRY(dfoi_embed_read(ctx, config, 128, &s->embed));
     return dfoi_json_real(ctx, config, "last_init", 0, 0, 1, &s->last_init);
 }
@@ -134,7 +136,7 @@ static dfo_status add_op(dfo_build *build, dfoi_unet *m, struct plan plan, dfoi_
     snprintf(prefix, sizeof prefix, "op%zu.", m->ops);
     snprintf(w, sizeof w, "%sw", prefix);
     snprintf(b, sizeof b, "%sb", prefix);
-    *op = (dfoi_unet_op){.from = from, .to = to, .unit = plan.unit, .add = residual != NULL};
+    *op = (dfoi_unet_op){.from = from, .to = to, .unit = plan.unit, .add = residual != NULL, .act = m->settings.act};
     op->residual = residual ? *residual : from;
     op->conv = (dfoi_conv){.in = plan.in, .out = plan.out, .in_h = m->input.h >> level, .in_w = m->input.w >> level,
                            .kernel = plan.kernel, .stride = plan.stride, .transposed = plan.transposed, .bias = 1};
@@ -172,6 +174,27 @@ static dfo_status add_block(dfo_build *build, dfoi_unet *m, size_t level, size_t
     return add_op(build, m, (struct plan){3, 1, out, out, 0, 1, SMALL}, inside, to, &residual, NULL);
 }
 
+/* Attention of *at, a map of the coarsest level; *at becomes its result.  */
+static dfo_status add_attention(dfo_build *build, dfoi_unet *m, dfoi_unet_place *at)
+{
+    size_t level = m->settings.levels - 1, c = m->settings.channels[level], plane = (m->input.h >> level) * (m->input.w >> level);
+    dfoi_unet_place qkv = {add_map(m, 3 * c, level), 0}, mixed = {add_map(m, c, level), 0}, to = {add_map(m, c, level), 0};
+    dfoi_unet_op *op;
+    if (plane > DFOI_ATTEND_PIXELS)
+        return dfoi_fail(build->ctx, DFO_ESHAPE, "attention: at most %d pixels at the coarsest level, got %zu", DFOI_ATTEND_PIXELS,
+                         plane);
+    DFO_TRY(add_op(build, m, (struct plan){1, 1, c, 3 * c, 0, m->settings.groups > 0, -1}, *at, qkv, NULL, &op));
+    op->act = DFOI_ACT_NONE;
+    m->op[m->ops] = (dfoi_unet_op){.from = qkv, .to = mixed, .residual = qkv, .attend = 1, .conv = {.in = 3 * c, .out = c}};
+    m->products = dfoi_attend_scratch(c, plane) > m->products ? dfoi_attend_scratch(c, plane) : m->products;
+    touch(m, qkv);
+    touch(m, mixed);
+    m->ops++;
+    DFO_TRY(add_op(build, m, (struct plan){1, 1, c, c, 0, 0, SMALL}, mixed, to, at, NULL));
+    *at = to;
+    return DFO_OK;
+}
+
 /* `blocks` blocks of a level, the last one to *end; *at, of *channels channels, becomes their result.  */
 static dfo_status add_blocks(dfo_build *build, dfoi_unet *m, size_t level, size_t *channels, dfoi_unet_place *at,
                              const dfoi_unet_place *end)
@@ -182,6 +205,8 @@ static dfo_status add_blocks(dfo_build *build, dfoi_unet *m, size_t level, size_
         DFO_TRY(add_block(build, m, level, *channels, *at, to));
         *at = to;
         *channels = out;
+        if (!k && m->settings.attention && level + 1 == m->settings.levels)
+            DFO_TRY(add_attention(build, m, at));
     }
     return DFO_OK;
 }
@@ -258,6 +283,7 @@ static dfo_status describe(const dfo_net *net, json_t *to)
     DFO_TRY(dfoi_json_set(net->ctx, to, "norm", json_string(s->groups ? "group" : "none")));
     DFO_TRY(dfoi_json_set(net->ctx, to, "groups", json_integer((json_int_t)(s->groups ? s->groups : 8))));
     DFO_TRY(dfoi_json_set(net->ctx, to, "activation", json_string(dfoi_act_name(s->act))));
+    DFO_TRY(dfoi_json_set(net->ctx, to, "attention", json_boolean(s->attention)));
     DFO_TRY(dfoi_embed_describe(&m->embed, net->ctx, to));
     return dfoi_json_set(net->ctx, to, "last_init", json_real(s->last_init));
 }

@@ -3,6 +3,7 @@
 #define DFOI_UNET_IMPL_H
 
 #include "base/real_impl.h"
+#include "nn/attend_impl.h"
 #include "nn/convnet_impl.h"
 #include "nn/embed_impl.h"
 #include "nn/group_impl.h"
@@ -14,6 +15,7 @@
 typedef struct dfoi_unet_settings {
     size_t levels, channels[DFOI_UNET_LEVELS], blocks, groups;   /* groups 0: no normalisation */
     dfoi_act act;
+    int attention;
     double last_init;
     dfoi_embed_settings embed;
 } dfoi_unet_settings;
@@ -30,11 +32,13 @@ typedef struct dfoi_unet_place {
     size_t map, first;
 } dfoi_unet_place;
 
-/* to = conv(act(norm(from))) [+ residual] [+ q of the embedding].  */
+/* to = conv(act(norm(from))) [+ residual] [+ q of the embedding]; or attention of from's queries, keys and values.  */
 typedef struct dfoi_unet_op {
     dfoi_unet_place from, to, residual;
     int unit, add;          /* act and norm stand in front; a residual is added */
+    int attend;             /* attention, to as many channels as conv.out; no convolution */
     int embedded;
+    dfoi_act act;
     size_t embed;           /* the first of its features in q */
     size_t statistics;      /* offset of the norm's, times images */
     dfoi_group_norm norm;   /* groups 0: none */
@@ -49,7 +53,7 @@ typedef struct dfoi_unet {
     size_t ops, maps, homes;
     size_t embedded;        /* features of q */
     size_t statistics;      /* reals of all norms for an image */
-    size_t products;        /* scratch of products */
+    size_t products;        /* scratch of products and of attention */
     dfoi_unet_op op[DFOI_UNET_OPS];
     dfoi_unet_map map[DFOI_UNET_OPS];        /* 0: the input; the last one: the output, which is not kept */
     dfoi_unet_map home[DFOI_UNET_OPS];

@@ -22,8 +22,7 @@ static dfoi_map_pair pair_at(const dfoi_unet *m, dfo_real *const *x, dfo_real *c
 /* Value and tangent of what stands in front of a convolution, and of what the activation is applied to.  */
 static dfoi_map_pair front(const dfoi_unet_work *w, const dfoi_unet_op *op, dfoi_area area, dfoi_map_pair *a)
 {
-    const dfoi_unet *m = w->m;
-    dfoi_map_pair x = pair_at(m, w->x, w->dx, op->from), y = {dfoi_unet_front(w, op, &a->x), x.dx};
+    dfoi_map_pair x = pair_at(w->m, w->x, w->dx, op->from), y = {dfoi_unet_front(w, op, &a->x), x.dx};
     a->dx = x.dx;
     if (!op->unit)
         return y;
@@ -34,7 +33,7 @@ static dfoi_map_pair front(const dfoi_unet_work *w, const dfoi_unet_op *op, dfoi
     y.dx = dfoi_map_of(w->work[DFOI_UNET_DY], op->conv.in);
     for (size_t p = 0; p < area.panels; p++) {
         memcpy(dfoi_map_panel(y.dx, p), dfoi_map_panel(a->dx, p), dfoi_unet_panel(op) * sizeof *y.dx.x);
-        dfoi_vdact(m->settings.act, dfoi_unet_panel(op), dfoi_map_panel(a->x, p), dfoi_map_panel(y.x, p),
+        dfoi_vdact(op->act, dfoi_unet_panel(op), dfoi_map_panel(a->x, p), dfoi_map_panel(y.x, p),
                    dfoi_map_panel(y.dx, p));
     }
     return y;
@@ -45,6 +44,10 @@ static void op_jvp(const dfoi_unet_work *w, const dfoi_unet_op *op)
     const dfoi_unet *m = w->m;
     const dfoi_area area = dfoi_unet_area(m, w->images, m->map[op->from.map].level);
     dfoi_map_pair a, x = pair_at(m, w->x, w->dx, op->from), y = pair_at(m, w->x, w->dx, op->to), more = {none, none};
+    if (op->attend) {
+        dfoi_attend_tangent(op->conv.out, area, x, y, w->room.scratch);
+        return;
+    }
     if (op->norm.groups) {
         dfo_real *statistics = w->statistics + op->statistics * w->images.n;
         dfoi_group_measure(&op->norm, area, x.x, statistics);
@@ -102,6 +105,10 @@ static void op_jvp_backward(const dfoi_unet_work *w, size_t i)
     dfoi_map_pair a, y = front(w, op, from, &a);
     dfoi_unet_begin_gradients(w, i, w->g);
     dfoi_unet_begin_gradients(w, i, w->gd);
+    if (op->attend) {
+        dfoi_attend_tangent_backward(op->conv.out, from, x, gy, gx, w->room.scratch);
+        return;
+    }
     dfoi_unet_sum_embedding(w, op, gy.x, w->q);
     dfoi_unet_sum_embedding(w, op, gy.dx, w->dq);
     if (op->add && op->residual.map != op->to.map) {
@@ -115,7 +122,7 @@ static void op_jvp_backward(const dfoi_unet_work *w, size_t i)
     }
     pair_backward(w, op, gy, y, nothing, g);
     for (size_t p = 0; p < from.panels; p++) {
-        dfoi_vact_derivatives(m->settings.act, dfoi_unet_panel(op), dfoi_map_panel(a.x, p), w->derivative[0], w->derivative[1]);
+        dfoi_vact_derivatives(op->act, dfoi_unet_panel(op), dfoi_map_panel(a.x, p), w->derivative[0], w->derivative[1]);
         DFOI_UNIT_KERN->reverse(dfoi_unet_panel(op), w->derivative[0], w->derivative[1], dfoi_map_panel(a.dx, p),
                                 dfoi_map_panel(g.x, p), dfoi_map_panel(g.dx, p));
     }

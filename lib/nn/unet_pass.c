@@ -19,10 +19,14 @@ static size_t rows_of(size_t n, size_t p)
 static void op_forward(const dfoi_unet_work *w, const dfoi_unet_op *op)
 {
     const dfoi_unet *m = w->m;
+    const dfoi_area area = dfoi_unet_area(m, w->images, m->map[op->from.map].level);
     dfoi_map a, x = dfoi_unet_at(m, w->x, op->from), y = dfoi_unet_at(m, w->x, op->to);
+    if (op->attend) {
+        dfoi_attend(op->conv.out, area, x, y, w->room.scratch);
+        return;
+    }
     if (op->norm.groups)
-        dfoi_group_measure(&op->norm, dfoi_unet_area(m, w->images, m->map[op->from.map].level), x,
-                           w->statistics + op->statistics * w->images.n);
+        dfoi_group_measure(&op->norm, area, x, w->statistics + op->statistics * w->images.n);
     x = dfoi_unet_front(w, op, &a);
     dfoi_conv_forward(&op->conv, w->run, w->images.n, x, DFOI_ACT_NONE,
                       op->add ? dfoi_unet_at(m, w->x, op->residual) : none, &w->room, y);
@@ -58,6 +62,10 @@ static void op_backward(const dfoi_unet_work *w, size_t i, int wanted)
     dfoi_map a, x = dfoi_unet_at(m, w->x, op->from), gx = dfoi_unet_at(m, w->g, op->from), gy = dfoi_unet_at(m, w->g, op->to);
     dfoi_map g = dfoi_map_of(w->work[DFOI_UNET_G], op->conv.in), y = dfoi_unet_front(w, op, &a);
     dfoi_unet_begin_gradients(w, i, w->g);
+    if (op->attend) {
+        dfoi_attend_backward(op->conv.out, from, x, gy, gx, w->room.scratch);
+        return;
+    }
     dfoi_unet_sum_embedding(w, op, gy, w->q);
     if (op->add && op->residual.map != op->to.map)
         dfoi_unet_add(to, op->conv.out, gy, dfoi_unet_at(m, w->g, op->residual));
@@ -68,7 +76,7 @@ static void op_backward(const dfoi_unet_work *w, size_t i, int wanted)
     }
     dfoi_conv_backward(&op->conv, w->run, w->images.n, gy, y, 1, none, none, &w->room, g);
     for (size_t p = 0; p < from.panels; p++)
-        dfoi_vdact(m->settings.act, dfoi_unet_panel(op), dfoi_map_panel(a, p), dfoi_map_panel(y, p), dfoi_map_panel(g, p));
+        dfoi_vdact(op->act, dfoi_unet_panel(op), dfoi_map_panel(a, p), dfoi_map_panel(y, p), dfoi_map_panel(g, p));
     if (op->norm.groups)
         dfoi_group_backward(&op->norm, w->run, from, x, w->statistics + op->statistics * w->images.n, g, gx);
     else

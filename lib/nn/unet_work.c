@@ -55,7 +55,8 @@ static size_t columns_size(const dfoi_unet *m, size_t n)
 {
     size_t most = 0;
     for (size_t i = 0; i < m->ops; i++)
-        most = larger(most, dfoi_conv_columns(&m->op[i].conv, n));
+        if (!m->op[i].attend)
+            most = larger(most, dfoi_conv_columns(&m->op[i].conv, n));
     return dfo_arena_size(most);
 }
 
@@ -207,7 +208,7 @@ dfoi_map dfoi_unet_front(const dfoi_unet_work *w, const dfoi_unet_op *op, dfoi_m
         *a = to;
     }
     for (size_t p = 0; p < area.panels; p++)
-        dfoi_vact(w->m->settings.act, dfoi_unet_panel(op), dfoi_map_panel(*a, p), dfoi_map_panel(y, p));
+        dfoi_vact(op->act, dfoi_unet_panel(op), dfoi_map_panel(*a, p), dfoi_map_panel(y, p));
     return y;
 }
 
