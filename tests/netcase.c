@@ -71,6 +71,31 @@ static void conv_config(test_rng *rng, json_t *o)
         json_object_set_new(o, "last_scale", json_boolean(test_rng_between(rng, 0, 1)));
 }
 
+/* An embedding of time, condition and class; of low frequencies, so that central differences see it.  */
+static void time_config(test_rng *rng, json_t *o)
+{
+    size_t embedding = test_rng_between(rng, 0, 12);
+    json_object_set_new(o, "frequencies", json_integer((json_int_t)test_rng_between(rng, 1, 8)));
+    json_object_set_new(o, "most", json_real(0.3));
+    json_object_set_new(o, "embedding", json_integer((json_int_t)embedding));
+    if (embedding && test_rng_between(rng, 0, 1))
+        json_object_set_new(o, "classes", json_integer((json_int_t)test_rng_between(rng, 1, 5)));
+}
+
+/* Groups of three channels at least, as above.  */
+static void unet_config(test_rng *rng, json_t *o)
+{
+    size_t groups = test_rng_between(rng, 1, 3), levels = test_rng_between(rng, 1, 3);
+    json_t *channels = json_array();
+    for (size_t l = 0; l < levels; l++)
+        json_array_append_new(channels, json_integer((json_int_t)(groups * test_rng_between(rng, 3, 5))));
+    json_object_set_new(o, "channels", channels);
+    json_object_set_new(o, "blocks", json_integer((json_int_t)test_rng_between(rng, 1, 2)));
+    json_object_set_new(o, "groups", json_integer((json_int_t)groups));
+    json_object_set_new(o, "norm", json_string(test_rng_between(rng, 0, 2) ? "group" : "none"));
+    json_object_set_new(o, "attention", json_boolean(test_rng_between(rng, 0, 1)));
+}
+
 static json_t *make_config(test_rng *rng, const char *type, const char *activation)
 {
     static const double dropout[] = {0, 0, 0.25, 0.5};
@@ -86,6 +111,12 @@ static json_t *make_config(test_rng *rng, const char *type, const char *activati
         json_object_set_new(o, "layers", json_integer((json_int_t)test_rng_between(rng, 0, 3)));
         return o;
     }
+    if (!strcmp(type, "time-mlp") || !strcmp(type, "unet"))
+        time_config(rng, o);
+    if (!strcmp(type, "unet")) {
+        unet_config(rng, o);
+        return o;
+    }
     json_object_set_new(o, "dropout", json_real(dropout[test_rng_between(rng, 0, 3)]));
     json_object_set_new(o, "last_init", json_real(test_rng_between(rng, 0, 1) ? 1e-3 : 0));
     if (!strcmp(type, "conv")) {
@@ -99,6 +130,9 @@ static json_t *make_config(test_rng *rng, const char *type, const char *activati
         json_object_set_new(o, "norm", json_string(norm[test_rng_between(rng, 0, 3)]));
         json_object_set_new(o, "context",
                             json_string(test_rng_between(rng, 0, 1) ? "gate" : "concat"));
+    } else if (!strcmp(type, "time-mlp")) {
+        json_object_set_new(o, "hidden", json_integer((json_int_t)width(rng)));
+        json_object_set_new(o, "layers", json_integer((json_int_t)test_rng_between(rng, 0, 3)));
     } else if (!strcmp(type, "mlp")) {
         json_t *hidden = json_array();
         for (size_t l = test_rng_between(rng, 0, 3); l > 0; l--)
@@ -144,6 +178,8 @@ static void make_images(netcase *c, test_rng *rng, const json_t *config, dfo_sha
         size_t s = (size_t)json_integer_value(json_object_get(l, "stride"));
         stride = s > stride ? s : stride;
     }
+    for (size_t level = 1; level < json_array_size(json_object_get(config, "channels")); level++)
+        stride *= 2;
     size_t h = stride * test_rng_between(rng, 1, 9 / stride);
     size_t w = stride * test_rng_between(rng, 1, 9 / stride);
     char *text = json_dumps(config, 0);
@@ -156,6 +192,22 @@ static void make_images(netcase *c, test_rng *rng, const json_t *config, dfo_sha
                           ? (dfo_shape){test_rng_between(rng, p ? 0 : 3, 6), h, w}
                           : dfo_shape_vector(test_rng_between(rng, 0, 5));
     *out = (dfo_shape){test_rng_between(rng, 1, 9), h, w};
+}
+
+/* Nets with a time: two parts at least, or three with a class; the last ones are of one number.  */
+static void make_time(netcase *c)
+{
+    size_t own = c->classes ? 2 : 1;
+    c->parts = c->parts > own ? c->parts : own + 1;
+    for (size_t p = c->parts - own; p < c->parts; p++)
+        c->shape[p] = dfo_shape_vector(1);
+    }
+
+/* Classes are whole numbers, and not moved.  */
+static void draw_classes(netcase *c, test_rng *rng)
+{
+    for (size_t i = 0; c->classes && i < c->n; i++)
+        dfo_row(c->in.part[c->parts - 2].rows, i)[0] = (dfo_real)test_rng_between(rng, 0, c->classes);
 }
 
 static void finish(netcase *c, test_rng *rng, json_t *config, dfo_shape out)
@@ -174,6 +226,7 @@ static void finish(netcase *c, test_rng *rng, json_t *config, dfo_shape out)
     c->size = 2 * dfo_net_acts(c->net, c->n);
     must(c, dfoi_alloc(c->ctx, c->size, sizeof *c->acts, &c->acts), "acts");
     c->in = netcase_cond(c, c->seed + 1, test_rng_between(rng, 0, 3));
+    draw_classes(c, rng);
     c->din = netcase_cond(c, c->seed + 2, test_rng_between(rng, 0, 3));
 }
 
@@ -197,8 +250,11 @@ void netcase_new(netcase *c, uint64_t seed, const char *type, const char *activa
         c->shape[p] = dfo_shape_vector(test_rng_between(&rng, p == 0 ? least : 0, 9));
     json_t *config = make_config(&rng, type, activation);
     dfo_shape out = dfo_shape_vector(width(&rng));
-    if (strstr(type, "conv"))
+    c->classes = (size_t)json_integer_value(json_object_get(config, "classes"));
+    if (strstr(type, "conv") || !strcmp(type, "unet"))
         make_images(c, &rng, config, &out);
+    if (json_object_get(config, "most"))
+        make_time(c);
     finish(c, &rng, config, out);
 }
 
@@ -209,6 +265,7 @@ void netcase_of(netcase *c, uint64_t seed, const char *text, size_t n, size_t pa
     json_t *config;
     begin(c, seed);
     must(c, dfoi_json_parse(c->ctx, text, strlen(text), "test", &config), "configuration");
+    c->classes = (size_t)json_integer_value(json_object_get(config, "classes"));
     c->n = n;
     c->parts = parts;
     for (size_t p = 0; p < parts; p++)
@@ -270,7 +327,7 @@ dfo_cond netcase_cond(netcase *c, uint64_t seed, size_t pad)
         dfo_key key = {.seed = seed, .row = p, .purpose = DFO_FOR_TEST};
         dfo_real *x;
         must(c, dfoi_alloc(c->ctx, c->n * ld, sizeof *x, &x), "rows");
-        if (seed)
+        if (seed && !(c->classes && p + 2 == c->parts))
             dfo_draw_real_normal(key, c->n * ld, x);
         cond.part[p].rows = (dfo_batch){x, c->n, d, ld};
         cond.part[p].shape = c->shape[p];

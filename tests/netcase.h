@@ -16,6 +16,7 @@ typedef struct netcase {
     char *config; /* JSON text */
     size_t n, parts;
     dfo_shape shape[DFO_COND_PARTS];
+    size_t classes;   /* of the part in front of the last; 0: there is no class */
     dfo_cond in, din; /* rows with ld > d; din's last part may be absent */
     dfo_real *memory;
     size_t size;    /* reals in memory */

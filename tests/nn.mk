@@ -19,6 +19,24 @@ tests_check_net_d_SOURCES = $(tests_check_net_SOURCES)
 tests_check_net_d_CPPFLAGS = $(TEST_CPPFLAGS) -DDFO_DOUBLE
 tests_check_net_d_LDADD = $(OOM_LIBS) $(TEST_LIBS)
 
+check_PROGRAMS += tests/check_time_net tests/check_time_net_d
+TESTS += tests/check_time_net tests/check_time_net_d
+tests_check_time_net_SOURCES = tests/check_time_net.c $(NETCASE)
+tests_check_time_net_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_check_time_net_LDADD = $(OOM_LIBS) $(TEST_LIBS)
+tests_check_time_net_d_SOURCES = $(tests_check_time_net_SOURCES)
+tests_check_time_net_d_CPPFLAGS = $(TEST_CPPFLAGS) -DDFO_DOUBLE
+tests_check_time_net_d_LDADD = $(OOM_LIBS) $(TEST_LIBS)
+
+check_PROGRAMS += tests/check_time_net_config tests/check_time_net_config_d
+TESTS += tests/check_time_net_config tests/check_time_net_config_d
+tests_check_time_net_config_SOURCES = tests/check_time_net_config.c $(NETCASE)
+tests_check_time_net_config_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_check_time_net_config_LDADD = $(OOM_LIBS) $(TEST_LIBS)
+tests_check_time_net_config_d_SOURCES = $(tests_check_time_net_config_SOURCES)
+tests_check_time_net_config_d_CPPFLAGS = $(TEST_CPPFLAGS) -DDFO_DOUBLE
+tests_check_time_net_config_d_LDADD = $(OOM_LIBS) $(TEST_LIBS)
+
 check_PROGRAMS += tests/check_conv tests/check_conv_d
 TESTS += tests/check_conv tests/check_conv_d
 tests_check_conv_SOURCES = tests/check_conv.c $(NETCASE)

@@ -9,6 +9,11 @@ noinst_HEADERS += \
     lib/nn/conv_kern_impl.h \
     lib/nn/batch_kern_impl.h \
     lib/nn/convnet_impl.h \
+    lib/nn/embed_impl.h \
+    lib/nn/group_impl.h \
+    lib/nn/group_kern_impl.h \
+    lib/nn/attend_impl.h \
+    lib/nn/unet_impl.h \
     lib/nn/residual_conv_impl.h \
     lib/nn/unit_impl.h \
     lib/nn/squash_impl.h \
@@ -40,10 +45,19 @@ LIB_REAL += \
     lib/nn/residual_conv.c \
     lib/nn/residual_conv_jvp.c \
     lib/nn/residual_conv_pass.c \
+    lib/nn/embed.c \
+    lib/nn/time_mlp.c \
+    lib/nn/attend.c \
+    lib/nn/group_norm.c \
+    lib/nn/unet.c \
+    lib/nn/unet_work.c \
+    lib/nn/unet_pass.c \
+    lib/nn/unet_jvp.c \
     lib/nn/constant.c
 LIB_KERN += \
     lib/nn/unit_kern.c \
     lib/nn/conv_kern.c \
     lib/nn/batch_kern.c \
+    lib/nn/group_kern.c \
     lib/nn/squash_kern.c
 EXTRA_DIST += lib/nn/README.md

@@ -29,6 +29,13 @@ struct conv_case {
     "},{}]}"
 #define NARROW(c, m, pixels) ((18.0 * (c) * (m) + 9.0 * (m) * (m)) * (pixels))
 
+#define UNET(more) "{\"type\":\"unet\"," more "}"
+/* W7's net: 64 channels, four blocks, one level; and one of two levels, with two blocks of 64 and of 128 channels on each side.  */
+#define W7 ((9.0 * 3 * 64 * 2 + 8 * 9.0 * 64 * 64) * 1024)
+#define TWO_LEVELS                                                                                 \
+    ((9.0 * 3 * 64 * 2 + 7 * 9.0 * 64 * 64 + 10.0 * 128 * 64) * 1024 +                             \
+     (9.0 * 64 * 128 + 4 * 9.0 * 128 * 128 + 16.0 * 128 * 64) * 256)
+
 static const struct conv_case cases[] = {
     {"W3 level 1", GLOW, {6, 16, 16}, {12, 16, 16}, CHAIN(6, 12, 256)},
     {"W3 level 2", GLOW, {12, 8, 8}, {24, 8, 8}, CHAIN(12, 24, 64)},
@@ -54,6 +61,12 @@ static const struct conv_case cases[] = {
      {96, 16, 16},
      {96, 16, 16},
      9.0 * 96 * 96 * 256},
+    {"W7 conv32",
+     UNET("\"channels\":[64],\"blocks\":4,\"norm\":\"none\",\"embedding\":0"),
+     {3, 32, 32},
+     {3, 32, 32},
+     W7},
+    {"unet 64, 128", UNET("\"channels\":[64,128]"), {3, 32, 32}, {3, 32, 32}, TWO_LEVELS},
 };
 
 struct bench {
@@ -149,9 +162,9 @@ static void run_case(const struct conv_case *c, double seconds, double top)
     must(dfo_store_new(b.ctx, &store), &b);
     json_t *config = json_loads(c->config, 0, NULL);
     dfo_build build = {.ctx = b.ctx, .store = store, .seed = 1, .path = "net"};
-    must(dfo_net_new(&build, config, 1, &c->in, c->out, 0, &b.net), &b);
+    const dfo_shape parts[2] = {c->in, dfo_shape_vector(1)};      /* the second one: a time, of a U-net */
+    must(dfo_net_new(&build, config, strstr(c->config, "unet") ? 2 : 1, parts, c->out, 0, &b.net), &b);
     size_t scratch = dfo_net_scratch(b.net, SHARD), weights = dfo_store_weights_size(store);
-    size_t in = dfo_shape_size(c->in);
     b.run = (dfo_run){.mode = DFO_TRAIN,
                       .weights = dfo_store_weights(store),
                       .buffers = dfo_store_buffers(store),
@@ -162,15 +175,18 @@ static void run_case(const struct conv_case *c, double seconds, double top)
     b.acts = reals(&b, 2 * dfo_net_acts(b.net, SHARD));
     b.out = reals(&b, b.net->out * SHARD);
     b.dout = reals(&b, b.net->out * SHARD);
-    b.in = b.gin = (dfo_cond){.n = 1, .part = {{.shape = c->in}}};
-    b.in.part[0].rows = dfo_batch_of(reals(&b, ROWS * in), ROWS, in);
-    b.gin.part[0].rows = dfo_batch_of(reals(&b, ROWS * in), ROWS, in);
+    b.in = b.gin = (dfo_cond){.n = b.net->parts, .part = {{.shape = parts[0]}, {.shape = parts[1]}}};
+    for (size_t p = 0; p < 2; p++) {
+        size_t d = dfo_shape_size(parts[p]);
+        b.in.part[p].rows = dfo_batch_of(reals(&b, ROWS * d), ROWS, d);
+        b.gin.part[p].rows = dfo_batch_of(reals(&b, ROWS * d), ROWS, d);
+    }
     double flop = 2.0 * ROWS * c->products;
     report(c, "forward", fastest(&b, forward, seconds), flop, top);
     report(c, "train", fastest(&b, train, seconds), 3 * flop, top);
     report(c, "tangents", fastest(&b, tangents, seconds), 6 * flop, top);
-    dfo_real *all[] = {b.run.grads,         b.run.arena,         b.acts, b.out, b.dout,
-                       b.in.part[0].rows.x, b.gin.part[0].rows.x};
+    dfo_real *all[] = {b.run.grads,         b.run.arena,          b.acts,              b.out,                b.dout,
+                       b.in.part[0].rows.x, b.gin.part[0].rows.x, b.in.part[1].rows.x, b.gin.part[1].rows.x};
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
         dfoi_free(b.ctx, all[i]);
     json_decref(config);
