@@ -104,6 +104,15 @@ tests_check_rex_d_SOURCES = $(tests_check_rex_SOURCES)
 tests_check_rex_d_CPPFLAGS = $(TEST_CPPFLAGS) -DDFO_DOUBLE
 tests_check_rex_d_LDADD = $(TEST_LIBS)
 
+check_PROGRAMS += tests/check_rex_order tests/check_rex_order_d
+TESTS += tests/check_rex_order tests/check_rex_order_d
+tests_check_rex_order_SOURCES = tests/check_rex_order.c $(REXTOOLS) $(REFERENCE)
+tests_check_rex_order_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_check_rex_order_LDADD = $(TEST_LIBS)
+tests_check_rex_order_d_SOURCES = $(tests_check_rex_order_SOURCES)
+tests_check_rex_order_d_CPPFLAGS = $(TEST_CPPFLAGS) -DDFO_DOUBLE
+tests_check_rex_order_d_LDADD = $(TEST_LIBS)
+
 check_PROGRAMS += tests/check_rex_noise tests/check_rex_noise_d
 TESTS += tests/check_rex_noise tests/check_rex_noise_d
 tests_check_rex_noise_SOURCES = tests/check_rex_noise.c tests/odefields.c $(REXTOOLS) $(REFERENCE)

@@ -66,8 +66,8 @@ typedef struct dfo_time_grid {
     size_t      levels;                /* ddpm; 0: 1000 */
 } dfo_time_grid;
 
-/* Writes t[0] = from .. t[steps] = to.  DFO_EARG: no steps, an unknown kind, from = to, an end where the clock is not finite, more
- * steps than levels.  */
+/* Writes t[0] = from .. t[steps] = to (ddpm: the multiples next to them).  DFO_EARG: no steps, an unknown kind, from = to, an end
+ * where the clock is not finite, more steps than levels.  */
 dfo_status dfo_noise_schedule_grid(dfo_ctx *ctx, const dfo_noise_schedule *schedule, const dfo_time_grid *grid, size_t steps,
                                    double *t);
 
