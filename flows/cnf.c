@@ -12,6 +12,7 @@
  * "kinetic", "jacobian", "acceleration": in training the log-det has so much of the mean over a row's features of the
  * integrals of |f|^2, |df/dz|^2, |d^2 z/dt^2|^2 taken off, which makes fields that need few steps (RNODE: Finlay et al. 2020;
  * TayNODE of order 2: Kelly et al. 2020).
+ * "diffusion" (diffusion_impl.h): the field is the probability flow of a noise schedule, which takes from the net what is noise.
  * With "gradient":"checkpoint" it keeps the times alone, and backward a few states at a time.
  * With "gradient":"adjoint" the last state alone is kept, and state and gradient are solved back from there by the continuous adjoint:
  * memory does not grow with the steps, and the gradient is that of the equation, to the solver's errors.
@@ -40,6 +41,11 @@ static int estimates(const dfo_bijector *bij, const dfo_run *run)
 size_t dfoi_cnf_probes(const dfo_bijector *bij)
 {
     return state(bij)->always || bij->d > FEW ? state(bij)->probes : 0;
+}
+
+const dfoi_diffusion *dfoi_cnf_diffusion(const dfo_bijector *bij)
+{
+    return state(bij)->diffusion.on ? &state(bij)->diffusion : NULL;
 }
 
 double dfoi_cnf_end(const dfo_bijector *bij)
@@ -285,6 +291,8 @@ static dfo_status describe(const dfo_bijector *bij, json_t *to)
     DFO_TRY(dfoi_json_set(bij->ctx, to, "coupling", json_real(c->coupling)));
     for (size_t k = 0; k < DFOI_CNF_COSTS; k++)
         DFO_TRY(dfoi_json_set(bij->ctx, to, cost_name[k], json_real(c->cost[k])));
+    if (c->diffusion.on)
+        DFO_TRY(dfoi_diffusion_describe(bij->ctx, &c->diffusion, to));
     return dfoi_json_set(bij->ctx, to, "end", json_real(c->end));
 }
 
@@ -334,6 +342,9 @@ static dfo_status read_solver(dfo_ctx *ctx, const json_t *config, struct dfoi_cn
     DFO_TRY(dfoi_json_real(ctx, config, "coupling", 0.999, 1e-3, 1, &c->coupling));
     for (size_t k = 0; k < DFOI_CNF_COSTS; k++)
         DFO_TRY(dfoi_json_real(ctx, config, cost_name[k], 0, 0, 1e6, &c->cost[k]));
+    DFO_TRY(dfoi_diffusion_read(ctx, json_object_get(config, "diffusion"), &c->diffusion));
+    if (c->diffusion.on && (c->end != 1 || c->cost[0] > 0 || c->cost[1] > 0 || c->cost[2] > 0))
+        return dfoi_fail(ctx, DFO_EARG, "diffusion: its way ends at 1, and kinetic, jacobian, acceleration are 0");
     c->most = o.steps ? o.steps : c->most;
     if (!strcmp(gradient, "reversible") && !o.steps)
         return dfoi_fail(ctx, DFO_EARG, "gradient: reversible wants a number of steps");
@@ -373,7 +384,7 @@ dfo_status dfoi_cnf_set_solver(dfo_ctx *ctx, dfo_bijector *bij, const dfo_solver
 dfo_status dfoi_cnf_create(dfo_build *build, json_t *config, dfo_bijector *bij)
 {
     static const char *const keys[] = {"type", "net", "solver", "steps", "rtol", "atol", "most_steps", "probes", "end", "zero_init", "together", "gradient",
-                                       "coupling", "kinetic", "jacobian", "acceleration", NULL};
+                                       "coupling", "kinetic", "jacobian", "acceleration", "diffusion", NULL};
     dfo_ctx *ctx = build->ctx;
     struct dfoi_cnf *c;
     dfo_shape in[DFO_COND_PARTS];

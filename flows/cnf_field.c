@@ -31,7 +31,7 @@ static size_t field_scratch(const dfo_field *field, size_t rows)
 {
     const dfo_bijector *bij = flow_of(field)->bij;
     size_t n = chunk(rows);
-    return dfo_arena_size(dfo_net_trace_size(state(bij)->net)) + 2 * dfo_arena_size(n) + dfoi_doubles_size(n) +
+    return dfo_arena_size(dfo_net_trace_size(state(bij)->net)) + dfoi_doubles_size(rows * (1 + field->nq)) + 2 * dfo_arena_size(n) + dfoi_doubles_size(n) +
            2 * dfo_arena_size(n * bij->d) + 2 * block_size(bij, n) +
            dfo_arena_size(2 * dfo_net_acts(state(bij)->net, n)) + dfo_net_scratch(state(bij)->net, n);
 }
@@ -238,7 +238,8 @@ static dfo_status eval_chunk(const dfo_field *field, dfo_run *run, struct call *
     return eval_costs(f, run, c, to, dq);
 }
 
-static dfo_status eval(const dfo_field *field, dfo_run *run, const double *t, dfo_batch x, dfo_batch dx, double *dq)
+/* The net itself, as a field.  */
+static dfo_status eval_net(const dfo_field *field, dfo_run *run, const double *t, dfo_batch x, dfo_batch dx, double *dq)
 {
     const struct dfoi_cnf_solve *f = flow_of(field);
     const dfo_net *net = state(f->bij)->net;
@@ -258,6 +259,34 @@ static dfo_status eval(const dfo_field *field, dfo_run *run, const double *t, df
         run->arena_used = mark;
     }
     run->arena_used = start;
+    return status;
+}
+
+/* Times of the net at places t of the way.  */
+static double *net_times(const dfoi_diffusion *d, dfo_run *run, const double *t, size_t n)
+{
+    double *time = dfoi_take_doubles(run, n);
+    for (size_t i = 0; i < n; i++)
+        time[i] = dfoi_diffusion_at(d, t[i]).net_time;
+    return time;
+}
+
+/* Of diffusion f = a x + b N: the trace, and each probe's estimate of it, of the same form.  */
+static dfo_status eval(const dfo_field *field, dfo_run *run, const double *t, dfo_batch x, dfo_batch dx, double *dq)
+{
+    const dfoi_diffusion *d = &state(flow_of(field)->bij)->diffusion;
+    size_t mark = run->arena_used;
+    if (!d->on)
+        return eval_net(field, run, t, x, dx, dq);
+    dfo_status status = eval_net(field, run, net_times(d, run, t, x.n), x, dx, dq);
+    for (size_t i = 0; i < x.n && status == DFO_OK; i++) {
+        dfoi_diffusion_point p = dfoi_diffusion_at(d, t[i]);
+        for (size_t j = 0; j < x.d; j++)
+            dfo_row(dx, i)[j] = (dfo_real)(p.a * (double)dfo_row(x, i)[j] + p.b * (double)dfo_row(dx, i)[j]);
+        for (size_t j = 0; dq && j < field->nq; j++)
+            dq[i * field->nq + j] = p.a * (double)x.d + p.b * dq[i * field->nq + j];
+    }
+    run->arena_used = mark;
     return status;
 }
 
@@ -362,7 +391,7 @@ static dfo_status vjp_chunk(const dfo_field *field, dfo_run *run, struct call *c
     return DFO_OK;
 }
 
-static dfo_status vjp(const dfo_field *field, dfo_run *run, const double *t, dfo_batch x, dfo_batch gdx, const double *gdq, dfo_batch gx)
+static dfo_status vjp_net(const dfo_field *field, dfo_run *run, const double *t, dfo_batch x, dfo_batch gdx, const double *gdq, dfo_batch gx)
 {
     size_t mark = run->arena_used;
     dfo_status status = DFO_OK;
@@ -372,6 +401,27 @@ static dfo_status vjp(const dfo_field *field, dfo_run *run, const double *t, dfo
         status = vjp_chunk(field, run, &c, gdx, gdq, gx);
         run->arena_used = mark;
     }
+    return status;
+}
+
+static dfo_status vjp(const dfo_field *field, dfo_run *run, const double *t, dfo_batch x, dfo_batch gdx, const double *gdq, dfo_batch gx)
+{
+    const dfoi_diffusion *d = &state(flow_of(field)->bij)->diffusion;
+    size_t mark = run->arena_used;
+    if (!d->on)
+        return vjp_net(field, run, t, x, gdx, gdq, gx);
+    double *time = net_times(d, run, t, x.n), *gq = gdq ? dfoi_take_doubles(run, x.n * field->nq) : NULL;
+    for (size_t i = 0; i < x.n; i++) {
+        dfoi_diffusion_point p = dfoi_diffusion_at(d, t[i]);
+        for (size_t j = 0; j < x.d; j++) {
+            dfo_row(gx, i)[j] += (dfo_real)p.a * dfo_row(gdx, i)[j];
+            dfo_row(gdx, i)[j] *= (dfo_real)p.b;
+        }
+        for (size_t j = 0; gq && j < field->nq; j++)
+            gq[i * field->nq + j] = p.b * gdq[i * field->nq + j];
+    }
+    dfo_status status = vjp_net(field, run, time, x, gdx, gq, gx);
+    run->arena_used = mark;
     return status;
 }
 
@@ -397,7 +447,7 @@ size_t dfoi_cnf_regress_scratch(const dfo_bijector *bij, size_t rows)
 /* The net's output in c->out becomes the gradient of sum by loss with respect to it.  */
 static void residuals(const struct dfoi_cnf *s, struct call *c, dfo_batch u, const double *by, double *loss)
 {
-    dfo_real end = (dfo_real)s->end;
+    dfo_real end = s->diffusion.on ? 1 : (dfo_real)s->end;
     block_to_rows(c->out, c->tangent);
     for (size_t i = 0; i < c->n; i++) {
         dfo_real *v = dfo_row(c->tangent, i);
@@ -422,7 +472,7 @@ dfo_status dfoi_cnf_regress(const dfo_bijector *bij, dfo_run *run, const double 
     double *time = dfoi_take_doubles(run, x.n);
     size_t mark = run->arena_used;
     for (size_t i = 0; i < x.n; i++)
-        time[i] = s->end * t[i];
+        time[i] = s->diffusion.on ? dfoi_diffusion_at(&s->diffusion, t[i]).net_time : s->end * t[i];
     for (size_t first = 0, n; first < x.n; first += n) {
         n = chunk(x.n - first);
         struct call c = call_of(&field, run, time, x, first, n);

@@ -8,6 +8,7 @@
 #include <diffeo/ode.h>
 #include <diffeo/reversible.h>
 #include "base/real_impl.h"
+#include "diffusion_impl.h"
 #include "layer_impl.h"
 
 /* Integrals along the way, over the features of a row: of |f|^2, of the squared Frobenius norm of df/dz, or its estimate
@@ -27,6 +28,7 @@ struct dfoi_cnf {
     int      zero_init, always_together;   /* evaluation too takes the same steps for the rows of a block */
     uint64_t stream;
     double   cost[DFOI_CNF_COSTS];         /* weights of what training adds to the loss */
+    dfoi_diffusion diffusion;              /* what the net's output stands for; off: for the field itself */
 };
 
 /* A solve of some rows.  */
@@ -43,7 +45,8 @@ struct dfoi_cnf_solve {
 /* Its field: the net, with the trace as the first quadrature, and behind it the costs if any is wanted, or each probe's estimate.  */
 dfo_field dfoi_cnf_field(const struct dfoi_cnf_solve *f, const dfo_cond *cond, dfo_cond *gcond);
 
-/* loss[i] = mean square of f(x_i, end t_i) end - u_i, with weights' gradients of sum by[i] loss[i] if run->grads.  */
+/* loss[i] = mean square of f(x_i, end t_i) end - u_i, with weights' gradients of sum by[i] loss[i] if run->grads; of diffusion, of
+ * what the net says at place t_i less u_i.  */
 dfo_status dfoi_cnf_regress(const dfo_bijector *bij, dfo_run *run, const double *t, dfo_batch x, const dfo_cond *cond, dfo_batch u,
                             const double *by, double *loss);
 size_t dfoi_cnf_regress_scratch(const dfo_bijector *bij, size_t rows);
@@ -51,6 +54,9 @@ size_t dfoi_cnf_regress_scratch(const dfo_bijector *bij, size_t rows);
 /* See dfo_flow_set_solver, dfo_flow_probes.  */
 dfo_status dfoi_cnf_set_solver(dfo_ctx *ctx, dfo_bijector *bij, const dfo_solver_options *o);
 size_t dfoi_cnf_probes(const dfo_bijector *bij);
+
+/* What the net's output stands for; NULL: for the field.  */
+const dfoi_diffusion *dfoi_cnf_diffusion(const dfo_bijector *bij);
 
 /* The time that data are at.  */
 double dfoi_cnf_end(const dfo_bijector *bij);

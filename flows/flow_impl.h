@@ -14,6 +14,7 @@ typedef struct dfoi_matching {
     dfoi_path path;
     double    sigma;
     int       transport, given;               /* noise and data of a shard are paired at the least total distance */
+    int       denoising;                      /* in place of all this: the net of a diffusion layer learns what is noise */
     size_t    windows, teacher_steps;         /* parts of the way, each straight, that a teacher's field is distilled to; 0: none */
 } dfoi_matching;
 

@@ -18,6 +18,7 @@ noinst_HEADERS += \
     flows/flow_impl.h \
     flows/matching_impl.h \
     flows/cnf_impl.h \
+    flows/diffusion_impl.h \
     flows/coupling_impl.h \
     flows/classifier_impl.h \
     flows/head_impl.h \
@@ -42,6 +43,7 @@ FLOWS_REAL = \
     flows/woodbury.c \
     flows/conv_exp.c \
     flows/dequantise.c \
+    flows/diffusion.c \
     flows/channels.c \
     flows/matrix.c \
     flows/mix.c \

@@ -133,7 +133,7 @@ static dfo_need need(const dfo_loss *loss, size_t rows, const dfo_run *how, int 
     dfo_need n = dfoi_flow_need(flow, rows, how, 0);
     size_t pairs = flow->matching.transport ? dfoi_doubles_size(rows * rows) + dfoi_doubles_size(dfoi_assign_room(rows)) +
                                                    dfoi_doubles_size(rows) : 0;
-    size_t own = 4 * dfo_arena_size(rows * flow->d) + 3 * dfoi_doubles_size(rows) + pairs + dfoi_cnf_regress_scratch(layer, rows);
+    size_t own = 4 * dfo_arena_size(rows * flow->d) + 6 * dfoi_doubles_size(rows) + pairs + dfoi_cnf_regress_scratch(layer, rows);
     if (flow->matching.windows)
         own += dfo_arena_size(rows * flow->d) + dfoi_doubles_size(rows) + teacher_scratch(loss->state, rows);
     n.scratch = n.scratch > own ? n.scratch : own;
@@ -250,6 +250,32 @@ static dfo_status walk_windows(const struct matching *m, dfo_run *run, const dou
     return DFO_OK;
 }
 
+/* The loss of a diffusion layer's net: weighted squared errors of what it should say of noised data (denoising score matching: Ho et
+ * al. 2020, Song et al. 2021).  */
+static dfo_status denoise(const dfo_flow *flow, dfo_run *run, dfo_batch x, dfo_batch e, dfo_batch want, const dfo_cond *cond, const double *by,
+                          double *loss)
+{
+    size_t at;
+    const dfo_bijector *layer = dfoi_matching_layer(flow, &at);
+    const dfoi_diffusion *d = dfoi_cnf_diffusion(layer);
+    dfo_real *derived = run->derived;
+    double *t = dfoi_take_doubles(run, x.n), *weight = dfoi_take_doubles(run, x.n), *scaled = by ? dfoi_take_doubles(run, x.n) : NULL;
+    for (size_t i = 0; i < x.n; i++) {
+        t[i] = dfoi_diffusion_draw(d, key_of(run, i, DFO_FOR_TIME));
+        dfoi_diffusion_point p = dfoi_diffusion_at(d, t[i]);
+        dfoi_diffusion_target(d, &p, x.d, dfo_row(x, i), dfo_row(e, i), dfo_row(x, i), dfo_row(want, i));
+        weight[i] = dfoi_diffusion_weight(d, &p);
+        if (by)
+            scaled[i] = by[i] * weight[i];
+    }
+    run->derived = derived ? derived + at : NULL;
+    dfo_status status = dfoi_cnf_regress(layer, run, t, x, cond, want, scaled, loss);
+    run->derived = derived;
+    for (size_t i = 0; i < x.n && status == DFO_OK; i++)
+        loss[i] *= weight[i];
+    return status;
+}
+
 /* The rows' losses, and gradients of sum by[i] loss[i] if wanted.  */
 static dfo_status regress(const struct matching *m, dfo_run *run, dfo_minibatch shard, const double *by, double *loss)
 {
@@ -263,6 +289,8 @@ static dfo_status regress(const struct matching *m, dfo_run *run, dfo_minibatch 
     double *t = dfoi_take_doubles(run, n);
     DFO_TRY(noise(flow, run, &shard, x0));
     pair(flow, run, shard.x, x0);
+    if (flow->matching.denoising)
+        return denoise(flow, run, shard.x, x0, u, cond, by, loss);
     for (size_t i = 0; i < n; i++)
         dfo_draw_uniform(key_of(run, i, DFO_FOR_TIME), 0, 1, t + i);
     if (flow->matching.windows)

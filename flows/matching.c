@@ -10,12 +10,16 @@ static const char *const path_name[DFOI_PATHS] = {"straight", "narrowing", "trig
 dfo_status dfoi_matching_read(dfo_ctx *ctx, const json_t *config, dfoi_matching *m)
 {
     static const char *const keys[] = {"path", "sigma", "pairing", "windows", "teacher_steps", NULL};
+    static const char *const none[] = {"path", NULL};
     const char *path, *pairing;
     *m = (dfoi_matching){.on = config != NULL};
     if (!config)
         return DFO_OK;
-    DFO_TRY(dfoi_json_keys(ctx, config, keys));
     DFO_TRY(dfoi_json_string(ctx, config, "path", path_name[0], &path));
+    m->denoising = !strcmp(path, "diffusion");
+    DFO_TRY(dfoi_json_keys(ctx, config, m->denoising ? none : keys));
+    if (m->denoising)
+        return DFO_OK;
     DFO_TRY(dfoi_json_string(ctx, config, "pairing", "independent", &pairing));
     DFO_TRY(dfoi_json_real(ctx, config, "sigma", 0, 0, 100, &m->sigma));
     DFO_TRY(dfoi_json_size(ctx, config, "windows", 0, 0, 1000, &m->windows));
@@ -23,7 +27,7 @@ dfo_status dfoi_matching_read(dfo_ctx *ctx, const json_t *config, dfoi_matching 
     while (m->path < DFOI_PATHS && strcmp(path, path_name[m->path]))
         m->path++;
     if (m->path == DFOI_PATHS)
-        return dfoi_fail(ctx, DFO_EARG, "path: expected straight, narrowing, trigonometric or bridge, got %s", path);
+        return dfoi_fail(ctx, DFO_EARG, "path: expected straight, narrowing, trigonometric, bridge or diffusion, got %s", path);
     m->transport = !strcmp(pairing, "transport");
     m->given = !strcmp(pairing, "given");
     if (!m->transport && !m->given && strcmp(pairing, "independent"))
@@ -33,6 +37,8 @@ dfo_status dfoi_matching_read(dfo_ctx *ctx, const json_t *config, dfoi_matching 
 
 dfo_status dfoi_matching_describe(dfo_ctx *ctx, const dfoi_matching *m, json_t *to)
 {
+    if (m->denoising)
+        return dfoi_json_set(ctx, to, "matching", json_pack("{s:s}", "path", "diffusion"));
     return dfoi_json_set(ctx, to, "matching", json_pack("{s:s, s:f, s:s, s:I, s:I}", "path", path_name[m->path], "sigma", m->sigma, "pairing",
                                                         m->transport ? "transport" : m->given ? "given" : "independent", "windows",
                                                         (json_int_t)m->windows, "teacher_steps", (json_int_t)m->teacher_steps));

@@ -53,6 +53,25 @@ static const struct dfoi_setting transport_settings[] = {
     {"path", "\"straight\""}, {"sigma", "0.0"}, {"pairing", "\"transport\""}, {"hidden", "128"}, {"activation", "\"silu\""}, CNF_SETTINGS,
 };
 
+#define DIFFUSION_SETTINGS(prediction, weighting)                                                                                     \
+    {"prediction", prediction}, {"weighting", weighting}, {"first", "null"}, {"hidden", "256"}, {"depth", "3"}, {"activation", "\"silu\""}, \
+    {"solver", "\"dopri5\""}, {"solver_steps", "0"}, {"rtol", "1e-5"}, {"atol", "1e-5"}, {"most_steps", "1000"}, {"probes", "null"},          \
+    {"standardise", "true"}, {"base", "{\"type\":\"normal\"}"}, {NULL, NULL}
+
+static const struct dfoi_setting vp_settings[] = {
+    {"beta_min", "0.1"}, {"beta_max", "20.0"}, DIFFUSION_SETTINGS("\"noise\"", "\"simple\""),
+};
+
+static const struct dfoi_setting ve_settings[] = {
+    {"sigma_min", "0.01"}, {"sigma_max", "50.0"}, DIFFUSION_SETTINGS("\"noise\"", "\"simple\""),
+};
+
+static const struct dfoi_setting edm_settings[] = {
+    {"sigma_min", "0.002"}, {"sigma_max", "80.0"}, DIFFUSION_SETTINGS("\"edm\"", "\"simple\""),
+};
+
+static dfo_status write_diffusion(dfo_ctx *ctx, const json_t *config, dfo_shape shape, json_t *list);
+static dfo_status complete_diffusion(dfo_ctx *ctx, const json_t *config, json_t *to);
 static dfo_status write_rows(dfo_ctx *ctx, const json_t *config, dfo_shape shape, json_t *list);
 static dfo_status complete_matching(dfo_ctx *ctx, const json_t *config, json_t *to);
 static dfo_status write_ffjord(dfo_ctx *ctx, const json_t *config, dfo_shape shape, json_t *list);
@@ -71,6 +90,10 @@ static const struct dfoi_preset presets[] = {
      complete_matching},
     {"ot-flow-matching", "the same, noise and data paired by optimal transport (Tong et al. 2024)", transport_settings, write_ffjord,
      complete_matching},
+    {"vp", "diffusion that keeps the variance, by its probability flow (Song et al. 2021)", vp_settings, write_diffusion, complete_diffusion},
+    {"subvp", "the same with less noise on the way", vp_settings, write_diffusion, complete_diffusion},
+    {"ve", "diffusion whose variance explodes (Song et al. 2021)", ve_settings, write_diffusion, complete_diffusion},
+    {"edm", "the same as Karras et al. (2022) scale, weigh and sample its noise", edm_settings, write_diffusion, complete_diffusion},
     {"realnvp-image", "affine couplings of images, checkerboards then channels (Dinh et al. 2017)",
      dfoi_realnvp_image_settings, dfoi_preset_write_image, NULL},
     {"ffjord-image", "images: continuous flows of convolutional nets at several scales (Grathwohl et al. 2019)",
@@ -282,6 +305,36 @@ static dfo_status complete_matching(dfo_ctx *ctx, const json_t *config, json_t *
             return dfoi_fail(ctx, DFO_EMEM, "out of memory: matching");
     }
     return DFO_OK;
+}
+
+/* The schedule has the preset's name.  */
+static dfo_status write_diffusion(dfo_ctx *ctx, const json_t *config, dfo_shape shape, json_t *list)
+{
+    static const char *const key[] = {"beta_min", "beta_max", "sigma_min", "sigma_max", "prediction", "weighting", "first"};
+    size_t probes = dfo_shape_size(shape) > 64;
+    int standardise;
+    DFO_TRY(dfoi_json_bool(ctx, config, "standardise", 0, &standardise));
+    if (!json_is_null(json_object_get(config, "probes")))
+        DFO_TRY(dfoi_json_size(ctx, config, "probes", 0, 0, 10000, &probes));
+    if (standardise)
+        DFO_TRY(dfoi_preset_append(ctx, list, json_pack("{s:s}", "type", "standardise")));
+    json_t *diffusion = json_pack("{s:O}", "schedule", json_object_get(config, "flow"));
+    json_t *layer = dfoi_preset_cnf(config, probes, json_pack("{s:s, s:O, s:O, s:O}", "type", "time-mlp", "hidden", json_object_get(config, "hidden"),
+                                                              "layers", json_object_get(config, "depth"), "activation",
+                                                              json_object_get(config, "activation")));
+    for (size_t i = 0; i < sizeof key / sizeof *key && diffusion; i++) {
+        json_t *value = json_object_get(config, key[i]);
+        if (value && !json_is_null(value))
+            json_object_set(diffusion, key[i], value);
+    }
+    DFO_TRY(dfoi_preset_append(ctx, list, layer));
+    return dfoi_json_set(ctx, layer, "diffusion", diffusion);
+}
+
+static dfo_status complete_diffusion(dfo_ctx *ctx, const json_t *config, json_t *to)
+{
+    (void)config;
+    return dfoi_json_set(ctx, to, "matching", json_pack("{s:s}", "path", "diffusion"));
 }
 
 static dfo_status check_keys(dfo_ctx *ctx, const json_t *config, const struct dfoi_preset *p)

@@ -1,0 +1,167 @@
+/* Probability flows of diffusion models (Song et al. 2021): dx/dt = drift x + sigma (log sigma - log alpha)' e(x, t), with e the
+ * noise that the net finds in x, in the variable y = x / n, which has unit variance all the way where data have.  Data are taken for y at
+ * the time `first`, where n is 1 to some 1e-4 and less noise than that is in them.  */
+#include <math.h>
+#include <string.h>
+
+#include "base/ctx_impl.h"
+#include "base/json_impl.h"
+#include "diffusion_impl.h"
+
+static const char *const prediction_name[DFOI_PREDICTIONS] = {"noise", "data", "velocity", "edm"};
+static const char *const weighting_name[DFOI_WEIGHTINGS] = {"simple", "likelihood", "min-snr"};
+
+static dfo_status choose(dfo_ctx *ctx, const json_t *config, const char *key, size_t count, const char *const *name, size_t *out)
+{
+    const char *text;
+    char list[128] = "";
+    DFO_TRY(dfoi_json_string(ctx, config, key, name[0], &text));
+    for (*out = 0; *out < count; ++*out) {
+        size_t used = strlen(list);
+        if (!strcmp(text, name[*out]))
+            return DFO_OK;
+        snprintf(list + used, sizeof list - used, "%s%s", used ? ", " : "", name[*out]);
+    }
+    return dfoi_fail(ctx, DFO_EARG, "%s: expected one of %s, got %s", key, list, text);
+}
+
+dfo_status dfoi_diffusion_read(dfo_ctx *ctx, const json_t *config, dfoi_diffusion *d)
+{
+    static const char *const keys[] = {"schedule", "beta_min", "beta_max", "sigma_min", "sigma_max", "s", "prediction", "weighting", "first", NULL};
+    const char *schedule;
+    size_t prediction, weighting;
+    *d = (dfoi_diffusion){.on = config != NULL};
+    if (!config)
+        return DFO_OK;
+    DFO_TRY(dfoi_json_keys(ctx, config, keys));
+    DFO_TRY(dfoi_json_string(ctx, config, "schedule", "vp", &schedule));
+    dfo_noise_schedule *of = &d->schedule;
+    DFO_TRY(dfo_noise_schedule_named(ctx, schedule, of));
+    if (of->kind == DFO_NOISE_FLOW_MATCHING)
+        return dfoi_fail(ctx, DFO_EARG, "schedule: flow-matching is the preset flow-matching's");
+    DFO_TRY(dfoi_json_real(ctx, config, "beta_min", of->beta_min, 0, 1e6, &of->beta_min));
+    DFO_TRY(dfoi_json_real(ctx, config, "beta_max", of->beta_max, 0, 1e6, &of->beta_max));
+    DFO_TRY(dfoi_json_real(ctx, config, "sigma_min", of->sigma_min, 0, 1e6, &of->sigma_min));
+    DFO_TRY(dfoi_json_real(ctx, config, "sigma_max", of->sigma_max, 0, 1e6, &of->sigma_max));
+    DFO_TRY(dfoi_json_real(ctx, config, "s", of->s, 0, 1, &of->s));
+    DFO_TRY(dfo_noise_schedule_check(ctx, of));
+    DFO_TRY(choose(ctx, config, "prediction", DFOI_PREDICTIONS, prediction_name, &prediction));
+    DFO_TRY(choose(ctx, config, "weighting", DFOI_WEIGHTINGS, weighting_name, &weighting));
+    d->prediction = (dfoi_prediction)prediction;
+    d->weighting = (dfoi_weighting)weighting;
+    int edm = of->kind == DFO_NOISE_EDM;
+    return dfoi_json_real(ctx, config, "first", edm ? of->sigma_min : of->kind == DFO_NOISE_VE ? 1e-5 : 1e-3, 1e-9,
+                          edm ? of->sigma_max : 0.999, &d->first);
+}
+
+dfo_status dfoi_diffusion_describe(dfo_ctx *ctx, const dfoi_diffusion *d, json_t *to)
+{
+    const dfo_noise_schedule *of = &d->schedule;
+    int vp = of->kind == DFO_NOISE_VP || of->kind == DFO_NOISE_SUBVP || of->kind == DFO_NOISE_SCALED_LINEAR;
+    json_t *out = json_pack("{s:s, s:s, s:s, s:f}", "schedule", dfo_noise_schedule_name(of->kind), "prediction", prediction_name[d->prediction],
+                            "weighting", weighting_name[d->weighting], "first", d->first);
+    DFO_TRY(dfoi_json_set(ctx, to, "diffusion", out));
+    if (of->kind == DFO_NOISE_COSINE)
+        return dfoi_json_set(ctx, out, "s", json_real(of->s));
+    DFO_TRY(dfoi_json_set(ctx, out, vp ? "beta_min" : "sigma_min", json_real(vp ? of->beta_min : of->sigma_min)));
+    return dfoi_json_set(ctx, out, vp ? "beta_max" : "sigma_max", json_real(vp ? of->beta_max : of->sigma_max));
+}
+
+static double noisy(const dfoi_diffusion *d)
+{
+    return dfo_noise_schedule_noisy(&d->schedule);
+}
+
+static double log_snr(const dfoi_diffusion *d, double t)
+{
+    return dfo_noise_schedule_clock(&d->schedule, DFO_CLOCK_LOG_SNR, t);
+}
+
+/* The way is one of the log-SNR, in which the field is about as steep everywhere.  */
+static double time_of(const dfoi_diffusion *d, double s)
+{
+    double from = log_snr(d, noisy(d)), to = log_snr(d, d->first);
+    if (s <= 0 || s >= 1)
+        return s <= 0 ? noisy(d) : d->first;
+    return dfo_noise_schedule_time(&d->schedule, DFO_CLOCK_LOG_SNR, from + s * (to - from));
+}
+
+static double place_of(const dfoi_diffusion *d, double t)
+{
+    double from = log_snr(d, noisy(d)), to = log_snr(d, d->first), s = (log_snr(d, t) - from) / (to - from);
+    return s < 0 ? 0 : s > 1 ? 1 : s;
+}
+
+/* e = p x + q N, x = n y.  */
+static void noise_of(const dfoi_diffusion *d, const dfo_noise_point *at, double n, double *p, double *q)
+{
+    double alpha = at->alpha, sigma = at->sigma;
+    *p = 0;
+    *q = 1;
+    if (d->prediction == DFOI_PREDICT_DATA) {
+        *p = 1 / sigma;
+        *q = -alpha / sigma;
+    } else if (d->prediction != DFOI_PREDICT_NOISE) {
+        *p = sigma / (n * n);
+        *q = (d->prediction == DFOI_PREDICT_EDM ? -alpha : alpha) / n;
+    }
+}
+
+dfoi_diffusion_point dfoi_diffusion_at(const dfoi_diffusion *d, double s)
+{
+    dfoi_diffusion_point o;
+    double p, q, t = time_of(d, s);
+    o.at = dfo_noise_schedule_at(&d->schedule, t);
+    double rate = (log_snr(d, d->first) - log_snr(d, noisy(d))) / (2 * (o.at.dlog_alpha - o.at.dlog_sigma));      /* dt/ds */
+    double a2 = o.at.alpha * o.at.alpha, s2 = o.at.sigma * o.at.sigma;
+    o.n = sqrt(a2 + s2);
+    o.net_time = d->schedule.kind == DFO_NOISE_EDM ? log(t) / 4 : t;
+    noise_of(d, &o.at, o.n, &p, &q);
+    double by = o.at.sigma * (o.at.dlog_sigma - o.at.dlog_alpha), dlog_n = (a2 * o.at.dlog_alpha + s2 * o.at.dlog_sigma) / (a2 + s2);
+    o.a = rate * (o.at.drift - dlog_n + by * p);
+    o.b = rate * by * q / o.n;
+    return o;
+}
+
+/* Uniform in time; of edm ln sigma is normal: -1.2 + ln 2 for data of unit variance, 1.2 (Karras et al. 2022).  */
+double dfoi_diffusion_draw(const dfoi_diffusion *d, dfo_key key)
+{
+    double u;
+    if (d->schedule.kind != DFO_NOISE_EDM) {
+        dfo_draw_uniform(key, 0, 1, &u);
+        return place_of(d, d->first + u * (noisy(d) - d->first));
+    }
+    dfo_real normal;
+    dfo_draw_real_normal(key, 1, &normal);
+    return place_of(d, exp(1.2 * (double)normal - 1.2 + log(2)));
+}
+
+void dfoi_diffusion_target(const dfoi_diffusion *d, const dfoi_diffusion_point *p, size_t count, const dfo_real *x0, const dfo_real *e,
+                           dfo_real *y, dfo_real *want)
+{
+    double alpha = p->at.alpha, sigma = p->at.sigma, of_data = 0, of_noise = 1;
+    if (d->prediction == DFOI_PREDICT_DATA) {
+        of_data = 1;
+        of_noise = 0;
+    } else if (d->prediction != DFOI_PREDICT_NOISE) {
+        double sign = d->prediction == DFOI_PREDICT_EDM ? -1 : 1;
+        of_data = -sign * sigma / p->n;
+        of_noise = sign * alpha / p->n;
+    }
+    for (size_t i = 0; i < count; i++) {
+        double data = (double)x0[i], noise = (double)e[i];
+        want[i] = (dfo_real)(of_data * data + of_noise * noise);
+        y[i] = (dfo_real)((alpha * data + sigma * noise) / p->n);
+    }
+}
+
+double dfoi_diffusion_weight(const dfoi_diffusion *d, const dfoi_diffusion_point *p)
+{
+    double ignored, q, sigma = p->at.sigma, snr = p->at.alpha * p->at.alpha / (sigma * sigma);
+    noise_of(d, &p->at, p->n, &ignored, &q);
+    if (d->weighting == DFOI_WEIGH_LIKELIHOOD)
+        return q * q * p->at.g2 / (2 * sigma * sigma);
+    if (d->weighting == DFOI_WEIGH_MIN_SNR)
+        return q * q / snr * (snr < 5 ? snr : 5);
+    return 1;
+}
