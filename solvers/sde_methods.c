@@ -3,8 +3,8 @@
  * euler-maruyama, milstein, euler-heun, heun: Kloeden and Platen 1992, chapters 10 and 11.  sra1: Roessler 2010, its I_10/h
  * written as W/2 + H.  shark: Foster, dos Reis and Strange 2024, "High order splitting methods for SDEs satisfying a commutativity
  * condition".  spark: Foster 2023, "On the convergence of adaptive approximations for stochastic differential equations",
- * definition 1.6.  Additive noise that changes with time is met
- * at both ends of the step: int g dW = g0 (W/2 + H) + g1 (W/2 - H) but for what is of higher order.  */
+ * definition 1.6.  Additive noise that changes with time is met at both ends of the step: int g dW = g0 (W/2 + H) + g1 (W/2 - H)
+ * but for what is of higher order.  */
 #include <math.h>
 #include <string.h>
 

@@ -18,7 +18,7 @@ static void teardown(void)
 }
 
 #ifdef DFO_DOUBLE
-enum { ROWS = 25, PATHS = ROWS * MOST, SIZES = 5 };
+enum { ROWS = 20, PATHS = ROWS * MOST, SIZES = 5 };
 
 /* The slope of log error over log step, by least squares.  */
 static double slope_of(const double *error)
@@ -43,12 +43,12 @@ static void order_is(const char *what, const char *method, const double *error, 
 START_TEST(orders)
 {
     static const struct { const char *name, *best; size_t m, steps; dfo_noise_kind kind; } some[] = {
-        {"sine", "shark", 0, 4096, DFO_NOISE_ADDITIVE}, {"time", "shark", 0, 4096, DFO_NOISE_ADDITIVE},
+        {"sine", "shark", 0, 2048, DFO_NOISE_ADDITIVE}, {"time", "shark", 0, 2048, DFO_NOISE_ADDITIVE},
         {"area", "heun", MOST, 2048, DFO_NOISE_GENERAL}};
     struct equation e = {.name = some[_i].name, .m = some[_i].m};
     dfo_field f = sdefield_of(&e, MOST);
     dfo_noise noise = sdefield_noise(&e, MOST, some[_i].kind, DFO_STRATONOVICH);
-    dfo_brownian b = {40 + (uint64_t)_i, 0, 1, 1.0 / 4096};
+    dfo_brownian b = {40 + (uint64_t)_i, 0, 1, 1.0 / 2048};
     static dfo_real x[PATHS];
     static double want[PATHS];
     sdefield_start(PATHS, 0.5, x);
