@@ -51,8 +51,8 @@ static dfo_status check(const dfo_field *field, dfo_run *run, dfo_batch x)
     if (f->net->ops->layout != DFO_FEATURES)
         return dfo_run_fail(run, DFO_EUNSUP, (size_t)-1, "net field: expected a dense net, got %s", f->net->ops->type);
     if (f->net->out != x.d * channels(f))
-        return dfo_run_fail(run, DFO_ESHAPE, (size_t)-1, "net field: expected a net of %zu x %zu outputs, got %zu", x.d, channels(f),
-                            f->net->out);
+        return dfo_run_fail(run, DFO_ESHAPE, (size_t)-1, "net field: expected a net of %zu x %zu outputs, got %zu", x.d,
+                            channels(f), f->net->out);
     if (f->path && (f->rows.n != x.n || f->rows.d != dfo_path_size(f->path) || f->piece + 1 >= f->path->points))
         return dfo_run_fail(run, DFO_ESHAPE, (size_t)-1, "net field: expected a path's coefficients of %zu rows of %zu and one of its "
                             "%zu pieces, got %zu of %zu and piece %zu", x.n, dfo_path_size(f->path), f->path->points - 1, f->rows.n,
@@ -159,7 +159,8 @@ static dfo_status vjp_chunk(const dfo_field *field, dfo_run *run, struct call *c
 }
 
 /* All chunks of rows: values to dx, or with gdx gradients to gx.  */
-static dfo_status pass(const dfo_field *field, dfo_run *run, const double *t, dfo_batch x, dfo_batch dx, dfo_batch gdx, dfo_batch gx)
+static dfo_status pass(const dfo_field *field, dfo_run *run, const double *t, dfo_batch x, dfo_batch dx, dfo_batch gdx,
+                       dfo_batch gx)
 {
     const struct dfo_netfield *f = state(field);
     const dfo_real *given = run->weights;
@@ -182,7 +183,8 @@ static dfo_status eval(const dfo_field *field, dfo_run *run, const double *t, df
     return pass(field, run, t, x, dx, (dfo_batch){0}, (dfo_batch){0});
 }
 
-static dfo_status vjp(const dfo_field *field, dfo_run *run, const double *t, dfo_batch x, dfo_batch gdx, const double *gdq, dfo_batch gx)
+static dfo_status vjp(const dfo_field *field, dfo_run *run, const double *t, dfo_batch x, dfo_batch gdx, const double *gdq,
+                      dfo_batch gx)
 {
     (void)gdq;
     return pass(field, run, t, x, (dfo_batch){0}, gdx, gx);

@@ -128,7 +128,8 @@ static void fit_channel(struct knots *k, dfo_path_kind kind, size_t length, size
 static dfo_status check(dfo_ctx *ctx, const dfo_path *path, dfo_batch x, const size_t *lengths, dfo_batch to)
 {
     if (path->points < 2 || !path->channels)
-        return dfoi_fail(ctx, DFO_EARG, "path: expected two points and a channel at least, got %zu and %zu", path->points, path->channels);
+        return dfoi_fail(ctx, DFO_EARG, "path: expected two points and a channel at least, got %zu and %zu", path->points,
+                         path->channels);
     for (size_t p = 0; p < path->points; p++)
         if (!isfinite(path->times[p]) || (p && !(path->times[p] > path->times[p - 1])))
             return dfoi_fail(ctx, DFO_EARG, "path: time number %zu, %g, does not go on from %g", p, path->times[p],
@@ -138,29 +139,31 @@ static dfo_status check(dfo_ctx *ctx, const dfo_path *path, dfo_batch x, const s
                          path->points * path->channels, dfo_path_size(path), x.n, x.d, to.n, to.d);
     for (size_t i = 0; lengths && i < x.n; i++)
         if (!lengths[i] || lengths[i] > path->points)
-            return dfoi_fail(ctx, DFO_EARG, "path: row %zu has a length of %zu, expected 1 to %zu points", i, lengths[i], path->points);
+            return dfoi_fail(ctx, DFO_EARG, "path: row %zu has a length of %zu, expected 1 to %zu points", i, lengths[i],
+                             path->points);
     return DFO_OK;
 }
 
-static dfo_status fit_row(dfo_ctx *ctx, struct knots *k, dfo_path_kind kind, dfo_path_gaps gaps, const dfo_real *x, size_t i, size_t length,
-                          dfo_real *row)
+static dfo_status fit_row(dfo_ctx *ctx, struct knots *k, dfo_path_kind kind, dfo_path_gaps gaps, const dfo_real *x, size_t i,
+                          size_t length, dfo_real *row)
 {
     size_t channels = k->path->channels;
     for (size_t j = 0; j < length * channels; j++)
         if (isinf((double)x[j]))
-            return dfoi_fail(ctx, DFO_ENUM, "path: row %zu, point %zu, channel %zu: %g, expected a finite number or NaN", i, j / channels,
-                             j % channels, (double)x[j]);
+            return dfoi_fail(ctx, DFO_ENUM, "path: row %zu, point %zu, channel %zu: %g, expected a finite number or NaN", i,
+                             j / channels, j % channels, (double)x[j]);
     for (size_t c = 0; c < channels; c++) {
         gather(k, gaps, x, length, c);
         fit_channel(k, kind, length, c, row);
     }
     if (!dfoi_all_finite(dfo_path_size(k->path), row))
-        return dfoi_fail(ctx, DFO_ENUM, "path: row %zu: a coefficient is not finite; expected observations and times of moderate size", i);
+        return dfoi_fail(ctx, DFO_ENUM, "path: row %zu: a coefficient is not finite; expected observations and times of "
+                         "moderate size", i);
     return DFO_OK;
 }
 
-dfo_status dfo_path_fit(dfo_ctx *ctx, const dfo_path *path, dfo_path_kind kind, dfo_path_gaps gaps, dfo_batch x, const size_t *lengths,
-                        dfo_batch to)
+dfo_status dfo_path_fit(dfo_ctx *ctx, const dfo_path *path, dfo_path_kind kind, dfo_path_gaps gaps, dfo_batch x,
+                        const size_t *lengths, dfo_batch to)
 {
     struct knots k = {.path = path};
     dfo_status status;

@@ -119,8 +119,8 @@ START_TEST(values)
             double want = _i ? 0 : plain(i, at[i], a);
             for (size_t c = 0; _i && c < CHANNELS; c++)
                 want += plain(i, at[i], a * CHANNELS + c) * (double)slope[c];
-            ck_assert_msg(fabs((double)dx[i * D + a] - want) < (IS_DOUBLE ? 1e-12 : 1e-5) * (1 + fabs(want)), "row %zu: %.17g, expected %.17g", i,
-                          (double)dx[i * D + a], want);
+            double got = (double)dx[i * D + a], allowed = (IS_DOUBLE ? 1e-12 : 1e-5) * (1 + fabs(want));
+            ck_assert_msg(fabs(got - want) < allowed, "row %zu: %.17g, expected %.17g", i, got, want);
         }
     testrun_free(t);
 }
@@ -162,7 +162,8 @@ END_TEST
 static void solve(testrun *t, const dfo_field *f, dfo_batch rows, dfo_ode_trace *trace)
 {
     for (field.piece = 0; field.piece + 1 < POINTS; field.piece++)
-        RUN(dfo_ode_solve(ode, f, &t->run, times[field.piece], times[field.piece + 1], rows, NULL, trace ? &trace[field.piece] : NULL, NULL));
+        RUN(dfo_ode_solve(ode, f, &t->run, times[field.piece], times[field.piece + 1], rows, NULL, trace ? &trace[field.piece] : NULL,
+                          NULL));
 }
 
 /* sum of cos(i) times the end's i-th number.  */

@@ -78,7 +78,7 @@ if [ -f "$data/JapaneseVowels_TRAIN.ts.gz" ]; then
     out '270 sequences of up to 29 points, 12 channels and time, 9 classes'
     out 'of 370 in the test'
     echo "accuracy of 370 test sequences: $(number 'accuracy')"
-    holds "$(number 'accuracy') > 0.93"
+    holds "$(number 'accuracy') > 0.92"
 else
     echo "left out (no $data/JapaneseVowels_TRAIN.ts.gz): sequences of vowels"
 fi

@@ -54,7 +54,8 @@ static dfo_status check(const dfo_net *net, dfo_run *run, dfo_batch out)
 {
     if (out.d == net->out)
         return DFO_OK;
-    return dfo_run_fail(run, DFO_ESHAPE, (size_t)-1, "%s net: expected rows of %zu outputs, got %zu", net->ops->type, net->out, out.d);
+    return dfo_run_fail(run, DFO_ESHAPE, (size_t)-1, "%s net: expected rows of %zu outputs, got %zu", net->ops->type, net->out,
+                        out.d);
 }
 
 /* Outputs to the rows, or with `back` these are its gradient.  */

@@ -39,8 +39,8 @@ size_t dfo_path_size(const dfo_path *path);
  * 0 or too many; DFO_ESHAPE; DFO_ENUM, naming row, point and channel, for an infinite observation, and where
  * a coefficient is too large for a dfo_real.  Allocates a few columns of
  * `points` doubles for the time of the call.  */
-dfo_status dfo_path_fit(dfo_ctx *ctx, const dfo_path *path, dfo_path_kind kind, dfo_path_gaps gaps, dfo_batch x, const size_t *lengths,
-                        dfo_batch to);
+dfo_status dfo_path_fit(dfo_ctx *ctx, const dfo_path *path, dfo_path_kind kind, dfo_path_gaps gaps, dfo_batch x,
+                        const size_t *lengths, dfo_batch to);
 
 /* The piece that t is in: times[piece] <= t < times[piece+1]; outside of all times the first or the last.  */
 size_t dfo_path_piece(const dfo_path *path, double t);

@@ -18,7 +18,8 @@
 #define STATE 32                   /* numbers in z */
 #define HIDDEN 32                  /* units of f, two layers */
 #define SUBSTEPS 1                 /* of rk4, from one observation to the next */
-#define MOST_POINTS 256
+#define JITTER 0.3                 /* of scale and level, in standard deviations of the channel */
+#define MOST_POINTS 256            /* and channels */
 #define MOST_CLASSES 64
 #define BLOCK 128                  /* sequences at a time in evaluation */
 
@@ -56,7 +57,8 @@ static dfo_batch read_table(const char *name, size_t channels)
     dfo_source_describe(source, &info);
     size_t n = (size_t)info.rows, d = dfo_shape_size(info.shape), points = d > 1 ? (d - 1) / channels : 0;
     if (d != 1 + points * channels || points < 2 || points > MOST_POINTS || channels + 1 > MOST_POINTS) {
-        fprintf(stderr, "neural_cde: %s: expected a class and 2 to %d points of %zu channels, got %zu columns\n", name, MOST_POINTS, channels, d);
+        fprintf(stderr, "neural_cde: %s: expected a class and 2 to %d points of %zu channels, got %zu columns\n", name, MOST_POINTS,
+                channels, d);
         exit(1);
     }
     dfo_batch rows = dfo_batch_of(take(n * d, sizeof(dfo_real)), n, d);
@@ -203,11 +205,32 @@ static dfo_need need(const dfo_loss *loss, size_t rows, const dfo_run *how, int 
     return need;
 }
 
+/* At every step each sequence's channels, but for the time, are stretched and moved a little, so that the training set is not
+ * learned by heart: an affine map of a path is one of its coefficients.  Draws are functions of seed, step and place in the
+ * batch.  */
+static dfo_status draw(const dfo_loss *loss, dfo_run *run, dfo_minibatch *batch)
+{
+    const struct model *m = loss->state;
+    size_t channels = m->path.channels;
+    for (size_t i = 0; i < batch->x.n; i++) {
+        dfo_real by[MOST_POINTS], level[MOST_POINTS], *at = dfo_row(batch->x, i);
+        dfo_key key = {.seed = run->key.seed, .purpose = DFO_FOR_AUGMENT, .step = (uint32_t)batch->step, .row = 2 * i};
+        dfo_draw_real_normal(key, channels, by);
+        key.row++;
+        dfo_draw_real_normal(key, channels, level);
+        for (size_t k = 0; k < 4 * (m->path.points - 1); k++, at += channels)
+            for (size_t c = 1; c < channels; c++)
+                at[c] = at[c] * (1 + (dfo_real)JITTER * by[c]) + (k % 4 ? 0 : (dfo_real)JITTER * level[c]);
+    }
+    return DFO_OK;
+}
+
 static dfo_status grad(const dfo_loss *loss, dfo_run *run, dfo_minibatch shard, double scale, double *sum)
 {
     const struct model *m = loss->state;
     size_t n = shard.x.n, weights = dfo_store_weights_size(loss->store);
-    dfo_batch z = dfo_batch_of(dfo_arena_take(run, n * STATE), n, STATE), gz = dfo_batch_of(dfo_arena_take(run, n * STATE), n, STATE);
+    dfo_batch z = dfo_batch_of(dfo_arena_take(run, n * STATE), n, STATE);
+    dfo_batch gz = dfo_batch_of(dfo_arena_take(run, n * STATE), n, STATE);
     dfo_batch logits = dfo_batch_of(dfo_arena_take(run, n * m->classes), n, m->classes);
     dfo_ode_trace trace[MOST_POINTS];
     double times[MOST_POINTS][SUBSTEPS + 1];
@@ -236,7 +259,7 @@ static dfo_status eval(const dfo_loss *loss, dfo_run *run, dfo_minibatch shard, 
     return status;
 }
 
-static const struct dfo_loss_ops loss_ops = {.type = "cde", .need = need, .grad = grad, .eval = eval};
+static const struct dfo_loss_ops loss_ops = {.type = "cde", .need = need, .draw = draw, .grad = grad, .eval = eval};
 
 /* ---- making, fitting, testing */
 
@@ -350,8 +373,8 @@ int main(int argc, char **argv)
     m.readout = make_net(store, seed, "readout", 0, STATE, m.classes);
     must(dfo_ode_new(ctx, &options, &m.ode));
     dfo_loss loss = {.ops = &loss_ops, .ctx = ctx, .store = store, .state = &m};
-    printf("%zu sequences of up to %zu points, %zu channels and time, %zu classes; %zu weights\n", train.n, m.path.points, channels, m.classes,
-           dfo_store_parameters(store));
+    printf("%zu sequences of up to %zu points, %zu channels and time, %zu classes; %zu weights\n", train.n, m.path.points, channels,
+           m.classes, dfo_store_parameters(store));
     fit(&loss, train_paths, steps, seed);
     size_t seen = right(&loss, train_paths), unseen = right(&loss, test_paths);
     printf("right: %zu of %zu in training, %zu of %zu in the test: accuracy %.4f\n", seen, train.n, unseen, test.n,
