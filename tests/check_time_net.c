@@ -338,6 +338,50 @@ START_TEST(many_images_are_plain_loops)
 }
 END_TEST
 
+/* Rows far behind in a call learn what they do alone, bit by bit.  */
+START_TEST(many_images_learn_alone)
+{
+    const dfo_shape shape[] = {{2, 4, 6}, {3, 1, 1}, {1, 1, 1}};
+    netcase c;
+    netcase_of(&c, test_seed(),
+               "{\"type\":\"unet\",\"channels\":[4,6],\"blocks\":1,\"groups\":2,\"norm\":\"group\",\"activation\":\"silu\","
+               "\"frequencies\":4,\"most\":2,\"embedding\":5,\"attention\":true}",
+               100, 3, shape, (dfo_shape){2, 4, 6});
+    dfo_block out = netcase_block(&c, 0), dout = netcase_block(&c, 0), g = netcase_block(&c, 5), gd = netcase_block(&c, 6);
+    dfo_block last = g, dlast = gd;
+    dfo_cond all = netcase_cond(&c, 0, 0), dall = netcase_cond(&c, 0, 0), one = netcase_cond(&c, 0, 0), done = netcase_cond(&c, 0, 0);
+    enum { FIRST = 57, SOME = 20 };
+    dfo_run *run = &c.t->run;
+    OK(&c, dfo_net_jvp(c.net, run, &c.in, &c.din, out, dout, c.acts));
+    OK(&c, dfo_net_jvp_backward(c.net, run, &c.in, &c.din, g, gd, &all, &dall, c.acts));
+    OK(&c, dfo_net_forward(c.net, run, &c.in, out, c.acts));
+    OK(&c, dfo_net_backward(c.net, run, &c.in, g, &all, c.acts));
+    dfo_cond in = dfo_cond_rows(&c.in, FIRST, SOME), din = dfo_cond_rows(&c.din, FIRST, SOME);
+    dfo_cond to = dfo_cond_rows(&one, FIRST, SOME), dto = dfo_cond_rows(&done, FIRST, SOME);
+    out.n = dout.n = last.n = dlast.n = SOME;
+    last.x += FIRST * last.ld;
+    dlast.x += FIRST * dlast.ld;
+    OK(&c, dfo_net_jvp(c.net, run, &in, &din, out, dout, c.acts));
+    OK(&c, dfo_net_jvp_backward(c.net, run, &in, &din, last, dlast, &to, &dto, c.acts));
+    OK(&c, dfo_net_forward(c.net, run, &in, out, c.acts));
+    OK(&c, dfo_net_backward(c.net, run, &in, last, &to, c.acts));
+    for (size_t p = 0; p < c.parts; p++)
+        for (size_t i = FIRST; i < FIRST + SOME; i++) {
+            size_t bytes = all.part[p].rows.d * sizeof(dfo_real);
+            ck_assert_msg(!memcmp(dfo_row(all.part[p].rows, i), dfo_row(one.part[p].rows, i), bytes) &&
+                              !memcmp(dfo_row(dall.part[p].rows, i), dfo_row(done.part[p].rows, i), bytes),
+                          "gradients of part %zu, row %zu", p, i);
+        }
+    dfo_block blocks[] = {out, dout, g, gd};
+    dfo_cond *conds[] = {&all, &dall, &one, &done};
+    for (size_t i = 0; i < 4; i++) {
+        dfoi_free(c.ctx, blocks[i].x);
+        netcase_cond_free(&c, conds[i]);
+    }
+    netcase_free(&c);
+}
+END_TEST
+
 /* ---- embeddings */
 
 /* Of a time with many turns, and of the usual frequencies: a real's digits, no fewer.  */
@@ -506,6 +550,7 @@ int main(void)
     tcase_add_test(all, vectors_are_plain_loops);
     tcase_add_test(all, images_are_plain_loops);
     tcase_add_test(all, many_images_are_plain_loops);
+    tcase_add_test(all, many_images_learn_alone);
     tcase_add_test(all, sines_are_the_formula);
     tcase_add_test(all, a_class_out_of_range_names_its_row);
     tcase_add_test(all, classes_learn_their_own_row);

@@ -46,6 +46,13 @@ dfo_status dfoi_embed_new(dfo_build *build, const dfo_net *net, const dfoi_embed
 size_t dfoi_embed_keep(const dfoi_embed *embed);
 size_t dfoi_embed_scratch(const dfoi_embed *embed);
 
+/* Rows of the p-th panel of 64, of n.  */
+static inline size_t dfoi_panel_rows(size_t n, size_t p)
+{
+    size_t left = n - p * DFO_PANEL;
+    return left < DFO_PANEL ? left : DFO_PANEL;
+}
+
 /* q (out, 64) of rows first .. first+n-1 (n <= 64) of `in`; keep is written.  A class that is none: DFO_EARG naming the
  * row.  _tangent: dq, behind forward with the same rows and keep.  */
 dfo_status dfoi_embed_forward(const dfoi_embed *embed, const dfo_net *net, dfo_run *run, const dfo_cond *in, size_t first,

@@ -180,18 +180,12 @@ static dfo_status take(const struct time_mlp *m, dfo_run *run, size_t panels, st
     return DFO_OK;
 }
 
-static size_t rows_of(size_t n, size_t p)
-{
-    size_t left = n - p * DFO_PANEL;
-    return left < DFO_PANEL ? left : DFO_PANEL;
-}
-
 /* The p-th panel of x, or of its tangent.  */
 static void read_x(const struct time_mlp *m, const dfo_cond *in, size_t n, size_t p, dfo_real *x)
 {
     dfo_batch rows = in->part[0].rows;
     if (rows.x)
-        dfoi_to_panel(rows_of(n, p), m->first.in, dfo_row(rows, p * DFO_PANEL), rows.ld, NULL, 0, x);
+        dfoi_to_panel(dfoi_panel_rows(n, p), m->first.in, dfo_row(rows, p * DFO_PANEL), rows.ld, NULL, 0, x);
     else
         memset(x, 0, m->first.in * DFO_PANEL * sizeof *x);
 }
@@ -199,7 +193,7 @@ static void read_x(const struct time_mlp *m, const dfo_cond *in, size_t n, size_
 static void add_x(const struct time_mlp *m, const dfo_real *gx, size_t n, size_t p, dfo_cond *to)
 {
     dfo_batch rows = to->part[0].rows;
-    dfoi_from_panel_add(rows_of(n, p), m->first.in, gx, NULL, dfo_row(rows, p * DFO_PANEL), rows.ld);
+    dfoi_from_panel_add(dfoi_panel_rows(n, p), m->first.in, gx, NULL, dfo_row(rows, p * DFO_PANEL), rows.ld);
 }
 
 static int x_wanted(const dfo_cond *to)
@@ -229,7 +223,7 @@ static dfo_status forward(const dfo_net *net, dfo_run *run, const dfo_cond *in, 
     DFO_TRY(take(m, run, panels, &w));
     for (size_t p = 0; p < panels; p++) {
         struct room *r = &w.room[p];
-        DFO_TRY(dfoi_embed_forward(&m->embed, net, run, in, p * DFO_PANEL, rows_of(out.n, p), keep ? keep + p * m->keep : r->embed, r->q));
+        DFO_TRY(dfoi_embed_forward(&m->embed, net, run, in, p * DFO_PANEL, dfoi_panel_rows(out.n, p), keep ? keep + p * m->keep : r->embed, r->q));
         read_x(m, in, out.n, p, r->x);
         from[p] = r->x;
         stream[p] = to[p] = r->tall[H];
@@ -299,7 +293,7 @@ static dfo_status backward(const dfo_net *net, dfo_run *run, const dfo_cond *in,
     for (size_t p = 0; p < panels; p++) {
         if (x_wanted(gin))
             add_x(m, gx[p], gout.n, p, gin);
-        dfoi_embed_backward(&m->embed, net, run, in, p * DFO_PANEL, rows_of(gout.n, p), keep + p * m->keep, w.room[p].q, w.embed, gin);
+        dfoi_embed_backward(&m->embed, net, run, in, p * DFO_PANEL, dfoi_panel_rows(gout.n, p), keep + p * m->keep, w.room[p].q, w.embed, gin);
     }
     return DFO_OK;
 }
