@@ -3,8 +3,8 @@
  *
  *   p = [sin(2 pi f_k t), cos(2 pi f_k t), vectors],  e = silu(W p + b + T[class]),  q = P e + c
  *
- * f_k = most 10^(-4 k / (K - 1)), k < K (Vaswani et al. 2017; as in Ho et al. 2020 for t from 0 to 1).  q holds what all
- * the net's layers add, one behind the other.  With "embedding": 0, e = p.  Private.  */
+ * f_k = most 10^(-4 k / (K - 1)), k < K (Vaswani et al. 2017; Ho et al. 2020 have most = 1000 / (2 pi), for t from 0 to 1).
+ * q holds what all the net's layers add, one behind the other.  With "embedding": 0, e = p.  Private.  */
 #ifndef DFOI_EMBED_IMPL_H
 #define DFOI_EMBED_IMPL_H
 

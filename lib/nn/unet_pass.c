@@ -93,7 +93,7 @@ dfo_status dfoi_unet_backward(const dfo_net *net, dfo_run *run, const dfo_cond *
             dfoi_conv_add(net, &m->input, gin, w.images, dfoi_map_of(w.g[0], m->input.channels));
     }
     for (size_t p = 0; p < dfoi_panels_of(gout.n); p++)
-        dfoi_embed_backward(&m->embed, net, run, in, p * DFO_PANEL, dfoi_panel_rows(gout.n, p), acts + p * dfoi_embed_keep(&m->embed),
-                            w.q + p * m->embedded * DFO_PANEL, w.embed, gin);
+        dfoi_embed_backward(&m->embed, net, run, in, p * DFO_PANEL, dfoi_panel_rows(gout.n, p),
+                            acts + p * dfoi_embed_keep(&m->embed), w.q + p * m->embedded * DFO_PANEL, w.embed, gin);
     return DFO_OK;
 }
