@@ -47,7 +47,8 @@ static const struct {
     {"{\"type\":\"time-mlp\",\"layers\":65}", "time-mlp net: layers must be at most 64", 4},
     {"{\"type\":\"time-mlp\",\"frequencies\":0}", "time-mlp net: frequencies must be at least 1, got 0", 4},
     {"{\"type\":\"time-mlp\",\"most\":0}", "time-mlp net: most must be from 1e-06 to 1e+06, got 0", 4},
-    {"{\"type\":\"time-mlp\",\"classes\":3,\"embedding\":0}", "time-mlp net: classes: goes with an embedding of at least one feature", 4},
+    {"{\"type\":\"time-mlp\",\"classes\":3,\"embedding\":0}",
+     "time-mlp net: classes: goes with an embedding of at least one feature", 4},
     {"{\"type\":\"time-mlp\"}", "time-mlp net: expected 2 input parts or more (x, ..., time), got 1", 1},
     {"{\"type\":\"time-mlp\",\"classes\":3}", "time-mlp net: input part 1 is the class: expected one number a row, got 2", 3},
     {"{\"type\":\"time-mlp\"}", "time-mlp net: input part 1 is the time: expected one number a row, got 2", 2},
@@ -77,14 +78,18 @@ START_TEST(bad_settings_are_errors_that_name_the_key)
 }
 END_TEST
 
-#define EMBEDDED(width, classes) "\"frequencies\":32,\"most\":160.0,\"embedding\":" width ",\"classes\":" classes ",\"last_init\":0.0}"
+#define EMBEDDED(width, classes) \
+    "\"frequencies\":32,\"most\":16.0,\"embedding\":" width ",\"classes\":" classes ",\"last_init\":0.0}"
 
 static const char *const good[][2] = {
-    {"{\"type\":\"time-mlp\"}", "{\"type\":\"time-mlp\",\"hidden\":256,\"layers\":3,\"activation\":\"silu\",\"dropout\":0.0," EMBEDDED("64", "0")},
+    {"{\"type\":\"time-mlp\"}",
+     "{\"type\":\"time-mlp\",\"hidden\":256,\"layers\":3,\"activation\":\"silu\",\"dropout\":0.0," EMBEDDED("64", "0")},
     {"{\"type\":\"unet\",\"channels\":8,\"levels\":3,\"classes\":10,\"attention\":true}",
-     "{\"type\":\"unet\",\"channels\":[8,16,32],\"blocks\":2,\"norm\":\"group\",\"groups\":8,\"activation\":\"silu\",\"attention\":true," EMBEDDED("128", "10")},
+     "{\"type\":\"unet\",\"channels\":[8,16,32],\"blocks\":2,\"norm\":\"group\",\"groups\":8,\"activation\":\"silu\",\"attention\":true,"
+     EMBEDDED("128", "10")},
     {"{\"type\":\"unet\",\"channels\":[6],\"norm\":\"none\",\"blocks\":1,\"embedding\":0}",
-     "{\"type\":\"unet\",\"channels\":[6],\"blocks\":1,\"norm\":\"none\",\"groups\":8,\"activation\":\"silu\",\"attention\":false," EMBEDDED("0", "0")},
+     "{\"type\":\"unet\",\"channels\":[6],\"blocks\":1,\"norm\":\"none\",\"groups\":8,\"activation\":\"silu\",\"attention\":false,"
+     EMBEDDED("0", "0")},
 };
 
 static char *described(const struct made *m)

@@ -18,7 +18,7 @@
 dfo_status dfoi_embed_read(dfo_ctx *ctx, const json_t *config, size_t width, dfoi_embed_settings *s)
 {
     DFO_TRY(dfoi_json_size(ctx, config, "frequencies", 32, 1, DFOI_EMBED_FREQUENCIES, &s->frequencies));
-    DFO_TRY(dfoi_json_real(ctx, config, "most", 160, 1e-6, 1e6, &s->most));
+    DFO_TRY(dfoi_json_real(ctx, config, "most", 16, 1e-6, 1e6, &s->most));
     DFO_TRY(dfoi_json_size(ctx, config, "embedding", width, 0, DFOI_NET_WIDEST, &s->width));
     DFO_TRY(dfoi_json_size(ctx, config, "classes", 0, 0, DFOI_NET_WIDEST, &s->classes));
     if (s->classes && !s->width)
@@ -78,8 +78,9 @@ dfo_status dfoi_embed_new(dfo_build *build, const dfo_net *net, const dfoi_embed
     for (size_t p = 0; p < net->parts; p++)
         e->in += e->vector[p] ? dfo_shape_size(net->part[p]) : 0;
     e->width = settings->width ? settings->width : e->in;
-    for (size_t k = 0; k < settings->frequencies; k++)
-        e->frequency[k] = settings->most * pow(10, -DECADES * (double)k / (double)(settings->frequencies > 1 ? settings->frequencies - 1 : 1));
+    size_t last = settings->frequencies - 1;
+    for (size_t k = 0; k <= last; k++)
+        e->frequency[k] = settings->most * pow(10, last ? -DECADES * (double)k / (double)last : 0);
     DFO_TRY(add_dense(build, e));
     return dfoi_linear_new(build, "project.w", "project.b", e->width, out, -1, &e->project);
 }

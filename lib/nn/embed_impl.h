@@ -3,8 +3,8 @@
  *
  *   p = [sin(2 pi f_k t), cos(2 pi f_k t), vectors],  e = silu(W p + b + T[class]),  q = P e + c
  *
- * f_k = most 10^(-4 k / (K - 1)), k < K (Vaswani et al. 2017; as in Ho et al. 2020 for t from 0 to 1).  q holds what all
- * the net's layers add, one behind the other.  With "embedding": 0, e = p.  Private.  */
+ * f_k = most 10^(-4 k / (K - 1)), k < K (Vaswani et al. 2017; Ho et al. 2020 have most = 1000 / (2 pi), for t from 0 to 1).
+ * q holds what all the net's layers add, one behind the other.  With "embedding": 0, e = p.  Private.  */
 #ifndef DFOI_EMBED_IMPL_H
 #define DFOI_EMBED_IMPL_H
 
@@ -45,6 +45,13 @@ dfo_status dfoi_embed_new(dfo_build *build, const dfo_net *net, const dfoi_embed
 /* Reals kept of a panel (tangents: twice that), and of working memory.  */
 size_t dfoi_embed_keep(const dfoi_embed *embed);
 size_t dfoi_embed_scratch(const dfoi_embed *embed);
+
+/* Rows of the p-th panel of 64, of n.  */
+static inline size_t dfoi_panel_rows(size_t n, size_t p)
+{
+    size_t left = n - p * DFO_PANEL;
+    return left < DFO_PANEL ? left : DFO_PANEL;
+}
 
 /* q (out, 64) of rows first .. first+n-1 (n <= 64) of `in`; keep is written.  A class that is none: DFO_EARG naming the
  * row.  _tangent: dq, behind forward with the same rows and keep.  */

@@ -1,7 +1,7 @@
 /* Residual net of vectors that depends on a time, for diffusion models and flow matching:
  *
  *   {"type":"time-mlp", "hidden":256, "layers":3, "activation":"silu", "dropout":0, "embedding":64, "frequencies":32,
- *    "most":160, "classes":0, "last_init":0}
+ *    "most":16, "classes":0, "last_init":0}
  *
  * h_0 = W x + b;  h_k+1 = h_k + W_k y_k + b_k,  y_k = dropout(act(h_k + q_k));  out = W y_L + b, L = layers, where
  * q = [q_0, ..., q_L] is what the embedding of time, condition and class (embed_impl.h) gives to the layers.  Parts: x
@@ -33,7 +33,7 @@ struct time_mlp {
     dfoi_embed embed;
     dfoi_linear first, last, layer[MAX_LAYERS];
     dfoi_unit unit[MAX_LAYERS + 1];
-    size_t keep, keep_unit;         /* reals that forward keeps of a panel; of a unit, in front of which is the embedding */
+    size_t keep, keep_unit;         /* reals that forward keeps of a panel: the embedding's, then so many of each unit */
     size_t products;                /* scratch of products */
 };
 
@@ -71,7 +71,8 @@ static dfo_status add_layers(dfo_build *build, const dfo_net *net, int zero_last
         char w[16], b[16];
         snprintf(w, sizeof w, last ? "last.w" : "w%zu", k);
         snprintf(b, sizeof b, last ? "last.b" : "b%zu", k);
-        DFO_TRY(dfoi_linear_new(build, w, b, s->hidden, last ? net->out : s->hidden, last && zero_last ? s->last_init : -1, linear));
+        DFO_TRY(dfoi_linear_new(build, w, b, s->hidden, last ? net->out : s->hidden, last && zero_last ? s->last_init : -1,
+                                linear));
         measure(m, linear);
         m->unit[k] = (dfoi_unit){.width = s->hidden,
                                  .act = s->act,
@@ -180,18 +181,12 @@ static dfo_status take(const struct time_mlp *m, dfo_run *run, size_t panels, st
     return DFO_OK;
 }
 
-static size_t rows_of(size_t n, size_t p)
-{
-    size_t left = n - p * DFO_PANEL;
-    return left < DFO_PANEL ? left : DFO_PANEL;
-}
-
 /* The p-th panel of x, or of its tangent.  */
 static void read_x(const struct time_mlp *m, const dfo_cond *in, size_t n, size_t p, dfo_real *x)
 {
     dfo_batch rows = in->part[0].rows;
     if (rows.x)
-        dfoi_to_panel(rows_of(n, p), m->first.in, dfo_row(rows, p * DFO_PANEL), rows.ld, NULL, 0, x);
+        dfoi_to_panel(dfoi_panel_rows(n, p), m->first.in, dfo_row(rows, p * DFO_PANEL), rows.ld, NULL, 0, x);
     else
         memset(x, 0, m->first.in * DFO_PANEL * sizeof *x);
 }
@@ -199,7 +194,7 @@ static void read_x(const struct time_mlp *m, const dfo_cond *in, size_t n, size_
 static void add_x(const struct time_mlp *m, const dfo_real *gx, size_t n, size_t p, dfo_cond *to)
 {
     dfo_batch rows = to->part[0].rows;
-    dfoi_from_panel_add(rows_of(n, p), m->first.in, gx, NULL, dfo_row(rows, p * DFO_PANEL), rows.ld);
+    dfoi_from_panel_add(dfoi_panel_rows(n, p), m->first.in, gx, NULL, dfo_row(rows, p * DFO_PANEL), rows.ld);
 }
 
 static int x_wanted(const dfo_cond *to)
@@ -229,7 +224,8 @@ static dfo_status forward(const dfo_net *net, dfo_run *run, const dfo_cond *in, 
     DFO_TRY(take(m, run, panels, &w));
     for (size_t p = 0; p < panels; p++) {
         struct room *r = &w.room[p];
-        DFO_TRY(dfoi_embed_forward(&m->embed, net, run, in, p * DFO_PANEL, rows_of(out.n, p), keep ? keep + p * m->keep : r->embed, r->q));
+        DFO_TRY(dfoi_embed_forward(&m->embed, net, run, in, p * DFO_PANEL, dfoi_panel_rows(out.n, p),
+                                   keep ? keep + p * m->keep : r->embed, r->q));
         read_x(m, in, out.n, p, r->x);
         from[p] = r->x;
         stream[p] = to[p] = r->tall[H];
@@ -250,8 +246,8 @@ static dfo_status forward(const dfo_net *net, dfo_run *run, const dfo_cond *in, 
     return DFO_OK;
 }
 
-/* Layer k on the way back: the gradient of its sum is written to q_k's place, which is that of q_k, and added to the
- * stream's.  g: the gradients of its result.  */
+/* Layer k on the way back: the gradient of h_k + q_k is written where q_k's belongs, and added to the stream's.  g: the
+ * gradients of the layer's result.  */
 static void layer_backward(const struct time_mlp *m, const dfo_run *run, size_t k, size_t panels, struct work *w,
                            const dfo_real *const *g, const dfo_real *keep)
 {
@@ -299,7 +295,8 @@ static dfo_status backward(const dfo_net *net, dfo_run *run, const dfo_cond *in,
     for (size_t p = 0; p < panels; p++) {
         if (x_wanted(gin))
             add_x(m, gx[p], gout.n, p, gin);
-        dfoi_embed_backward(&m->embed, net, run, in, p * DFO_PANEL, rows_of(gout.n, p), keep + p * m->keep, w.room[p].q, w.embed, gin);
+        dfoi_embed_backward(&m->embed, net, run, in, p * DFO_PANEL, dfoi_panel_rows(gout.n, p), keep + p * m->keep, w.room[p].q,
+                            w.embed, gin);
     }
     return DFO_OK;
 }

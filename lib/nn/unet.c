@@ -1,7 +1,7 @@
 /* U-net of images that depends on a time (Ronneberger et al. 2015; Ho et al. 2020): structure and weights.
  *
  *   {"type":"unet", "channels":[64,128], or "channels":64 and "levels":2 (then twice as many a level), "blocks":2,
- *    "norm":"group" or "none", "groups":8, "activation":"silu", "embedding":128, "frequencies":32, "most":160, "classes":0,
+ *    "norm":"group" or "none", "groups":8, "activation":"silu", "embedding":128, "frequencies":32, "most":16, "classes":0,
  *    "attention":false, "last_init":0}
  *
  * A block is h + W1 * act(norm(W0 * act(norm(h)) + b0 + q)) + b1, both 3x3, q of the embedding (embed_impl.h) the same for

@@ -21,7 +21,8 @@ typedef struct dfoi_unet_settings {
 } dfoi_unet_settings;
 
 /* A map that operations read and write.  It lives from the first operation that writes it to the last one that reads it, and
- * so does its gradient on the way back; maps of one level whose lives do not meet share a home where nothing is kept.  The output has none.  */
+ * so does its gradient on the way back; maps of one level whose lives do not meet share a home where nothing is kept.  The
+ * output has none.  */
 typedef struct dfoi_unet_map {
     size_t channels, level, home;
     size_t first, last;     /* operations */

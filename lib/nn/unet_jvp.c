@@ -8,12 +8,6 @@
 
 static const dfoi_map none = {NULL, 0};
 
-static size_t rows_of(size_t n, size_t p)
-{
-    size_t left = n - p * DFO_PANEL;
-    return left < DFO_PANEL ? left : DFO_PANEL;
-}
-
 static dfoi_map_pair pair_at(const dfoi_unet *m, dfo_real *const *x, dfo_real *const *dx, dfoi_unet_place place)
 {
     return (dfoi_map_pair){dfoi_unet_at(m, x, place), dfoi_unet_at(m, dx, place)};
@@ -71,7 +65,7 @@ dfo_status dfoi_unet_jvp(const dfo_net *net, dfo_run *run, const dfo_cond *in, c
     DFO_TRY(dfoi_unet_take(net, run, out.n, &w));
     for (size_t p = 0; p < dfoi_panels_of(out.n); p++) {
         dfo_real *keep = acts ? acts + 2 * p * dfoi_embed_keep(&m->embed) : w.own_embed;
-        size_t first = p * DFO_PANEL, n = rows_of(out.n, p), at = p * m->embedded * DFO_PANEL;
+        size_t first = p * DFO_PANEL, n = dfoi_panel_rows(out.n, p), at = p * m->embedded * DFO_PANEL;
         DFO_TRY(dfoi_embed_forward(&m->embed, net, run, in, first, n, keep, w.q + at));
         dfoi_embed_tangent(&m->embed, net, run, din, first, n, keep, w.dq + at);
     }
@@ -155,7 +149,7 @@ dfo_status dfoi_unet_jvp_backward(const dfo_net *net, dfo_run *run, const dfo_co
             dfoi_conv_add(net, &m->input, gdin, w.images, dfoi_map_of(w.gd[0], m->input.channels));
     }
     for (size_t p = 0; p < dfoi_panels_of(gout.n); p++)
-        dfoi_embed_tangent_backward(&m->embed, net, run, in, din, p * DFO_PANEL, rows_of(gout.n, p),
+        dfoi_embed_tangent_backward(&m->embed, net, run, in, din, p * DFO_PANEL, dfoi_panel_rows(gout.n, p),
                                     acts + 2 * p * dfoi_embed_keep(&m->embed), w.q + p * m->embedded * DFO_PANEL,
                                     w.dq + p * m->embedded * DFO_PANEL, w.embed, gin, gdin);
     return DFO_OK;

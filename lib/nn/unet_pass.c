@@ -9,13 +9,6 @@
 
 static const dfoi_map none = {NULL, 0};
 
-/* Rows of the p-th panel of 64.  */
-static size_t rows_of(size_t n, size_t p)
-{
-    size_t left = n - p * DFO_PANEL;
-    return left < DFO_PANEL ? left : DFO_PANEL;
-}
-
 static void op_forward(const dfoi_unet_work *w, const dfoi_unet_op *op)
 {
     const dfoi_unet *m = w->m;
@@ -40,7 +33,7 @@ dfo_status dfoi_unet_forward(const dfo_net *net, dfo_run *run, const dfo_cond *i
     dfoi_unet_work w;
     DFO_TRY(dfoi_unet_take(net, run, out.n, &w));
     for (size_t p = 0; p < dfoi_panels_of(out.n); p++)
-        DFO_TRY(dfoi_embed_forward(&m->embed, net, run, in, p * DFO_PANEL, rows_of(out.n, p),
+        DFO_TRY(dfoi_embed_forward(&m->embed, net, run, in, p * DFO_PANEL, dfoi_panel_rows(out.n, p),
                                    acts ? acts + p * dfoi_embed_keep(&m->embed) : w.own_embed,
                                    w.q + p * m->embedded * DFO_PANEL));
     while (dfoi_unet_next(&w, out.n, acts, 1)) {
@@ -100,7 +93,7 @@ dfo_status dfoi_unet_backward(const dfo_net *net, dfo_run *run, const dfo_cond *
             dfoi_conv_add(net, &m->input, gin, w.images, dfoi_map_of(w.g[0], m->input.channels));
     }
     for (size_t p = 0; p < dfoi_panels_of(gout.n); p++)
-        dfoi_embed_backward(&m->embed, net, run, in, p * DFO_PANEL, rows_of(gout.n, p), acts + p * dfoi_embed_keep(&m->embed),
-                            w.q + p * m->embedded * DFO_PANEL, w.embed, gin);
+        dfoi_embed_backward(&m->embed, net, run, in, p * DFO_PANEL, dfoi_panel_rows(gout.n, p),
+                            acts + p * dfoi_embed_keep(&m->embed), w.q + p * m->embedded * DFO_PANEL, w.embed, gin);
     return DFO_OK;
 }

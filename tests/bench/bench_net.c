@@ -30,6 +30,7 @@ static const struct net_case cases[] = {
      "{\"type\":\"residual-mlp\",\"hidden\":128,\"blocks\":2,\"norm\":\"layer\",\"dropout\":0.25}",
      21, 506},
     {"cnf tanh", "{\"type\":\"mlp\",\"hidden\":[64,64,64],\"activation\":\"tanh\"}", 7, 6},
+    {"W7 mlp2d, about", "{\"type\":\"time-mlp\",\"hidden\":256,\"layers\":2,\"embedding\":0}", 2, 2},
 };
 
 struct bench {
@@ -124,12 +125,12 @@ static void run_case(const struct net_case *c, double seconds, double top)
 {
     struct bench b = {0};
     dfo_store *store;
-    const dfo_shape in = dfo_shape_vector(c->in);
+    const dfo_shape in[2] = {dfo_shape_vector(c->in), dfo_shape_vector(1)};      /* the second one: a time */
     must(dfo_ctx_new(&b.ctx), &b);
     must(dfo_store_new(b.ctx, &store), &b);
     json_t *config = json_loads(c->config, 0, NULL);
     dfo_build build = {.ctx = b.ctx, .store = store, .seed = 1, .path = "net"};
-    must(dfo_net_new(&build, config, 1, &in, dfo_shape_vector(c->out), 0, &b.net), &b);
+    must(dfo_net_new(&build, config, strstr(c->config, "time") ? 2 : 1, in, dfo_shape_vector(c->out), 0, &b.net), &b);
     for (size_t i = 0; i < dfo_store_entries(store); i++)
         if (dfo_store_entry(store, i)->ndim == 2)
             b.products += dfo_store_entry(store, i)->count;
@@ -143,14 +144,18 @@ static void run_case(const struct net_case *c, double seconds, double top)
     b.acts = reals(&b, 2 * dfo_net_acts(b.net, DFO_PANEL));
     b.out = reals(&b, c->out * DFO_PANEL);
     b.dout = reals(&b, c->out * DFO_PANEL);
-    b.in = b.gin = (dfo_cond){.n = 1, .part = {{.shape = in}}};
-    b.in.part[0].rows = dfo_batch_of(reals(&b, ROWS * c->in), ROWS, c->in);
-    b.gin.part[0].rows = dfo_batch_of(reals(&b, ROWS * c->in), ROWS, c->in);
+    b.in = b.gin = (dfo_cond){.n = b.net->parts, .part = {{.shape = in[0]}, {.shape = in[1]}}};
+    for (size_t p = 0; p < 2; p++) {
+        size_t d = dfo_shape_size(in[p]);
+        b.in.part[p].rows = dfo_batch_of(reals(&b, ROWS * d), ROWS, d);
+        b.gin.part[p].rows = dfo_batch_of(reals(&b, ROWS * d), ROWS, d);
+    }
     double flop = 2.0 * ROWS * (double)b.products;
     report(c, "forward", fastest(&b, forward, seconds), flop, top);
     report(c, "train", fastest(&b, train, seconds), 3 * flop, top);
     report(c, "tangents", fastest(&b, tangents, seconds), 6 * flop, top);
-    dfo_real *all[] = {b.run.grads, b.run.arena, b.acts, b.out, b.dout, b.in.part[0].rows.x, b.gin.part[0].rows.x};
+    dfo_real *all[] = {b.run.grads, b.run.arena, b.acts, b.out, b.dout, b.in.part[0].rows.x, b.gin.part[0].rows.x,
+                       b.in.part[1].rows.x, b.gin.part[1].rows.x};
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
         dfoi_free(b.ctx, all[i]);
     json_decref(config);
