@@ -560,8 +560,7 @@ START_TEST(shapes_that_do_not_fit_are_refused)
 }
 END_TEST
 
-/* ---- memory
- * ---------------------------------------------------------------------------------------- */
+/* ---- memory */
 
 static dfo_status work(dfo_ctx *ctx, void *data)
 {
@@ -586,6 +585,7 @@ int main(void)
 {
     Suite *suite = suite_create("single nets");
     TCase *all = tcase_create("nets");
+    tcase_set_timeout(all, 120);
     tcase_add_test(all, values_are_those_of_plain_loops);
     tcase_add_test(all, bad_settings_are_errors_that_name_the_key);
     tcase_add_test(all, a_description_makes_the_same_net);

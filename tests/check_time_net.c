@@ -549,6 +549,7 @@ int main(void)
 {
     Suite *suite = suite_create("nets with a time");
     TCase *all = tcase_create("nets");
+    tcase_set_timeout(all, 120);
     tcase_add_test(all, vectors_are_plain_loops);
     tcase_add_test(all, images_are_plain_loops);
     tcase_add_test(all, many_images_are_plain_loops);

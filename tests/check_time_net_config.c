@@ -85,11 +85,11 @@ static const char *const good[][2] = {
     {"{\"type\":\"time-mlp\"}",
      "{\"type\":\"time-mlp\",\"hidden\":256,\"layers\":3,\"activation\":\"silu\",\"dropout\":0.0," EMBEDDED("64", "0")},
     {"{\"type\":\"unet\",\"channels\":8,\"levels\":3,\"classes\":10,\"attention\":true}",
-     "{\"type\":\"unet\",\"channels\":[8,16,32],\"blocks\":2,\"norm\":\"group\",\"groups\":8,\"activation\":\"silu\",\"attention\":true,"
-     EMBEDDED("128", "10")},
+     "{\"type\":\"unet\",\"channels\":[8,16,32],\"blocks\":2,\"norm\":\"group\",\"groups\":8,"
+     "\"activation\":\"silu\",\"attention\":true," EMBEDDED("128", "10")},
     {"{\"type\":\"unet\",\"channels\":[6],\"norm\":\"none\",\"blocks\":1,\"embedding\":0}",
-     "{\"type\":\"unet\",\"channels\":[6],\"blocks\":1,\"norm\":\"none\",\"groups\":8,\"activation\":\"silu\",\"attention\":false,"
-     EMBEDDED("0", "0")},
+     "{\"type\":\"unet\",\"channels\":[6],\"blocks\":1,\"norm\":\"none\",\"groups\":8,"
+     "\"activation\":\"silu\",\"attention\":false," EMBEDDED("0", "0")},
 };
 
 static char *described(const struct made *m)
@@ -147,6 +147,7 @@ int main(void)
 {
     Suite *suite = suite_create("settings of nets with a time");
     TCase *all = tcase_create("nets");
+    tcase_set_timeout(all, 120);
     tcase_add_test(all, bad_settings_are_errors_that_name_the_key);
     tcase_add_test(all, a_description_makes_the_same_net);
     tcase_add_test(all, construction_survives_without_memory);

@@ -545,6 +545,7 @@ int main(void)
 {
     Suite *suite = suite_create("nets");
     TCase *laws = tcase_create("laws");
+    tcase_set_timeout(laws, 120);
     tcase_add_test(laws, vjp_is_the_adjoint_of_jvp);
     tcase_add_test(laws, passes_agree_and_repeat);
     tcase_add_test(laws, rows_do_not_know_each_other);
