@@ -83,6 +83,15 @@ tests_check_conv_exp_d_SOURCES = $(tests_check_conv_exp_SOURCES)
 tests_check_conv_exp_d_CPPFLAGS = $(TEST_CPPFLAGS) -DDFO_DOUBLE
 tests_check_conv_exp_d_LDADD = $(TEST_LIBS)
 
+check_PROGRAMS += tests/check_diffusion tests/check_diffusion_d
+TESTS += tests/check_diffusion tests/check_diffusion_d
+tests_check_diffusion_SOURCES = tests/check_diffusion.c $(LAYERFIX)
+tests_check_diffusion_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_check_diffusion_LDADD = $(TEST_LIBS)
+tests_check_diffusion_d_SOURCES = $(tests_check_diffusion_SOURCES)
+tests_check_diffusion_d_CPPFLAGS = $(TEST_CPPFLAGS) -DDFO_DOUBLE
+tests_check_diffusion_d_LDADD = $(TEST_LIBS)
+
 check_PROGRAMS += tests/check_cnf tests/check_cnf_d
 TESTS += tests/check_cnf tests/check_cnf_d
 tests_check_cnf_SOURCES = tests/check_cnf.c $(LAYERFIX) $(REFERENCE)
