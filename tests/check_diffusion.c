@@ -10,11 +10,11 @@
 static const char *const schedule[] = {"vp", "subvp", "ve", "scaled-linear", "cosine", "edm"};
 static const char *const prediction[] = {"noise", "data", "velocity", "edm"};
 
-static dfoi_diffusion diffusion_of(const char *schedule, const char *prediction, const char *weighting)
+static dfoi_diffusion diffusion_of(const char *of, const char *predicts, const char *weighting)
 {
     dfo_ctx *ctx;
     dfoi_diffusion d;
-    json_t *config = json_pack("{s:s, s:s, s:s, s:f}", "schedule", schedule, "prediction", prediction, "weighting", weighting, "first", 0.01);
+    json_t *config = json_pack("{s:s, s:s, s:s, s:f}", "schedule", of, "prediction", predicts, "weighting", weighting, "first", 0.01);
     ck_assert_int_eq(dfo_ctx_new(&ctx), DFO_OK);
     ck_assert_msg(dfoi_diffusion_read(ctx, config, &d) == DFO_OK, "%s", dfo_ctx_error(ctx));
     json_decref(config);

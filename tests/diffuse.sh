@@ -32,8 +32,7 @@ run diffeo encode vp.safetensors --data toy:gaussian:200:3 --rtol 1e-6 --atol 1e
 ok
 json max_roundtrip_error '<' 0.01
 run diffeo info vp.safetensors
-out '"schedule": "vp"'
-out '"path": "diffusion"'
+out '"flow": "vp"'
 
 title 'the same for any number of threads, and after an interruption'
 # shellcheck disable=SC2086
@@ -51,7 +50,7 @@ error 1 'expected one of noise, data, velocity, edm, got score'
 run diffeo train --data toy:moons:100 --flow vp --set beta_min=-1 --steps 2 --quiet -o no.safetensors
 error 1 'beta_min'
 run diffeo train --data toy:moons:100 --flow edm --set beta_min=1 --steps 2 --quiet -o no.safetensors
-error 1 "unknown key 'beta_min'"
+error 2 "unknown key 'beta_min'"
 cat >mixed.json <<'EOF'
 {"flow": "custom", "matching": {"path": "straight"}, "bijector": {"type": "chain", "layers": [{"type": "cnf", "diffusion": {}}]}}
 EOF
