@@ -245,29 +245,30 @@ END_TEST
 START_TEST(closed_form)
 {
     enum { N = 130, D = 5, C = 2 };
-    static const char *const hidden[] = {"[]", "[70]", "[70, 131]", "[9, 8, 7]"};
+    static const char *const hidden[] = {"[]", "[70]", "[70, 131]", "[9, 8, 7]"}, *const type[] = {"concatsquash", "concat", "hyper"};
     static double x[N * D], cond[N * C], z[N * D], again[N * D], logdet[N], passes[N];
     test_rng rng = test_rng_new(test_seed());
     for (size_t i = 0; i < N * D; i++)
         x[i] = (double)(dfo_real)test_rng_normal(&rng);
     for (size_t i = 0; i < N * C; i++)
         cond[i] = (double)(dfo_real)test_rng_normal(&rng);
-    for (size_t k = 0; k < 4; k++) {
+    for (size_t k = 0; k < 12; k++) {
         double size = 0;
         layerfix f[2];
         for (int together = 0; together < 2; together++)
             f[together] = layerfix_new(json_pack("{s:s, s:f, s:f, s:b, s:b, s:{s:s, s:o}}", "type", "cnf", "rtol", IS_DOUBLE ? 1e-10 : 1e-6,
                                                  "atol", IS_DOUBLE ? 1e-10 : 1e-6, "zero_init", 0, "together", together, "net", "type",
-                                                 "concatsquash", "hidden", json_loads(hidden[k], 0, NULL)), dfo_shape_vector(D), C, N);
+                                                 type[k / 4], "hidden", json_loads(hidden[k % 4], 0, NULL)), dfo_shape_vector(D), C, N);
         for (int i = 0; i < 2; i++)
             f[i].t->run.saved = NULL;
         ck_assert_int_eq(layerfix_forward(&f[1], N, x, cond, z, logdet), DFO_OK);
         ck_assert_int_eq(layerfix_forward(&f[0], N, x, cond, again, passes), DFO_OK);
-        near(hidden[k], "latents", N * D, z, again, IS_DOUBLE ? 1e-8 : 1e-4);
-        near(hidden[k], "log-dets", N, logdet, passes, IS_DOUBLE ? 1e-8 : 1e-4);
+        near(type[k / 4], hidden[k % 4], N * D, z, again, IS_DOUBLE ? 1e-8 : 1e-4);
+        near(type[k / 4], hidden[k % 4], N, logdet, passes, IS_DOUBLE ? 1e-8 : 1e-4);
         for (size_t i = 0; i < N; i++)
             size = fmax(size, fabs(logdet[i]));
         ck_assert_msg(size > 1e-4, "log-dets of %g", size);
+        ck_assert(k % 4 == 3 || dfo_net_trace_size(((const struct dfoi_cnf *)f[1].bij->state)->net) > 0);
         layerfix_free(&f[0]);
         layerfix_free(&f[1]);
     }
