@@ -15,8 +15,7 @@
 #define OK(c, call)                                                                                \
     ck_assert_msg((call) == DFO_OK, "%s: %s: %s", netcase_text(c), #call, (c)->t->run.text)
 
-/* ---- values
- * ---------------------------------------------------------------------------------------- */
+/* ---- values */
 
 static double act_of(const char *name, double a)
 {
@@ -224,8 +223,7 @@ static dfo_status make(dfo_ctx *ctx, const char *text, int parts, int zero_last,
     DFO_GO(dfo_store_new(ctx, &m->store));
     DFO_GO(dfoi_json_parse(ctx, text, strlen(text), "test", &config));
     dfo_build build = {.ctx = ctx, .store = m->store, .seed = 7, .path = "net"};
-    status =
-        dfo_net_new(&build, config, (size_t)parts, shape, dfo_shape_vector(5), zero_last, &m->net);
+    status = dfo_net_new(&build, config, (size_t)parts, shape, dfo_shape_vector(5), zero_last, &m->net);
 fail:
     json_decref(config);
     return status;
@@ -247,10 +245,8 @@ static const struct {
     {"{\"type\":\"mlp\",\"hidden\":0}", "mlp net: hidden must be at least 1, got 0"},
     {"{\"type\":\"mlp\",\"hidden\":[3,-1]}", "mlp net: hidden must be at least 1, got -1"},
     {"{\"type\":\"mlp\",\"hidden\":\"wide\"}", "mlp net: hidden: expected an integer"},
-    {"{\"type\":\"mlp\",\"hidden\":4611686018427387904}",
-     "mlp net: hidden must be at most 1048576"},
-    {"{\"type\":\"mlp\",\"hidden\":[2,2],\"layers\":2}",
-     "mlp net: layers: goes with a single number"},
+    {"{\"type\":\"mlp\",\"hidden\":4611686018427387904}", "mlp net: hidden must be at most 1048576"},
+    {"{\"type\":\"mlp\",\"hidden\":[2,2],\"layers\":2}", "mlp net: layers: goes with a single number"},
     {"{\"type\":\"mlp\",\"layers\":65}", "mlp net: layers must be at most 64"},
     {"{\"type\":\"mlp\",\"activation\":\"rellu\"}",
      "mlp net: activation: there is no 'rellu'; known: "},
