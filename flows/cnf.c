@@ -2,8 +2,8 @@
  * Grathwohl et al. 2019, FFJORD). To latents z and q, dq/dt = tr df/dz, are solved from t = end to 0, to data the other way;
  * either way q is the log-det.
  *
- * The trace takes a pass with tangents for every feature ("exact"), or is estimated by K probes e of independent signs, drawn
- * once a solve: e^T (df/dz) e (Hutchinson 1990).  Training estimates it if K > 0; evaluation does so for rows of more
+ * The trace takes a pass with tangents for every feature ("exact"), or is estimated by K probes e, drawn once a solve:
+ * e^T (df/dz) e (see cnf_probe.c).  Training estimates it if K > 0; evaluation does so for rows of more
  * than 64 features alone.
  *
  * Rows of a block take the same steps where gradients follow, and each its own otherwise ("together":true: never).  While they
@@ -17,10 +17,11 @@
  * With "gradient":"adjoint" the last state alone is kept, and state and gradient are solved back from there by the continuous adjoint:
  * memory does not grow with the steps, and the gradient is that of the equation, to the solver's errors.
  * With "gradient":"reversible" what trains is McCallum and Foster's scheme around the solver, whose last two states are kept in
- * place of the trace: memory does not grow with the steps, and the gradient is exact as well.  */
+ * place of the trace: memory does not grow with the steps, and the gradient is exact as well.
+ * With "learn_end" the end is a weight: see cnf_end.c.  */
+#include <math.h>
 #include <string.h>
 
-#include <diffeo/rng.h>
 #include "cnf_impl.h"
 #include "layers.h"
 
@@ -50,7 +51,7 @@ const dfoi_diffusion *dfoi_cnf_diffusion(const dfo_bijector *bij)
 
 double dfoi_cnf_end(const dfo_bijector *bij)
 {
-    return state(bij)->end;
+    return state(bij)->learn_end ? 1 : state(bij)->end;
 }
 
 /* Do the rows of a block take their steps together?  */
@@ -59,28 +60,18 @@ static int together(const dfo_bijector *bij, const dfo_run *run)
     return run->saved || run->mode == DFO_TRAIN || state(bij)->always_together;
 }
 
-/* Signs: functions of seed, place, step, row, probe and feature.  */
-static struct dfoi_cnf_solve begin(const dfo_bijector *bij, dfo_run *run, size_t n)
+/* A solve that starts at x.  */
+static dfo_status begin(const dfo_bijector *bij, dfo_run *run, double from, dfo_batch x, const dfo_cond *cond, struct dfoi_cnf_solve *f)
 {
-    struct dfoi_cnf_solve f = {.bij = bij, .n = n, .shared = together(bij, run) || dfo_ode_options_of(state(bij)->alone)->steps};
-    size_t d = bij->d;
+    *f = (struct dfoi_cnf_solve){.bij = bij, .n = x.n, .shared = together(bij, run) || dfo_ode_options_of(state(bij)->alone)->steps};
     for (size_t k = 0; k < DFOI_CNF_COSTS; k++)
-        f.wanted[k] = run->mode == DFO_TRAIN && state(bij)->cost[k] > 0;
+        f->wanted[k] = run->mode == DFO_TRAIN && state(bij)->cost[k] > 0;
     if (!estimates(bij, run))
-        return f;
-    dfo_real *probe = dfo_arena_take(run, state(bij)->probes * n * d);
-    for (size_t j = 0; j < state(bij)->probes; j++)
-        for (size_t i = 0; i < n; i++) {
-            dfo_key key = {.seed = run->key.seed ^ (state(bij)->stream + j), .row = run->key.row + i, .purpose = DFO_FOR_PROBE};
-            dfo_real *to = probe + (j * n + i) * d;
-            key.step = run->mode == DFO_TRAIN ? run->key.step : 0;
-            dfo_draw_real_uniform(key, d, to);
-            for (size_t e = 0; e < d; e++)
-                to[e] = to[e] < (dfo_real)0.5 ? -1 : 1;
-        }
-    f.probe = probe;
-    f.each = run->variance && state(bij)->probes > 1;
-    return f;
+        return DFO_OK;
+    dfo_real *probe = dfo_arena_take(run, state(bij)->probes * x.n * bij->d);
+    f->probe = probe;
+    f->each = run->variance && state(bij)->probes > 1;
+    return dfoi_cnf_probe(bij, run, from, x, cond, probe);
 }
 
 /* Behind the input: the last state, or those of the reversible scheme, or the number of steps, their times and states.  */
@@ -110,6 +101,8 @@ static size_t scratch(const dfo_bijector *bij, size_t rows)
            : c->checkpoint ? dfo_ode_checkpoint_scratch(c->together, &field, rows, c->most)
                            : dfo_ode_backward_scratch(c->together, &field, rows);
     back = forward > back ? forward : back;
+    two = back > two ? back : two;
+    back = dfoi_cnf_probe_scratch(bij, rows);
     return dfoi_doubles_size(rows * field.nq) + dfo_arena_size(c->probes * rows * bij->d) + (back > two ? back : two);
 }
 
@@ -173,22 +166,10 @@ static double share(const dfo_bijector *bij, double from, double to, size_t j)
     return j == 0 ? 1 : (to < from ? 1 : -1) * state(bij)->cost[j - 1] / (double)bij->d;
 }
 
-/* Adds the variance of the mean of a row's estimates.  */
-static void add_variance(const dfo_bijector *bij, const double *q, size_t n, double *variance)
-{
-    size_t k = state(bij)->probes;
-    for (size_t i = 0; i < n; i++) {
-        const double *of = q + i * (1 + k);
-        double sum = 0;
-        for (size_t j = 1; j <= k; j++)
-            sum += (of[j] - of[0]) * (of[j] - of[0]);
-        variance[i] += sum / (double)(k * (k - 1));
-    }
-}
-
 static dfo_status map(const dfo_bijector *bij, dfo_run *run, double from, double to, dfo_batch x, const dfo_cond *cond, double *logdet)
 {
-    struct dfoi_cnf_solve f = begin(bij, run, x.n);
+    struct dfoi_cnf_solve f;
+    DFO_TRY(begin(bij, run, from, x, cond, &f));
     dfo_field field = dfoi_cnf_field(&f, cond, NULL);
     if (field.nq == 1 || !logdet)
         return solve(bij, run, &field, from, to, x, logdet);
@@ -199,18 +180,18 @@ static dfo_status map(const dfo_bijector *bij, dfo_run *run, double from, double
         for (size_t j = 0; j < (f.each ? 1 : field.nq); j++)
             logdet[i] += share(bij, from, to, j) * q[i * field.nq + j];
     if (f.each)
-        add_variance(bij, q, x.n, run->variance);
+        dfoi_cnf_variance(bij, q, x.n, run->variance);
     return DFO_OK;
 }
 
 static dfo_status forward(const dfo_bijector *bij, dfo_run *run, dfo_batch x, const dfo_cond *cond, double *logdet)
 {
-    return map(bij, run, state(bij)->end, 0, x, cond, logdet);
+    return map(bij, run, dfoi_cnf_end(bij), 0, x, cond, logdet);
 }
 
 static dfo_status inverse(const dfo_bijector *bij, dfo_run *run, dfo_batch z, const dfo_cond *cond, double *logdet)
 {
-    return map(bij, run, 0, state(bij)->end, z, cond, logdet);
+    return map(bij, run, 0, dfoi_cnf_end(bij), z, cond, logdet);
 }
 
 static dfo_status back_reversibly(const dfo_bijector *bij, dfo_run *run, const dfo_field *field, dfo_batch z, dfo_batch gz, const double *gq)
@@ -220,8 +201,8 @@ static dfo_status back_reversibly(const dfo_bijector *bij, dfo_run *run, const d
     dfo_batch g = dfo_batch_of(dfo_arena_take(run, z.n * z.d), z.n, z.d);
     memset(g.x, 0, z.n * z.d * sizeof *g.x);
     pack(z, last_states(run, z.n, z.d, 0), 1);
-    DFO_TRY(dfo_reversible_backward(c->reversible, field, run, c->end, 0, z, second, gz, g, gq));
-    return dfo_reversible_start_backward(c->reversible, field, run, c->end, z, gz, g);
+    DFO_TRY(dfo_reversible_backward(c->reversible, field, run, dfoi_cnf_end(bij), 0, z, second, gz, g, gq));
+    return dfo_reversible_start_backward(c->reversible, field, run, dfoi_cnf_end(bij), z, gz, g);
 }
 
 /* The quadratures' gradients.  */
@@ -232,7 +213,7 @@ static const double *spread(const dfo_bijector *bij, dfo_run *run, const dfo_fie
     double *gq = dfoi_take_doubles(run, n * field->nq);
     for (size_t i = 0; i < n; i++)
         for (size_t j = 0; j < field->nq; j++)
-            gq[i * field->nq + j] = share(bij, state(bij)->end, 0, j) * glogdet[i];
+            gq[i * field->nq + j] = share(bij, dfoi_cnf_end(bij), 0, j) * glogdet[i];
     return gq;
 }
 
@@ -241,7 +222,8 @@ static dfo_status backward(const dfo_bijector *bij, dfo_run *run, dfo_batch z, d
 {
     const struct dfoi_cnf *c = state(bij);
     const dfo_real *input = run->saved;
-    struct dfoi_cnf_solve f = begin(bij, run, z.n);
+    struct dfoi_cnf_solve f;
+    DFO_TRY(begin(bij, run, dfoi_cnf_end(bij), dfo_batch_of((dfo_real *)input, z.n, z.d), cond, &f));
     dfo_field field = dfoi_cnf_field(&f, cond, gcond);
     const double *gq = spread(bij, run, &field, z.n, glogdet);
     f.back = 1;
@@ -252,7 +234,7 @@ static dfo_status backward(const dfo_bijector *bij, dfo_run *run, dfo_batch z, d
     }
     if (c->adjoint) {
         pack(z, last_states(run, z.n, z.d, 0), 1);
-        DFO_TRY(dfo_ode_adjoint(c->together, &field, run, c->end, 0, z, gz, gq, NULL));
+        DFO_TRY(dfo_ode_adjoint(c->together, &field, run, dfoi_cnf_end(bij), 0, z, gz, gq, NULL));
         pack(z, (dfo_real *)input, 1);
         return DFO_OK;
     }
@@ -285,6 +267,8 @@ static dfo_status describe(const dfo_bijector *bij, json_t *to)
     DFO_TRY(dfoi_json_set(bij->ctx, to, "atol", json_real(o->atol)));
     DFO_TRY(dfoi_json_set(bij->ctx, to, "most_steps", json_integer((json_int_t)c->most)));
     DFO_TRY(dfoi_json_set(bij->ctx, to, "probes", json_integer((json_int_t)c->probes)));
+    DFO_TRY(dfoi_json_set(bij->ctx, to, "probe", json_string(c->normal ? "gaussian" : "rademacher")));
+    DFO_TRY(dfoi_json_set(bij->ctx, to, "trace", json_string(c->sketch ? "hutch++" : "hutchinson")));
     DFO_TRY(dfoi_json_set(bij->ctx, to, "together", json_boolean(c->always_together)));
     DFO_TRY(dfoi_json_set(bij->ctx, to, "zero_init", json_boolean(c->zero_init)));
     DFO_TRY(dfoi_json_set(bij->ctx, to, "gradient", json_string(gradient_of(c))));
@@ -293,6 +277,7 @@ static dfo_status describe(const dfo_bijector *bij, json_t *to)
         DFO_TRY(dfoi_json_set(bij->ctx, to, cost_name[k], json_real(c->cost[k])));
     if (c->diffusion.on)
         DFO_TRY(dfoi_diffusion_describe(bij->ctx, &c->diffusion, to));
+    DFO_TRY(dfoi_json_set(bij->ctx, to, "learn_end", json_boolean(c->learn_end)));
     return dfoi_json_set(bij->ctx, to, "end", json_real(c->end));
 }
 
@@ -324,6 +309,23 @@ static dfo_status make_solvers(dfo_ctx *ctx, dfo_ode_options o, dfo_ode **togeth
     return status;
 }
 
+static dfo_status read_trace(dfo_ctx *ctx, const json_t *config, struct dfoi_cnf *c)
+{
+    const char *probe, *trace;
+    DFO_TRY(dfoi_json_size(ctx, config, "probes", 0, 0, 10000, &c->probes));
+    DFO_TRY(dfoi_json_string(ctx, config, "probe", "rademacher", &probe));
+    DFO_TRY(dfoi_json_string(ctx, config, "trace", "hutchinson", &trace));
+    c->normal = !strcmp(probe, "gaussian");
+    c->sketch = !strcmp(trace, "hutch++");
+    if (!c->normal && strcmp(probe, "rademacher"))
+        return dfoi_fail(ctx, DFO_EARG, "probe: expected rademacher or gaussian, got %s", probe);
+    if (!c->sketch && strcmp(trace, "hutchinson"))
+        return dfoi_fail(ctx, DFO_EARG, "trace: expected hutchinson or hutch++, got %s", trace);
+    if (c->sketch && (c->probes == 1 || c->probes == 2))
+        return dfoi_fail(ctx, DFO_EARG, "trace: hutch++ wants 3 probes or more (0: exact), got %zu", c->probes);
+    return DFO_OK;
+}
+
 static dfo_status read_solver(dfo_ctx *ctx, const json_t *config, struct dfoi_cnf *c)
 {
     dfo_ode_options o;
@@ -334,8 +336,9 @@ static dfo_status read_solver(dfo_ctx *ctx, const json_t *config, struct dfoi_cn
     DFO_TRY(dfoi_json_real(ctx, config, "rtol", 1e-5, 0, 1, &o.rtol));
     DFO_TRY(dfoi_json_real(ctx, config, "atol", 1e-5, 0, 1e6, &o.atol));
     DFO_TRY(dfoi_json_size(ctx, config, "most_steps", 100, 1, 100000, &c->most));
-    DFO_TRY(dfoi_json_size(ctx, config, "probes", 0, 0, 10000, &c->probes));
+    DFO_TRY(read_trace(ctx, config, c));
     DFO_TRY(dfoi_json_real(ctx, config, "end", 1, 1e-6, 1e6, &c->end));
+    DFO_TRY(dfoi_json_bool(ctx, config, "learn_end", 0, &c->learn_end));
     DFO_TRY(dfoi_json_bool(ctx, config, "zero_init", 1, &c->zero_init));
     DFO_TRY(dfoi_json_bool(ctx, config, "together", 0, &c->always_together));
     DFO_TRY(dfoi_json_string(ctx, config, "gradient", "stored", &gradient));
@@ -343,7 +346,7 @@ static dfo_status read_solver(dfo_ctx *ctx, const json_t *config, struct dfoi_cn
     for (size_t k = 0; k < DFOI_CNF_COSTS; k++)
         DFO_TRY(dfoi_json_real(ctx, config, cost_name[k], 0, 0, 1e6, &c->cost[k]));
     DFO_TRY(dfoi_diffusion_read(ctx, json_object_get(config, "diffusion"), &c->diffusion));
-    if (c->diffusion.on && (c->end != 1 || c->cost[0] > 0 || c->cost[1] > 0 || c->cost[2] > 0))
+    if (c->diffusion.on && (c->end != 1 || c->learn_end || c->cost[0] > 0 || c->cost[1] > 0 || c->cost[2] > 0))
         return dfoi_fail(ctx, DFO_EARG, "diffusion: its way ends at 1, and kinetic, jacobian, acceleration are 0");
     c->most = o.steps ? o.steps : c->most;
     if (!strcmp(gradient, "reversible") && !o.steps)
@@ -381,10 +384,19 @@ dfo_status dfoi_cnf_set_solver(dfo_ctx *ctx, dfo_bijector *bij, const dfo_solver
     return DFO_OK;
 }
 
+static dfo_status build_end(dfo_build *build, struct dfoi_cnf *c)
+{
+    const size_t one = 1;
+    DFO_TRY(dfo_build_weights(build, "root_end", 1, &one, &c->root));
+    dfo_build_constant(build, c->root, 1, sqrt(c->end));
+    return DFO_OK;
+}
+
 dfo_status dfoi_cnf_create(dfo_build *build, json_t *config, dfo_bijector *bij)
 {
-    static const char *const keys[] = {"type", "net", "solver", "steps", "rtol", "atol", "most_steps", "probes", "end", "zero_init", "together", "gradient",
-                                       "coupling", "kinetic", "jacobian", "acceleration", "diffusion", NULL};
+    static const char *const keys[] = {"type", "net", "solver", "steps", "rtol", "atol", "most_steps", "probes", "probe", "trace", "end",
+                                       "learn_end", "zero_init", "together", "gradient", "coupling", "kinetic", "jacobian", "acceleration",
+                                       "diffusion", NULL};
     dfo_ctx *ctx = build->ctx;
     struct dfoi_cnf *c;
     dfo_shape in[DFO_COND_PARTS];
@@ -410,6 +422,8 @@ dfo_status dfoi_cnf_create(dfo_build *build, json_t *config, dfo_bijector *bij)
     json_decref(usual);
     if (status == DFO_OK && (!c->net->ops->jvp || dfo_net_statistics(c->net)))
         status = dfoi_fail(ctx, DFO_EUNSUP, "a %s net cannot be a field", c->net->ops->type);
+    if (status == DFO_OK && c->learn_end)
+        status = build_end(build, c);
     return status;
 }
 

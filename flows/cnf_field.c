@@ -75,6 +75,8 @@ static struct call call_of(const dfo_field *field, dfo_run *run, const double *t
     c.in.part[c.in.n].rows = dfo_batch_of(time, n, 1);
     c.in.part[c.in.n++].shape = dfo_shape_vector(1);
     c.din.n = c.gin.n = c.in.n;
+    if (flow_of(field)->gtime)
+        c.gin.part[c.in.n - 1].rows = dfo_batch_of(flow_of(field)->gtime + first, n, 1);
     c.din.part[0].rows = c.tangent;
     return c;
 }
@@ -425,14 +427,45 @@ static dfo_status vjp(const dfo_field *field, dfo_run *run, const double *t, dfo
     return status;
 }
 
-static const struct dfo_field_ops field_ops = {.type = "cnf", .scratch = field_scratch, .eval = eval, .vjp = vjp};
+const struct dfo_field_ops dfoi_cnf_field_ops = {.type = "cnf", .scratch = field_scratch, .eval = eval, .vjp = vjp};
 
 dfo_field dfoi_cnf_field(const struct dfoi_cnf_solve *f, const dfo_cond *cond, dfo_cond *gcond)
 {
     size_t costs = f->each ? state(f->bij)->probes : 0;
     for (size_t k = 0; k < DFOI_CNF_COSTS; k++)
         costs = f->wanted[k] ? DFOI_CNF_COSTS : costs;
-    return (dfo_field){.ops = &field_ops, .state = f, .d = f->bij->d, .nq = 1 + costs, .cond = cond, .gcond = gcond};
+    const struct dfo_field_ops *ops = state(f->bij)->learn_end ? &dfoi_cnf_end_ops : &dfoi_cnf_field_ops;
+    return (dfo_field){.ops = ops, .state = f, .d = f->bij->d, .nq = 1 + costs, .cond = cond, .gcond = gcond};
+}
+
+/* ---- directions */
+
+size_t dfoi_cnf_push_scratch(const dfo_bijector *bij, size_t rows)
+{
+    struct dfoi_cnf_solve f = {.bij = bij};
+    dfo_field field = dfoi_cnf_field(&f, NULL, NULL);
+    return field_scratch(&field, rows) + dfoi_doubles_size(rows);
+}
+
+dfo_status dfoi_cnf_push(const dfo_bijector *bij, dfo_run *run, double t, dfo_batch x, const dfo_cond *cond, dfo_real *e)
+{
+    struct dfoi_cnf_solve f = {.bij = bij, .n = x.n};
+    dfo_field field = dfoi_cnf_field(&f, cond, NULL);
+    size_t start = run->arena_used, d = bij->d;
+    double *time = dfoi_take_doubles(run, x.n);
+    size_t mark = run->arena_used;
+    for (size_t i = 0; i < x.n; i++)
+        time[i] = state(bij)->learn_end ? dfoi_cnf_factor(state(bij), run) * t : t;
+    for (size_t first = 0, n; first < x.n; first += n) {
+        n = chunk(x.n - first);
+        struct call c = call_of(&field, run, time, x, first, n);
+        memcpy(c.tangent.x, e + first * d, n * d * sizeof *e);
+        DFO_TRY(dfo_net_jvp(c.net, run, &c.in, &c.din, c.out, c.dout, NULL));
+        block_to_rows(c.dout, dfo_batch_of(e + first * d, n, d));
+        run->arena_used = mark;
+    }
+    run->arena_used = start;
+    return DFO_OK;
 }
 
 /* ---- flow matching */
@@ -441,22 +474,22 @@ size_t dfoi_cnf_regress_scratch(const dfo_bijector *bij, size_t rows)
 {
     struct dfoi_cnf_solve f = {.bij = bij};
     dfo_field field = dfoi_cnf_field(&f, NULL, NULL);
-    return field_scratch(&field, rows) + dfoi_doubles_size(rows);
+    return field_scratch(&field, rows) + dfoi_doubles_size(rows) + dfo_arena_size(rows);
 }
 
-/* The net's output in c->out becomes the gradient of sum by loss with respect to it.  */
-static void residuals(const struct dfoi_cnf *s, struct call *c, dfo_batch u, const double *by, double *loss)
+/* The net's output in c->out becomes the gradient of sum by loss with respect to it; gend gets the end's.  */
+static void residuals(dfo_real end, struct call *c, dfo_batch u, const double *by, double *loss, double *gend)
 {
-    dfo_real end = s->diffusion.on ? 1 : (dfo_real)s->end;
     block_to_rows(c->out, c->tangent);
     for (size_t i = 0; i < c->n; i++) {
         dfo_real *v = dfo_row(c->tangent, i);
         const dfo_real *want = dfo_row(u, c->first + i);
         double sum = 0;
         for (size_t e = 0; e < c->d; e++) {
-            dfo_real off = end * v[e] - want[e];
+            dfo_real off = end * v[e] - want[e], g = by ? (dfo_real)(2 * by[c->first + i] / (double)c->d) * off : 0;
             sum += (double)off * (double)off;
-            v[e] = by ? (dfo_real)(2 * by[c->first + i] / (double)c->d) * end * off : 0;
+            *gend += (double)g * (double)v[e];
+            v[e] = g * end;
         }
         loss[c->first + i] = sum / (double)c->d;
     }
@@ -469,18 +502,23 @@ dfo_status dfoi_cnf_regress(const dfo_bijector *bij, dfo_run *run, const double 
     const struct dfoi_cnf *s = state(bij);
     struct dfoi_cnf_solve f = {.bij = bij, .n = x.n};
     dfo_field field = dfoi_cnf_field(&f, cond, NULL);
-    double *time = dfoi_take_doubles(run, x.n);
+    double *time = dfoi_take_doubles(run, x.n), end = dfoi_cnf_factor(s, run), gend = 0;
+    f.gtime = dfo_arena_take(run, x.n);
     size_t mark = run->arena_used;
+    memset(f.gtime, 0, x.n * sizeof *f.gtime);
     for (size_t i = 0; i < x.n; i++)
-        time[i] = s->diffusion.on ? dfoi_diffusion_at(&s->diffusion, t[i]).net_time : s->end * t[i];
+        time[i] = s->diffusion.on ? dfoi_diffusion_at(&s->diffusion, t[i]).net_time : end * t[i];
     for (size_t first = 0, n; first < x.n; first += n) {
         n = chunk(x.n - first);
         struct call c = call_of(&field, run, time, x, first, n);
         DFO_TRY(dfo_net_forward(s->net, run, &c.in, c.out, c.acts));
-        residuals(s, &c, u, by, loss);
+        residuals((dfo_real)end, &c, u, by, loss, &gend);
         if (run->grads)
-            DFO_TRY(dfo_net_backward(s->net, run, &c.in, c.out, NULL, c.acts));
+            DFO_TRY(dfo_net_backward(s->net, run, &c.in, c.out, s->learn_end ? &c.gin : NULL, c.acts));
         run->arena_used = mark;
     }
+    for (size_t i = 0; i < x.n; i++)
+        gend += t[i] * (double)f.gtime[i];
+    dfoi_cnf_add_end(s, run, gend);
     return DFO_OK;
 }

@@ -1,4 +1,4 @@
-/* Continuous flows: what the layer (cnf.c) and its field (cnf_field.c) share, and what flows ask of the layer.  Private to
+/* Continuous flows: what the layer (cnf.c), its field (cnf_field.c), probes (cnf_probe.c) and learned end (cnf_end.c) share, and what flows ask of the layer.  Private to
  * flows.  */
 #ifndef DFOI_CNF_IMPL_H
 #define DFOI_CNF_IMPL_H
@@ -19,8 +19,11 @@ struct dfoi_cnf {
     dfo_net *net;
     dfo_ode *together, *alone;
     dfo_reversible *reversible;            /* or NULL: states of all steps are kept */
-    double   end, coupling;
+    double   end, coupling;                /* the end at first, if it is learned */
+    int      learn_end;
+    size_t   root;                         /* of the end, a weight */
     size_t   probes;                       /* 0: exact */
+    int      normal, sketch;               /* of normal numbers, not signs; hutch++ */
     int      always;                       /* evaluation estimates too */
     size_t   most;                         /* steps that backward goes back through at most */
     int      checkpoint;                   /* of which it keeps few states */
@@ -40,16 +43,34 @@ struct dfoi_cnf_solve {
     int             wanted[DFOI_CNF_COSTS];
     int             each;                  /* every probe's estimate is a quadrature of its own */
     size_t          n;
+    dfo_real       *gtime;                 /* (n) where gradients add the time's, or NULL */
 };
 
 /* Its field: the net, with the trace as the first quadrature, and behind it the costs if any is wanted, or each probe's estimate.  */
 dfo_field dfoi_cnf_field(const struct dfoi_cnf_solve *f, const dfo_cond *cond, dfo_cond *gcond);
+extern const struct dfo_field_ops dfoi_cnf_field_ops;
+extern const struct dfo_field_ops dfoi_cnf_end_ops;     /* over times from 0 to 1, the end learned */
+
+/* The end as it is now, and what its gradient adds to the weight's, if it is one.  */
+double dfoi_cnf_factor(const struct dfoi_cnf *c, const dfo_run *run);
+void dfoi_cnf_add_end(const struct dfoi_cnf *c, dfo_run *run, double gend);
 
 /* loss[i] = mean square of f(x_i, end t_i) end - u_i, with weights' gradients of sum by[i] loss[i] if run->grads; of diffusion, of
  * what the net says at place t_i less u_i.  */
 dfo_status dfoi_cnf_regress(const dfo_bijector *bij, dfo_run *run, const double *t, dfo_batch x, const dfo_cond *cond, dfo_batch u,
                             const double *by, double *loss);
 size_t dfoi_cnf_regress_scratch(const dfo_bijector *bij, size_t rows);
+
+/* A solve's probes (K,n,d), the solve starting at x and time `from`, and what drawing them takes of the arena.  cnf_probe.c.  */
+dfo_status dfoi_cnf_probe(const dfo_bijector *bij, dfo_run *run, double from, dfo_batch x, const dfo_cond *cond, dfo_real *probe);
+size_t dfoi_cnf_probe_scratch(const dfo_bijector *bij, size_t rows);
+
+/* Adds to variance (n) that of the rows' estimates; q (n,1+K): the log-det and what each probe says of it.  */
+void dfoi_cnf_variance(const dfo_bijector *bij, const double *q, size_t n, double *variance);
+
+/* e (n,d) becomes (df/dz) e at x and the solver's time t.  */
+dfo_status dfoi_cnf_push(const dfo_bijector *bij, dfo_run *run, double t, dfo_batch x, const dfo_cond *cond, dfo_real *e);
+size_t dfoi_cnf_push_scratch(const dfo_bijector *bij, size_t rows);
 
 /* See dfo_flow_set_solver, dfo_flow_probes.  */
 dfo_status dfoi_cnf_set_solver(dfo_ctx *ctx, dfo_bijector *bij, const dfo_solver_options *o);
@@ -58,7 +79,7 @@ size_t dfoi_cnf_probes(const dfo_bijector *bij);
 /* What the net's output stands for; NULL: for the field.  */
 const dfoi_diffusion *dfoi_cnf_diffusion(const dfo_bijector *bij);
 
-/* The time that data are at.  */
+/* The time that data are at for the solver: 1 if the end is learned.  */
 double dfoi_cnf_end(const dfo_bijector *bij);
 
 #endif

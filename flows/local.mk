@@ -62,7 +62,9 @@ FLOWS_REAL = \
     flows/coupling_image.c \
     flows/irevnet.c \
     flows/cnf.c \
+    flows/cnf_end.c \
     flows/cnf_field.c \
+    flows/cnf_probe.c \
     flows/flow.c \
     flows/flow_plan.c \
     flows/flow_moments.c \

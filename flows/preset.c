@@ -28,7 +28,8 @@ static const struct dfoi_setting nsf_settings[] = {
 
 #define CNF_SETTINGS                                                                                               \
     {"blocks", "1"}, {"depth", "3"}, {"net", "\"concatsquash\""}, {"solver", "\"dopri5\""}, {"solver_steps", "0"}, {"rtol", "1e-5"}, \
-    {"atol", "1e-5"}, {"most_steps", "100"}, {"probes", "null"}, {"gradient", "\"stored\""}, {"coupling", "0.999"}, {"end", "1.0"}, {"together", "false"}, {"standardise", "true"},                   \
+    {"atol", "1e-5"}, {"most_steps", "100"}, {"probes", "null"}, {"probe", "\"rademacher\""}, {"trace", "\"hutchinson\""}, \
+    {"gradient", "\"stored\""}, {"coupling", "0.999"}, {"end", "1.0"}, {"learn_end", "false"}, {"together", "false"}, {"standardise", "true"}, \
     {"base", "{\"type\":\"normal\"}"}, {NULL, NULL}
 
 static const struct dfoi_setting ffjord_settings[] = {
@@ -280,8 +281,8 @@ static dfo_status write_ffjord(dfo_ctx *ctx, const json_t *config, dfo_shape sha
 
 json_t *dfoi_preset_cnf(const json_t *config, size_t probes, json_t *net)
 {
-    static const char *const key[] = {"solver", "rtol", "atol", "most_steps", "gradient", "coupling", "end", "together", "kinetic", "jacobian",
-                                      "acceleration"};
+    static const char *const key[] = {"solver", "rtol", "atol", "most_steps", "gradient", "coupling", "end", "learn_end", "together",
+                                      "probe", "trace", "kinetic", "jacobian", "acceleration"};
     json_t *layer = json_pack("{s:s, s:O, s:I, s:o}", "type", "cnf", "steps", json_object_get(config, "solver_steps"), "probes",
                               (json_int_t)probes, "net", net);
     for (size_t i = 0; i < sizeof key / sizeof *key && layer; i++) {

@@ -154,8 +154,8 @@ START_TEST(gradient)
     dfo_real x[N * D];
     ck_assert(dfo_ctx_new(&ctx) == DFO_OK && dfo_store_new(ctx, &store) == DFO_OK);
     dfo_build build = {.ctx = ctx, .store = store, .seed = 3, .path = "f", .shape = dfo_shape_vector(D)};
-    json_t *config = json_pack("{s:{s:s, s:[{s:s}, {s:s, s:f, s:b, s:{s:s, s:[i]}}]}, s:{s:s, s:f, s:s}}", "bijector", "type", "chain", "layers",
-                               "type", "standardise", "type", "cnf", "end", 1.5, "zero_init", 0, "net", "type", "concatsquash", "hidden", 5,
+    json_t *config = json_pack("{s:{s:s, s:[{s:s}, {s:s, s:f, s:b, s:b, s:{s:s, s:[i]}}]}, s:{s:s, s:f, s:s}}", "bijector", "type", "chain", "layers",
+                               "type", "standardise", "type", "cnf", "end", 1.5, "learn_end", _i, "zero_init", 0, "net", "type", "concatsquash", "hidden", 5,
                                "matching", "path", _i ? "bridge" : "straight", "sigma", 0.3, "pairing", _i ? "transport" : "independent");
     ck_assert_msg(dfo_flow_new(&build, config, &flow) == DFO_OK, "%s", dfo_ctx_error(ctx));
     ck_assert_int_eq(dfo_loss_flow_new(flow, &loss), DFO_OK);

@@ -15,8 +15,7 @@
 #define OK(c, call)                                                                                \
     ck_assert_msg((call) == DFO_OK, "%s: %s: %s", netcase_text(c), #call, (c)->t->run.text)
 
-/* ---- values
- * ---------------------------------------------------------------------------------------- */
+/* ---- values */
 
 static double act_of(const char *name, double a)
 {
@@ -136,18 +135,20 @@ static void plain_residual(struct plain *p, const json_t *config, double *x, con
 }
 
 /* The last input is the time.  */
-static void plain_squash(struct plain *p, const json_t *config, double *x, double *out)
+static void plain_squash(struct plain *p, const json_t *config, const char *type, double *x, double *out)
 {
-    double y[256], t = x[p->c->net->in - 1];
+    double y[512], t = x[p->c->net->in - 1];
     size_t layers = (size_t)json_integer_value(json_object_get(config, "layers"));
     for (size_t l = 0; l <= layers; l++) {
         char name[5][16] = {"w", "b", "gate", "shift", "drift"};
         for (size_t k = 0; k < 5; k++)
             snprintf(name[k] + strlen(name[k]), 8, "%zu", l);
         size_t n = linear(p, "", name[0], name[1], x, y);
+        n = strcmp(type, "hyper") ? n : n / 2;
         for (size_t i = 0; i < n; i++) {
-            double gate = (double)weight(p, "", name[2], NULL)[i] * t + (double)weight(p, "", name[3], NULL)[i];
-            y[i] = y[i] / (1 + exp(-gate)) + (double)weight(p, "", name[4], NULL)[i] * t;
+            if (!strcmp(type, "concatsquash"))
+                y[i] /= 1 + exp(-(double)weight(p, "", name[2], NULL)[i] * t - (double)weight(p, "", name[3], NULL)[i]);
+            y[i] += t * (strcmp(type, "hyper") ? (double)weight(p, "", name[4], NULL)[i] : y[n + i]);
             x[i] = out[i] = l == layers ? y[i] : act_of(p->act, y[i]);
         }
     }
@@ -173,8 +174,8 @@ static void compare_rows(netcase *c)
             plain_mlp(&plain, config, x, want);
         else if (!strcmp(type, "residual-mlp"))
             plain_residual(&plain, config, x, context, want);
-        else if (!strcmp(type, "concatsquash"))
-            plain_squash(&plain, config, x, want);
+        else if (strcmp(type, "constant"))
+            plain_squash(&plain, config, type, x, want);
         else
             for (size_t j = 0; j < c->net->out; j++)
                 want[j] = (double)weight(&plain, "", "c", NULL)[j];
@@ -192,7 +193,7 @@ static void compare_rows(netcase *c)
 /* Nets of images: check_conv.c; those with a time: check_time_net.c.  */
 START_TEST(values_are_those_of_plain_loops)
 {
-    static const char *const types[] = {"mlp", "residual-mlp", "concatsquash", "constant"};
+    static const char *const types[] = {"mlp", "residual-mlp", "concatsquash", "concat", "hyper", "constant"};
     test_rng rng = test_rng_new(test_seed());
     for (size_t type = 0; type < sizeof types / sizeof types[0]; type++)
         for (size_t k = 0; k < test_times(40); k++) {
@@ -222,8 +223,7 @@ static dfo_status make(dfo_ctx *ctx, const char *text, int parts, int zero_last,
     DFO_GO(dfo_store_new(ctx, &m->store));
     DFO_GO(dfoi_json_parse(ctx, text, strlen(text), "test", &config));
     dfo_build build = {.ctx = ctx, .store = m->store, .seed = 7, .path = "net"};
-    status =
-        dfo_net_new(&build, config, (size_t)parts, shape, dfo_shape_vector(5), zero_last, &m->net);
+    status = dfo_net_new(&build, config, (size_t)parts, shape, dfo_shape_vector(5), zero_last, &m->net);
 fail:
     json_decref(config);
     return status;
@@ -238,17 +238,15 @@ static void drop(struct made *m)
 static const struct {
     const char *text, *error;
 } bad[] = {
-    {"{\"type\":\"mpl\"}", "no net is called 'mpl'; known: mlp, residual-mlp, conv, residual-conv, concatsquash, time-mlp, unet, constant"},
+    {"{\"type\":\"mpl\"}", "no net is called 'mpl'; known: mlp, residual-mlp, conv, residual-conv, concatsquash, concat, hyper, time-mlp, unet, constant"},
     {"{\"type\":3}", "type: expected a string"},
     {"[1]", "expected an object"},
     {"{\"type\":\"mlp\",\"hiden\":3}", "mlp net: unknown key 'hiden'"},
     {"{\"type\":\"mlp\",\"hidden\":0}", "mlp net: hidden must be at least 1, got 0"},
     {"{\"type\":\"mlp\",\"hidden\":[3,-1]}", "mlp net: hidden must be at least 1, got -1"},
     {"{\"type\":\"mlp\",\"hidden\":\"wide\"}", "mlp net: hidden: expected an integer"},
-    {"{\"type\":\"mlp\",\"hidden\":4611686018427387904}",
-     "mlp net: hidden must be at most 1048576"},
-    {"{\"type\":\"mlp\",\"hidden\":[2,2],\"layers\":2}",
-     "mlp net: layers: goes with a single number"},
+    {"{\"type\":\"mlp\",\"hidden\":4611686018427387904}", "mlp net: hidden must be at most 1048576"},
+    {"{\"type\":\"mlp\",\"hidden\":[2,2],\"layers\":2}", "mlp net: layers: goes with a single number"},
     {"{\"type\":\"mlp\",\"layers\":65}", "mlp net: layers must be at most 64"},
     {"{\"type\":\"mlp\",\"activation\":\"rellu\"}",
      "mlp net: activation: there is no 'rellu'; known: "},
@@ -266,6 +264,7 @@ static const struct {
      "residual-mlp net: activation: expected a string"},
     {"{\"type\":\"constant\",\"value\":1}", "constant net: unknown key 'value'"},
     {"{\"type\":\"concatsquash\",\"dropout\":0}", "concatsquash net: unknown key 'dropout'"},
+    {"{\"type\":\"hyper\",\"norm\":\"layer\"}", "hyper net: unknown key 'norm'"},
     {"{\"type\":\"concatsquash\",\"hidden\":[2],\"layers\":1}", "concatsquash net: layers: goes with a single number"},
 };
 

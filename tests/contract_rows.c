@@ -286,14 +286,16 @@ static json_t *make_conv_exp(test_rng *rng, const struct setting *s, const char 
 static json_t *make_cnf(test_rng *rng, const struct setting *s, const char *type)
 {
     static const char *const gradient[] = {"stored", "adjoint", "checkpoint", "reversible"};
-    static const char *const smooth[] = {"tanh", "softplus", "silu"};
+    static const char *const smooth[] = {"tanh", "softplus", "silu"}, *const timed[] = {"concatsquash", "concat", "hyper"};
     int image = s->shape.h * s->shape.w > 1;
     json_t *net = image ? json_pack("{s:s, s:[i], s:s}", "type", "conv", "hidden", 4, "activation", smooth[between(rng, 0, 2)])
-                        : json_pack("{s:s, s:[i], s:s}", "type", "concatsquash", "hidden", (int)between(rng, 1, 9), "activation",
+                        : json_pack("{s:s, s:[i], s:s}", "type", timed[between(rng, 0, 2)], "hidden", (int)between(rng, 1, 9), "activation",
                                     smooth[between(rng, 0, 2)]);
-    return json_pack("{s:s, s:f, s:f, s:f, s:s, s:i, s:f, s:b, s:s, s:f, s:o}", "type", type, "kinetic", 0.01 * (double)between(rng, 0, 1),
-                     "jacobian", 0.01 * (double)between(rng, 0, 1), "acceleration", 0.01 * (double)between(rng, 0, 1), "solver", "pd87", "steps", 12, "end", 0.125, "zero_init",
-                     (int)between(rng, 0, 1), "gradient", gradient[between(rng, 0, 3)], "coupling", 0.99, "net", net);
+    return json_pack("{s:s, s:b, s:s, s:s, s:f, s:f, s:f, s:s, s:i, s:f, s:b, s:s, s:f, s:o}", "type", type, "learn_end",
+                     (int)between(rng, 0, 1), "probe", between(rng, 0, 1) ? "gaussian" : "rademacher", "trace",
+                     between(rng, 0, 1) ? "hutch++" : "hutchinson", "kinetic", 0.01 * (double)between(rng, 0, 1), "jacobian",
+                     0.01 * (double)between(rng, 0, 1), "acceleration", 0.01 * (double)between(rng, 0, 1), "solver", "pd87", "steps", 12,
+                     "end", 0.125, "zero_init", (int)between(rng, 0, 1), "gradient", gradient[between(rng, 0, 3)], "coupling", 0.99, "net", net);
 }
 
 static json_t *make_irevnet(test_rng *rng, const struct setting *s, const char *type)

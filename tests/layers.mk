@@ -101,6 +101,15 @@ tests_check_cnf_d_SOURCES = $(tests_check_cnf_SOURCES)
 tests_check_cnf_d_CPPFLAGS = $(TEST_CPPFLAGS) -DDFO_DOUBLE
 tests_check_cnf_d_LDADD = $(TEST_LIBS)
 
+check_PROGRAMS += tests/check_cnf_trace tests/check_cnf_trace_d
+TESTS += tests/check_cnf_trace tests/check_cnf_trace_d
+tests_check_cnf_trace_SOURCES = tests/check_cnf_trace.c $(LAYERFIX)
+tests_check_cnf_trace_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_check_cnf_trace_LDADD = $(TEST_LIBS)
+tests_check_cnf_trace_d_SOURCES = $(tests_check_cnf_trace_SOURCES)
+tests_check_cnf_trace_d_CPPFLAGS = $(TEST_CPPFLAGS) -DDFO_DOUBLE
+tests_check_cnf_trace_d_LDADD = $(TEST_LIBS)
+
 check_PROGRAMS += tests/check_matching tests/check_matching_d
 TESTS += tests/check_matching tests/check_matching_d
 tests_check_matching_SOURCES = tests/check_matching.c $(TESTRUN) $(REFERENCE)

@@ -96,6 +96,12 @@ static void unet_config(test_rng *rng, json_t *o)
     json_object_set_new(o, "attention", json_boolean(test_rng_between(rng, 0, 1)));
 }
 
+/* Nets whose last input is the time (squash.c).  */
+static int with_time(const char *type)
+{
+    return !strcmp(type, "concatsquash") || !strcmp(type, "concat") || !strcmp(type, "hyper");
+}
+
 static json_t *make_config(test_rng *rng, const char *type, const char *activation)
 {
     static const double dropout[] = {0, 0, 0.25, 0.5};
@@ -106,7 +112,7 @@ static json_t *make_config(test_rng *rng, const char *type, const char *activati
     if (!activation)
         activation = dfoi_act_name((dfoi_act)test_rng_between(rng, 0, DFOI_ACT_COUNT - 1));
     json_object_set_new(o, "activation", json_string(activation));
-    if (!strcmp(type, "concatsquash")) {
+    if (with_time(type)) {
         json_object_set_new(o, "hidden", json_integer((json_int_t)width(rng)));
         json_object_set_new(o, "layers", json_integer((json_int_t)test_rng_between(rng, 0, 3)));
         return o;
@@ -245,7 +251,7 @@ void netcase_new(netcase *c, uint64_t seed, const char *type, const char *activa
     c->n = test_rng_between(&rng, 0, 3) ? test_rng_between(&rng, 1, DFO_NET_ROWS)
                                         : test_rng_between(&rng, 1, 2);
     c->parts = test_rng_between(&rng, 1, DFO_COND_PARTS);
-    size_t least = strcmp(type, "concatsquash") ? 1 : 2;          /* it wants a feature beside the time */
+    size_t least = with_time(type) ? 2 : 1;          /* they want a feature beside the time */
     for (size_t p = 0; p < c->parts; p++)
         c->shape[p] = dfo_shape_vector(test_rng_between(&rng, p == 0 ? least : 0, 9));
     json_t *config = make_config(&rng, type, activation);

@@ -24,6 +24,8 @@ extern const struct dfoi_net_type dfoi_net_residual;
 extern const struct dfoi_net_type dfoi_net_conv;
 extern const struct dfoi_net_type dfoi_net_residual_conv;
 extern const struct dfoi_net_type dfoi_net_squash;
+extern const struct dfoi_net_type dfoi_net_concat;
+extern const struct dfoi_net_type dfoi_net_hyper;
 extern const struct dfoi_net_type dfoi_net_time_mlp;
 extern const struct dfoi_net_type dfoi_net_unet;
 extern const struct dfoi_net_type dfoi_net_constant;

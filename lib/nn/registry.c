@@ -9,6 +9,8 @@ static const struct dfoi_net_type *const types[] = {
     &dfoi_net_conv,
     &dfoi_net_residual_conv,
     &dfoi_net_squash,
+    &dfoi_net_concat,
+    &dfoi_net_hyper,
     &dfoi_net_time_mlp,
     &dfoi_net_unet,
     &dfoi_net_constant,
