@@ -370,6 +370,12 @@ dfo_status dfoi_cnf_set_solver(dfo_ctx *ctx, dfo_bijector *bij, const dfo_solver
     return DFO_OK;
 }
 
+dfo_solver_options dfoi_cnf_solver(const dfo_bijector *bij)
+{
+    const dfo_ode_options *o = dfo_ode_options_of(state(bij)->alone);
+    return (dfo_solver_options){o->method, o->steps, state(bij)->probes, o->rtol, o->atol};
+}
+
 dfo_status dfoi_cnf_create(dfo_build *build, json_t *config, dfo_bijector *bij)
 {
     static const char *const keys[] = {"type", "net", "solver", "steps", "rtol", "atol", "most_steps", "probes", "end", "zero_init", "together", "gradient",

@@ -48,8 +48,9 @@ dfo_status dfoi_cnf_regress(const dfo_bijector *bij, dfo_run *run, const double 
                             const double *by, double *loss);
 size_t dfoi_cnf_regress_scratch(const dfo_bijector *bij, size_t rows);
 
-/* See dfo_flow_set_solver, dfo_flow_probes.  */
+/* See dfo_flow_set_solver, dfo_flow_solver, dfo_flow_probes.  */
 dfo_status dfoi_cnf_set_solver(dfo_ctx *ctx, dfo_bijector *bij, const dfo_solver_options *o);
+dfo_solver_options dfoi_cnf_solver(const dfo_bijector *bij);
 size_t dfoi_cnf_probes(const dfo_bijector *bij);
 
 /* The time that data are at.  */
