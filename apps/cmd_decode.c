@@ -1,4 +1,5 @@
-/* diffeo decode: latents back to rows.  Latents of another model are refused (--force).  */
+/* diffeo decode: latents back to rows.  Latents of another model are refused (--force).  Continuous flows are solved as the file
+ * says they were, where no option says otherwise.  */
 #include <stdlib.h>
 #include <string.h>
 
@@ -66,6 +67,21 @@ static int check_latents(struct job *j)
     return 0;
 }
 
+/* A model without continuous layers (--force) has nothing to solve.  */
+static int solve_alike(struct job *j)
+{
+    struct common *c = &j->o->common;
+    dfo_solver_options file, own, *o = &c->solver;
+    if (!dfo_latents_solver(j->latents, &file) || !dfo_model_solver(j->model, &own))
+        return 0;
+    o->method = o->method ? o->method : file.method;
+    o->steps = o->steps != DFO_AS_IT_IS ? o->steps : file.steps;
+    o->rtol = o->rtol >= 0 ? o->rtol : file.rtol;
+    o->atol = o->atol >= 0 ? o->atol : file.atol;
+    c->solves = 1;                     /* of the rows in double too: exact.c */
+    return dfo_model_set_solver(j->model, o) ? file_failed(c, "%s", j->o->input.data) : 0;
+}
+
 /* Context of decoding comes from a file of its own; the latents are --data.  */
 static int open_rows(struct job *j)
 {
@@ -86,7 +102,7 @@ static int open_rows(struct job *j)
         j->rows = o->input.info.rows;
         return status;
     }
-    if ((status = check_latents(j)) || (status = context_open(c, &o->input, j->rows)))
+    if ((status = check_latents(j)) || (status = solve_alike(j)) || (status = context_open(c, &o->input, j->rows)))
         return status;
     if (o->input.context_d != dfo_model_context(j->model))
         return usage_error(c, "expected %zu context columns (%s), got %zu", dfo_model_context(j->model),

@@ -392,6 +392,12 @@ static dfo_status build_end(dfo_build *build, struct dfoi_cnf *c)
     return DFO_OK;
 }
 
+dfo_solver_options dfoi_cnf_solver(const dfo_bijector *bij)
+{
+    const dfo_ode_options *o = dfo_ode_options_of(state(bij)->alone);
+    return (dfo_solver_options){o->method, o->steps, state(bij)->probes, o->rtol, o->atol};
+}
+
 dfo_status dfoi_cnf_create(dfo_build *build, json_t *config, dfo_bijector *bij)
 {
     static const char *const keys[] = {"type", "net", "solver", "steps", "rtol", "atol", "most_steps", "probes", "probe", "trace", "end",

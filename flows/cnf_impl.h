@@ -72,8 +72,9 @@ void dfoi_cnf_variance(const dfo_bijector *bij, const double *q, size_t n, doubl
 dfo_status dfoi_cnf_push(const dfo_bijector *bij, dfo_run *run, double t, dfo_batch x, const dfo_cond *cond, dfo_real *e);
 size_t dfoi_cnf_push_scratch(const dfo_bijector *bij, size_t rows);
 
-/* See dfo_flow_set_solver, dfo_flow_probes.  */
+/* See dfo_flow_set_solver, dfo_flow_solver, dfo_flow_probes.  */
 dfo_status dfoi_cnf_set_solver(dfo_ctx *ctx, dfo_bijector *bij, const dfo_solver_options *o);
+dfo_solver_options dfoi_cnf_solver(const dfo_bijector *bij);
 size_t dfoi_cnf_probes(const dfo_bijector *bij);
 
 /* What the net's output stands for; NULL: for the field.  */

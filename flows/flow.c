@@ -122,6 +122,25 @@ static dfo_status set_solvers(dfo_ctx *ctx, const dfo_bijector *bij, const dfo_s
     return dfoi_cnf_set_solver(ctx, (dfo_bijector *)bij, options);
 }
 
+/* What the layers found so far agree on.  */
+static void common_solver(const dfo_bijector *bij, dfo_solver_options *to, size_t *found)
+{
+    size_t at;
+    for (size_t i = 0; dfoi_chain_layer(bij, 0, &at) != bij && i < dfoi_chain_count(bij); i++)
+        common_solver(dfoi_chain_layer(bij, i, &at), to, found);
+    if (dfoi_part_layer(bij))
+        common_solver(dfoi_part_layer(bij), to, found);
+    else if (!strcmp(bij->ops->type, "cnf")) {
+        dfo_solver_options o = dfoi_cnf_solver(bij);
+        int first = !(*found)++;
+        to->method = first || (to->method && !strcmp(to->method, o.method)) ? o.method : NULL;
+        to->steps = first || to->steps == o.steps ? o.steps : DFO_AS_IT_IS;
+        to->probes = first || to->probes == o.probes ? o.probes : DFO_AS_IT_IS;
+        to->rtol = first || to->rtol == o.rtol ? o.rtol : -1;
+        to->atol = first || to->atol == o.atol ? o.atol : -1;
+    }
+}
+
 static size_t most_probes(const dfo_bijector *bij)
 {
     size_t at, most = strcmp(bij->ops->type, "cnf") ? 0 : dfoi_cnf_probes(bij);
@@ -137,6 +156,14 @@ dfo_status dfo_flow_set_solver(dfo_flow *flow, const dfo_solver_options *options
     size_t found = 0;
     DFO_TRY(set_solvers(flow->ctx, flow->bij, options, &found));
     return found ? DFO_OK : dfoi_fail(flow->ctx, DFO_EUNSUP, "it has no continuous layer: nothing is solved");
+}
+
+int dfo_flow_solver(const dfo_flow *flow, dfo_solver_options *options)
+{
+    size_t found = 0;
+    *options = (dfo_solver_options){.steps = DFO_AS_IT_IS, .probes = DFO_AS_IT_IS, .rtol = -1, .atol = -1};
+    common_solver(flow->bij, options, &found);
+    return found > 0;
 }
 
 size_t dfo_flow_probes(const dfo_flow *flow)

@@ -1,6 +1,7 @@
 /* Latents files: safetensors with an array "z" and, under __metadata__.diffeo_latents, one JSON text:
- * {"format":1,"model":hash,"kind":…,"seed":n,"precision":"float"}.  Rows held in double are the arrays "exact_rows",
- * their numbers, and "exact_z".  */
+ * {"format":1,"model":hash,"kind":…,"seed":n,"precision":"float"}, of a model with continuous layers also
+ * "solver":{"method":…,"steps":n,"rtol":x,"atol":x}.  Rows held in double are the arrays "exact_rows", their numbers, and
+ * "exact_z".  */
 #include <stdio.h>
 #include <string.h>
 
@@ -18,6 +19,23 @@ struct dfo_latents_writer {
     dfo_latents_exact exact;
 };
 
+/* How the model is solved, which decoding has to repeat.  What its layers do not agree on is theirs, and left out.  */
+static dfo_status add_solver(const dfo_model *model, json_t *meta)
+{
+    dfo_solver_options o;
+    if (!dfo_model_solver(model, &o))
+        return DFO_OK;
+    json_t *solver = json_object();
+    DFO_TRY(dfoi_json_set(model->ctx, meta, "solver", solver));
+    if (o.method)
+        DFO_TRY(dfoi_json_set(model->ctx, solver, "method", json_string(o.method)));
+    if (o.steps != DFO_AS_IT_IS)
+        DFO_TRY(dfoi_json_set(model->ctx, solver, "steps", json_integer((json_int_t)o.steps)));
+    if (o.rtol >= 0)
+        DFO_TRY(dfoi_json_set(model->ctx, solver, "rtol", json_real(o.rtol)));
+    return o.atol >= 0 ? dfoi_json_set(model->ctx, solver, "atol", json_real(o.atol)) : DFO_OK;
+}
+
 static dfo_status write_meta(dfo_latents_writer *w, dfo_model *model, uint64_t seed)
 {
     char hash[17], *text;
@@ -26,7 +44,9 @@ static dfo_status write_meta(dfo_latents_writer *w, dfo_model *model, uint64_t s
                              (json_int_t)seed, "precision", DFO_REAL_NAME);
     if (!meta)
         return dfoi_fail(w->ctx, DFO_EMEM, "out of memory: metadata of latents");
-    dfo_status status = dfoi_json_dump(w->ctx, meta, JSON_COMPACT | JSON_SORT_KEYS, &text);
+    dfo_status status = add_solver(model, meta);
+    if (status == DFO_OK)
+        status = dfoi_json_dump(w->ctx, meta, JSON_COMPACT | JSON_SORT_KEYS, &text);
     json_decref(meta);
     DFO_TRY(status);
     status = dfoi_tensors_meta(w->file, "diffeo_latents", text);
@@ -105,8 +125,10 @@ struct dfo_latents {
     const dfoi_tensor *z, *exact_z;
     uint64_t *exact;               /* (exacts) rows held in double */
     size_t   exacts;
-    char     model[17], precision[8];
+    char     model[17], precision[8], method[32];
     uint64_t seed;
+    int      solved;               /* it says how */
+    dfo_solver_options solver;
 };
 
 /* A safetensors file begins with the length of its header, then '{'.  */
@@ -125,6 +147,32 @@ static dfo_status is_safetensors(dfo_ctx *ctx, const char *path, int *yes)
     return status;
 }
 
+/* Older files, and those of models without continuous layers, have none.  */
+static dfo_status read_solver(dfo_latents *l, const json_t *meta)
+{
+    static const char *const keys[] = {"method", "steps", "rtol", "atol", NULL};
+    const json_t *solver = json_object_get(meta, "solver");
+    dfo_solver_options *o = &l->solver;
+    const char *method;
+    *o = (dfo_solver_options){.steps = DFO_AS_IT_IS, .probes = DFO_AS_IT_IS, .rtol = -1, .atol = -1};
+    if (!solver)
+        return DFO_OK;
+    if (!json_is_object(solver))
+        return dfoi_fail(l->ctx, DFO_EFORMAT, "latents: solver: expected an object");
+    DFO_TRY(dfoi_json_keys(l->ctx, solver, keys));
+    DFO_TRY(dfoi_json_string(l->ctx, solver, "method", "", &method));
+    if (json_object_get(solver, "steps"))
+        DFO_TRY(dfoi_json_size(l->ctx, solver, "steps", 0, 0, (size_t)1 << 30, &o->steps));
+    if (json_object_get(solver, "rtol"))
+        DFO_TRY(dfoi_json_real(l->ctx, solver, "rtol", 0, 0, 1, &o->rtol));
+    if (json_object_get(solver, "atol"))
+        DFO_TRY(dfoi_json_real(l->ctx, solver, "atol", 0, 0, 1e6, &o->atol));
+    snprintf(l->method, sizeof l->method, "%s", method);
+    o->method = *method ? l->method : NULL;
+    l->solved = 1;
+    return DFO_OK;
+}
+
 static dfo_status read_meta(dfo_latents *l, const char *path)
 {
     json_t *meta;
@@ -138,6 +186,8 @@ static dfo_status read_meta(dfo_latents *l, const char *path)
         status = dfoi_json_string(l->ctx, meta, "precision", NULL, &precision);
     if (status == DFO_OK)
         status = dfoi_json_u64(l->ctx, meta, "seed", 0, &l->seed);
+    if (status == DFO_OK)
+        status = read_solver(l, meta);
     if (status == DFO_OK) {
         snprintf(l->model, sizeof l->model, "%s", model);
         snprintf(l->precision, sizeof l->precision, "%s", precision);
@@ -224,6 +274,12 @@ const char *dfo_latents_model(const dfo_latents *l)
 const char *dfo_latents_precision(const dfo_latents *l)
 {
     return l->precision;
+}
+
+int dfo_latents_solver(const dfo_latents *l, dfo_solver_options *options)
+{
+    *options = l->solver;
+    return l->solved;
 }
 
 size_t dfo_latents_exacts(const dfo_latents *l)

@@ -78,6 +78,7 @@ void dfo_model_free(dfo_model *model)
     json_decref(model->config);
     json_decref(model->notes);
     dfoi_free(model->ctx, model->file);
+    dfoi_free(model->ctx, model->made);
     dfoi_free(model->ctx, model);
 }
 
@@ -125,7 +126,14 @@ dfo_status dfo_model_set_solver(dfo_model *model, const dfo_solver_options *opti
 {
     if (model->ops != &dfoi_flow_model_ops)
         return dfoi_fail(model->ctx, DFO_EUNSUP, "a %s has no continuous layer: nothing is solved", model->ops->kind);
+    DFO_TRY(dfoi_model_keep_made(model));
     return dfo_flow_set_solver((dfo_flow *)dfoi_flow_model_flow(model), options);
+}
+
+int dfo_model_solver(const dfo_model *model, dfo_solver_options *options)
+{
+    const dfo_flow *flow = dfo_model_flow(model);
+    return flow && dfo_flow_solver(flow, options);
 }
 
 json_t *dfo_model_config(const dfo_model *model)

@@ -69,13 +69,20 @@ static uint64_t fnv(uint64_t h, const void *bytes, size_t n)
     return h;
 }
 
+dfo_status dfoi_model_keep_made(dfo_model *model)
+{
+    return model->made ? DFO_OK : text_of(model, 0, &model->made);
+}
+
 dfo_status dfo_model_hash(dfo_model *model, char out[17])
 {
-    char *text;
+    char *text = model->made;
     uint64_t h = UINT64_C(0xcbf29ce484222325);
-    DFO_TRY(text_of(model, 0, &text));
+    if (!text)
+        DFO_TRY(text_of(model, 0, &text));
     h = fnv(h, text, strlen(text));
-    dfoi_free(model->ctx, text);
+    if (!model->made)
+        dfoi_free(model->ctx, text);
     for (size_t i = 0; i < dfo_store_entries(model->store); i++) {
         const dfo_entry *e = dfo_store_entry(model->store, i);
         h = fnv(h, e->name, strlen(e->name));

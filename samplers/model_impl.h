@@ -16,6 +16,7 @@ struct dfo_model {
     size_t     context;
     json_t    *config, *notes;
     char      *file;                   /* it was loaded from, or NULL */
+    char      *made;                   /* what it was described as before a solver was set, or NULL */
 };
 
 extern const struct dfo_model_ops dfoi_flow_model_ops;
@@ -23,5 +24,8 @@ extern const struct dfo_model_ops dfoi_classifier_model_ops;
 
 /* The flow of a flow model.  */
 const dfo_flow *dfoi_flow_model_flow(const dfo_model *model);
+
+/* Keeps the description as it is now, if none was kept: its hash is of that.  */
+dfo_status dfoi_model_keep_made(dfo_model *model);
 
 #endif

@@ -119,6 +119,61 @@ START_TEST(wrong_rows)
 }
 END_TEST
 
+/* Two continuous layers, solved alike but for a tolerance.  */
+static dfo_status make_continuous(dfo_ctx *ctx, dfo_model **out)
+{
+    json_t *config = json_loads("{\"flow\":\"custom\",\"bijector\":{\"type\":\"chain\",\"layers\":["
+                                "{\"type\":\"cnf\",\"net\":{\"type\":\"concatsquash\",\"hidden\":[4]},\"rtol\":1e-4},"
+                                "{\"type\":\"cnf\",\"net\":{\"type\":\"concatsquash\",\"hidden\":[4]},\"rtol\":1e-3}]}}", 0, NULL);
+    *out = NULL;
+    if (!config)
+        return dfoi_fail(ctx, DFO_EMEM, "out of memory: configuration");
+    dfo_status status = dfo_model_new(ctx, config, dfo_shape_vector(D), 0, 1, out);
+    json_decref(config);
+    return status;
+}
+
+/* What the layers agree on is written, as they are solved; what they do not is left to them.  */
+START_TEST(solver)
+{
+    dfo_ctx *ctx;
+    dfo_model *model;
+    dfo_latents *l;
+    dfo_solver_options o;
+    char hash[17];
+    const char *path = test_tmp_file("solved.safetensors");
+    ck_assert_int_eq(dfo_ctx_new(&ctx), DFO_OK);
+    ck_assert_msg(make_continuous(ctx, &model) == DFO_OK, "%s", dfo_ctx_error(ctx));
+    ck_assert_int_eq(dfo_model_hash(model, hash), DFO_OK);
+    for (int given = 0; given < 3; given++) {
+        if (given == 1)
+            ck_assert_int_eq(dfo_model_set_solver(model, &(dfo_solver_options){"rk4", 64, DFO_AS_IT_IS, -1, 1e-7}), DFO_OK);
+        if (given == 2)
+            ck_assert_int_eq(dfo_model_set_solver(model, &(dfo_solver_options){NULL, 0, 3, 0.1, -1}), DFO_EARG);
+        if (given == 2)
+            ck_assert_int_eq(dfo_model_set_solver(model, &(dfo_solver_options){"tsit5", 0, 3, 0.1, -1}), DFO_OK);
+        ck_assert_msg(write_file(model, path, NULL) == DFO_OK, "%s", dfo_ctx_error(ctx));
+        ck_assert_msg(dfo_latents_open(ctx, path, &l) == DFO_OK && l, "%s", dfo_ctx_error(ctx));
+        ck_assert_str_eq(dfo_latents_model(l), hash);
+        ck_assert_int_eq(dfo_latents_solver(l, &o), 1);
+        ck_assert_str_eq(o.method, given == 0 ? "dopri5" : given == 1 ? "rk4" : "tsit5");
+        ck_assert_uint_eq(o.steps, given == 1 ? 64 : 0);
+        ck_assert(o.rtol == (given == 2 ? 0.1 : -1) && o.atol == (given ? 1e-7 : 1e-5));
+        ck_assert_uint_eq(o.probes, DFO_AS_IT_IS);
+        dfo_latents_free(l);
+    }
+    dfo_model_free(model);
+    ck_assert_msg(make(ctx, &model) == DFO_OK && write_file(model, path, NULL) == DFO_OK, "%s", dfo_ctx_error(ctx));
+    ck_assert_msg(dfo_latents_open(ctx, path, &l) == DFO_OK && l, "%s", dfo_ctx_error(ctx));
+    ck_assert_int_eq(dfo_latents_solver(l, &o), 0);
+    ck_assert(!o.method && o.steps == DFO_AS_IT_IS && o.rtol < 0 && o.atol < 0);
+    dfo_latents_free(l);
+    dfo_model_free(model);
+    ck_assert_uint_eq(dfo_ctx_bytes(ctx), 0);
+    dfo_ctx_free(ctx);
+}
+END_TEST
+
 /* Files that nobody but a stranger writes.  */
 static const struct {
     dfoi_dtype  type;
@@ -178,13 +233,55 @@ START_TEST(strange_files)
 }
 END_TEST
 
+static const struct {
+    const char *solver, *says;
+} strange_solvers[] = {
+    {"{}", NULL},
+    {"{\"steps\":-1}", "steps"},
+    {"{\"steps\":1099511627776}", "steps"},
+    {"{\"rtol\":2}", "rtol"},
+    {"{\"atol\":-1}", "atol"},
+    {"{\"method\":4}", "method"},
+    {"{\"stages\":4}", "stages"},
+    {"7", "expected an object"},
+};
+
+START_TEST(strange_solver)
+{
+    static const char zeros[10 * D * sizeof(float)];
+    dfo_ctx *ctx;
+    dfoi_tensors_writer *w;
+    dfo_latents *l;
+    char meta[200];
+    const char *path = test_tmp_file("strange.safetensors");
+    size_t shape[2] = {10, D};
+    snprintf(meta, sizeof meta, "{\"format\":1,\"model\":\"x\",\"seed\":1,\"precision\":\"float\",\"solver\":%s}",
+             strange_solvers[_i].solver);
+    ck_assert_int_eq(dfo_ctx_new(&ctx), DFO_OK);
+    ck_assert_int_eq(dfoi_tensors_create(ctx, path, &w), DFO_OK);
+    ck_assert_int_eq(dfoi_tensors_meta(w, "diffeo_latents", meta), DFO_OK);
+    ck_assert_int_eq(dfoi_tensors_declare(w, "z", DFOI_F32, 2, shape), DFO_OK);
+    ck_assert_int_eq(dfoi_tensors_begin(w), DFO_OK);
+    ck_assert_int_eq(dfoi_tensors_write(w, zeros, sizeof zeros), DFO_OK);
+    ck_assert_int_eq(dfoi_tensors_finish(w), DFO_OK);
+    dfoi_tensors_writer_free(w);
+    dfo_status status = dfo_latents_open(ctx, path, &l);
+    ck_assert_int_eq(status != DFO_OK, strange_solvers[_i].says != NULL);
+    if (status)
+        ck_assert_msg(strstr(dfo_ctx_error(ctx), strange_solvers[_i].says) != NULL, "%s", dfo_ctx_error(ctx));
+    dfo_latents_free(l);
+    ck_assert_uint_eq(dfo_ctx_bytes(ctx), 0);
+    dfo_ctx_free(ctx);
+}
+END_TEST
+
 static dfo_status work(dfo_ctx *ctx, void *data)
 {
     dfo_status status;
     dfo_model *model = NULL;
     dfo_latents *l = NULL;
     dfo_latents_exact exact = some(4);
-    DFO_GO(make(ctx, &model));
+    DFO_GO(make_continuous(ctx, &model));
     DFO_GO(write_file(model, data, &exact));
     DFO_GO(dfo_latents_open(ctx, data, &l));
 fail:
@@ -208,6 +305,8 @@ int main(void)
     tcase_add_loop_test(tcase, round_trip, 0, 5);
     tcase_add_loop_test(tcase, wrong_rows, 0, 3);
     tcase_add_loop_test(tcase, strange_files, 0, sizeof strange / sizeof *strange);
+    tcase_add_test(tcase, solver);
+    tcase_add_loop_test(tcase, strange_solver, 0, sizeof strange_solvers / sizeof *strange_solvers);
     tcase_add_test(tcase, memory);
     suite_add_tcase(suite, tcase);
     return test_run(suite);

@@ -92,6 +92,9 @@ typedef struct dfo_solver_options {
  * the exact trace; K: estimated by K probes in evaluation too.  DFO_EUNSUP if the flow has no such layer, DFO_EARG as
  * dfo_ode_new.  Plans made before keep their memory: make them afterwards.  */
 dfo_status dfo_flow_set_solver(dfo_flow *flow, const dfo_solver_options *options);
+/* How they are solved, in what they all agree on; where they differ it stays as it is (method NULL, DFO_AS_IT_IS, below 0).
+ * method: good until a solver is set.  False if the flow has no such layer; then *options is as dfo_flow_set_solver leaves all.  */
+int dfo_flow_solver(const dfo_flow *flow, dfo_solver_options *options);
 
 /* Probes that the log-density of rows is estimated by in evaluation; 0: it is exact, or a bound.  */
 size_t dfo_flow_probes(const dfo_flow *flow);

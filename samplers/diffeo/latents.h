@@ -6,6 +6,7 @@
 
 #include <stdint.h>
 #include <diffeo/real.h>
+#include <diffeo/flow.h>
 #include <diffeo/model.h>
 
 #ifdef __cplusplus
@@ -43,6 +44,9 @@ uint64_t dfo_latents_seed(const dfo_latents *latents);
 /* The hash of the model that made them, and "float" or "double".  */
 const char *dfo_latents_model(const dfo_latents *latents);
 const char *dfo_latents_precision(const dfo_latents *latents);
+/* How the model's continuous layers were solved when it made them, method good until the file is freed; false, and all as it is,
+ * if the file does not say.  To decode alike set it: dfo_model_set_solver.  */
+int dfo_latents_solver(const dfo_latents *latents, dfo_solver_options *options);
 /* How many rows are held in double, and the i-th of them: its number.  */
 size_t dfo_latents_exacts(const dfo_latents *latents);
 uint64_t dfo_latents_exact_row(const dfo_latents *latents, size_t i);

@@ -56,6 +56,8 @@ dfo_status dfo_model_load_memory(dfo_ctx *ctx, const void *bytes, size_t n, cons
 
 /* How the model's continuous layers are solved from now on: dfo_flow_set_solver.  DFO_EUNSUP if it has none.  */
 dfo_status dfo_model_set_solver(dfo_model *model, const dfo_solver_options *options);
+/* How they are solved: dfo_flow_solver.  False if it has none.  */
+int dfo_model_solver(const dfo_model *model, dfo_solver_options *options);
 
 /* Writes the file beside and renames it: `path` holds the old model or the whole new one.  */
 dfo_status dfo_model_save(dfo_model *model, const char *path);
@@ -92,7 +94,8 @@ struct json_t *dfo_model_config(const dfo_model *model);
 struct json_t *dfo_model_notes(dfo_model *model);
 /* The whole architecture, into the object `to`.  */
 dfo_status dfo_model_describe(const dfo_model *model, struct json_t *to);
-/* FNV-1a 64 of architecture and weights (as floats: both precisions agree), as text: latents files carry it.  */
+/* FNV-1a 64 of architecture and weights (as floats: both precisions agree), as text: latents files carry it.  Solvers that
+ * were set do not count.  */
 dfo_status dfo_model_hash(dfo_model *model, char out[17]);
 
 /* Statistics that a model takes from all of its training rows before training: the mean and standard

@@ -1,6 +1,6 @@
 #!/bin/sh
 # The figures that README quotes: trains, scores and checks on real data, and writes one file a job into
-# tests/results: command, seed, wall time, figures.  Long: power 5 min, bsds 20 min, wine 40 min, deblur, sides and sampling a minute each, detest seconds, kodak, reflow and neural_cde 3 min, continuous two hours,
+# tests/results: command, seed, wall time, figures.  Long: power 5 min, bsds 20 min, wine 40 min, deblur, sides and sampling a minute each, detest seconds, kodak, reflow, perflow and neural_cde 3 min, continuous two hours, gradients 3 min, toys 15 min, ffjord_image two hours,
 # glow and inverse_flow an hour a set, irevnet an hour.
 #     make results               all of them            make results JOBS='power wine'     some
 #     make results THREADS=1     on one core
@@ -13,7 +13,7 @@ out=$top_srcdir/tests/results
 [ -d "$data" ] || { echo "results: no data in $data"; exit 77; }
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-jobs=${JOBS:-power bsds wine deblur sides detest sampling kodak reflow neural_cde continuous glow inverse_flow irevnet}
+jobs=${JOBS:-power bsds wine deblur sides detest sampling kodak reflow perflow neural_cde gradients toys continuous ffjord_image glow inverse_flow irevnet}
 threads=${THREADS:-$(nproc)}
 
 # record FILE: what follows on stdin, with the machine and the program.
@@ -120,13 +120,83 @@ reflow() {
             for m in 1 2; do
                 run loglik $work/$m.safetensors --data toy:$toy:10000:9 --json
                 for n in 1 2 4 8 32; do
-                    run sample $work/$m.safetensors -n 10000 --seed 3 --solver euler --solver-steps $n -o "$work/s.npy"
-                    run distance "$work/s.npy" toy:$toy:10000:9 --json >"$work/d"
-                    printf '%s, model %s, %s steps: %s\n' $toy $m $n "$(grep -oE '"sliced_wasserstein(_stderr|_same)?": [0-9.e-]*' "$work/d" | tr '\n' ' ')"
+                    drawn $toy $m $n
                 done
             done
         done
     } | record reflow.txt
+}
+
+# drawn TOY MODEL STEPS: how far rows drawn by so many steps of Euler's lie from held-out rows of the toy.
+drawn() {
+    run sample "$work/$2.safetensors" -n 10000 --seed 3 --solver euler --solver-steps $3 -o "$work/s.npy"
+    run distance "$work/s.npy" toy:$1:10000:9 --json >"$work/d"
+    printf '%s, model %s, %s steps: %s\n' $1 $2 $3 "$(grep -oE '"sliced_wasserstein(_stderr|_same)?": [0-9.e-]*' "$work/d" | tr '\n' ' ')"
+}
+
+# The same for windows of time (PeRFlow), without pairs.
+perflow() {
+    {
+        for toy in checkerboard moons; do
+            run train --data toy:$toy:50000 --flow rectified-flow --steps 6000 --lr 2e-3 --seed 0 --threads "$threads" --quiet \
+                -o "$work/1.safetensors" --json
+            run train --data toy:$toy:50000 --teacher "$work/1.safetensors" --flow perflow --set windows=4 --set solver_steps=4 --steps 3000 \
+                --lr 1e-3 --seed 0 --threads "$threads" --quiet -o "$work/perflow.safetensors" --json
+            for m in 1 perflow; do
+                for n in 1 2 4 8; do
+                    drawn $toy $m $n
+                done
+            done
+        done
+    } | record perflow.txt
+}
+
+# A training step of ffjord by every way to its gradient.
+gradients() {
+    {
+        echo '# error: |g - g_stored| / |g_stored| with as many steps; MiB: working memory of the step; seconds of the processor, one thread'
+        echo '$ gradients --plot tests/results/gradients.png'
+        "$top_builddir/tests/results/gradients" --plot "$out/gradients.png"
+        echo '$ gradients_d'
+        "$top_builddir/tests/results/gradients_d"
+    } | record gradients.txt
+}
+
+# Flow matching and ffjord on toys: held-out nats beside the entropy, and their densities side by side.
+toys() {
+    for name in ${FLOWS:-flow-matching ffjord}; do
+        how="--set hidden=64 --lr 5e-3"
+        [ $name = flow-matching ] || how="--set hidden=32 --lr 1e-2"
+        pictures=
+        {
+            for toy in checkerboard rings spirals pinwheel moons; do
+                run train --data toy:$toy:50000 --flow $name $how --set depth=2 --rtol 1e-3 --atol 1e-3 --batch 512 --seed 0 \
+                    --time-limit "${TOY_SECONDS:-60}" --threads "$threads" --quiet -o "$work/m.safetensors" --json
+                run loglik "$work/m.safetensors" --data toy:$toy:5000:9 --rtol 1e-5 --atol 1e-5 --threads "$threads" --json
+                run plot "$work/m.safetensors" --width 300 --height 300 --title $toy -o "$work/$toy.png"
+            done
+        } | record toys_$name.txt
+        for toy in checkerboard rings spirals pinwheel moons; do
+            pictures="$pictures $work/$toy.png"
+        done
+        "$top_builddir/tests/results/prepare" crop 0 0 300 "$out/toys_$name.png" $pictures
+    done
+}
+
+# MNIST by a continuous flow: bits of 1,000 test images, and the tolerance at which all their pixels come back.
+ffjord_image() {
+    f=$data/mnist
+    {
+        run train --data "$f/train-images-idx3-ubyte.gz#0:59500" --valid "$f/train-images-idx3-ubyte.gz#59500:60000" --flow ffjord-image \
+            --set hidden=24 --rtol 1e-3 --atol 1e-3 --batch 64 --lr 3e-3 --warmup 50 --schedule cosine --threads 1 --seed 0 \
+            --time-limit "${FFJORD_SECONDS:-5700}" -o "$work/m.safetensors" --json --quiet
+        run loglik "$work/m.safetensors" --data "$f/t10k-images-idx3-ubyte.gz#0:1000" --rtol 1e-5 --atol 1e-5 --trace hutchinson:2 \
+            --threads "$threads" --json
+        for tol in 1e-3 1e-4 1e-5 1e-6 1e-7; do
+            run encode "$work/m.safetensors" --data "$f/t10k-images-idx3-ubyte.gz#0:1000" --rtol $tol --atol $tol --verify \
+                --threads "$threads" -o "$work/z.safetensors" --json
+        done
+    } | record ffjord_image.txt
 }
 
 # Speakers told by their vowels, 270 sequences of 7 to 29 points to learn from and 370 to tell: three seeds.
