@@ -118,8 +118,8 @@ START_TEST(layer)
         x[i] = (double)(dfo_real)test_rng_normal(&rng);
     for (int k = 0; k < 12; k++) {
         size_t count;
-        layerfix f = layerfix_new(json_pack("{s:s, s:s, s:i, s:b, s:i, s:s, s:{s:s, s:s, s:f}, s:{s:s, s:[i], s:s}}", "type", "cnf", "solver", "rk4",
-                                            "steps", 40, "zero_init", 0, "probes", k % 2 * 2, "gradient", gradient[k % 3], "diffusion", "schedule",
+        layerfix f = layerfix_new(json_pack("{s:s, s:s, s:i, s:b, s:i, s:s, s:{s:s, s:s, s:f}, s:{s:s, s:[i], s:s}}", "type", "cnf", "solver", "pd87",
+                                            "steps", 60, "zero_init", 0, "probes", k % 2 * 2, "gradient", gradient[k % 3], "diffusion", "schedule",
                                             schedule[k % 6], "prediction", prediction[k / 3], "first", 0.1, "net", "type", "concatsquash", "hidden",
                                             7, "activation", "tanh"), dfo_shape_vector(D), 0, N);
         f.t->run.saved = NULL;
