@@ -51,6 +51,10 @@ dfo_status dfoi_cnf_regress(const dfo_bijector *bij, dfo_run *run, const double 
                             const double *by, double *loss);
 size_t dfoi_cnf_regress_scratch(const dfo_bijector *bij, size_t rows);
 
+/* What the net says of rows y at its times t (n), and arena for it.  */
+dfo_status dfoi_cnf_net(const dfo_bijector *bij, dfo_run *run, const double *t, dfo_batch y, const dfo_cond *cond, dfo_batch out);
+size_t dfoi_cnf_net_scratch(const dfo_bijector *bij, size_t rows);
+
 /* See dfo_flow_set_solver, dfo_flow_probes.  */
 dfo_status dfoi_cnf_set_solver(dfo_ctx *ctx, dfo_bijector *bij, const dfo_solver_options *o);
 size_t dfoi_cnf_probes(const dfo_bijector *bij);
