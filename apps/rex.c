@@ -29,10 +29,10 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 }
 
 static const struct argp_option options[] = {
-    {"sampler", SAMPLER, "rex[:METHOD]", 0, "Of diffusion models: Rex in --solver-steps steps (default method: midpoint)", 9},
+    {"sampler", SAMPLER, "rex[:METHOD]", 0, "Of diffusion models: Rex in --solver-steps steps (METHOD: midpoint, of --sde shark)", 9},
     {"zeta", ZETA, "X", 0, "Rex: the states' coupling, above 0, 1 at most (default 0.999)", 9},
     {"bit-exact", BIT_EXACT, NULL, 0, "Rex: on whole numbers, which undo themselves", 9},
-    {"sde", SDE, NULL, 0, "Rex: along the reverse SDE (euler-maruyama, shark)", 9},
+    {"sde", SDE, NULL, 0, "Rex: along the reverse SDE, by shark or euler-maruyama", 9},
     {0},
 };
 
@@ -94,7 +94,7 @@ static int make(const struct common *c, const char *path, dfo_model *model, cons
 
 int rex_encoder(const struct common *c, const struct rex_options *o, struct verify *v, int verifying, struct rex **out)
 {
-    dfo_flow_rex_options how = {.method = o->sampler[3] ? o->sampler + 4 : NULL, .steps = c->solver.steps, .sde = o->sde, .exact = o->exact,
+    dfo_flow_rex_options how = {.method = o->sampler[3] ? o->sampler + 4 : o->sde ? "shark" : NULL, .steps = c->solver.steps, .sde = o->sde, .exact = o->exact,
                                 .zeta = o->exact ? 1 : o->zeta >= 0 ? o->zeta : 0.999, .seed = c->seed};
     int status = make(c, v->path, v->model, &how, v->input->info.rows, out);
     if (status || !verifying)
