@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "exact.h"
+#include "rex.h"
 
 struct options {
     struct common common;
@@ -46,6 +46,7 @@ struct job {
     dfo_real       *x, *context;
     size_t          chunk, next;       /* the next row that is held in double */
     struct exact   *doubles;
+    struct rex     *rex;               /* for latents that it made */
     double         *block;             /* (block, d + context) */
     uint64_t        rows;
 };
@@ -63,6 +64,10 @@ static int check_latents(struct job *j)
     if (strcmp(hash, dfo_latents_model(j->latents)) && !o->force)
         return usage_error(c, "%s: latents of another model (%s; %s is %s); --force decodes them all the same",
                            o->input.data, dfo_latents_model(j->latents), o->model, hash), EXIT_FAILED;
+    const dfo_flow_rex_options *how = dfo_latents_how(j->latents);
+    if (how && how->exact && strcmp(dfo_latents_precision(j->latents), DFO_REAL_NAME))
+        return usage_error(c, "%s: whole numbers of the precision %s: --precision %s decodes them", o->input.data,
+                           dfo_latents_precision(j->latents), dfo_latents_precision(j->latents)), EXIT_FAILED;
     j->rows = dfo_latents_rows(j->latents);
     return 0;
 }
@@ -136,6 +141,9 @@ static int set_up(struct job *j)
     j->context = malloc(j->chunk * (o->input.context_d + 1) * sizeof *j->context);
     if (!j->x || !j->context)
         return usage_error(c, "out of memory"), EXIT_FAILED;
+    if (j->latents && dfo_latents_how(j->latents) &&
+        (status = rex_decoder(c, o->model, j->model, j->latents, j->chunk, &j->rex)))
+        return status;
     return open_rows_out(c, j->model, o->output, o->input.format, j->rows, 0, &j->sink);
 }
 
@@ -195,7 +203,8 @@ static int all_rows(struct job *j)
         size_t n = j->rows - first < j->chunk ? (size_t)(j->rows - first) : j->chunk;
         dfo_batch z;
         dfo_cond cond;
-        if (read_latents(j, first, n, &z, &cond) || dfo_model_decode(j->plan, first, z, &cond, NULL))
+        if (read_latents(j, first, n, &z, &cond) ||
+            (j->rex ? rex_decode(j->rex, first, z, &cond) : dfo_model_decode(j->plan, first, z, &cond, NULL)))
             return file_failed(c, "%s", j->o->input.data);
         int status = exact_rows(j, first, z);
         if (status)
@@ -231,6 +240,7 @@ int CMD(cmd_decode)(int argc, char **argv)
     dfo_sink_free(j.sink);
     dfo_model_plan_free(j.plan);
     dfo_model_free(j.model);
+    rex_free(j.rex);
     dfo_latents_free(j.latents);
     input_close(&o.input);
     free(j.x);

@@ -1,13 +1,14 @@
 /* diffeo encode: rows to latents.  --verify, and images without being asked, decodes them again first and repairs
- * those that do not come back (verify.c).  */
+ * those that do not come back (verify.c).  --sampler rex: another way there, with one back (rex.c).  */
 #include <stdlib.h>
 #include <string.h>
 
-#include "verify.h"
+#include "rex.h"
 
 struct options {
     struct common common;
     struct input  input;
+    struct rex_options rex;
     const char *model, *output;
     uint64_t batch;
     int verify, lossy;
@@ -33,6 +34,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
         state->child_inputs[1] = &o->input;
         state->child_inputs[2] = &o->batch;
         state->child_inputs[3] = &o->common;
+        state->child_inputs[4] = &o->rex;
         return 0;
     case 'o': o->output = arg; return 0;
     case VERIFY: o->verify = 1; return 0;
@@ -53,6 +55,7 @@ struct job {
     double         *logp, total;
     int             full;              /* .safetensors */
     struct verify   verify;
+    struct rex     *rex;
     int             density;           /* the model has one */
 };
 
@@ -68,7 +71,7 @@ static int open_all(struct job *j)
         return status;
     if ((status = input_fits(c, &o->input, j->model)))
         return status;
-    j->density = dfo_model_wants_density(j->model) == DFO_OK;
+    j->density = !o->rex.sampler && dfo_model_wants_density(j->model) == DFO_OK;
     size_t n = strlen(o->output);
     j->full = n > 12 && !strcmp(o->output + n - 12, ".safetensors");
     o->verify |= o->input.rows.discrete;
@@ -89,7 +92,9 @@ static int verify(struct job *j)
     struct verify *v = &j->verify;
     *v = (struct verify){.common = &o->common, .input = &o->input, .path = o->model, .model = j->model,
                          .plan = j->plan, .chunk = j->chunk, .tolerance = o->tolerance, .exact = j->full};
-    int status = verify_rows(v);
+    if (o->rex.sampler)
+        return rex_encoder(&o->common, &o->rex, v, o->verify, &j->rex);
+    int status = o->verify ? verify_rows(v) : 0;
     if (status || !v->over || j->full || o->lossy)
         return status;
     return usage_error(&o->common, "%s: %llu of %llu rows (the first is row %llu) do not come back within the tolerance; "
@@ -109,6 +114,10 @@ static int open_output(struct job *j)
     j->logp = malloc(j->chunk * sizeof *j->logp);
     if (!j->x || !j->logp)
         return usage_error(c, "out of memory"), EXIT_FAILED;
+    if (j->full && j->rex) {
+        dfo_latents_rex states = rex_latents(j->rex);
+        return dfo_latents_create_rex(j->model, o->output, o->input.info.rows, &states, &j->latents) ? failed(c) : 0;
+    }
     return (j->full ? dfo_latents_create(j->model, o->output, o->input.info.rows, c->seed, &exact, &j->latents)
                     : dfo_sink_open(c->ctx, o->output, o->input.format, o->input.info.rows, d, NULL, &j->sink))
                ? failed(c) : 0;
@@ -135,8 +144,9 @@ static int write_rows(struct job *j)
         dfo_batch x = split_chunk(&o->input, j->x, n, dfo_model_features(j->model), &cond);
         if (read_chunk(c, &o->input, first, n, j->x))
             return failed(c);
-        dfo_status status = j->density ? dfo_model_log_prob(j->plan, first, x, &cond, j->logp)
-                                       : dfo_model_encode(j->plan, first, x, &cond, NULL);
+        dfo_status status = j->rex ? rex_encode(j->rex, first, x, &cond)
+                            : j->density ? dfo_model_log_prob(j->plan, first, x, &cond, j->logp)
+                                         : dfo_model_encode(j->plan, first, x, &cond, NULL);
         if (status)                                                   /* x holds the latents */
             return file_failed(c, "%s", o->input.data);
         for (size_t i = 0; i < n && j->density; i++)
@@ -186,7 +196,7 @@ static int report(struct job *j)
 int CMD(cmd_encode)(int argc, char **argv)
 {
     static const struct argp_child children[] = {{&common_argp, 0, NULL, 0}, {&input_argp, 0, NULL, 0},
-                                                 {&batch_argp, 0, NULL, 0}, {&solver_argp, 0, NULL, 0}, {0}};
+                                                 {&batch_argp, 0, NULL, 0}, {&solver_argp, 0, NULL, 0}, {&rex_argp, 0, NULL, 0}, {0}};
     static const struct argp argp = {options_list, parse, "MODEL", "Maps rows to latents.", children, NULL, NULL};
     struct options o = {.common = {.command = "encode", .argc = argc, .argv = argv}, .tolerance = 1e-4};
     struct job j = {.o = &o};
@@ -195,10 +205,13 @@ int CMD(cmd_encode)(int argc, char **argv)
     if (!o.output)
         return usage_error(&o.common, "-o LATENTS is missing");
     o.common.output = o.output;
-    int status = common_start(&o.common);
+    int status = rex_options_fit(&o.common, &o.rex, o.output, o.lossy);
+    if (status)
+        return status;
+    status = common_start(&o.common);
     if (!status)
         status = open_all(&j);
-    if (!status && o.verify)
+    if (!status)
         status = verify(&j);
     if (!status)
         status = open_output(&j);
@@ -207,6 +220,7 @@ int CMD(cmd_encode)(int argc, char **argv)
     if (!status)
         status = report(&j);
     verify_free(&j.verify);
+    rex_free(j.rex);
     dfo_latents_writer_free(j.latents);
     dfo_sink_free(j.sink);
     dfo_model_plan_free(j.plan);

@@ -4,6 +4,7 @@ noinst_HEADERS += \
     apps/plot_images.h \
     apps/exact.h \
     apps/verify.h \
+    apps/rex.h \
     apps/train_config.h
 APPS_REAL = \
     apps/common.c \
@@ -11,6 +12,7 @@ APPS_REAL = \
     apps/rows.c \
     apps/solver.c \
     apps/verify.c \
+    apps/rex.c \
     apps/train_config.c \
     apps/cmd_train.c \
     apps/cmd_loglik.c \

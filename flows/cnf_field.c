@@ -468,6 +468,22 @@ dfo_status dfoi_cnf_push(const dfo_bijector *bij, dfo_run *run, double t, dfo_ba
     return DFO_OK;
 }
 
+/* ---- the net alone */
+
+size_t dfoi_cnf_net_scratch(const dfo_bijector *bij, size_t rows)
+{
+    struct dfoi_cnf_solve f = {.bij = bij};
+    dfo_field field = dfoi_cnf_field(&f, NULL, NULL);
+    return field_scratch(&field, rows);
+}
+
+dfo_status dfoi_cnf_net(const dfo_bijector *bij, dfo_run *run, const double *t, dfo_batch y, const dfo_cond *cond, dfo_batch out)
+{
+    struct dfoi_cnf_solve f = {.bij = bij, .n = y.n};
+    dfo_field field = dfoi_cnf_field(&f, cond, NULL);
+    return eval_net(&field, run, t, y, out, NULL);
+}
+
 /* ---- flow matching */
 
 size_t dfoi_cnf_regress_scratch(const dfo_bijector *bij, size_t rows)

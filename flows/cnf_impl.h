@@ -72,6 +72,10 @@ void dfoi_cnf_variance(const dfo_bijector *bij, const double *q, size_t n, doubl
 dfo_status dfoi_cnf_push(const dfo_bijector *bij, dfo_run *run, double t, dfo_batch x, const dfo_cond *cond, dfo_real *e);
 size_t dfoi_cnf_push_scratch(const dfo_bijector *bij, size_t rows);
 
+/* What the net says of rows y at its times t (n), and arena for it.  */
+dfo_status dfoi_cnf_net(const dfo_bijector *bij, dfo_run *run, const double *t, dfo_batch y, const dfo_cond *cond, dfo_batch out);
+size_t dfoi_cnf_net_scratch(const dfo_bijector *bij, size_t rows);
+
 /* See dfo_flow_set_solver, dfo_flow_solver, dfo_flow_probes.  */
 dfo_status dfoi_cnf_set_solver(dfo_ctx *ctx, dfo_bijector *bij, const dfo_solver_options *o);
 dfo_solver_options dfoi_cnf_solver(const dfo_bijector *bij);

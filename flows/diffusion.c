@@ -107,6 +107,23 @@ static void noise_of(const dfoi_diffusion *d, const dfo_noise_point *at, double 
     }
 }
 
+static double net_time(const dfoi_diffusion *d, double t)
+{
+    return d->schedule.kind == DFO_NOISE_EDM ? log(t) / 4 : t;
+}
+
+/* x_0 = (x - sigma e) / alpha.  */
+dfoi_diffusion_data dfoi_diffusion_data_at(const dfoi_diffusion *d, double t)
+{
+    dfo_noise_point at = dfo_noise_schedule_at(&d->schedule, t);
+    dfoi_diffusion_data o = {.n = sqrt(at.alpha * at.alpha + at.sigma * at.sigma), .net_time = net_time(d, t)};
+    double p, q;
+    noise_of(d, &at, o.n, &p, &q);
+    o.of_x = (1 - at.sigma * p) / at.alpha;
+    o.of_net = -at.sigma * q / at.alpha;
+    return o;
+}
+
 dfoi_diffusion_point dfoi_diffusion_at(const dfoi_diffusion *d, double s)
 {
     dfoi_diffusion_point o;
@@ -115,7 +132,7 @@ dfoi_diffusion_point dfoi_diffusion_at(const dfoi_diffusion *d, double s)
     double rate = (log_snr(d, d->first) - log_snr(d, noisy(d))) / (2 * (o.at.dlog_alpha - o.at.dlog_sigma));      /* dt/ds */
     double a2 = o.at.alpha * o.at.alpha, s2 = o.at.sigma * o.at.sigma;
     o.n = sqrt(a2 + s2);
-    o.net_time = d->schedule.kind == DFO_NOISE_EDM ? log(t) / 4 : t;
+    o.net_time = net_time(d, t);
     noise_of(d, &o.at, o.n, &p, &q);
     double by = o.at.sigma * (o.at.dlog_sigma - o.at.dlog_alpha), dlog_n = (a2 * o.at.dlog_alpha + s2 * o.at.dlog_sigma) / (a2 + s2);
     o.a = rate * (o.at.drift - dlog_n + by * p);

@@ -33,6 +33,12 @@ typedef struct dfoi_diffusion_point {
 } dfoi_diffusion_point;
 dfoi_diffusion_point dfoi_diffusion_at(const dfoi_diffusion *d, double s);
 
+/* At time t the data that the net finds in x: x_0 = of_x x + of_net N(x / n; net_time).  */
+typedef struct dfoi_diffusion_data {
+    double n, net_time, of_x, of_net;
+} dfoi_diffusion_data;
+dfoi_diffusion_data dfoi_diffusion_data_at(const dfoi_diffusion *d, double t);
+
 /* A place to train at, from a key; of d numbers there: y, what the net should say, from x_0 and noise e (y may be x_0); the weight of
  * the squared error.  */
 double dfoi_diffusion_draw(const dfoi_diffusion *d, dfo_key key);

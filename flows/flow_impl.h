@@ -47,6 +47,14 @@ dfo_status dfoi_flow_log_prob_grad(const dfo_flow *flow, dfo_run *run, dfo_batch
 dfo_status dfoi_flow_backward(const dfo_flow *flow, dfo_run *run, dfo_batch z, dfo_batch gz, const dfo_cond *cond,
                               dfo_cond *gcond, const double *glogdet);
 
+/* DFO_ESHAPE unless rows and condition are the flow's.  Prepares derived data of weights that have changed.  */
+dfo_status dfoi_flow_fits(const dfo_flow *flow, dfo_ctx *ctx, dfo_batch x, const dfo_cond *cond);
+dfo_status dfoi_flow_ready(const dfo_flow *flow, dfo_plan *plan, dfo_key key);
+
+/* The rows of `from` in packed scratch of `rows` rows, the last of them repeated; and back to where they were (to.x may be NULL).  */
+dfo_batch dfoi_flow_fill(dfo_run *run, dfo_batch from, size_t rows);
+void dfoi_flow_put_back(dfo_batch from, dfo_batch to);
+
 /* The bijector's data init; x holds the latent rows afterwards.  */
 dfo_status dfoi_flow_init(dfo_flow *flow, dfo_run *run, dfo_batch x, const dfo_cond *cond);
 

@@ -92,8 +92,7 @@ static dfo_status work(const struct call *c, dfo_run *run, dfo_batch x, dfo_batc
     return DFO_OK;
 }
 
-/* Copies the rows of `from` to packed scratch of `rows` rows; the last is repeated.  */
-static dfo_batch fill(dfo_run *run, dfo_batch from, size_t rows)
+dfo_batch dfoi_flow_fill(dfo_run *run, dfo_batch from, size_t rows)
 {
     dfo_batch to = dfo_batch_of(dfo_arena_take(run, rows * from.d), rows, from.d);
     for (size_t i = 0; i < rows; i++)
@@ -101,7 +100,7 @@ static dfo_batch fill(dfo_run *run, dfo_batch from, size_t rows)
     return to;
 }
 
-static void put_back(dfo_batch from, dfo_batch to)
+void dfoi_flow_put_back(dfo_batch from, dfo_batch to)
 {
     for (size_t i = 0; to.x && i < to.n; i++)
         memcpy(dfo_row(to, i), dfo_row(from, i), to.d * sizeof(dfo_real));
@@ -120,20 +119,20 @@ static dfo_status block(void *data, dfo_run *run, size_t first, size_t n)
     if (n == full) {
         DFO_TRY(work(c, run, x, gx, &cond, c->gcond ? &gcond : NULL, out));
     } else {
-        dfo_batch fx = fill(run, x, full), fgx = {0};
+        dfo_batch fx = dfoi_flow_fill(run, x, full), fgx = {0};
         dfo_cond fcond = cond, fgcond = gcond;
         if (c->what == LOG_PROB_GRAD)
             fgx = dfo_batch_of(dfo_arena_take(run, full * x.d), full, x.d);
         for (size_t p = 0; p < cond.n; p++)
-            fcond.part[p].rows = fill(run, cond.part[p].rows, full);
+            fcond.part[p].rows = dfoi_flow_fill(run, cond.part[p].rows, full);
         for (size_t p = 0; p < gcond.n; p++)
             if (gcond.part[p].rows.x)
-                fgcond.part[p].rows = fill(run, gcond.part[p].rows, full);
+                fgcond.part[p].rows = dfoi_flow_fill(run, gcond.part[p].rows, full);
         DFO_TRY(work(c, run, fx, fgx, &fcond, c->gcond ? &fgcond : NULL, out));
-        put_back(fx, x);
-        put_back(fgx, gx);
+        dfoi_flow_put_back(fx, x);
+        dfoi_flow_put_back(fgx, gx);
         for (size_t p = 0; p < gcond.n; p++)
-            put_back(fgcond.part[p].rows, gcond.part[p].rows);
+            dfoi_flow_put_back(fgcond.part[p].rows, gcond.part[p].rows);
     }
     if (c->out)
         memcpy(c->out + first, out, n * sizeof *out);
@@ -143,24 +142,27 @@ static dfo_status block(void *data, dfo_run *run, size_t first, size_t n)
     return DFO_OK;
 }
 
-static dfo_status run_call(dfo_flow_plan *plan, struct call *c, dfo_key key)
+dfo_status dfoi_flow_fits(const dfo_flow *flow, dfo_ctx *ctx, dfo_batch x, const dfo_cond *cond)
 {
-    dfo_plan *p = plan->plan;
-    const dfo_flow *flow = plan->flow;
     const dfo_bijector *bij = flow->bij;
-    size_t parts = c->cond ? c->cond->n : 0;
-    if (c->x.d != flow->d || c->x.ld < c->x.d)
-        return dfoi_fail(p->ctx, DFO_ESHAPE, "expected rows of %zu features, got %zu", flow->d, c->x.d);
+    size_t parts = cond ? cond->n : 0;
+    if (x.d != flow->d || x.ld < x.d)
+        return dfoi_fail(ctx, DFO_ESHAPE, "expected rows of %zu features, got %zu", flow->d, x.d);
     if (parts != bij->conds)
-        return dfoi_fail(p->ctx, DFO_ESHAPE, "expected a context of %zu parts, got %zu", bij->conds, parts);
+        return dfoi_fail(ctx, DFO_ESHAPE, "expected a context of %zu parts, got %zu", bij->conds, parts);
     for (size_t i = 0; i < parts; i++) {
-        dfo_batch rows = c->cond->part[i].rows;
+        dfo_batch rows = cond->part[i].rows;
         size_t d = dfo_shape_size(bij->cond[i]);
         if (rows.d != d || rows.ld < d)
-            return dfoi_fail(p->ctx, DFO_ESHAPE, "expected %zu context features a row, got %zu", d, rows.d);
-        if (rows.n != c->x.n)
-            return dfoi_fail(p->ctx, DFO_ESHAPE, "%zu rows but %zu rows of context", c->x.n, rows.n);
+            return dfoi_fail(ctx, DFO_ESHAPE, "expected %zu context features a row, got %zu", d, rows.d);
+        if (rows.n != x.n)
+            return dfoi_fail(ctx, DFO_ESHAPE, "%zu rows but %zu rows of context", x.n, rows.n);
     }
+    return DFO_OK;
+}
+
+dfo_status dfoi_flow_ready(const dfo_flow *flow, dfo_plan *p, dfo_key key)
+{
     uint64_t version = dfo_store_version(flow->store);
     if (p->stale || p->version != version) {
         dfo_run *run = dfoi_plan_single(p, key);
@@ -169,8 +171,15 @@ static dfo_status run_call(dfo_flow_plan *plan, struct call *c, dfo_key key)
         p->version = version;
         p->stale = 0;
     }
-    c->flow = flow;
-    return dfoi_plan_blocks(p, key, c->x.n, block, c);
+    return DFO_OK;
+}
+
+static dfo_status run_call(dfo_flow_plan *plan, struct call *c, dfo_key key)
+{
+    DFO_TRY(dfoi_flow_fits(plan->flow, plan->plan->ctx, c->x, c->cond));
+    DFO_TRY(dfoi_flow_ready(plan->flow, plan->plan, key));
+    c->flow = plan->flow;
+    return dfoi_plan_blocks(plan->plan, key, c->x.n, block, c);
 }
 
 dfo_status dfo_flow_log_prob(dfo_flow_plan *plan, uint64_t first_row, dfo_batch x, const dfo_cond *cond, double *out)

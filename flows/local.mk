@@ -44,6 +44,7 @@ FLOWS_REAL = \
     flows/conv_exp.c \
     flows/dequantise.c \
     flows/diffusion.c \
+    flows/rex_map.c \
     flows/channels.c \
     flows/matrix.c \
     flows/mix.c \

@@ -1,7 +1,8 @@
 /* Latents files: safetensors with an array "z" and, under __metadata__.diffeo_latents, one JSON text:
  * {"format":1,"model":hash,"kind":…,"seed":n,"precision":"float"}, of a model with continuous layers also
  * "solver":{"method":…,"steps":n,"rtol":x,"atol":x}.  Rows held in double are the arrays "exact_rows", their numbers, and
- * "exact_z".  */
+ * "exact_z".  What Rex made has "sampler":"rex" and how besides, and the second states "aux" or, as whole
+ * numbers, both states "state" and "state_hat".  */
 #include <stdio.h>
 #include <string.h>
 
@@ -17,6 +18,9 @@ struct dfo_latents_writer {
     dfoi_tensors_writer *file;
     size_t   d;
     dfo_latents_exact exact;
+    uint64_t rows;
+    int      by_rex;
+    dfo_latents_rex rex;
 };
 
 /* How the model is solved, which decoding has to repeat.  What its layers do not agree on is theirs, and left out.  */
@@ -36,6 +40,17 @@ static dfo_status add_solver(const dfo_model *model, json_t *meta)
     return o.atol >= 0 ? dfoi_json_set(model->ctx, solver, "atol", json_real(o.atol)) : DFO_OK;
 }
 
+/* Adds how Rex went.  */
+static dfo_status write_how(dfo_ctx *ctx, json_t *meta, const dfo_flow_rex_options *how)
+{
+    DFO_TRY(dfoi_json_set(ctx, meta, "sampler", json_string("rex")));
+    DFO_TRY(dfoi_json_set(ctx, meta, "method", json_string(how->method)));
+    DFO_TRY(dfoi_json_set(ctx, meta, "steps", json_integer((json_int_t)how->steps)));
+    DFO_TRY(dfoi_json_set(ctx, meta, "zeta", json_real(how->zeta)));
+    DFO_TRY(dfoi_json_set(ctx, meta, "sde", json_boolean(how->sde)));
+    return dfoi_json_set(ctx, meta, "bit_exact", json_boolean(how->exact));
+}
+
 static dfo_status write_meta(dfo_latents_writer *w, dfo_model *model, uint64_t seed)
 {
     char hash[17], *text;
@@ -44,7 +59,7 @@ static dfo_status write_meta(dfo_latents_writer *w, dfo_model *model, uint64_t s
                              (json_int_t)seed, "precision", DFO_REAL_NAME);
     if (!meta)
         return dfoi_fail(w->ctx, DFO_EMEM, "out of memory: metadata of latents");
-    dfo_status status = add_solver(model, meta);
+    dfo_status status = w->by_rex ? write_how(w->ctx, meta, &w->rex.how) : add_solver(model, meta);
     if (status == DFO_OK)
         status = dfoi_json_dump(w->ctx, meta, JSON_COMPACT | JSON_SORT_KEYS, &text);
     json_decref(meta);
@@ -54,10 +69,17 @@ static dfo_status write_meta(dfo_latents_writer *w, dfo_model *model, uint64_t s
     return status;
 }
 
-static dfo_status declare(dfo_latents_writer *w, uint64_t rows)
+static dfo_status declare(dfo_latents_writer *w)
 {
+    uint64_t rows = w->rows;
     size_t shape[2] = {(size_t)rows, w->d}, exact[2] = {w->exact.n, w->d};
     DFO_TRY(dfoi_tensors_declare(w->file, "z", REAL, 2, shape));
+    if (w->by_rex && !w->rex.how.exact)
+        return dfoi_tensors_declare(w->file, "aux", REAL, 2, shape);
+    if (w->by_rex) {
+        DFO_TRY(dfoi_tensors_declare(w->file, "state", DFOI_I64, 2, shape));
+        return dfoi_tensors_declare(w->file, "state_hat", DFOI_I64, 2, shape);
+    }
     for (size_t i = 0; i < w->exact.n; i++)
         if (w->exact.row[i] >= rows || (i && w->exact.row[i] <= w->exact.row[i - 1]))
             return dfoi_fail(w->ctx, DFO_EARG, "latents: row %llu, the %zu-th in double: expected rising rows below %llu",
@@ -68,27 +90,41 @@ static dfo_status declare(dfo_latents_writer *w, uint64_t rows)
     return dfoi_tensors_declare(w->file, "exact_z", DFOI_F64, 2, exact);
 }
 
-dfo_status dfo_latents_create(dfo_model *model, const char *path, uint64_t rows, uint64_t seed,
-                              const dfo_latents_exact *exact, dfo_latents_writer **out)
+static dfo_status create(dfo_model *model, const char *path, uint64_t seed, const dfo_latents_writer *what, dfo_latents_writer **out)
 {
     dfo_status status;
     dfo_ctx *ctx = model->ctx;
     dfo_latents_writer *w;
     *out = NULL;
     DFO_TRY(dfoi_alloc(ctx, 1, sizeof *w, &w));
+    *w = *what;
     w->ctx = ctx;
     w->d = dfo_model_features(model);
-    if (exact)
-        w->exact = *exact;
     DFO_GO(dfoi_tensors_create(ctx, path, &w->file));
     DFO_GO(write_meta(w, model, seed));
-    DFO_GO(declare(w, rows));
+    DFO_GO(declare(w));
     DFO_GO(dfoi_tensors_begin(w->file));
     *out = w;
     return DFO_OK;
 fail:
     dfo_latents_writer_free(w);
     return status;
+}
+
+dfo_status dfo_latents_create(dfo_model *model, const char *path, uint64_t rows, uint64_t seed,
+                              const dfo_latents_exact *exact, dfo_latents_writer **out)
+{
+    dfo_latents_writer what = {.rows = rows};
+    if (exact)
+        what.exact = *exact;
+    return create(model, path, seed, &what, out);
+}
+
+dfo_status dfo_latents_create_rex(dfo_model *model, const char *path, uint64_t rows, const dfo_latents_rex *rex,
+                                  dfo_latents_writer **out)
+{
+    dfo_latents_writer what = {.rows = rows, .by_rex = 1, .rex = *rex};
+    return create(model, path, rex->how.seed, &what, out);
 }
 
 dfo_status dfo_latents_write(dfo_latents_writer *w, dfo_batch z)
@@ -107,6 +143,13 @@ dfo_status dfo_latents_finish(dfo_latents_writer *w)
     if (w->exact.n) {
         DFO_TRY(dfoi_tensors_write(w->file, w->exact.row, w->exact.n * sizeof *w->exact.row));
         DFO_TRY(dfoi_tensors_write(w->file, w->exact.z, w->exact.n * w->d * sizeof *w->exact.z));
+    }
+    size_t all = (size_t)w->rows * w->d;
+    if (w->by_rex && !w->rex.how.exact)
+        DFO_TRY(dfoi_tensors_write(w->file, w->rex.aux, all * sizeof *w->rex.aux));
+    if (w->by_rex && w->rex.how.exact) {
+        DFO_TRY(dfoi_tensors_write(w->file, w->rex.y, all * sizeof *w->rex.y));
+        DFO_TRY(dfoi_tensors_write(w->file, w->rex.yh, all * sizeof *w->rex.yh));
     }
     return dfoi_tensors_finish(w->file);
 }
@@ -129,6 +172,10 @@ struct dfo_latents {
     uint64_t seed;
     int      solved;               /* it says how */
     dfo_solver_options solver;
+    int      by_rex;
+    dfo_flow_rex_options how;
+    char     rex_method[32];
+    const dfoi_tensor *aux, *state[2];
 };
 
 /* A safetensors file begins with the length of its header, then '{'.  */
@@ -173,6 +220,47 @@ static dfo_status read_solver(dfo_latents *l, const json_t *meta)
     return DFO_OK;
 }
 
+static dfo_status read_how(dfo_latents *l, const json_t *meta, const char *path)
+{
+    const char *sampler, *method;
+    DFO_TRY(dfoi_json_string(l->ctx, meta, "sampler", "", &sampler));
+    l->by_rex = !strcmp(sampler, "rex");
+    if (*sampler && !l->by_rex)
+        return dfoi_fail(l->ctx, DFO_EFORMAT, "%s: expected latents of the sampler rex, got %.40s", path, sampler);
+    if (!l->by_rex)
+        return DFO_OK;
+    DFO_TRY(dfoi_json_string(l->ctx, meta, "method", NULL, &method));
+    DFO_TRY(dfoi_json_size(l->ctx, meta, "steps", 0, 1, 1000000, &l->how.steps));
+    DFO_TRY(dfoi_json_real(l->ctx, meta, "zeta", 1, 0, 1, &l->how.zeta));
+    DFO_TRY(dfoi_json_bool(l->ctx, meta, "sde", 0, &l->how.sde));
+    DFO_TRY(dfoi_json_bool(l->ctx, meta, "bit_exact", 0, &l->how.exact));
+    snprintf(l->rex_method, sizeof l->rex_method, "%s", method);
+    l->how.method = l->rex_method;
+    l->how.seed = l->seed;
+    return DFO_OK;
+}
+
+/* An array beside z, of its shape.  */
+static dfo_status beside(dfo_latents *l, const char *path, const char *name, int whole, const dfoi_tensor **out)
+{
+    const dfoi_tensor *t = *out = dfoi_tensors_find(l->file, name);
+    int fits = t && (whole ? t->type == DFOI_I64 : t->type == DFOI_F32 || t->type == DFOI_F64);
+    if (!fits || t->ndim != 2 || t->shape[0] != l->z->shape[0] || t->shape[1] != l->z->shape[1])
+        return dfoi_fail(l->ctx, DFO_EFORMAT, "%s: expected an array '%s' (%zu, %zu) of %s", path, name, l->z->shape[0], l->z->shape[1],
+                         whole ? "I64" : "F32 or F64");
+    return DFO_OK;
+}
+
+static dfo_status read_states(dfo_latents *l, const char *path)
+{
+    if (!l->by_rex)
+        return DFO_OK;
+    if (!l->how.exact)
+        return beside(l, path, "aux", 0, &l->aux);
+    DFO_TRY(beside(l, path, "state", 1, &l->state[0]));
+    return beside(l, path, "state_hat", 1, &l->state[1]);
+}
+
 static dfo_status read_meta(dfo_latents *l, const char *path)
 {
     json_t *meta;
@@ -188,6 +276,8 @@ static dfo_status read_meta(dfo_latents *l, const char *path)
         status = dfoi_json_u64(l->ctx, meta, "seed", 0, &l->seed);
     if (status == DFO_OK)
         status = read_solver(l, meta);
+    if (status == DFO_OK)
+        status = read_how(l, meta, path);
     if (status == DFO_OK) {
         snprintf(l->model, sizeof l->model, "%s", model);
         snprintf(l->precision, sizeof l->precision, "%s", precision);
@@ -235,6 +325,7 @@ dfo_status dfo_latents_open(dfo_ctx *ctx, const char *path, dfo_latents **out)
         goto fail;
     }
     DFO_GO(read_exact(l, path));
+    DFO_GO(read_states(l, path));
     *out = l;
     return DFO_OK;
 fail:
@@ -309,19 +400,55 @@ static void read_doubles(const dfo_latents *l, uint64_t first, dfo_batch z)
 }
 #endif
 
+static dfo_status rows_there(const dfo_latents *l, uint64_t first, size_t n, size_t d)
+{
+    if (d != l->z->shape[1] || first > l->z->shape[0] || n > l->z->shape[0] - first)
+        return dfoi_fail(l->ctx, DFO_ESHAPE, "latents: rows %llu to %llu of %zu features asked for, (%zu, %zu) there",
+                         (unsigned long long)first, (unsigned long long)(first + n), d, l->z->shape[0], l->z->shape[1]);
+    return DFO_OK;
+}
+
+static void read_rows(const dfoi_tensor *from, uint64_t first, dfo_batch x)
+{
+    for (size_t i = 0; i < x.n; i++)
+#ifdef DFO_DOUBLE
+        dfoi_tensor_doubles(from, (size_t)(first + i) * x.d, x.d, dfo_row(x, i));
+#else
+        dfoi_tensor_floats(from, (size_t)(first + i) * x.d, x.d, dfo_row(x, i));
+#endif
+}
+
 dfo_status dfo_latents_read(const dfo_latents *l, uint64_t first, dfo_batch z)
 {
-    if (z.d != l->z->shape[1] || first > l->z->shape[0] || z.n > l->z->shape[0] - first)
-        return dfoi_fail(l->ctx, DFO_ESHAPE, "latents: rows %llu to %llu of %zu features asked for, (%zu, %zu) there",
-                         (unsigned long long)first, (unsigned long long)(first + z.n), z.d, l->z->shape[0],
-                         l->z->shape[1]);
+    DFO_TRY(rows_there(l, first, z.n, z.d));
+    read_rows(l->z, first, z);
 #ifdef DFO_DOUBLE
-    for (size_t i = 0; i < z.n; i++)
-        dfoi_tensor_doubles(l->z, (size_t)(first + i) * z.d, z.d, dfo_row(z, i));
     read_doubles(l, first, z);
-#else
-    for (size_t i = 0; i < z.n; i++)
-        dfoi_tensor_floats(l->z, (size_t)(first + i) * z.d, z.d, dfo_row(z, i));
 #endif
+    return DFO_OK;
+}
+
+const dfo_flow_rex_options *dfo_latents_how(const dfo_latents *l)
+{
+    return l->by_rex ? &l->how : NULL;
+}
+
+dfo_status dfo_latents_read_aux(const dfo_latents *l, uint64_t first, dfo_batch aux)
+{
+    if (!l->aux)
+        return dfoi_fail(l->ctx, DFO_EARG, "latents: there are no second states");
+    DFO_TRY(rows_there(l, first, aux.n, aux.d));
+    read_rows(l->aux, first, aux);
+    return DFO_OK;
+}
+
+dfo_status dfo_latents_read_whole(const dfo_latents *l, uint64_t first, size_t n, int64_t *y, int64_t *yh)
+{
+    size_t d = l->z->shape[1];
+    if (!l->state[0])
+        return dfoi_fail(l->ctx, DFO_EARG, "latents: there are no states of whole numbers");
+    DFO_TRY(rows_there(l, first, n, d));
+    memcpy(y, (const char *)l->state[0]->data + (size_t)first * d * sizeof *y, n * d * sizeof *y);
+    memcpy(yh, (const char *)l->state[1]->data + (size_t)first * d * sizeof *yh, n * d * sizeof *yh);
     return DFO_OK;
 }

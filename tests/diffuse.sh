@@ -34,6 +34,91 @@ json max_roundtrip_error '<' 0.01
 run diffeo info vp.safetensors
 out '"flow": "vp"'
 
+title 'Rex: there, and back from two states'
+near() {
+    paste -d, "$1" "$2" >both.csv
+    run awk -F, -v most="$3" 'NF == 4 && $1 + 0 == $1 {
+        n++; for (i = 1; i < 3; i++) { e = $i - $(i + 2); bad += !(e <= most && e >= -most) } } END { exit bad || n < 100 }' both.csv
+    ok
+}
+run diffeo encode vp.safetensors --data vp.csv --sampler rex:midpoint --solver-steps 50 --verify -o z.safetensors --json
+ok
+json max_roundtrip_error '<' 4e-6
+json rows_over_tolerance == 0
+run diffeo decode vp.safetensors --data z.safetensors -o back.csv
+ok
+near vp.csv back.csv 1e-5
+run diffeo encode vp.safetensors --data vp.csv --sampler rex --solver-steps 50 --threads 1 --batch 128 -o again.safetensors
+same z.safetensors again.safetensors
+run diffeo encode vp.safetensors --data vp.csv --sampler rex --solver-steps 50 --precision double --verify -o z.safetensors --json
+ok
+json max_roundtrip_error '<' 1e-13
+run diffeo encode vp.safetensors --data vp.csv --sampler rex --solver-steps 50 --lossy -o rex.csv
+ok
+run diffeo encode vp.safetensors --data vp.csv --rtol 1e-6 --atol 1e-6 -o ode.csv
+near rex.csv ode.csv 0.02
+
+title 'Rex: to the bit'
+cat >bare.json <<'END'
+{"flow": "custom", "matching": {"path": "diffusion"}, "bijector": {"type": "chain", "layers": [
+    {"type": "cnf", "net": {"type": "time-mlp", "hidden": 16, "layers": 1}, "diffusion": {}}]}}
+END
+run diffeo train --data toy:gaussian:1000 --flow bare.json --steps 30 --batch 256 --quiet -o bare.safetensors
+ok
+for more in '' '--sde'; do
+    for precision in float double; do
+        how="--sampler rex --solver-steps 30 --bit-exact $more --precision $precision --json"
+        # shellcheck disable=SC2086
+        run diffeo encode bare.safetensors --data toy:gaussian:300:3 $how --verify -o bits.safetensors
+        ok
+        if [ $precision = float ]; then json max_roundtrip_error == 0; else json max_roundtrip_error '<' 1e-13; fi
+        run diffeo decode bare.safetensors --data bits.safetensors --precision $precision -o bits.npy
+        ok
+        # shellcheck disable=SC2086
+        run diffeo encode bare.safetensors --data bits.npy $how --verify --batch 128 -o twice.safetensors
+        json max_roundtrip_error == 0
+        same bits.safetensors twice.safetensors
+    done
+done
+run diffeo decode bare.safetensors --data bits.safetensors -o no.npy
+error 1 'whole numbers of the precision double: --precision double decodes them'
+
+title 'Rex: along the SDE'
+run diffeo encode vp.safetensors --data toy:gaussian:300:3 --sampler rex --sde --solver-steps 50 --precision double --verify -o sde.safetensors --json
+ok
+json max_roundtrip_error '<' 1e-6
+run diffeo encode vp.safetensors --data toy:gaussian:300:3 --sampler rex:shark --sde --solver-steps 50 --precision double --batch 128 --threads 1 -o again.safetensors
+same sde.safetensors again.safetensors
+
+title 'Rex: what is refused'
+run diffeo train --data toy:moons:100 --flow nice --set layers=2 --steps 2 --quiet -o nice.safetensors
+rex() { run diffeo encode vp.safetensors --data toy:gaussian:10 -o no.safetensors --sampler "$@"; }
+run diffeo encode nice.safetensors --data toy:moons:10 --sampler rex --solver-steps 5 -o no.safetensors
+error 1 'nice.safetensors has no diffusion layer: --sampler rex wants one'
+rex rex
+error 2 'wants --solver-steps N, 1 at least'
+rex rex --solver-steps 0
+error 2 'wants --solver-steps N, 1 at least'
+rex rex --solver-steps 5 --zeta 0
+error 2 'zeta: expected a number above 0, 1 at most'
+rex rex --solver-steps 5 --zeta 1.5
+error 2 'zeta: expected a number from 0 to 1'
+rex rex:leapfrog --solver-steps 5
+error 1 "no method for an ODE is called 'leapfrog'"
+rex rex:heun --sde --solver-steps 5
+error 1 "no method for an SDE is called 'heun'; known: euler-maruyama, shark"
+rex rex --solver-steps 5 --bit-exact --zeta 0.9
+error 2 'bit-exact and --zeta exclude each other'
+rex rex --solver-steps 5 --rtol 1e-3
+error 2 'do not go with --sampler rex'
+rex ddim --solver-steps 5
+error 2 "expected rex or rex:METHOD, got 'ddim'"
+run diffeo encode vp.safetensors --data toy:gaussian:10 --bit-exact -o no.safetensors
+error 2 'go with --sampler rex'
+run diffeo encode vp.safetensors --data toy:gaussian:10 --sampler rex --solver-steps 5 -o no.npy
+error 2 '--lossy writes the latents'
+no_file no.safetensors
+
 title 'the same for any number of threads, and after an interruption'
 # shellcheck disable=SC2086
 run diffeo train --data toy:moons:1000 --flow vp $small --steps 20 --threads 1 -o whole.safetensors

@@ -2,6 +2,7 @@
 #ifndef DIFFEO_FLOW_H
 #define DIFFEO_FLOW_H
 
+#include <stdint.h>
 #include <diffeo/real.h>
 #include <diffeo/bijector.h>
 #include <diffeo/dist.h>
@@ -98,6 +99,44 @@ int dfo_flow_solver(const dfo_flow *flow, dfo_solver_options *options);
 
 /* Probes that the log-density of rows is estimated by in evaluation; 0: it is exact, or a bound.  */
 size_t dfo_flow_probes(const dfo_flow *flow);
+
+/* ---- diffusion there and exactly back, by Rex (<diffeo/rex.h>) */
+
+/* How: an explicit method of dfo_ode_method (NULL: midpoint), with sde euler-maruyama (NULL) or shark; equal steps of the log-SNR;
+ * zeta of Rex.  sde: rows go along the reverse SDE, whose noise is a function of seed and absolute row: what comes out is far from
+ * normal.  exact: on whole numbers, which wants a zeta of 1.  */
+typedef struct dfo_flow_rex_options {
+    const char *method;
+    size_t      steps;
+    double      zeta;
+    int         sde, exact;
+    uint64_t    seed;
+} dfo_flow_rex_options;
+
+/* Does the flow end in a cnf layer with "diffusion"?  */
+int dfo_flow_diffuses(const dfo_flow *flow);
+
+/* Working memory and grid of the calls below, as dfo_flow_plan_new.  DFO_EUNSUP unless the flow diffuses; DFO_EARG as dfo_rex_new,
+ * for no steps, and for exact with another zeta.  The flow outlives it; the method's name is copied.  */
+typedef struct dfo_flow_rex dfo_flow_rex;
+dfo_status dfo_flow_rex_new(dfo_ctx *ctx, const dfo_flow *flow, const dfo_flow_rex_options *options, dfo_flow_rex **out);
+void dfo_flow_rex_free(dfo_flow_rex *rex);
+/* The options, with the method's name filled in; and what the way back multiplies rounding by (dfo_rex_growth).  */
+const dfo_flow_rex_options *dfo_flow_rex_options_of(const dfo_flow_rex *rex);
+double dfo_flow_rex_growth(const dfo_flow_rex *rex);
+
+/* Rows x (n,d) to latents, in place, and the second state aux (n,d); and back from both.  Shapes, first_row and errors as in
+ * dfo_flow_encode.  The form is ode-data or sde-data, which lose least towards noise, for sigma grows on that way whatever the schedule.
+ * With exact: DFO_EARG.  Blasingame and Liu 2025 (Rex).  */
+dfo_status dfo_flow_rex_encode(dfo_flow_rex *rex, uint64_t first_row, dfo_batch x, const dfo_cond *cond, dfo_batch aux);
+dfo_status dfo_flow_rex_decode(dfo_flow_rex *rex, uint64_t first_row, dfo_batch z, const dfo_cond *cond, dfo_batch aux);
+
+/* The same for exact: what is kept are the states y, yh (n,d), numbers with 40 bits behind the point; x gets the latents as numbers.
+ * Back from the states alone, x is written: what the diffusion layer was given, to half a unit of them, 2^-41 of its first sigma (in
+ * float to the last bit unless smaller than that), and then the inverse of the layers before it.  */
+dfo_status dfo_flow_rex_encode_exact(dfo_flow_rex *rex, uint64_t first_row, dfo_batch x, const dfo_cond *cond, int64_t *y, int64_t *yh);
+dfo_status dfo_flow_rex_decode_exact(dfo_flow_rex *rex, uint64_t first_row, dfo_batch x, const dfo_cond *cond, const int64_t *y,
+                                     const int64_t *yh);
 
 /* Negative log-likelihood, in nats, of a flow.  The flow must outlive the loss.  */
 dfo_status dfo_loss_nll_new(dfo_flow *flow, dfo_loss **out);

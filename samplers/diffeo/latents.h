@@ -27,6 +27,16 @@ typedef struct dfo_latents_exact {
  * none such.  */
 dfo_status dfo_latents_create(dfo_model *model, const char *path, uint64_t rows, uint64_t seed,
                               const dfo_latents_exact *exact, dfo_latents_writer **out);
+/* What Rex made: how, and what decoding wants besides z, all rows of it, or NULL.  */
+typedef struct dfo_latents_rex {
+    dfo_flow_rex_options how;
+    const dfo_real *aux;           /* (rows, d) second states */
+    const int64_t  *y, *yh;        /* (rows, d) both states, with how.exact in their place */
+} dfo_latents_rex;
+/* The same for latents of dfo_flow_rex_encode; rex is copied, what it points to is read at finish.  */
+dfo_status dfo_latents_create_rex(dfo_model *model, const char *path, uint64_t rows, const dfo_latents_rex *rex,
+                                  dfo_latents_writer **out);
+
 /* The next rows.  */
 dfo_status dfo_latents_write(dfo_latents_writer *writer, dfo_batch z);
 dfo_status dfo_latents_finish(dfo_latents_writer *writer);
@@ -50,6 +60,11 @@ int dfo_latents_solver(const dfo_latents *latents, dfo_solver_options *options);
 /* How many rows are held in double, and the i-th of them: its number.  */
 size_t dfo_latents_exacts(const dfo_latents *latents);
 uint64_t dfo_latents_exact_row(const dfo_latents *latents, size_t i);
+/* How Rex made them; NULL: it did not.  */
+const dfo_flow_rex_options *dfo_latents_how(const dfo_latents *latents);
+/* Of rows first .. first+n-1 the second states that Rex left, aux (n,d), or both states as whole numbers, (n,d) each.  */
+dfo_status dfo_latents_read_aux(const dfo_latents *latents, uint64_t first, dfo_batch aux);
+dfo_status dfo_latents_read_whole(const dfo_latents *latents, uint64_t first, size_t n, int64_t *y, int64_t *yh);
 /* Rows first .. first+n-1; in double, those held in double are read so.  */
 dfo_status dfo_latents_read(const dfo_latents *latents, uint64_t first, dfo_batch z);
 

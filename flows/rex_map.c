@@ -1,0 +1,365 @@
+/* Rows through a flow that ends in diffusion, by Rex (Blasingame and Liu 2025): the layers before it as they are; then x = n y, y the
+ * layer's rows, over equal steps of the log-SNR from the data's time to noise, with a second state that begins as a copy.  Both
+ * states at the noisy end, over n there, are what the way back starts from.  */
+#include <math.h>
+#include <string.h>
+
+#include <diffeo/brownian.h>
+#include <diffeo/rex.h>
+#include "cnf_impl.h"
+#include "flow_impl.h"
+#include "math/kern_impl.h"
+#include "matching_impl.h"
+#include "train/plan_impl.h"
+
+#define BITS 40                            /* behind the point; 21 before it */
+
+struct dfo_flow_rex {
+    dfo_ctx *ctx;
+    const dfo_flow *flow;
+    const dfo_bijector *layer;             /* the last one, diffusion */
+    dfo_flow_rex_options options;
+    dfo_brownian noise;
+    dfo_rex  *rex;
+    double   *t;                           /* (steps + 1) */
+    double    n[2], kappa[2];              /* at the two ends */
+    dfo_plan *plan;
+};
+
+int dfo_flow_diffuses(const dfo_flow *flow)
+{
+    size_t at;
+    const dfo_bijector *last = dfoi_matching_layer(flow, &at);
+    return last && dfoi_cnf_diffusion(last);
+}
+
+/* ---- the predictor: x_0 of the layer's net */
+
+static size_t predictor_scratch(const dfo_field *field, size_t rows)
+{
+    return dfo_arena_size(rows * field->d) + dfoi_doubles_size(rows) + dfoi_cnf_net_scratch(field->state, rows);
+}
+
+static dfo_status predict(const dfo_field *field, dfo_run *run, const double *t, dfo_batch x, dfo_batch dx, double *dq)
+{
+    const dfo_bijector *layer = field->state;
+    dfo_batch y = dfo_batch_of(dfo_arena_take(run, x.n * x.d), x.n, x.d);
+    double *time = dfoi_take_doubles(run, x.n);
+    dfoi_diffusion_data p = dfoi_diffusion_data_at(dfoi_cnf_diffusion(layer), x.n ? t[0] : 1);
+    (void)dq;
+    for (size_t i = 0; i < x.n; i++) {     /* all at one time */
+        time[i] = p.net_time;
+        for (size_t j = 0; j < x.d; j++)
+            dfo_row(y, i)[j] = (dfo_real)((double)dfo_row(x, i)[j] / p.n);
+    }
+    DFO_TRY(dfoi_cnf_net(layer, run, time, y, field->cond, dx));
+    for (size_t i = 0; i < x.n; i++)
+        for (size_t j = 0; j < x.d; j++)
+            dfo_row(dx, i)[j] = (dfo_real)(p.of_x * (double)dfo_row(x, i)[j] + p.of_net * (double)dfo_row(dx, i)[j]);
+    return DFO_OK;
+}
+
+static dfo_field predictor(const dfo_flow_rex *r, const dfo_cond *cond)
+{
+    static const struct dfo_field_ops ops = {.type = "diffusion", .scratch = predictor_scratch, .eval = predict};
+    return (dfo_field){.ops = &ops, .state = r->layer, .d = r->flow->d, .cond = cond};
+}
+
+static void draw(const void *data, uint64_t row, size_t d, double s, double t, double *w, double *h)
+{
+    dfo_brownian_increment(data, row, d, s, t, w, h);
+}
+
+/* ---- made and freed */
+
+/* Paths in the clock rho between the grid's ends; the last steps before noise are some 2^-30 of it.  */
+static dfo_status choose_noise(dfo_flow_rex *r, const dfo_noise_schedule *schedule)
+{
+    double low = dfo_noise_schedule_clock(schedule, DFO_CLOCK_RHO, r->t[r->options.steps]);
+    double high = dfo_noise_schedule_clock(schedule, DFO_CLOCK_RHO, r->t[0]);
+    r->noise = (dfo_brownian){.seed = r->options.seed, .t0 = low, .t1 = high, .tol = ldexp(high - low, -48)};
+    return r->options.sde ? dfo_brownian_check(r->ctx, &r->noise) : DFO_OK;
+}
+
+static dfo_status make(dfo_flow_rex *r)
+{
+    const dfoi_diffusion *d = dfoi_cnf_diffusion(r->layer);
+    dfo_flow_rex_options *o = &r->options;
+    dfo_time_grid grid = {.kind = "log-snr", .from = d->first, .to = dfo_noise_schedule_noisy(&d->schedule)};
+    dfo_rex_options options;
+    DFO_TRY(dfoi_alloc(r->ctx, o->steps + 1, sizeof *r->t, &r->t));
+    DFO_TRY(dfo_noise_schedule_grid(r->ctx, &d->schedule, &grid, o->steps, r->t));
+    DFO_TRY(choose_noise(r, &d->schedule));
+    dfo_rex_defaults(&options);
+    options.schedule = d->schedule;
+    options.form = o->sde ? DFO_REX_SDE_DATA : DFO_REX_ODE_DATA;
+    options.method = o->method;
+    options.zeta = o->zeta;
+    options.noise = draw;
+    options.noise_data = &r->noise;
+    DFO_TRY(dfo_rex_new(r->ctx, &options, &r->rex));
+    o->method = dfo_rex_options_of(r->rex)->method;
+    for (int end = 0; end < 2; end++) {
+        dfo_noise_point at = dfo_noise_schedule_at(&d->schedule, r->t[end ? o->steps : 0]);
+        r->n[end] = sqrt(at.alpha * at.alpha + at.sigma * at.sigma);
+        r->kappa[end] = o->sde ? at.sigma * at.sigma / at.alpha : at.sigma;
+    }
+    size_t block = dfo_flow_block(r->flow);
+    dfo_field field = predictor(r, NULL);
+    dfo_run how = {.memory = DFO_MEMORY_INVERT};
+    dfo_need need = dfoi_flow_need(r->flow, block, &how, 0);
+    /* rows, second states, condition of a block; whole numbers, and what they are as numbers; log-dets of the other layers */
+    need.scratch += 2 * dfo_arena_size(block * r->flow->d) + dfo_arena_size(block * r->flow->cond_d) +
+                    2 * dfoi_doubles_size(block * r->flow->d) + dfoi_doubles_size(block) + dfo_rex_scratch(r->rex, &field, block);
+    dfo_plan_options plan = {.block = block, .memory = DFO_MEMORY_INVERT, .mode = DFO_EVALUATE};
+    return dfo_plan_new(r->ctx, r->flow->store, &need, &plan, &r->plan);
+}
+
+dfo_status dfo_flow_rex_new(dfo_ctx *ctx, const dfo_flow *flow, const dfo_flow_rex_options *options, dfo_flow_rex **out)
+{
+    dfo_flow_rex *r;
+    size_t at;
+    *out = NULL;
+    if (!dfo_flow_diffuses(flow))
+        return dfoi_fail(ctx, DFO_EUNSUP, "the flow has no diffusion layer: Rex wants one");
+    if (!options->steps || options->steps > 1000000)
+        return dfoi_fail(ctx, DFO_EARG, "rex: expected from 1 to 1000000 steps, got %zu", options->steps);
+    if (options->exact && options->zeta != 1)
+        return dfoi_fail(ctx, DFO_EARG, "rex: whole numbers go with a zeta of 1, got %g", options->zeta);
+    DFO_TRY(dfoi_alloc(ctx, 1, sizeof *r, &r));
+    r->ctx = ctx;
+    r->flow = flow;
+    r->layer = dfoi_matching_layer(flow, &at);
+    r->options = *options;
+    dfo_status status = make(r);
+    if (status == DFO_OK)
+        *out = r;
+    else
+        dfo_flow_rex_free(r);
+    return status;
+}
+
+void dfo_flow_rex_free(dfo_flow_rex *r)
+{
+    if (!r)
+        return;
+    dfo_plan_free(r->plan);
+    dfo_rex_free(r->rex);
+    dfoi_free(r->ctx, r->t);
+    dfoi_free(r->ctx, r);
+}
+
+const dfo_flow_rex_options *dfo_flow_rex_options_of(const dfo_flow_rex *r)
+{
+    return &r->options;
+}
+
+double dfo_flow_rex_growth(const dfo_flow_rex *r)
+{
+    return dfo_rex_growth(r->rex, r->options.steps, r->t);
+}
+
+/* ---- a block of rows */
+
+static dfo_status named(const dfo_flow_rex *r, dfo_run *run, size_t i)
+{
+    size_t at;
+    return dfo_run_wrap(run, "layer %zu (%s): ", i, dfoi_chain_layer(r->flow->bij, i, &at)->ops->type);
+}
+
+static dfo_status all_finite(dfo_run *run, dfo_batch x)
+{
+    for (size_t i = 0; i < x.n; i++)
+        if (!dfoi_all_finite(x.d, dfo_row(x, i)))
+            return dfo_run_fail(run, DFO_ENUM, i, "row %llu: not finite", (unsigned long long)(run->key.row + i));
+    return DFO_OK;
+}
+
+/* The layers before diffusion, or their inverse.  */
+static dfo_status others(const dfo_flow_rex *r, dfo_run *run, dfo_batch x, const dfo_cond *cond, int back)
+{
+    size_t count = dfoi_chain_count(r->flow->bij) - 1, at;
+    dfo_real *derived = run->derived;
+    double *logdet = dfoi_take_doubles(run, x.n);
+    for (size_t k = 0; k < count; k++) {
+        size_t i = back ? count - 1 - k : k;
+        const dfo_bijector *layer = dfoi_chain_layer(r->flow->bij, i, &at);
+        memset(logdet, 0, x.n * sizeof *logdet);
+        run->derived = derived ? derived + at : NULL;
+        dfo_status status = back ? dfo_bijector_inverse(layer, run, x, cond, logdet) : dfo_bijector_forward(layer, run, x, cond, logdet);
+        run->derived = derived;
+        if (status != DFO_OK || all_finite(run, x) != DFO_OK)
+            return named(r, run, i);
+    }
+    return DFO_OK;
+}
+
+static void scale(dfo_batch x, double by)
+{
+    for (size_t i = 0; i < x.n; i++)
+        for (size_t j = 0; j < x.d; j++)
+            dfo_row(x, i)[j] = (dfo_real)((double)dfo_row(x, i)[j] * by);
+}
+
+static dfo_status encode_block(const dfo_flow_rex *r, dfo_run *run, dfo_batch x, const dfo_cond *cond, dfo_batch aux)
+{
+    dfo_field field = predictor(r, cond);
+    DFO_TRY(others(r, run, x, cond, 0));
+    scale(x, r->n[0]);
+    dfoi_flow_put_back(x, aux);
+    if (dfo_rex_forward(r->rex, &field, run, r->options.steps, r->t, x, aux) != DFO_OK)
+        return named(r, run, dfoi_chain_count(r->flow->bij) - 1);
+    scale(x, 1 / r->n[1]);
+    scale(aux, 1 / r->n[1]);
+    return DFO_OK;
+}
+
+static dfo_status decode_block(const dfo_flow_rex *r, dfo_run *run, dfo_batch z, const dfo_cond *cond, dfo_batch aux)
+{
+    dfo_field field = predictor(r, cond);
+    scale(z, r->n[1]);
+    scale(aux, r->n[1]);
+    if (dfo_rex_inverse(r->rex, &field, run, r->options.steps, r->t, z, aux) != DFO_OK)
+        return named(r, run, dfoi_chain_count(r->flow->bij) - 1);
+    scale(z, 1 / r->n[0]);
+    return others(r, run, z, cond, 1);
+}
+
+/* Y = n y / kappa in one product, so that float's y is found again to the last bit.  */
+static dfo_status to_whole(const dfo_flow_rex *r, dfo_run *run, dfo_batch y, int64_t *whole)
+{
+    double by = ldexp(r->n[0] / r->kappa[0], BITS);
+    for (size_t i = 0; i < y.n; i++)
+        for (size_t j = 0; j < y.d; j++) {
+            double number = rint((double)dfo_row(y, i)[j] * by);
+            if (!(fabs(number) < ldexp(1, 61)))
+                return dfo_run_fail(run, DFO_ENUM, i, "rex, row %llu: %g leaves the range of the grid",
+                                    (unsigned long long)(run->key.row + i), (double)dfo_row(y, i)[j]);
+            whole[i * y.d + j] = (int64_t)number;
+        }
+    return DFO_OK;
+}
+
+static void from_whole(const dfo_flow_rex *r, int end, const int64_t *whole, dfo_batch y)
+{
+    double by = ldexp(r->n[end] / r->kappa[end], BITS);
+    for (size_t i = 0; i < y.n; i++)
+        for (size_t j = 0; j < y.d; j++)
+            dfo_row(y, i)[j] = (dfo_real)((double)whole[i * y.d + j] / by);
+}
+
+static dfo_status encode_whole(const dfo_flow_rex *r, dfo_run *run, dfo_batch x, const dfo_cond *cond, int64_t *y, int64_t *yh)
+{
+    dfo_field field = predictor(r, cond);
+    DFO_TRY(others(r, run, x, cond, 0));
+    dfo_status status = to_whole(r, run, x, y);
+    memcpy(yh, y, x.n * x.d * sizeof *y);
+    if (status == DFO_OK)
+        status = dfo_rex_fixed_forward(r->rex, &field, run, r->options.steps, r->t, BITS, x.n, y, yh);
+    if (status != DFO_OK)
+        return named(r, run, dfoi_chain_count(r->flow->bij) - 1);
+    from_whole(r, 1, y, x);
+    return DFO_OK;
+}
+
+static dfo_status decode_whole(const dfo_flow_rex *r, dfo_run *run, dfo_batch x, const dfo_cond *cond, int64_t *y, int64_t *yh)
+{
+    dfo_field field = predictor(r, cond);
+    if (dfo_rex_fixed_inverse(r->rex, &field, run, r->options.steps, r->t, BITS, x.n, y, yh) != DFO_OK)
+        return named(r, run, dfoi_chain_count(r->flow->bij) - 1);
+    from_whole(r, 0, y, x);
+    return others(r, run, x, cond, 1);
+}
+
+/* ---- calls */
+
+struct call {
+    const dfo_flow_rex *rex;
+    int             back;
+    dfo_batch       x, aux;
+    int64_t        *y, *yh;                /* encoding: written; decoding: read */
+    const dfo_cond *cond;
+};
+
+/* n rows of whole numbers in scratch of `full`, the last of them repeated.  */
+static int64_t *take_whole(dfo_run *run, const int64_t *from, size_t n, size_t full, size_t d)
+{
+    int64_t *to = (int64_t *)(void *)dfoi_take_doubles(run, full * d);
+    for (size_t i = 0; from && i < full; i++)
+        memcpy(to + i * d, from + (i < n ? i : n - 1) * d, d * sizeof *to);
+    return to;
+}
+
+static dfo_status whole_block(const struct call *c, dfo_run *run, dfo_batch x, const dfo_cond *cond, size_t first, size_t n)
+{
+    size_t d = x.d, at = first * d, bytes = n * d * sizeof(int64_t);
+    int64_t *y = take_whole(run, c->back ? c->y + at : NULL, n, x.n, d), *yh = take_whole(run, c->back ? c->yh + at : NULL, n, x.n, d);
+    if (c->back)
+        return decode_whole(c->rex, run, x, cond, y, yh);
+    DFO_TRY(encode_whole(c->rex, run, x, cond, y, yh));
+    memcpy(c->y + at, y, bytes);
+    memcpy(c->yh + at, yh, bytes);
+    return DFO_OK;
+}
+
+/* The last block is filled up, as in flow_plan.c.  */
+static dfo_status block(void *data, dfo_run *run, size_t first, size_t n)
+{
+    const struct call *c = data;
+    size_t full = dfo_flow_block(c->rex->flow);
+    dfo_batch x = dfo_batch_rows(c->x, first, n), aux = dfo_batch_rows(c->aux, first, n);
+    dfo_batch fx = dfoi_flow_fill(run, x, full), faux = {0};
+    dfo_cond cond = dfo_cond_rows(c->cond, first, n);
+    for (size_t p = 0; p < cond.n; p++)
+        cond.part[p].rows = dfoi_flow_fill(run, cond.part[p].rows, full);
+    const dfo_cond *given = c->rex->flow->cond_d ? &cond : NULL;
+    if (c->rex->options.exact) {
+        DFO_TRY(whole_block(c, run, fx, given, first, n));
+    } else {
+        faux = dfoi_flow_fill(run, aux, full);
+        DFO_TRY(c->back ? decode_block(c->rex, run, fx, given, faux) : encode_block(c->rex, run, fx, given, faux));
+        dfoi_flow_put_back(faux, aux);
+    }
+    dfoi_flow_put_back(fx, x);
+    return DFO_OK;
+}
+
+static dfo_status run_call(dfo_flow_rex *r, struct call *c, uint64_t first_row)
+{
+    dfo_plan *p = r->plan;
+    dfo_key key = {.row = first_row, .purpose = DFO_FOR_DEQUANTISE};
+    DFO_TRY(dfoi_flow_fits(r->flow, p->ctx, c->x, c->cond));
+    if (!c->rex->options.exact != !c->y)
+        return dfoi_fail(p->ctx, DFO_EARG, "rex: made %s whole numbers, called %s", c->y ? "without" : "for", c->y ? "with" : "without");
+    if (!c->y && (c->aux.n != c->x.n || c->aux.d != c->x.d || c->aux.ld < c->aux.d))
+        return dfoi_fail(p->ctx, DFO_ESHAPE, "second states: expected (%zu, %zu), got (%zu, %zu)", c->x.n, c->x.d, c->aux.n, c->aux.d);
+    DFO_TRY(dfoi_flow_ready(r->flow, p, key));
+    return dfoi_plan_blocks(p, key, c->x.n, block, c);
+}
+
+dfo_status dfo_flow_rex_encode(dfo_flow_rex *r, uint64_t first_row, dfo_batch x, const dfo_cond *cond, dfo_batch aux)
+{
+    struct call c = {.rex = r, .x = x, .aux = aux, .cond = cond};
+    for (size_t i = 0; i < aux.n; i++)
+        memset(dfo_row(aux, i), 0, aux.d * sizeof *aux.x);
+    return run_call(r, &c, first_row);
+}
+
+dfo_status dfo_flow_rex_decode(dfo_flow_rex *r, uint64_t first_row, dfo_batch z, const dfo_cond *cond, dfo_batch aux)
+{
+    struct call c = {.rex = r, .back = 1, .x = z, .aux = aux, .cond = cond};
+    return run_call(r, &c, first_row);
+}
+
+dfo_status dfo_flow_rex_encode_exact(dfo_flow_rex *r, uint64_t first_row, dfo_batch x, const dfo_cond *cond, int64_t *y, int64_t *yh)
+{
+    struct call c = {.rex = r, .x = x, .y = y, .yh = yh, .cond = cond};
+    return run_call(r, &c, first_row);
+}
+
+dfo_status dfo_flow_rex_decode_exact(dfo_flow_rex *r, uint64_t first_row, dfo_batch x, const dfo_cond *cond, const int64_t *y,
+                                     const int64_t *yh)
+{
+    struct call c = {.rex = r, .back = 1, .x = x, .y = (int64_t *)y, .yh = (int64_t *)yh, .cond = cond};
+    return run_call(r, &c, first_row);
+}
