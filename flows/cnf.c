@@ -383,8 +383,9 @@ static dfo_status build_end(dfo_build *build, struct dfoi_cnf *c)
 
 dfo_status dfoi_cnf_create(dfo_build *build, json_t *config, dfo_bijector *bij)
 {
-    static const char *const keys[] = {"type", "net", "solver", "steps", "rtol", "atol", "most_steps", "probes", "probe", "trace", "end",
-                                       "learn_end", "zero_init", "together", "gradient", "coupling", "kinetic", "jacobian", "acceleration", NULL};
+    static const char *const keys[] = {"type", "net", "solver", "steps", "rtol", "atol", "most_steps", "probes", "probe", "trace",
+                                       "end", "learn_end", "zero_init", "together", "gradient", "coupling", "kinetic", "jacobian",
+                                       "acceleration", NULL};
     dfo_ctx *ctx = build->ctx;
     struct dfoi_cnf *c;
     dfo_shape in[DFO_COND_PARTS];
