@@ -1,5 +1,5 @@
-/* Continuous flows: what the layer (cnf.c), its field (cnf_field.c), probes (cnf_probe.c) and learned end (cnf_end.c) share, and what flows ask of the layer.  Private to
- * flows.  */
+/* Continuous flows: what the layer (cnf.c), its field (cnf_field.c), probes (cnf_probe.c) and learned end (cnf_end.c) share, and
+ * what flows ask of the layer.  Private to flows.  */
 #ifndef DFOI_CNF_IMPL_H
 #define DFOI_CNF_IMPL_H
 

@@ -29,8 +29,8 @@ static const struct dfoi_setting nsf_settings[] = {
 #define CNF_SETTINGS                                                                                               \
     {"blocks", "1"}, {"depth", "3"}, {"net", "\"concatsquash\""}, {"solver", "\"dopri5\""}, {"solver_steps", "0"}, {"rtol", "1e-5"}, \
     {"atol", "1e-5"}, {"most_steps", "100"}, {"probes", "null"}, {"probe", "\"rademacher\""}, {"trace", "\"hutchinson\""}, \
-    {"gradient", "\"stored\""}, {"coupling", "0.999"}, {"end", "1.0"}, {"learn_end", "false"}, {"together", "false"}, {"standardise", "true"}, \
-    {"base", "{\"type\":\"normal\"}"}, {NULL, NULL}
+    {"gradient", "\"stored\""}, {"coupling", "0.999"}, {"end", "1.0"}, {"learn_end", "false"}, {"together", "false"}, \
+    {"standardise", "true"}, {"base", "{\"type\":\"normal\"}"}, {NULL, NULL}
 
 static const struct dfoi_setting ffjord_settings[] = {
     {"hidden", "64"}, {"activation", "\"tanh\""}, {"kinetic", "0.0"}, {"jacobian", "0.0"}, {"acceleration", "0.0"}, CNF_SETTINGS,

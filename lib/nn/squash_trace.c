@@ -1,5 +1,6 @@
-/* The trace of nets with the time (squash.c) in closed form.  With A, B, C the weights at that time of two hidden layers, D1, D2 the derivatives
- * act'(u) sigmoid(gate t + shift) of their values and G the last layer's gates, rows' Jacobians are G C D2 B D1 A, and
+/* The trace of nets with the time (squash.c) in closed form.  With A, B, C the weights at that time of two hidden layers, D1, D2
+ * the derivatives act'(u) sigmoid(gate t + shift) of their values and G the last layer's gates, rows' Jacobians are G C D2 B D1 A,
+ * and
  *
  *     tr = d2^T N d1,   N = B o (A G C)^T,
  *
