@@ -12,7 +12,7 @@
 #include "matching_impl.h"
 #include "train/plan_impl.h"
 
-#define BITS 40                            /* behind the point; 21 before it */
+#define FINEST 47                          /* whole numbers resolve rows before the layer to 2^-47, and hold those below 2^14 */
 
 struct dfo_flow_rex {
     dfo_ctx *ctx;
@@ -23,6 +23,7 @@ struct dfo_flow_rex {
     dfo_rex  *rex;
     double   *t;                           /* (steps + 1) */
     double    n[2], kappa[2];              /* at the two ends */
+    int       bits;                        /* of whole numbers, behind the point */
     dfo_plan *plan;
 };
 
@@ -81,6 +82,19 @@ static dfo_status choose_noise(dfo_flow_rex *r, const dfo_noise_schedule *schedu
     return r->options.sde ? dfo_brownian_check(r->ctx, &r->noise) : DFO_OK;
 }
 
+static dfo_status make_plan(dfo_flow_rex *r)
+{
+    size_t block = dfo_flow_block(r->flow);
+    dfo_field field = predictor(r, NULL);
+    dfo_run how = {.memory = DFO_MEMORY_INVERT};
+    dfo_need need = dfoi_flow_need(r->flow, block, &how, 0);
+    /* rows, second states, condition of a block; whole numbers, and what they are as numbers; log-dets of the other layers */
+    need.scratch += 2 * dfo_arena_size(block * r->flow->d) + dfo_arena_size(block * r->flow->cond_d) +
+                    2 * dfoi_doubles_size(block * r->flow->d) + dfoi_doubles_size(block) + dfo_rex_scratch(r->rex, &field, block);
+    dfo_plan_options plan = {.block = block, .memory = DFO_MEMORY_INVERT, .mode = DFO_EVALUATE};
+    return dfo_plan_new(r->ctx, r->flow->store, &need, &plan, &r->plan);
+}
+
 static dfo_status make(dfo_flow_rex *r)
 {
     const dfoi_diffusion *d = dfoi_cnf_diffusion(r->layer);
@@ -104,15 +118,8 @@ static dfo_status make(dfo_flow_rex *r)
         r->n[end] = sqrt(at.alpha * at.alpha + at.sigma * at.sigma);
         r->kappa[end] = o->sde ? at.sigma * at.sigma / at.alpha : at.sigma;
     }
-    size_t block = dfo_flow_block(r->flow);
-    dfo_field field = predictor(r, NULL);
-    dfo_run how = {.memory = DFO_MEMORY_INVERT};
-    dfo_need need = dfoi_flow_need(r->flow, block, &how, 0);
-    /* rows, second states, condition of a block; whole numbers, and what they are as numbers; log-dets of the other layers */
-    need.scratch += 2 * dfo_arena_size(block * r->flow->d) + dfo_arena_size(block * r->flow->cond_d) +
-                    2 * dfoi_doubles_size(block * r->flow->d) + dfoi_doubles_size(block) + dfo_rex_scratch(r->rex, &field, block);
-    dfo_plan_options plan = {.block = block, .memory = DFO_MEMORY_INVERT, .mode = DFO_EVALUATE};
-    return dfo_plan_new(r->ctx, r->flow->store, &need, &plan, &r->plan);
+    r->bits = (int)fmin(60, fmax(0, ceil(FINEST + log2(r->kappa[0] / r->n[0]))));
+    return make_plan(r);
 }
 
 dfo_status dfo_flow_rex_new(dfo_ctx *ctx, const dfo_flow *flow, const dfo_flow_rex_options *options, dfo_flow_rex **out)
@@ -228,7 +235,7 @@ static dfo_status decode_block(const dfo_flow_rex *r, dfo_run *run, dfo_batch z,
 /* Y = n y / kappa in one product, so that float's y is found again to the last bit.  */
 static dfo_status to_whole(const dfo_flow_rex *r, dfo_run *run, dfo_batch y, int64_t *whole)
 {
-    double by = ldexp(r->n[0] / r->kappa[0], BITS);
+    double by = ldexp(r->n[0] / r->kappa[0], r->bits);
     for (size_t i = 0; i < y.n; i++)
         for (size_t j = 0; j < y.d; j++) {
             double number = rint((double)dfo_row(y, i)[j] * by);
@@ -242,7 +249,7 @@ static dfo_status to_whole(const dfo_flow_rex *r, dfo_run *run, dfo_batch y, int
 
 static void from_whole(const dfo_flow_rex *r, int end, const int64_t *whole, dfo_batch y)
 {
-    double by = ldexp(r->n[end] / r->kappa[end], BITS);
+    double by = ldexp(r->n[end] / r->kappa[end], r->bits);
     for (size_t i = 0; i < y.n; i++)
         for (size_t j = 0; j < y.d; j++)
             dfo_row(y, i)[j] = (dfo_real)((double)whole[i * y.d + j] / by);
@@ -255,7 +262,7 @@ static dfo_status encode_whole(const dfo_flow_rex *r, dfo_run *run, dfo_batch x,
     dfo_status status = to_whole(r, run, x, y);
     memcpy(yh, y, x.n * x.d * sizeof *y);
     if (status == DFO_OK)
-        status = dfo_rex_fixed_forward(r->rex, &field, run, r->options.steps, r->t, BITS, x.n, y, yh);
+        status = dfo_rex_fixed_forward(r->rex, &field, run, r->options.steps, r->t, r->bits, x.n, y, yh);
     if (status != DFO_OK)
         return named(r, run, dfoi_chain_count(r->flow->bij) - 1);
     from_whole(r, 1, y, x);
@@ -265,7 +272,7 @@ static dfo_status encode_whole(const dfo_flow_rex *r, dfo_run *run, dfo_batch x,
 static dfo_status decode_whole(const dfo_flow_rex *r, dfo_run *run, dfo_batch x, const dfo_cond *cond, int64_t *y, int64_t *yh)
 {
     dfo_field field = predictor(r, cond);
-    if (dfo_rex_fixed_inverse(r->rex, &field, run, r->options.steps, r->t, BITS, x.n, y, yh) != DFO_OK)
+    if (dfo_rex_fixed_inverse(r->rex, &field, run, r->options.steps, r->t, r->bits, x.n, y, yh) != DFO_OK)
         return named(r, run, dfoi_chain_count(r->flow->bij) - 1);
     from_whole(r, 0, y, x);
     return others(r, run, x, cond, 1);

@@ -61,7 +61,7 @@ near rex.csv ode.csv 0.02
 title 'Rex: to the bit'
 cat >bare.json <<'END'
 {"flow": "custom", "matching": {"path": "diffusion"}, "bijector": {"type": "chain", "layers": [
-    {"type": "cnf", "net": {"type": "time-mlp", "hidden": 16, "layers": 1}, "diffusion": {}}]}}
+    {"type": "cnf", "net": {"type": "time-mlp", "hidden": 16, "layers": 1}, "diffusion": {"prediction": "data"}}]}}
 END
 run diffeo train --data toy:gaussian:1000 --flow bare.json --steps 30 --batch 256 --quiet -o bare.safetensors
 ok

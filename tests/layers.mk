@@ -118,3 +118,12 @@ tests_check_matching_LDADD = $(TEST_LIBS)
 tests_check_matching_d_SOURCES = $(tests_check_matching_SOURCES)
 tests_check_matching_d_CPPFLAGS = $(TEST_CPPFLAGS) -DDFO_DOUBLE
 tests_check_matching_d_LDADD = $(TEST_LIBS)
+
+check_PROGRAMS += tests/check_rex_map tests/check_rex_map_d
+TESTS += tests/check_rex_map tests/check_rex_map_d
+tests_check_rex_map_SOURCES = tests/check_rex_map.c
+tests_check_rex_map_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_check_rex_map_LDADD = $(TEST_LIBS)
+tests_check_rex_map_d_SOURCES = $(tests_check_rex_map_SOURCES)
+tests_check_rex_map_d_CPPFLAGS = $(TEST_CPPFLAGS) -DDFO_DOUBLE
+tests_check_rex_map_d_LDADD = $(TEST_LIBS)

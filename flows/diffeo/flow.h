@@ -131,9 +131,9 @@ double dfo_flow_rex_growth(const dfo_flow_rex *rex);
 dfo_status dfo_flow_rex_encode(dfo_flow_rex *rex, uint64_t first_row, dfo_batch x, const dfo_cond *cond, dfo_batch aux);
 dfo_status dfo_flow_rex_decode(dfo_flow_rex *rex, uint64_t first_row, dfo_batch z, const dfo_cond *cond, dfo_batch aux);
 
-/* The same for exact: what is kept are the states y, yh (n,d), numbers with 40 bits behind the point; x gets the latents as numbers.
- * Back from the states alone, x is written: what the diffusion layer was given, to half a unit of them, 2^-41 of its first sigma (in
- * float to the last bit unless smaller than that), and then the inverse of the layers before it.  */
+/* The same for exact: what is kept are the states y, yh (n,d); x gets the latents as numbers.  Back from the states alone, x is
+ * written: what the diffusion layer was given, to the bit where it is a multiple of 2^-47 (float: all but the smallest numbers), else
+ * to 2^-48, and then the inverse of the layers before it.  DFO_ENUM: numbers of 2^14 and more, and states that leave the range.  */
 dfo_status dfo_flow_rex_encode_exact(dfo_flow_rex *rex, uint64_t first_row, dfo_batch x, const dfo_cond *cond, int64_t *y, int64_t *yh);
 dfo_status dfo_flow_rex_decode_exact(dfo_flow_rex *rex, uint64_t first_row, dfo_batch x, const dfo_cond *cond, const int64_t *y,
                                      const int64_t *yh);

@@ -1,0 +1,175 @@
+/* Flows that end in diffusion through Rex: against solutions in closed form, there and back to rounding and to the bit, whatever the
+ * blocks and threads; what is refused.  */
+#include <jansson.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cnf_impl.h"
+#include "util.h"
+
+enum { N = 150, D = 3 };                   /* more than a block of rows */
+
+struct model {
+    dfo_ctx   *ctx;
+    dfo_store *store;
+    dfo_flow  *flow;
+    dfo_flow_rex *rex;
+};
+
+static const char *const schedule[] = {"vp", "subvp", "ve", "edm"};
+static const char *const prediction[] = {"noise", "data", "velocity", "edm"};
+
+static struct model model_of(const char *of, const char *predicts, int zero)
+{
+    struct model m = {0};
+    ck_assert(dfo_ctx_new(&m.ctx) == DFO_OK && dfo_store_new(m.ctx, &m.store) == DFO_OK);
+    dfo_build build = {.ctx = m.ctx, .store = m.store, .seed = 7, .path = "f", .shape = dfo_shape_vector(D)};
+    json_t *config = json_pack("{s:{s:s, s:[{s:s}, {s:s, s:b, s:{s:s, s:i, s:i}, s:{s:s, s:s}}]}}", "bijector", "type", "chain", "layers", "type", "affine",
+                               "type", "cnf", "zero_init", zero, "net", "type", "time-mlp", "hidden", 8, "layers", 1, "diffusion", "schedule", of,
+                               "prediction", predicts);
+    ck_assert_msg(dfo_flow_new(&build, config, &m.flow) == DFO_OK, "%s", dfo_ctx_error(m.ctx));
+    json_decref(config);
+    return m;
+}
+
+static void ready(struct model *m, const dfo_flow_rex_options *how)
+{
+    ck_assert_msg(dfo_flow_rex_new(m->ctx, m->flow, how, &m->rex) == DFO_OK, "%s", dfo_ctx_error(m->ctx));
+}
+
+static void done(struct model *m)
+{
+    dfo_flow_rex_free(m->rex);
+    dfo_flow_free(m->flow);
+    dfo_store_free(m->store);
+    dfo_ctx_free(m->ctx);
+}
+
+static void fill(dfo_real *x)
+{
+    for (size_t i = 0; i < N * D; i++)
+        x[i] = (dfo_real)(1.5 * cos(3.0 * (double)i));
+}
+
+/* A net that says 0.  Of data: Y = x/sigma stays as it is.  Of noise: x/alpha does, but for the method's errors; in double, since x_0 =
+ * (x - sigma e)/alpha of a net that does not know noise multiplies rounding by 1/alpha.  */
+START_TEST(closed_form)
+{
+    for (size_t k = 0; k < 4; k++)
+        for (int noise = 0; noise < 1 + IS_DOUBLE; noise++) {
+            struct model m = model_of(schedule[k], noise ? "noise" : "data", 1);
+            dfo_real x[N * D], z[N * D], aux[N * D];
+            ready(&m, &(dfo_flow_rex_options){.steps = noise ? 400 : 10, .zeta = 0.999});
+            size_t at;
+            const dfoi_diffusion *d = dfoi_cnf_diffusion(dfoi_chain_layer(dfo_flow_bijector(m.flow), 1, &at));
+            dfo_noise_point a = dfo_noise_schedule_at(&d->schedule, d->first);
+            dfo_noise_point b = dfo_noise_schedule_at(&d->schedule, dfo_noise_schedule_noisy(&d->schedule));
+            double by = hypot(a.alpha, a.sigma) / hypot(b.alpha, b.sigma) * (noise ? b.alpha / a.alpha : b.sigma / a.sigma);
+            fill(x);
+            memcpy(z, x, sizeof x);
+            ck_assert_int_eq(dfo_flow_rex_encode(m.rex, 0, dfo_batch_of(z, N, D), NULL, dfo_batch_of(aux, N, D)), DFO_OK);
+            double allowed = noise ? 0.02 : IS_DOUBLE ? 1e-13 : 1e-5;
+            for (size_t i = 0; i < N * D; i++) {
+                double want = by * (double)x[i], size = fabs(want) + (noise ? 0.1 * fabs((double)x[i]) : 0);
+                ck_assert_msg(fabs((double)z[i] - want) <= allowed * size && fabs((double)aux[i] - want) <= allowed * size,
+                              "%s, %d: %zu: %.9g and %.9g, expected %.9g", schedule[k], noise, i, (double)z[i], (double)aux[i], want);
+            }
+            done(&m);
+        }
+}
+END_TEST
+
+/* Float: nets of noise are left out for the same reason.  */
+START_TEST(there_and_back)
+{
+    for (size_t k = 0; k < 4; k++)
+        for (size_t j = !IS_DOUBLE; j < 4; j++) {
+            struct model m = model_of(schedule[k], prediction[j], 0);
+            dfo_real x[N * D], z[N * D], aux[N * D];
+            ready(&m, &(dfo_flow_rex_options){.method = _i ? "rk4" : NULL, .steps = 20, .zeta = 0.999});
+            ck_assert_str_eq(dfo_flow_rex_options_of(m.rex)->method, _i ? "rk4" : "midpoint");
+            ck_assert(dfo_flow_rex_growth(m.rex) >= 1 && dfo_flow_rex_growth(m.rex) < 1.1);
+            fill(x);
+            memcpy(z, x, sizeof x);
+            ck_assert_int_eq(dfo_flow_rex_encode(m.rex, 0, dfo_batch_of(z, N, D), NULL, dfo_batch_of(aux, N, D)), DFO_OK);
+            ck_assert_int_eq(dfo_flow_rex_decode(m.rex, 0, dfo_batch_of(z, N, D), NULL, dfo_batch_of(aux, N, D)), DFO_OK);
+            double most = 0;
+            for (size_t i = 0; i < N * D; i++)
+                most = fmax(most, fabs((double)z[i] - (double)x[i]));
+            ck_assert_msg(most < (!IS_DOUBLE ? 1e-5 : j ? 1e-13 : 1e-11) * dfo_flow_rex_growth(m.rex), "%s, %s: off by %g", schedule[k], prediction[j], most);
+            done(&m);
+        }
+}
+END_TEST
+
+/* affine begins at the identity: x is what the diffusion layer is given.  Two calls, of a block and of the rest.  */
+START_TEST(to_the_bit)
+{
+    for (size_t k = 0; k < 4; k++) {
+        struct model m = model_of(schedule[k], "data", 0);
+        dfo_real x[N * D], z[N * D], again[N * D];
+        int64_t *y = malloc(4 * sizeof x / sizeof *x * sizeof *y), *yh = y + N * D, *y2 = yh + N * D, *yh2 = y2 + N * D;
+        size_t first = dfo_flow_block(m.flow);
+        ready(&m, &(dfo_flow_rex_options){.steps = 20, .zeta = 1, .exact = 1, .sde = _i, .method = _i ? "shark" : NULL, .seed = 5});
+        fill(x);
+        memcpy(z, x, sizeof x);
+        memcpy(again, x, sizeof x);
+        ck_assert(first < N);
+        ck_assert_msg(dfo_flow_rex_encode_exact(m.rex, 0, dfo_batch_of(z, N, D), NULL, y, yh) == DFO_OK, "%s: %s", schedule[k], dfo_ctx_error(m.ctx));
+        ck_assert_int_eq(dfo_flow_rex_encode_exact(m.rex, 0, dfo_batch_of(again, first, D), NULL, y2, yh2), DFO_OK);
+        ck_assert_int_eq(dfo_flow_rex_encode_exact(m.rex, first, dfo_batch_of(again + first * D, N - first, D), NULL, y2 + first * D, yh2 + first * D),
+                         DFO_OK);
+        ck_assert(!memcmp(y, y2, N * D * sizeof *y) && !memcmp(yh, yh2, N * D * sizeof *yh) && !memcmp(z, again, sizeof z));
+        ck_assert_int_eq(dfo_flow_rex_decode_exact(m.rex, 0, dfo_batch_of(again, N, D), NULL, y, yh), DFO_OK);
+        for (size_t i = 0; i < N * D; i++)
+            ck_assert_msg(IS_DOUBLE ? fabs((double)(again[i] - x[i])) <= 0x1p-48 : !memcmp(again + i, x + i, sizeof *x), "%s: %zu: %.17g for %.17g",
+                          schedule[k], i, (double)again[i], (double)x[i]);
+        memcpy(z, again, sizeof z);        /* what came back comes back */
+        ck_assert_int_eq(dfo_flow_rex_encode_exact(m.rex, 0, dfo_batch_of(z, N, D), NULL, y2, yh2), DFO_OK);
+        ck_assert(!memcmp(y, y2, N * D * sizeof *y) && !memcmp(yh, yh2, N * D * sizeof *yh));
+        free(y);
+        done(&m);
+    }
+}
+END_TEST
+
+START_TEST(refused)
+{
+    struct model m = model_of("vp", "noise", 0);
+    static const struct { dfo_flow_rex_options how; const char *says; } bad[] = {
+        {{.zeta = 0.9}, "steps, got 0"},
+        {{.steps = 5}, "zeta 0"},
+        {{.steps = 5, .zeta = 1.5}, "zeta 1.5"},
+        {{.steps = 5, .zeta = 0.9, .exact = 1}, "a zeta of 1, got 0.9"},
+        {{.steps = 5, .zeta = 1, .method = "kvaerno3"}, "implicit"},
+        {{.steps = 5, .zeta = 1, .method = "heun", .sde = 1}, "known: euler-maruyama, shark"},
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        ck_assert_int_eq(dfo_flow_rex_new(m.ctx, m.flow, &bad[i].how, &m.rex), DFO_EARG);
+        ck_assert_msg(!m.rex && strstr(dfo_ctx_error(m.ctx), bad[i].says), "%s", dfo_ctx_error(m.ctx));
+    }
+    dfo_real x[2 * D] = {0}, aux[2 * D] = {0};
+    int64_t y[4 * D];
+    ready(&m, &(dfo_flow_rex_options){.steps = 5, .zeta = 1});
+    ck_assert_int_eq(dfo_flow_rex_encode(m.rex, 0, dfo_batch_of(x, 2, D - 1), NULL, dfo_batch_of(aux, 2, D - 1)), DFO_ESHAPE);
+    ck_assert_int_eq(dfo_flow_rex_encode(m.rex, 0, dfo_batch_of(x, 2, D), NULL, dfo_batch_of(aux, 1, D)), DFO_ESHAPE);
+    ck_assert_int_eq(dfo_flow_rex_encode_exact(m.rex, 0, dfo_batch_of(x, 2, D), NULL, y, y + 2 * D), DFO_EARG);
+    x[D] = NAN;
+    ck_assert_int_eq(dfo_flow_rex_encode(m.rex, 0, dfo_batch_of(x, 2, D), NULL, dfo_batch_of(aux, 2, D)), DFO_ENUM);
+    ck_assert_msg(strstr(dfo_ctx_error(m.ctx), "row 1") != NULL, "%s", dfo_ctx_error(m.ctx));
+    done(&m);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("flows through Rex " DFO_REAL_NAME);
+    TCase *t = tcase_create("rex map");
+    tcase_add_test(t, closed_form);
+    tcase_add_loop_test(t, there_and_back, 0, 2);
+    tcase_add_loop_test(t, to_the_bit, 0, 2);
+    tcase_add_test(t, refused);
+    suite_add_tcase(suite, t);
+    return test_run(suite);
+}
