@@ -224,7 +224,7 @@ END_TEST
 
 /* The marginal of Gaussian data at the end, from exact draws at the start: means and variances of both states within 4 standard
  * errors. 100 steps: what they are off by is far less.  */
-static const struct { dfo_rex_form form; const char *method; double zeta; dfo_noise_kind kind; } drawn[] = {
+static const struct { dfo_rex_form form; const char *method; double zeta; dfo_noise_schedule_kind kind; } drawn[] = {
     {DFO_REX_SDE_DATA, NULL, 0, DFO_NOISE_VP},          {DFO_REX_SDE_DATA, NULL, 0.999, DFO_NOISE_VP},
     {DFO_REX_SDE_DATA, "shark", 0.999, DFO_NOISE_VP},   {DFO_REX_SDE_NOISE, NULL, 0, DFO_NOISE_VP},
     {DFO_REX_SDE_DATA, "shark", 0.999, DFO_NOISE_VE},   {DFO_REX_SDE_NOISE, NULL, 0, DFO_NOISE_COSINE},

@@ -123,7 +123,7 @@ static dfo_status flow(const dfo_field *f, dfo_run *run, const double *t, dfo_ba
 START_TEST(schedules)
 {
     static const struct dfo_field_ops ops = {.type = "probability flow", .eval = flow};
-    mixture m = mixture_usual((dfo_noise_kind)_i, 0);
+    mixture m = mixture_usual((dfo_noise_schedule_kind)_i, 0);
     dfo_field f = {.ops = &ops, .state = &m, .d = 2};
     double t[201], times[2], out[4];
     dfo_real start[2] = {0.7, -0.4};
@@ -139,7 +139,7 @@ START_TEST(schedules)
     grid_of(ctx, &m.schedule, "log-snr", times[0], times[1], 200, t);
     for (int form = 0; form < 4; form++) {
         dfo_rex_options o = options_of((dfo_rex_form)(form % 2), "dopri5", form < 2 ? 0 : 0.9);
-        mixture own = mixture_usual((dfo_noise_kind)_i, wants_data(o.form));
+        mixture own = mixture_usual((dfo_noise_schedule_kind)_i, wants_data(o.form));
         dfo_field predictor = mixture_field(&own);
         o.schedule = m.schedule;
         dfo_rex *rex = made(ctx, &o);

@@ -207,7 +207,7 @@ START_TEST(refused)
                                    {.kind = DFO_NOISE_VE, .sigma_min = 1, .sigma_max = 1},
                                    {.kind = DFO_NOISE_COSINE, .s = -1},
                                    {.kind = DFO_NOISE_SCALED_LINEAR, .beta_min = 1, .beta_max = NAN},
-                                   {.kind = (dfo_noise_kind)77}};
+                                   {.kind = (dfo_noise_schedule_kind)77}};
     dfo_time_grid grid[] = {{.kind = "sideways", .from = 1, .to = 0.1},
                             {.from = 1, .to = 1},
                             {.kind = "log-snr", .from = 1, .to = 0},

@@ -6,7 +6,7 @@
 #include "mixfield.h"
 #include "util.h"
 
-mixture mixture_usual(dfo_noise_kind kind, int data)
+mixture mixture_usual(dfo_noise_schedule_kind kind, int data)
 {
     mixture m = {.data = data, .n = 3, .w = {0.5, 0.3, 0.2}, .mean = {{1, 0.5}, {-1.2, 0.3}, {0.2, -1}},
                  .cov = {{0.3, 0.1, 0.2}, {0.15, -0.05, 0.4}, {0.25, 0, 0.1}}};

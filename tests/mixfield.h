@@ -18,7 +18,7 @@ typedef struct mixture {
 
 /* Weights, means and covariances of a case of diffusion_steps.json, with its schedule; a mixture of three of our own.  */
 mixture mixture_of(ref_case c, int data);
-mixture mixture_usual(dfo_noise_kind kind, int data);
+mixture mixture_usual(dfo_noise_schedule_kind kind, int data);
 
 /* The value at one point, and its Jacobian (2,2) or NULL.  */
 void mixture_at(const mixture *m, double t, const double x[2], double value[2], double jacobian[4]);

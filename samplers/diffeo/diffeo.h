@@ -33,6 +33,11 @@
 #include <diffeo/reversible.h>
 #include <diffeo/brownian.h>
 #include <diffeo/sde.h>
+#include <diffeo/schedule.h>
+#include <diffeo/rex.h>
+#include <diffeo/ddim.h>
+#include <diffeo/path.h>
+#include <diffeo/netfield.h>
 #include <diffeo/latents.h>
 
 #endif

@@ -15,14 +15,14 @@ extern "C" {
  * linear.  cosine: alpha = cos((t+s)/(1+s) pi/2) / cos(s/(1+s) pi/2) (Nichol and Dhariwal 2021, continuous).  edm: alpha = 1, sigma
  * = t (Karras et al. 2022).  flow-matching: alpha = t, sigma = 1 - t, noise at t = 0.  All others have their noise at t = 1, edm at
  * t = sigma_max.  */
-typedef enum dfo_noise_kind {
+typedef enum dfo_noise_schedule_kind {
     DFO_NOISE_VP, DFO_NOISE_SUBVP, DFO_NOISE_VE, DFO_NOISE_SCALED_LINEAR, DFO_NOISE_COSINE, DFO_NOISE_EDM, DFO_NOISE_FLOW_MATCHING,
     DFO_NOISE_KINDS
-} dfo_noise_kind;
+} dfo_noise_schedule_kind;
 
 /* Copied by value; nobody frees it.  Numbers that a kind has no use for are not read.  */
 typedef struct dfo_noise_schedule {
-    dfo_noise_kind kind;
+    dfo_noise_schedule_kind kind;
     double beta_min, beta_max;         /* vp, subvp, scaled-linear: above 0, and at least beta_min */
     double sigma_min, sigma_max;       /* ve, edm: above 0, and above sigma_min */
     double s;                          /* cosine: from 0, below 1 */
