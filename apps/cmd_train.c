@@ -567,8 +567,7 @@ int CMD(cmd_train)(int argc, char **argv)
     if (!o.output)
         return usage_error(&o.common, "-o MODEL is missing");
     if (!o.config.flow && !o.fit.resume)
-        return usage_error(&o.common, "--flow is missing: nice, realnvp, nsf, realnvp-image, glow, nsf-image, inverse-flow, "
-                                      "finc-flow, emerging, periodic, irevnet or a .json file");
+        return usage_error(&o.common, "--flow is missing: nsf, flow-matching, vp, glow, irevnet, another preset of diffeo-train(1) or a .json file");
     if (!o.fit.steps && !(o.fit.epochs > 0) && !(o.fit.time_limit > 0))
         o.fit.epochs = 100;
     int status = common_start(&o.common);
