@@ -11,20 +11,20 @@ for flow in vp subvp ve edm; do
     run diffeo train --data toy:gaussian:4000 --flow $flow $small --steps 400 --lr 5e-3 -o $flow.safetensors --json
     ok
     json valid_loss '<' 1
-    run diffeo loglik $flow.safetensors --data toy:gaussian:500:3 --rtol 1e-4 --atol 1e-4 --json
+    run diffeo loglik $flow.safetensors --data toy:gaussian:500:3 --solver rk4 --solver-steps 20 --json
     ok
     json estimate == exact
     run awk "BEGIN { d = $(value mean_nats) + $(value entropy_nats); exit !(d > -0.3 && d < 0.1) }"
     ok
-    run diffeo sample $flow.safetensors -n 2000 --solver heun --solver-steps 20 -o $flow.csv
+    run diffeo sample $flow.safetensors -n 1000 --solver heun --solver-steps 20 -o $flow.csv
     ok
-    run diffeo distance $flow.csv toy:gaussian:2000:9 --json
+    run diffeo distance $flow.csv toy:gaussian:1000:9 --json
     ok
     json sliced_wasserstein '<' 0.5
 done
 
 title 'a density, there and back'
-run diffeo check vp.safetensors --rtol 1e-5 --atol 1e-5 --json
+run diffeo check vp.safetensors --solver rk4 --solver-steps 25 --json
 ok
 json normalisation '>' 0.97
 json normalisation '<' 1.03
@@ -41,21 +41,22 @@ near() {
         n++; for (i = 1; i < 3; i++) { e = $i - $(i + 2); bad += !(e <= most && e >= -most) } } END { exit bad || n < 100 }' both.csv
     ok
 }
-run diffeo encode vp.safetensors --data vp.csv --sampler rex:midpoint --solver-steps 50 --verify -o z.safetensors --json
+head -n 301 vp.csv >vp300.csv
+run diffeo encode vp.safetensors --data vp.csv#0:300 --sampler rex:midpoint --solver-steps 50 --verify -o z.safetensors --json
 ok
 json max_roundtrip_error '<' 4e-6
 json rows_over_tolerance == 0
 run diffeo decode vp.safetensors --data z.safetensors -o back.csv
 ok
-near vp.csv back.csv 1e-5
-run diffeo encode vp.safetensors --data vp.csv --sampler rex --solver-steps 50 --threads 1 --batch 128 -o again.safetensors
+near vp300.csv back.csv 1e-5
+run diffeo encode vp.safetensors --data vp.csv#0:300 --sampler rex --solver-steps 50 --threads 1 --batch 128 -o again.safetensors
 same z.safetensors again.safetensors
-run diffeo encode vp.safetensors --data vp.csv --sampler rex --solver-steps 50 --precision double --verify -o z.safetensors --json
+run diffeo encode vp.safetensors --data vp.csv#0:300 --sampler rex --solver-steps 50 --precision double --verify -o z.safetensors --json
 ok
 json max_roundtrip_error '<' 1e-13
-run diffeo encode vp.safetensors --data vp.csv --sampler rex:rk4 --solver-steps 100 --lossy -o rex.csv
+run diffeo encode vp.safetensors --data vp.csv#0:300 --sampler rex:rk4 --solver-steps 100 --lossy -o rex.csv
 ok
-run diffeo encode vp.safetensors --data vp.csv --rtol 1e-6 --atol 1e-6 -o ode.csv
+run diffeo encode vp.safetensors --data vp.csv#0:300 --rtol 1e-6 --atol 1e-6 -o ode.csv
 near rex.csv ode.csv 0.02
 
 title 'Rex: to the bit'
