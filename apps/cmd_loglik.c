@@ -183,6 +183,7 @@ static int report(struct job *j, double seconds)
     const dfo_flow *flow = dfo_model_flow(j->model[0]);
     int bound = flow && dfo_flow_bins(flow);       /* of the probability of whole numbers */
     size_t probes = flow ? dfo_flow_probes(flow) : 0;
+    double error = probes > 1 && !o->gradient ? sqrt(j->estimate) / rows : NAN;    /* of the estimate, as far as it is known */
     if (o->common.json) {
         json_t *out = json_pack("{s:I, s:I, s:o, s:o, s:s, s:f, s:f, s:I}", "rows", (json_int_t)rows, "dims",
                                 (json_int_t)d, "mean_nats", real_or_null(j->logp[0].mean), "stderr_nats",
@@ -190,7 +191,7 @@ static int report(struct job *j, double seconds)
                                 "rows_per_second", rows / seconds, "peak_bytes",
                                 (json_int_t)dfo_ctx_peak_bytes(o->common.ctx));
         if (out && probes)
-            json_object_set_new(out, "estimate_stderr", j->estimate > 0 ? json_real(sqrt(j->estimate) / rows) : json_null());
+            json_object_set_new(out, "estimate_stderr", real_or_null(error));
         if (out && o->input.rows.discrete)
             json_object_set_new(out, "bits_per_dim", json_real(dfo_bits_per_dim(j->logp[0].mean, d, 1)));
         if (out && dfo_model_plan_nfe(j->plan[0]) > 0)
@@ -209,10 +210,11 @@ static int report(struct job *j, double seconds)
     if (o->input.rows.discrete)
         fprintf(to, " (%.4f bits per dimension%s)", dfo_bits_per_dim(j->logp[0].mean, d, 1), bound ? ", an upper bound" : "");
     fprintf(to, ", %.0f rows/s\n", rows / seconds);
-    if (j->estimate > 0)
-        fprintf(to, "The trace is an estimate by %zu probes: of that, +- %.2g is its\n", probes, sqrt(j->estimate) / rows);
+    if (probes && isfinite(error))
+        fprintf(to, "The trace is an estimate by %zu probes: +- %.2g of that is its error\n", probes, error);
     else if (probes)
-        fprintf(to, "The trace is an estimate by one probe; --trace hutchinson:2 or more tells its error\n");
+        fprintf(to, "The trace is an estimate by %zu probe%s%s\n", probes, probes > 1 ? "s" : "",
+                probes > 1 ? "; without --gradient-out its error is told" : "; --trace hutchinson:2 or more tells its error");
     if (o->input.info.has_entropy)
         fprintf(to, "%s: its own density gives %.6g nats\n", o->input.data, -o->input.info.entropy);
     if (j->model[1])

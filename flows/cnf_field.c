@@ -31,7 +31,8 @@ static size_t field_scratch(const dfo_field *field, size_t rows)
 {
     const dfo_bijector *bij = flow_of(field)->bij;
     size_t n = chunk(rows);
-    return dfo_arena_size(dfo_net_trace_size(state(bij)->net)) + dfoi_doubles_size(rows * (1 + field->nq)) + 2 * dfo_arena_size(n) + dfoi_doubles_size(n) +
+    return dfo_arena_size(dfo_net_trace_size(state(bij)->net)) + 3 * dfoi_doubles_size(rows) + dfoi_doubles_size(rows * field->nq) + 2 * dfo_arena_size(n) +
+           dfoi_doubles_size(n) +
            2 * dfo_arena_size(n * bij->d) + 2 * block_size(bij, n) +
            dfo_arena_size(2 * dfo_net_acts(state(bij)->net, n)) + dfo_net_scratch(state(bij)->net, n);
 }
@@ -264,13 +265,23 @@ static dfo_status eval_net(const dfo_field *field, dfo_run *run, const double *t
     return status;
 }
 
-/* Times of the net at places t of the way.  */
-static double *net_times(const dfoi_diffusion *d, dfo_run *run, const double *t, size_t n)
+/* At places t of the way: times of the net, and the field's factors a and b, (n) each.  */
+struct places {
+    double *time, *a, *b;
+};
+
+static struct places places_of(const dfoi_diffusion *d, dfo_run *run, const double *t, size_t n)
 {
-    double *time = dfoi_take_doubles(run, n);
-    for (size_t i = 0; i < n; i++)
-        time[i] = dfoi_diffusion_at(d, t[i]).net_time;
-    return time;
+    struct places s = {dfoi_take_doubles(run, n), dfoi_take_doubles(run, n), dfoi_take_doubles(run, n)};
+    dfoi_diffusion_point p = {0};
+    for (size_t i = 0; i < n; i++) {
+        if (!i || t[i] < t[i - 1] || t[i] > t[i - 1])          /* rows that go together share it */
+            p = dfoi_diffusion_at(d, t[i]);
+        s.time[i] = p.net_time;
+        s.a[i] = p.a;
+        s.b[i] = p.b;
+    }
+    return s;
 }
 
 /* Of diffusion f = a x + b N: the trace, and each probe's estimate of it, of the same form.  */
@@ -280,13 +291,13 @@ static dfo_status eval(const dfo_field *field, dfo_run *run, const double *t, df
     size_t mark = run->arena_used;
     if (!d->on)
         return eval_net(field, run, t, x, dx, dq);
-    dfo_status status = eval_net(field, run, net_times(d, run, t, x.n), x, dx, dq);
+    struct places s = places_of(d, run, t, x.n);
+    dfo_status status = eval_net(field, run, s.time, x, dx, dq);
     for (size_t i = 0; i < x.n && status == DFO_OK; i++) {
-        dfoi_diffusion_point p = dfoi_diffusion_at(d, t[i]);
         for (size_t j = 0; j < x.d; j++)
-            dfo_row(dx, i)[j] = (dfo_real)(p.a * (double)dfo_row(x, i)[j] + p.b * (double)dfo_row(dx, i)[j]);
+            dfo_row(dx, i)[j] = (dfo_real)(s.a[i] * (double)dfo_row(x, i)[j] + s.b[i] * (double)dfo_row(dx, i)[j]);
         for (size_t j = 0; dq && j < field->nq; j++)
-            dq[i * field->nq + j] = p.a * (double)x.d + p.b * dq[i * field->nq + j];
+            dq[i * field->nq + j] = s.a[i] * (double)x.d + s.b[i] * dq[i * field->nq + j];
     }
     run->arena_used = mark;
     return status;
@@ -412,17 +423,17 @@ static dfo_status vjp(const dfo_field *field, dfo_run *run, const double *t, dfo
     size_t mark = run->arena_used;
     if (!d->on)
         return vjp_net(field, run, t, x, gdx, gdq, gx);
-    double *time = net_times(d, run, t, x.n), *gq = gdq ? dfoi_take_doubles(run, x.n * field->nq) : NULL;
+    struct places s = places_of(d, run, t, x.n);
+    double *gq = gdq ? dfoi_take_doubles(run, x.n * field->nq) : NULL;
     for (size_t i = 0; i < x.n; i++) {
-        dfoi_diffusion_point p = dfoi_diffusion_at(d, t[i]);
         for (size_t j = 0; j < x.d; j++) {
-            dfo_row(gx, i)[j] += (dfo_real)p.a * dfo_row(gdx, i)[j];
-            dfo_row(gdx, i)[j] *= (dfo_real)p.b;
+            dfo_row(gx, i)[j] += (dfo_real)s.a[i] * dfo_row(gdx, i)[j];
+            dfo_row(gdx, i)[j] *= (dfo_real)s.b[i];
         }
         for (size_t j = 0; gq && j < field->nq; j++)
-            gq[i * field->nq + j] = p.b * gdq[i * field->nq + j];
+            gq[i * field->nq + j] = s.b[i] * gdq[i * field->nq + j];
     }
-    dfo_status status = vjp_net(field, run, time, x, gdx, gq, gx);
+    dfo_status status = vjp_net(field, run, s.time, x, gdx, gq, gx);
     run->arena_used = mark;
     return status;
 }

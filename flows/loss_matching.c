@@ -231,9 +231,10 @@ static void walk(const dfo_flow *flow, dfo_run *run, const double *t, dfo_batch 
     }
 }
 
-/* The same inside the windows that the times lie in, along the teacher's ways through them.  */
-static dfo_status walk_windows(const struct matching *m, dfo_run *run, const double *t, dfo_batch x0, dfo_batch x1, dfo_batch u,
-                               const dfo_cond *cond)
+/* The same inside the windows that the times lie in, along the teacher's ways through them.  Of a window's times those in its first
+ * half become its start, the others go over all of it: Euler's steps ask for the starts, where a net that is smooth in time
+ * otherwise gives what is halfway between two windows.  */
+static dfo_status walk_windows(const struct matching *m, dfo_run *run, double *t, dfo_batch x0, dfo_batch x1, dfo_batch u, const dfo_cond *cond)
 {
     double windows = (double)m->flow->matching.windows, *start = dfoi_take_doubles(run, x1.n);
     dfo_batch end = dfo_batch_of(dfo_arena_take(run, x1.n * x1.d), x1.n, x1.d);
@@ -241,6 +242,8 @@ static dfo_status walk_windows(const struct matching *m, dfo_run *run, const dou
         return dfo_run_fail(run, DFO_EUNSUP, (size_t)-1, "windows want a teacher, a flow that was fitted before");
     for (size_t i = 0; i < x1.n; i++)
         start[i] = floor(t[i] * windows) / windows;
+    for (size_t i = 0; i < x1.n; i++)
+        t[i] = start[i] + fmax(0, 2 * (t[i] - start[i]) - 1 / windows);
     walk(m->flow, run, start, x0, x1, u);
     for (size_t i = 0; i < x1.n; i++)
         memcpy(dfo_row(end, i), dfo_row(x1, i), x1.d * sizeof *end.x);

@@ -295,17 +295,23 @@ json_t *dfoi_preset_cnf(const json_t *config, size_t probes, json_t *net)
     return layer;
 }
 
+/* Those of the keys that the configuration has, but for nulls.  */
+static dfo_status copy_settings(dfo_ctx *ctx, const json_t *config, const char *const *key, size_t keys, json_t *to)
+{
+    for (size_t i = 0; i < keys; i++) {
+        json_t *value = json_object_get(config, key[i]);
+        if (value && !json_is_null(value))
+            DFO_TRY(dfoi_json_set(ctx, to, key[i], json_incref(value)));
+    }
+    return DFO_OK;
+}
+
 static dfo_status complete_matching(dfo_ctx *ctx, const json_t *config, json_t *to)
 {
     static const char *const key[] = {"path", "sigma", "pairing", "windows", "teacher_steps"};
     json_t *matching = json_object();
     DFO_TRY(dfoi_json_set(ctx, to, "matching", matching));
-    for (size_t i = 0; i < sizeof key / sizeof *key; i++) {
-        json_t *value = json_object_get(config, key[i]);
-        if (value && json_object_set(matching, key[i], value))
-            return dfoi_fail(ctx, DFO_EMEM, "out of memory: matching");
-    }
-    return DFO_OK;
+    return copy_settings(ctx, config, key, sizeof key / sizeof *key, matching);
 }
 
 /* The schedule has the preset's name.  */
@@ -319,17 +325,13 @@ static dfo_status write_diffusion(dfo_ctx *ctx, const json_t *config, dfo_shape 
         DFO_TRY(dfoi_json_size(ctx, config, "probes", 0, 0, 10000, &probes));
     if (standardise)
         DFO_TRY(dfoi_preset_append(ctx, list, json_pack("{s:s}", "type", "standardise")));
-    json_t *diffusion = json_pack("{s:O}", "schedule", json_object_get(config, "flow"));
     json_t *layer = dfoi_preset_cnf(config, probes, json_pack("{s:s, s:O, s:O, s:O}", "type", "time-mlp", "hidden", json_object_get(config, "hidden"),
                                                               "layers", json_object_get(config, "depth"), "activation",
                                                               json_object_get(config, "activation")));
-    for (size_t i = 0; i < sizeof key / sizeof *key && diffusion; i++) {
-        json_t *value = json_object_get(config, key[i]);
-        if (value && !json_is_null(value))
-            json_object_set(diffusion, key[i], value);
-    }
     DFO_TRY(dfoi_preset_append(ctx, list, layer));
-    return dfoi_json_set(ctx, layer, "diffusion", diffusion);
+    json_t *diffusion = json_pack("{s:O}", "schedule", json_object_get(config, "flow"));
+    DFO_TRY(dfoi_json_set(ctx, layer, "diffusion", diffusion));
+    return copy_settings(ctx, config, key, sizeof key / sizeof *key, diffusion);
 }
 
 static dfo_status complete_diffusion(dfo_ctx *ctx, const json_t *config, json_t *to)

@@ -5,22 +5,11 @@
 #include <string.h>
 
 #include <diffeo/ode.h>
+#include "ctxfix.h"
 #include "odefields.h"
 #include "util.h"
 
 #define SPAN 1.3
-
-static dfo_ctx *ctx;
-
-static void setup(void)
-{
-    ck_assert_int_eq(dfo_ctx_new(&ctx), DFO_OK);
-}
-
-static void teardown(void)
-{
-    dfo_ctx_free(ctx);
-}
 
 static dfo_ode *ode_of(const char *method, size_t steps, double tol, size_t most)
 {

@@ -4,22 +4,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "ctxfix.h"
 #include "brownian_impl.h"
 #include "oom.h"
 #include "reference.h"
 #include "util.h"
-
-static dfo_ctx *ctx;
-
-static void setup(void)
-{
-    ck_assert_int_eq(dfo_ctx_new(&ctx), DFO_OK);
-}
-
-static void teardown(void)
-{
-    dfo_ctx_free(ctx);
-}
 
 static void close_to(const char *name, const char *what, size_t n, const double *got, const double *want, double allowed)
 {

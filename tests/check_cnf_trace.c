@@ -136,17 +136,27 @@ START_TEST(probe_laws)
 END_TEST
 
 /* sum of by . z and of the log-dets, the probes as given.  */
-static double held(layerfix *f, dfo_ode *ode, const dfo_real *probe, size_t n, const double *x, const double *by)
+struct held {
+    layerfix       *f;
+    dfo_ode        *ode;
+    const dfo_real *probe;
+    size_t          n;
+    const double   *x, *by;
+};
+
+static double held(void *data)
 {
+    const struct held *h = data;
+    size_t d = h->f->bij->d;
     dfo_real rows[64];
     double q[16] = {0}, sum = 0;
-    struct dfoi_cnf_solve solve = {.bij = f->bij, .probe = probe, .n = n, .shared = 1};
+    struct dfoi_cnf_solve solve = {.bij = h->f->bij, .probe = h->probe, .n = h->n, .shared = 1};
     dfo_field field = dfoi_cnf_field(&solve, NULL, NULL);
-    for (size_t i = 0; i < n * f->bij->d; i++)
-        rows[i] = (dfo_real)x[i];
-    ck_assert_int_eq(dfo_ode_solve(ode, &field, &f->t->run, 1, 0, dfo_batch_of(rows, n, f->bij->d), q, NULL, NULL), DFO_OK);
-    for (size_t i = 0; i < n * f->bij->d; i++)
-        sum += by[i] * (double)rows[i] + (i < n ? q[i] : 0);
+    for (size_t i = 0; i < h->n * d; i++)
+        rows[i] = (dfo_real)h->x[i];
+    ck_assert_int_eq(dfo_ode_solve(h->ode, &field, &h->f->t->run, 1, 0, dfo_batch_of(rows, h->n, d), q, NULL, NULL), DFO_OK);
+    for (size_t i = 0; i < h->n * d; i++)
+        sum += h->by[i] * (double)rows[i] + (i < h->n ? q[i] : 0);
     return sum;
 }
 
@@ -157,7 +167,7 @@ START_TEST(sketch)
     enum { N = 3, D = 5, K = 7, MANY = 4096 };
     static const char *const gradient[] = {"stored", "checkpoint", "reversible"};
     static double same[MANY * D], out[MANY * D], logdet[MANY], exact[MANY], said[MANY];
-    double x[N * D], seed[N * D], ones[N] = {1, 1, 1}, gx[N * D], h = IS_DOUBLE ? 1e-5 : 1e-2, mean = 0, var = 0, told = 0;
+    double x[N * D], seed[N * D], ones[N] = {1, 1, 1}, gx[N * D], slopes[N * D + 1], h = IS_DOUBLE ? 1e-5 : 1e-2, mean = 0, var = 0, told = 0;
     test_rng rng = test_rng_new(test_seed());
     layerfix f[6];
     for (size_t i = 0; i < N * D; i++)
@@ -201,21 +211,9 @@ START_TEST(sketch)
         ck_assert_int_eq(dfoi_cnf_probe(f[k].bij, &f[k].t->run, 1, dfo_batch_of(rows, N, D), NULL, probe), DFO_OK);
         dfo_real *w = layerfix_array(&f[k], "net.w1", &count);
         double of_weight = (double)layerfix_grad(&f[k], "net.w1")[3];
+        layerfix_slopes(N * D, x, w + 3, h, held, &(struct held){&f[k], ode, probe, N, x, seed}, slopes);
         for (size_t j = 0; j <= N * D; j++) {
-            double sum[2], at[2], was = j < N * D ? x[j] : (double)w[3];
-            for (int side = 0; side < 2; side++) {
-                at[side] = (double)(dfo_real)(was + (side ? -h : h));
-                if (j < N * D)
-                    x[j] = at[side];
-                else
-                    w[3] = (dfo_real)at[side];
-                sum[side] = held(&f[k], ode, probe, N, x, seed);
-            }
-            if (j < N * D)
-                x[j] = was;
-            else
-                w[3] = (dfo_real)was;
-            double slope = (sum[0] - sum[1]) / (at[0] - at[1]), got = j < N * D ? gx[j] : of_weight;
+            double slope = slopes[j], got = j < N * D ? gx[j] : of_weight;
             ck_assert_msg(fabs(slope - got) < (IS_DOUBLE ? 1e-7 : 5e-3) * fmax(1, fabs(slope)), "%s, %zu: %.9g, differences %.9g",
                           gradient[k], j, got, slope);
         }

@@ -4,23 +4,9 @@
 #include <string.h>
 
 #include <diffeo/ddim.h>
+#include "ctxfix.h"
 #include "mixfield.h"
 #include "util.h"
-
-static dfo_ctx *ctx;
-
-static void setup(void)
-{
-    ck_assert_int_eq(dfo_ctx_new(&ctx), DFO_OK);
-}
-
-static void teardown(void)
-{
-    dfo_ctx_free(ctx);
-}
-
-#define OK(call) ck_assert_msg((call) == DFO_OK, "%s", dfo_ctx_error(ctx))
-#define RUN(call) ck_assert_msg((call) == DFO_OK, "%s", run.text)
 
 static dfo_ddim *made(const dfo_ddim_options *o)
 {

@@ -4,21 +4,10 @@
 #include <string.h>
 
 #include <diffeo/fixpoint.h>
+#include "ctxfix.h"
 #include "util.h"
 
 #define TOL (IS_DOUBLE ? 1e-12 : 1e-6)
-
-static dfo_ctx *ctx;
-
-static void setup(void)
-{
-    ck_assert_int_eq(dfo_ctx_new(&ctx), DFO_OK);
-}
-
-static void teardown(void)
-{
-    dfo_ctx_free(ctx);
-}
 
 /* ---- maps */
 

@@ -5,23 +5,10 @@
 #include <string.h>
 
 #include <diffeo/reversible.h>
+#include "ctxfix.h"
 #include "odefields.h"
 #include "rk_impl.h"
 #include "util.h"
-
-static dfo_ctx *ctx;
-
-static void setup(void)
-{
-    ck_assert_int_eq(dfo_ctx_new(&ctx), DFO_OK);
-}
-
-static void teardown(void)
-{
-    dfo_ctx_free(ctx);
-}
-
-#define OK(call) ck_assert_msg((call) == DFO_OK, "%s", dfo_ctx_error(ctx))
 
 /* max |got - want| over max(1, max |want|), as the vectors' README has it.  */
 static void close_to(const char *what, const char *name, size_t n, const dfo_real *got, const double *want, double allowed)

@@ -3,19 +3,8 @@
 #include <stdlib.h>
 
 #include <diffeo/ode.h>
+#include "ctxfix.h"
 #include "util.h"
-
-static dfo_ctx *ctx;
-
-static void setup(void)
-{
-    ck_assert_int_eq(dfo_ctx_new(&ctx), DFO_OK);
-}
-
-static void teardown(void)
-{
-    dfo_ctx_free(ctx);
-}
 
 /* A forced pendulum, from its angle and speed.  */
 static void pendulum(double t, const double *x, double *y)

@@ -4,23 +4,9 @@
 #include <string.h>
 
 #include <diffeo/reversible.h>
+#include "ctxfix.h"
 #include "odefields.h"
 #include "util.h"
-
-static dfo_ctx *ctx;
-
-static void setup(void)
-{
-    ck_assert_int_eq(dfo_ctx_new(&ctx), DFO_OK);
-}
-
-static void teardown(void)
-{
-    dfo_ctx_free(ctx);
-}
-
-#define OK(call) ck_assert_msg((call) == DFO_OK, "%s", dfo_ctx_error(ctx))
-#define RUN(call) ck_assert_msg((call) == DFO_OK, "%s", run.text)
 
 static void close_to(const char *name, const char *what, size_t n, const dfo_real *got, const double *want, double allowed)
 {

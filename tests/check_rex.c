@@ -3,19 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "ctxfix.h"
 #include "rextools.h"
-
-static dfo_ctx *ctx;
-
-static void setup(void)
-{
-    ck_assert_int_eq(dfo_ctx_new(&ctx), DFO_OK);
-}
-
-static void teardown(void)
-{
-    dfo_ctx_free(ctx);
-}
 
 /* ---- reference vectors */
 

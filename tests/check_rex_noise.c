@@ -3,20 +3,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "ctxfix.h"
 #include "odefields.h"
 #include "rextools.h"
-
-static dfo_ctx *ctx;
-
-static void setup(void)
-{
-    ck_assert_int_eq(dfo_ctx_new(&ctx), DFO_OK);
-}
-
-static void teardown(void)
-{
-    dfo_ctx_free(ctx);
-}
 
 /* 1,000 steps on whole numbers, noise included: the start to the last bit.  */
 static const struct { dfo_rex_form form; const char *method; } whole[] = {

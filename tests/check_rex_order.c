@@ -4,19 +4,8 @@
 #include <string.h>
 
 #include <diffeo/ode.h>
+#include "ctxfix.h"
 #include "rextools.h"
-
-static dfo_ctx *ctx;
-
-static void setup(void)
-{
-    ck_assert_int_eq(dfo_ctx_new(&ctx), DFO_OK);
-}
-
-static void teardown(void)
-{
-    dfo_ctx_free(ctx);
-}
 
 /* The first step of Euler's Rex is DDIM's, x' = a x + (sigma' - sigma a) eps, in both forms; also where it starts anew.  */
 START_TEST(first_step_is_ddim)

@@ -4,20 +4,9 @@
 #include <string.h>
 
 #include <diffeo/schedule.h>
+#include "ctxfix.h"
 #include "reference.h"
 #include "util.h"
-
-static dfo_ctx *ctx;
-
-static void setup(void)
-{
-    ck_assert_int_eq(dfo_ctx_new(&ctx), DFO_OK);
-}
-
-static void teardown(void)
-{
-    dfo_ctx_free(ctx);
-}
 
 /* max|got - want| <= 1e-12 max(1, max|want|): the tolerance of the reference vectors.  */
 static void close_to(const char *name, const char *what, size_t n, const double *got, const double *want)

@@ -4,25 +4,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "ctxfix.h"
 #include "oom.h"
 #include "reference.h"
 #include "sde_impl.h"
 #include "sdefields.h"
 #include "util.h"
-
-static dfo_ctx *ctx;
-
-static void setup(void)
-{
-    ck_assert_int_eq(dfo_ctx_new(&ctx), DFO_OK);
-}
-
-static void teardown(void)
-{
-    dfo_ctx_free(ctx);
-}
-
-#define OK(call) ck_assert_msg((call) == DFO_OK, "%s", dfo_ctx_error(ctx))
 
 /* ---- single steps */
 

@@ -2,20 +2,9 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "ctxfix.h"
 #include "sdefields.h"
 #include "util.h"
-
-static dfo_ctx *ctx;
-
-static void setup(void)
-{
-    ck_assert_int_eq(dfo_ctx_new(&ctx), DFO_OK);
-}
-
-static void teardown(void)
-{
-    dfo_ctx_free(ctx);
-}
 
 #ifdef DFO_DOUBLE
 enum { ROWS = 20, PATHS = ROWS * MOST, SIZES = 5 };

@@ -3,24 +3,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "ctxfix.h"
 #include "odefields.h"
 #include "sde_impl.h"
 #include "sdefields.h"
 #include "util.h"
-
-static dfo_ctx *ctx;
-
-static void setup(void)
-{
-    ck_assert_int_eq(dfo_ctx_new(&ctx), DFO_OK);
-}
-
-static void teardown(void)
-{
-    dfo_ctx_free(ctx);
-}
-
-#define RUN(call) ck_assert_msg((call) == DFO_OK, "%s", run.text)
 
 /* ---- G = S (1 + 0.3 sin(x + t)), S (d,m), of m = 0 its first column as a diagonal; its gradient stands behind the drift's */
 

@@ -172,3 +172,36 @@ dfo_status layerfix_grads(layerfix *f, int inverse, size_t n, const double *x, c
     doubles(n * cd, gcrows, gcond);
     return status;
 }
+
+void layerfix_slopes(size_t count, double *x, dfo_real *w, double h, double (*value)(void *data), void *data, double *slopes)
+{
+    for (size_t j = 0; j <= count; j++) {
+        double at[2], found[2], was = j < count ? x[j] : (double)*w;
+        for (int side = 0; side < 2; side++) {
+            at[side] = (double)(dfo_real)(was + (side ? -h : h));
+            if (j < count)
+                x[j] = at[side];
+            else
+                *w = (dfo_real)at[side];
+            found[side] = value(data);
+        }
+        if (j < count)
+            x[j] = was;
+        else
+            *w = (dfo_real)was;
+        slopes[j] = (found[0] - found[1]) / (at[0] - at[1]);
+    }
+}
+
+double layerfix_logdets(void *rows)
+{
+    const layerfix_rows *r = rows;
+    double *z = malloc(r->n * r->f->bij->d * sizeof *z), *logdet = malloc(r->n * sizeof *logdet), sum = 0;
+    ck_assert(z && logdet);
+    ck_assert_int_eq(layerfix_forward(r->f, r->n, r->x, NULL, z, logdet), DFO_OK);
+    for (size_t i = 0; i < r->n; i++)
+        sum += logdet[i];
+    free(z);
+    free(logdet);
+    return sum;
+}

@@ -44,4 +44,16 @@ dfo_status layerfix_grads(layerfix *f, int inverse, size_t n, const double *x, c
                           const double *seed, const double *seed_logdet, double *gx, double *gcond,
                           double *back);
 
+/* Central differences of value(data) over steps of about h with respect to x (count numbers, as reals round them) and then *w:
+ * slopes (count + 1).  All are put back.  */
+void layerfix_slopes(size_t count, double *x, dfo_real *w, double h, double (*value)(void *data), void *data, double *slopes);
+
+/* Such a value: the sum of the log-dets of a layerfix_rows.  */
+typedef struct layerfix_rows {
+    layerfix     *f;
+    size_t        n;
+    const double *x;
+} layerfix_rows;
+double layerfix_logdets(void *rows);
+
 #endif

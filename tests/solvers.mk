@@ -1,5 +1,5 @@
 # Tests of the folder solvers.
-noinst_HEADERS += tests/odefields.h tests/sdefields.h
+noinst_HEADERS += tests/ctxfix.h tests/odefields.h tests/sdefields.h
 check_PROGRAMS += tests/check_ode tests/check_ode_d
 TESTS += tests/check_ode tests/check_ode_d
 tests_check_ode_SOURCES = tests/check_ode.c tests/odefields.c $(REFERENCE)
