@@ -4,6 +4,7 @@
 
 #include "cnf_impl.h"
 #include "math/gemm_impl.h"
+#include "nn/rows_impl.h"
 
 static const struct dfoi_cnf *state(const dfo_bijector *bij)
 {
@@ -21,20 +22,13 @@ static size_t chunk(size_t rows)
     return rows < DFO_NET_ROWS ? rows : DFO_NET_ROWS;
 }
 
-static size_t block_size(const dfo_bijector *bij, size_t rows)
-{
-    size_t n = chunk(rows);
-    return dfo_arena_size(state(bij)->net->ops->layout == DFO_FEATURES ? dfoi_panels_of(n) * DFO_PANEL * bij->d : n * bij->d);
-}
-
 static size_t field_scratch(const dfo_field *field, size_t rows)
 {
     const dfo_bijector *bij = flow_of(field)->bij;
     size_t n = chunk(rows);
-    return dfo_arena_size(dfo_net_trace_size(state(bij)->net)) + 3 * dfoi_doubles_size(rows) + dfoi_doubles_size(rows * field->nq) + 2 * dfo_arena_size(n) +
-           dfoi_doubles_size(n) +
-           2 * dfo_arena_size(n * bij->d) + 2 * block_size(bij, n) +
-           dfo_arena_size(2 * dfo_net_acts(state(bij)->net, n)) + dfo_net_scratch(state(bij)->net, n);
+    const dfo_net *net = state(bij)->net;
+    return dfo_arena_size(dfo_net_trace_size(net)) + 2 * dfo_arena_size(n) + dfoi_doubles_size(n) + 2 * dfo_arena_size(n * bij->d) +
+           2 * dfo_arena_size(dfoi_block_size(net->ops->layout, n, bij->d)) + dfo_arena_size(2 * dfo_net_acts(net, n)) + dfo_net_scratch(net, n);
 }
 
 /* A chunk's arguments of the net: rows, condition, time; pulled: J^T e, or an adjoint of the tangent; ones: the time's tangent.  */
@@ -58,11 +52,8 @@ static struct call call_of(const dfo_field *field, dfo_run *run, const double *t
     c.trace = dfoi_take_doubles(run, n);
     c.tangent = dfo_batch_of(dfo_arena_take(run, n * bij->d), n, bij->d);
     c.pulled = dfo_batch_of(dfo_arena_take(run, n * bij->d), n, bij->d);
-    c.out = (dfo_block){dfo_arena_take(run, block_size(bij, n)), n, bij->d, bij->d, net->ops->layout};
-    if (c.out.layout == DFO_FEATURES)
-        c.out.ld = DFO_PANEL;
-    c.dout = c.out;
-    c.dout.x = dfo_arena_take(run, block_size(bij, n));
+    c.out = dfoi_block_take(run, net->ops->layout, n, bij->d);
+    c.dout = dfoi_block_take(run, net->ops->layout, n, bij->d);
     c.acts = dfo_arena_take(run, 2 * dfo_net_acts(net, n));
     for (size_t i = 0; i < n; i++) {
         time[i] = (dfo_real)t[first + i];
@@ -86,26 +77,6 @@ static struct call call_of(const dfo_field *field, dfo_run *run, const double *t
 static dfo_real *spot(dfo_block b, size_t i, size_t e)
 {
     return b.layout == DFO_FEATURES ? b.x + (i / DFO_PANEL * b.d + e) * DFO_PANEL + i % DFO_PANEL : b.x + i * b.ld + e;
-}
-
-static void block_to_rows(dfo_block b, dfo_batch to)
-{
-    for (size_t i = 0; b.layout == DFO_FEATURES && i < b.n; i += DFO_PANEL) {
-        size_t n = b.n - i < DFO_PANEL ? b.n - i : DFO_PANEL;
-        dfoi_from_panel(n, b.d, b.x + i * b.d, NULL, dfo_row(to, i), to.ld);
-    }
-    for (size_t i = 0; b.layout == DFO_ROWS && i < b.n; i++)
-        memcpy(dfo_row(to, i), b.x + i * b.ld, b.d * sizeof *b.x);
-}
-
-static void rows_to_block(dfo_batch from, dfo_block b)
-{
-    for (size_t i = 0; b.layout == DFO_FEATURES && i < b.n; i += DFO_PANEL) {
-        size_t n = b.n - i < DFO_PANEL ? b.n - i : DFO_PANEL;
-        dfoi_to_panel(n, b.d, dfo_row(from, i), from.ld, NULL, 1, b.x + i * b.d);
-    }
-    for (size_t i = 0; b.layout == DFO_ROWS && i < b.n; i++)
-        memcpy(b.x + i * b.ld, dfo_row(from, i), b.d * sizeof *b.x);
 }
 
 static size_t passes(const struct dfoi_cnf_solve *f)
@@ -160,8 +131,8 @@ static dfo_status pull(struct call *c, dfo_run *run, dfo_batch f)
     gin.part[0].rows = c->pulled;
     DFO_TRY(dfo_net_forward(c->net, run, &c->in, c->out, c->acts));
     if (f.x)
-        block_to_rows(c->out, f);
-    rows_to_block(c->tangent, c->out);
+        dfoi_block_to_rows(c->out, f);
+    dfoi_block_from_rows(c->tangent, c->out);
     memset(c->pulled.x, 0, c->n * c->d * sizeof *c->pulled.x);
     run->grads = NULL;
     dfo_status status = dfo_net_backward(c->net, run, &c->in, c->out, &gin, c->acts);
@@ -174,7 +145,7 @@ static dfo_status accelerate(struct call *c, dfo_run *run, dfo_real *acts)
 {
     dfo_cond din = c->din;
     DFO_TRY(dfo_net_forward(c->net, run, &c->in, c->out, NULL));
-    block_to_rows(c->out, c->tangent);
+    dfoi_block_to_rows(c->out, c->tangent);
     din.part[din.n - 1].rows = dfo_batch_of(c->ones, c->n, 1);
     return dfo_net_jvp(c->net, run, &c->in, &din, c->out, c->dout, acts);
 }
@@ -203,7 +174,7 @@ static dfo_status eval_costs(const struct dfoi_cnf_solve *f, dfo_run *run, struc
     if (!f->wanted[DFOI_CNF_ACCELERATION])
         return DFO_OK;
     DFO_TRY(accelerate(c, run, NULL));
-    block_to_rows(c->dout, c->pulled);
+    dfoi_block_to_rows(c->dout, c->pulled);
     for (size_t i = 0; i < c->n; i++)
         dq[(c->first + i) * c->nq + 1 + DFOI_CNF_ACCELERATION] = dot(c->pulled, c->pulled, i);
     return DFO_OK;
@@ -216,7 +187,7 @@ static dfo_status eval_chunk(const dfo_field *field, dfo_run *run, struct call *
     dfo_batch to = dfo_batch_rows(dx, c->first, c->n);
     if (!dq) {
         DFO_TRY(dfo_net_forward(c->net, run, &c->in, c->out, NULL));
-        block_to_rows(c->out, to);
+        dfoi_block_to_rows(c->out, to);
         return DFO_OK;
     }
     memset(dq + c->first * c->nq, 0, c->n * c->nq * sizeof *dq);
@@ -224,7 +195,7 @@ static dfo_status eval_chunk(const dfo_field *field, dfo_run *run, struct call *
         DFO_TRY(dfo_net_trace(c->net, run, &c->in, kept, c->out, c->trace));
         for (size_t i = 0; i < c->n; i++)
             dq[(c->first + i) * c->nq] = c->trace[i];
-        block_to_rows(c->out, to);
+        dfoi_block_to_rows(c->out, to);
         return eval_costs(f, run, c, to, dq);
     }
     if (f->wanted[DFOI_CNF_JACOBIAN]) {
@@ -235,14 +206,13 @@ static dfo_status eval_chunk(const dfo_field *field, dfo_run *run, struct call *
         direct(f, c, j);
         DFO_TRY(dfo_net_jvp(c->net, run, &c->in, &c->din, c->out, c->dout, NULL));
         if (!j)
-            block_to_rows(c->out, to);
+            dfoi_block_to_rows(c->out, to);
         add_trace(f, c, j, dq);
     }
     return eval_costs(f, run, c, to, dq);
 }
 
-/* The net itself, as a field.  */
-static dfo_status eval_net(const dfo_field *field, dfo_run *run, const double *t, dfo_batch x, dfo_batch dx, double *dq)
+static dfo_status eval(const dfo_field *field, dfo_run *run, const double *t, dfo_batch x, dfo_batch dx, double *dq)
 {
     const struct dfoi_cnf_solve *f = flow_of(field);
     const dfo_net *net = state(f->bij)->net;
@@ -265,50 +235,12 @@ static dfo_status eval_net(const dfo_field *field, dfo_run *run, const double *t
     return status;
 }
 
-/* At places t of the way: times of the net, and the field's factors a and b, (n) each.  */
-struct places {
-    double *time, *a, *b;
-};
-
-static struct places places_of(const dfoi_diffusion *d, dfo_run *run, const double *t, size_t n)
-{
-    struct places s = {dfoi_take_doubles(run, n), dfoi_take_doubles(run, n), dfoi_take_doubles(run, n)};
-    dfoi_diffusion_point p = {0};
-    for (size_t i = 0; i < n; i++) {
-        if (!i || t[i] < t[i - 1] || t[i] > t[i - 1])          /* rows that go together share it */
-            p = dfoi_diffusion_at(d, t[i]);
-        s.time[i] = p.net_time;
-        s.a[i] = p.a;
-        s.b[i] = p.b;
-    }
-    return s;
-}
-
-/* Of diffusion f = a x + b N: the trace, and each probe's estimate of it, of the same form.  */
-static dfo_status eval(const dfo_field *field, dfo_run *run, const double *t, dfo_batch x, dfo_batch dx, double *dq)
-{
-    const dfoi_diffusion *d = &state(flow_of(field)->bij)->diffusion;
-    size_t mark = run->arena_used;
-    if (!d->on)
-        return eval_net(field, run, t, x, dx, dq);
-    struct places s = places_of(d, run, t, x.n);
-    dfo_status status = eval_net(field, run, s.time, x, dx, dq);
-    for (size_t i = 0; i < x.n && status == DFO_OK; i++) {
-        for (size_t j = 0; j < x.d; j++)
-            dfo_row(dx, i)[j] = (dfo_real)(s.a[i] * (double)dfo_row(x, i)[j] + s.b[i] * (double)dfo_row(dx, i)[j]);
-        for (size_t j = 0; dq && j < field->nq; j++)
-            dq[i * field->nq + j] = s.a[i] * (double)x.d + s.b[i] * dq[i * field->nq + j];
-    }
-    run->arena_used = mark;
-    return status;
-}
-
 /* The gradient of gdx . f and of the kinetic energy in `out`, which holds f: zero but for the first pass.  */
 static void seed_field(const struct dfoi_cnf_solve *f, struct call *c, size_t j, dfo_batch gdx, const double *gdq)
 {
     dfo_batch g = dfo_batch_rows(gdx, c->first, c->n);
     if (j) {
-        memset(c->out.x, 0, block_size(f->bij, c->n) * sizeof *c->out.x);
+        memset(c->out.x, 0, dfoi_block_size(c->out.layout, c->n, c->d) * sizeof *c->out.x);
         return;
     }
     for (size_t i = 0; i < c->n && f->wanted[DFOI_CNF_KINETIC]; i++) {
@@ -316,13 +248,13 @@ static void seed_field(const struct dfoi_cnf_solve *f, struct call *c, size_t j,
         for (size_t e = 0; e < c->d; e++)
             dfo_row(g, i)[e] += by * *spot(c->out, i, e);
     }
-    rows_to_block(g, c->out);
+    dfoi_block_from_rows(g, c->out);
 }
 
 /* The gradient of gdq times the trace in `dout`.  */
 static void seed_trace(const struct dfoi_cnf_solve *f, struct call *c, size_t j, const double *gdq)
 {
-    memset(c->dout.x, 0, block_size(f->bij, c->n) * sizeof *c->dout.x);
+    memset(c->dout.x, 0, dfoi_block_size(c->out.layout, c->n, c->d) * sizeof *c->dout.x);
     for (size_t i = 0; i < c->n; i++) {
         double g = gdq[(c->first + i) * c->nq];
         if (!f->probe)
@@ -350,7 +282,7 @@ static dfo_status vjp_pulls(const struct dfoi_cnf_solve *f, dfo_run *run, struct
         }
         DFO_TRY(dfo_net_jvp(c->net, run, &c->in, &c->din, c->out, c->dout, c->acts));
         seed_field(f, c, j, gdx, gdq);
-        rows_to_block(c->pulled, c->dout);
+        dfoi_block_from_rows(c->pulled, c->dout);
         DFO_TRY(dfo_net_jvp_backward(c->net, run, &c->in, &c->din, c->out, c->dout, &c->gin, NULL, c->acts));
     }
     return DFO_OK;
@@ -363,12 +295,12 @@ static dfo_status vjp_acceleration(dfo_run *run, struct call *c, dfo_batch gdx, 
     dfo_batch g = dfo_batch_rows(gdx, c->first, c->n);
     DFO_TRY(accelerate(c, run, c->acts));
     din.part[din.n - 1].rows = dfo_batch_of(c->ones, c->n, 1);
-    memset(c->out.x, 0, (c->out.layout == DFO_FEATURES ? dfoi_panels_of(c->n) * DFO_PANEL : c->n) * c->d * sizeof *c->out.x);
-    block_to_rows(c->dout, c->pulled);
+    memset(c->out.x, 0, dfoi_block_size(c->out.layout, c->n, c->d) * sizeof *c->out.x);
+    dfoi_block_to_rows(c->dout, c->pulled);
     for (size_t i = 0; i < c->n; i++)
         for (size_t e = 0; e < c->d; e++)
             dfo_row(c->pulled, i)[e] *= (dfo_real)(2 * gdq[(c->first + i) * c->nq + 1 + DFOI_CNF_ACCELERATION]);
-    rows_to_block(c->pulled, c->dout);     /* zeros behind the last row */
+    dfoi_block_from_rows(c->pulled, c->dout);     /* zeros behind the last row */
     memset(c->pulled.x, 0, c->n * c->d * sizeof *c->pulled.x);
     gdin.part[0].rows = c->pulled;
     DFO_TRY(dfo_net_jvp_backward(c->net, run, &c->in, &din, c->out, c->dout, &c->gin, &gdin, c->acts));
@@ -387,7 +319,7 @@ static dfo_status vjp_chunk(const dfo_field *field, dfo_run *run, struct call *c
         c->gin.part[p + 1] = gcond.part[p];
     if (!gdq) {
         DFO_TRY(dfo_net_forward(c->net, run, &c->in, c->out, c->acts));
-        rows_to_block(dfo_batch_rows(gdx, c->first, c->n), c->out);
+        dfoi_block_from_rows(dfo_batch_rows(gdx, c->first, c->n), c->out);
         return dfo_net_backward(c->net, run, &c->in, c->out, &c->gin, c->acts);
     }
     if (f->wanted[DFOI_CNF_ACCELERATION])
@@ -404,7 +336,7 @@ static dfo_status vjp_chunk(const dfo_field *field, dfo_run *run, struct call *c
     return DFO_OK;
 }
 
-static dfo_status vjp_net(const dfo_field *field, dfo_run *run, const double *t, dfo_batch x, dfo_batch gdx, const double *gdq, dfo_batch gx)
+static dfo_status vjp(const dfo_field *field, dfo_run *run, const double *t, dfo_batch x, dfo_batch gdx, const double *gdq, dfo_batch gx)
 {
     size_t mark = run->arena_used;
     dfo_status status = DFO_OK;
@@ -417,27 +349,6 @@ static dfo_status vjp_net(const dfo_field *field, dfo_run *run, const double *t,
     return status;
 }
 
-static dfo_status vjp(const dfo_field *field, dfo_run *run, const double *t, dfo_batch x, dfo_batch gdx, const double *gdq, dfo_batch gx)
-{
-    const dfoi_diffusion *d = &state(flow_of(field)->bij)->diffusion;
-    size_t mark = run->arena_used;
-    if (!d->on)
-        return vjp_net(field, run, t, x, gdx, gdq, gx);
-    struct places s = places_of(d, run, t, x.n);
-    double *gq = gdq ? dfoi_take_doubles(run, x.n * field->nq) : NULL;
-    for (size_t i = 0; i < x.n; i++) {
-        for (size_t j = 0; j < x.d; j++) {
-            dfo_row(gx, i)[j] += (dfo_real)s.a[i] * dfo_row(gdx, i)[j];
-            dfo_row(gdx, i)[j] *= (dfo_real)s.b[i];
-        }
-        for (size_t j = 0; gq && j < field->nq; j++)
-            gq[i * field->nq + j] = s.b[i] * gdq[i * field->nq + j];
-    }
-    dfo_status status = vjp_net(field, run, s.time, x, gdx, gq, gx);
-    run->arena_used = mark;
-    return status;
-}
-
 const struct dfo_field_ops dfoi_cnf_field_ops = {.type = "cnf", .scratch = field_scratch, .eval = eval, .vjp = vjp};
 
 dfo_field dfoi_cnf_field(const struct dfoi_cnf_solve *f, const dfo_cond *cond, dfo_cond *gcond)
@@ -446,6 +357,8 @@ dfo_field dfoi_cnf_field(const struct dfoi_cnf_solve *f, const dfo_cond *cond, d
     for (size_t k = 0; k < DFOI_CNF_COSTS; k++)
         costs = f->wanted[k] ? DFOI_CNF_COSTS : costs;
     const struct dfo_field_ops *ops = state(f->bij)->learn_end ? &dfoi_cnf_end_ops : &dfoi_cnf_field_ops;
+    if (state(f->bij)->diffusion.on)
+        ops = &dfoi_cnf_diffusion_ops;
     return (dfo_field){.ops = ops, .state = f, .d = f->bij->d, .nq = 1 + costs, .cond = cond, .gcond = gcond};
 }
 
@@ -472,7 +385,7 @@ dfo_status dfoi_cnf_push(const dfo_bijector *bij, dfo_run *run, double t, dfo_ba
         struct call c = call_of(&field, run, time, x, first, n);
         memcpy(c.tangent.x, e + first * d, n * d * sizeof *e);
         DFO_TRY(dfo_net_jvp(c.net, run, &c.in, &c.din, c.out, c.dout, NULL));
-        block_to_rows(c.dout, dfo_batch_of(e + first * d, n, d));
+        dfoi_block_to_rows(c.dout, dfo_batch_of(e + first * d, n, d));
         run->arena_used = mark;
     }
     run->arena_used = start;
@@ -492,7 +405,7 @@ dfo_status dfoi_cnf_net(const dfo_bijector *bij, dfo_run *run, const double *t, 
 {
     struct dfoi_cnf_solve f = {.bij = bij, .n = y.n};
     dfo_field field = dfoi_cnf_field(&f, cond, NULL);
-    return eval_net(&field, run, t, y, out, NULL);
+    return eval(&field, run, t, y, out, NULL);
 }
 
 /* ---- flow matching */
@@ -507,7 +420,7 @@ size_t dfoi_cnf_regress_scratch(const dfo_bijector *bij, size_t rows)
 /* The net's output in c->out becomes the gradient of sum by loss with respect to it; gend gets the end's.  */
 static void residuals(dfo_real end, struct call *c, dfo_batch u, const double *by, double *loss, double *gend)
 {
-    block_to_rows(c->out, c->tangent);
+    dfoi_block_to_rows(c->out, c->tangent);
     for (size_t i = 0; i < c->n; i++) {
         dfo_real *v = dfo_row(c->tangent, i);
         const dfo_real *want = dfo_row(u, c->first + i);
@@ -520,7 +433,7 @@ static void residuals(dfo_real end, struct call *c, dfo_batch u, const double *b
         }
         loss[c->first + i] = sum / (double)c->d;
     }
-    rows_to_block(c->tangent, c->out);
+    dfoi_block_from_rows(c->tangent, c->out);
 }
 
 dfo_status dfoi_cnf_regress(const dfo_bijector *bij, dfo_run *run, const double *t, dfo_batch x, const dfo_cond *cond, dfo_batch u,

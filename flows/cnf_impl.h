@@ -50,6 +50,7 @@ struct dfoi_cnf_solve {
 dfo_field dfoi_cnf_field(const struct dfoi_cnf_solve *f, const dfo_cond *cond, dfo_cond *gcond);
 extern const struct dfo_field_ops dfoi_cnf_field_ops;
 extern const struct dfo_field_ops dfoi_cnf_end_ops;     /* over times from 0 to 1, the end learned */
+extern const struct dfo_field_ops dfoi_cnf_diffusion_ops;      /* over the way from noise to data */
 
 /* The end as it is now, and what its gradient adds to the weight's, if it is one.  */
 double dfoi_cnf_factor(const struct dfoi_cnf *c, const dfo_run *run);

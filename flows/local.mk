@@ -63,6 +63,7 @@ FLOWS_REAL = \
     flows/coupling_image.c \
     flows/irevnet.c \
     flows/cnf.c \
+    flows/cnf_diffusion.c \
     flows/cnf_end.c \
     flows/cnf_field.c \
     flows/cnf_probe.c \

@@ -5,6 +5,7 @@
 
 #include "base/ctx_impl.h"
 #include "math/gemm_impl.h"
+#include "nn/rows_impl.h"
 #include <diffeo/netfield.h>
 
 static const struct dfo_netfield *state(const dfo_field *field)
@@ -128,9 +129,9 @@ static void spread(const struct call *c, size_t width)
     }
 }
 
-static size_t in_panel(const struct call *c, size_t i)
+static dfo_block values(const struct call *c)
 {
-    return c->n - i < DFO_PANEL ? c->n - i : DFO_PANEL;
+    return (dfo_block){c->dx, c->n, c->d, DFO_PANEL, DFO_FEATURES};
 }
 
 static dfo_status eval_chunk(const struct dfo_netfield *f, dfo_run *run, const struct call *c, dfo_batch dx)
@@ -138,8 +139,7 @@ static dfo_status eval_chunk(const struct dfo_netfield *f, dfo_run *run, const s
     DFO_TRY(dfo_net_forward(f->net, run, &c->in, c->out, NULL));
     if (f->path)
         contract(c, channels(f));
-    for (size_t i = 0; i < c->n; i += DFO_PANEL)
-        dfoi_from_panel(in_panel(c, i), c->d, c->dx + i * c->d, NULL, dfo_row(dx, c->first + i), dx.ld);
+    dfoi_block_to_rows(values(c), dfo_batch_rows(dx, c->first, c->n));
     return DFO_OK;
 }
 
@@ -151,8 +151,7 @@ static dfo_status vjp_chunk(const dfo_field *field, dfo_run *run, struct call *c
     for (size_t p = 0; p < gcond.n && p + 1 < DFO_COND_PARTS; p++)
         c->gin.part[p + 1] = gcond.part[p];
     DFO_TRY(dfo_net_forward(f->net, run, &c->in, c->out, c->acts));
-    for (size_t i = 0; i < c->n; i += DFO_PANEL)
-        dfoi_to_panel(in_panel(c, i), c->d, dfo_row(gdx, c->first + i), gdx.ld, NULL, 1, c->dx + i * c->d);
+    dfoi_block_from_rows(dfo_batch_rows(gdx, c->first, c->n), values(c));
     if (f->path)
         spread(c, channels(f));
     return dfo_net_backward(f->net, run, &c->in, c->out, &c->gin, c->acts);

@@ -3,6 +3,7 @@ include_diffeo_HEADERS += \
 noinst_HEADERS += \
     lib/nn/net_impl.h \
     lib/nn/residual_impl.h \
+    lib/nn/rows_impl.h \
     lib/nn/config_impl.h \
     lib/nn/dense_impl.h \
     lib/nn/conv_impl.h \

@@ -3,30 +3,27 @@
 
 #include "base/ctx_impl.h"
 #include "math/gemm_impl.h"
-#include <diffeo/net.h>
+#include "nn/rows_impl.h"
 
 static size_t chunk(size_t rows)
 {
     return rows < DFO_NET_ROWS ? rows : DFO_NET_ROWS;
 }
 
-static size_t block_size(const dfo_net *net, size_t n)
+size_t dfoi_block_size(dfo_layout layout, size_t n, size_t d)
 {
-    return (net->ops->layout == DFO_FEATURES ? dfoi_panels_of(n) * DFO_PANEL : n) * net->out;
+    return (layout == DFO_FEATURES ? dfoi_panels_of(n) * DFO_PANEL : n) * d;
+}
+
+dfo_block dfoi_block_take(dfo_run *run, dfo_layout layout, size_t n, size_t d)
+{
+    return (dfo_block){dfo_arena_take(run, dfoi_block_size(layout, n, d)), n, d, layout == DFO_FEATURES ? DFO_PANEL : d, layout};
 }
 
 size_t dfo_net_rows_scratch(const dfo_net *net, size_t rows)
 {
     size_t n = chunk(rows);
-    return dfo_arena_size(block_size(net, n)) + dfo_arena_size(dfo_net_acts(net, n)) + dfo_net_scratch(net, n);
-}
-
-static dfo_block take(const dfo_net *net, dfo_run *run, size_t n)
-{
-    dfo_block b = {dfo_arena_take(run, block_size(net, n)), n, net->out, net->out, net->ops->layout};
-    if (b.layout == DFO_FEATURES)
-        b.ld = DFO_PANEL;
-    return b;
+    return dfo_arena_size(dfoi_block_size(net->ops->layout, n, net->out)) + dfo_arena_size(dfo_net_acts(net, n)) + dfo_net_scratch(net, n);
 }
 
 static size_t in_panel(dfo_block b, size_t i)
@@ -34,7 +31,7 @@ static size_t in_panel(dfo_block b, size_t i)
     return b.n - i < DFO_PANEL ? b.n - i : DFO_PANEL;
 }
 
-static void to_rows(dfo_block b, dfo_batch to)
+void dfoi_block_to_rows(dfo_block b, dfo_batch to)
 {
     for (size_t i = 0; b.layout == DFO_FEATURES && i < b.n; i += DFO_PANEL)
         dfoi_from_panel(in_panel(b, i), b.d, b.x + i * b.d, NULL, dfo_row(to, i), to.ld);
@@ -42,7 +39,7 @@ static void to_rows(dfo_block b, dfo_batch to)
         memcpy(dfo_row(to, i), b.x + i * b.ld, b.d * sizeof *b.x);
 }
 
-static void from_rows(dfo_batch from, dfo_block b)
+void dfoi_block_from_rows(dfo_batch from, dfo_block b)
 {
     for (size_t i = 0; b.layout == DFO_FEATURES && i < b.n; i += DFO_PANEL)
         dfoi_to_panel(in_panel(b, i), b.d, dfo_row(from, i), from.ld, NULL, 1, b.x + i * b.d);
@@ -61,14 +58,14 @@ static dfo_status check(const dfo_net *net, dfo_run *run, dfo_batch out)
 /* Outputs to the rows, or with `back` these are its gradient.  */
 static dfo_status some_rows(const dfo_net *net, dfo_run *run, const dfo_cond *in, dfo_batch rows, int back, dfo_cond *gin)
 {
-    dfo_block b = take(net, run, rows.n);
+    dfo_block b = dfoi_block_take(run, net->ops->layout, rows.n, net->out);
     dfo_real *acts = back ? dfo_arena_take(run, dfo_net_acts(net, rows.n)) : NULL;
     DFO_TRY(dfo_net_forward(net, run, in, b, acts));
     if (!back) {
-        to_rows(b, rows);
+        dfoi_block_to_rows(b, rows);
         return DFO_OK;
     }
-    from_rows(rows, b);
+    dfoi_block_from_rows(rows, b);
     return dfo_net_backward(net, run, in, b, gin, acts);
 }
 
