@@ -44,7 +44,7 @@ static const struct argp_option options[] = {
      "langevin, rex[:METHOD]", 9},
     {"grid", GRID, "NAME", 0, "Their levels: uniform, log-snr, edm or ddpm (default: as suits the sampler)", 9},
     {"eta", ETA, "X", 0, "ddim: noise, as a part of ancestral's (default 0)", 9},
-    {"snr", SNR, "X", 0, "predictor-corrector, langevin: length of a correction (default 0.16, 0.4)", 9},
+    {"snr", SNR, "X", 0, "predictor-corrector, langevin: length of a correction (default 0.16, 0.5)", 9},
     {"corrections", CORRECTIONS, "N", 0, "predictor-corrector, langevin: corrections at a level (default 1, 5)", 9},
     {"churn", CHURN, "X", 0, "edm-heun: fresh noise on the way (default 0)", 9},
     {"churn-min", CHURN_MIN, "X", 0, "edm-heun: at levels sigma/alpha from X on (default 0)", 9},
