@@ -100,6 +100,7 @@ START_TEST(marginals)
         o.sampler = name;
         o.seed = test_seed();
         o.eta = 0.5;
+        o.snr = 0.16;
         o.churn = 30;
         o.sde = 1;
         snprintf(what, sizeof what, "%s, %s", name, dfo_noise_schedule_name(kinds[k]));

@@ -143,7 +143,7 @@ sampler ddim 20 --eta 0.5
 sampler euler-maruyama 20 --grid log-snr
 sampler predictor-corrector 60 --corrections 2 --snr 0.2
 sampler edm-heun 39 --churn 5 --churn-min 0.01 --churn-max 10 --churn-noise 1.01
-sampler langevin 101
+sampler langevin 101 --corrections 5 --snr 0.5
 sampler rex 39
 sampler rex:rk4 77
 sampler rex:euler-maruyama 20 --sde
