@@ -82,7 +82,8 @@ FLOWS_REAL = \
     flows/check_rows.c \
     flows/preset.c \
     flows/preset_image.c \
-    flows/preset_irevnet.c
+    flows/preset_irevnet.c \
+    flows/preset_markov.c
 noinst_LTLIBRARIES += libflows_f.la libflows_d.la
 libflows_f_la_SOURCES = $(FLOWS_REAL)
 libflows_f_la_CPPFLAGS = $(FLOWS_CPPFLAGS)

@@ -30,6 +30,8 @@ extern const struct dfoi_setting dfoi_finc_flow_settings[];
 extern const struct dfoi_setting dfoi_emerging_settings[];
 extern const struct dfoi_setting dfoi_periodic_settings[];
 extern const struct dfoi_setting dfoi_irevnet_settings[];
+extern const struct dfoi_setting dfoi_markov_settings[];
+extern const struct dfoi_setting dfoi_markov_binary_settings[];
 
 /* Takes the layer's reference; DFO_EMEM if it is NULL.  */
 dfo_status dfoi_preset_append(dfo_ctx *ctx, json_t *list, json_t *layer);
@@ -38,6 +40,9 @@ dfo_status dfoi_preset_append(dfo_ctx *ctx, json_t *list, json_t *layer);
 json_t *dfoi_preset_cnf(const json_t *config, size_t probes, json_t *net);
 
 dfo_status dfoi_preset_write_image(dfo_ctx *ctx, const json_t *config, dfo_shape shape, json_t *list);
+
+dfo_status dfoi_markov_write(dfo_ctx *ctx, const json_t *config, dfo_shape shape, json_t *list);
+dfo_status dfoi_markov_complete(dfo_ctx *ctx, const json_t *config, json_t *to);
 
 dfo_status dfoi_irevnet_write(dfo_ctx *ctx, const json_t *config, dfo_shape shape, json_t *list);
 dfo_status dfoi_irevnet_complete(dfo_ctx *ctx, const json_t *config, json_t *to);
