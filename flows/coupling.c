@@ -33,6 +33,17 @@ static dfo_status update(const dfo_bijector *bij, dfo_run *run)
     return dfo_net_update(c->net, run);
 }
 
+/* Nets that begin from data are given what they will be given: of the rows what passes, and the condition.  */
+static dfo_status init(dfo_bijector *bij, dfo_run *run, dfo_batch x, const dfo_cond *cond)
+{
+    const dfoi_coupling *c = bij->state;
+    if (!dfo_net_fits(c->net))
+        return DFO_OK;
+    dfo_status status = dfoi_coupling_rows_fit(bij, run, x, cond);
+    dfo_store_touch(bij->store);
+    return status;
+}
+
 void dfoi_coupling_add_conds(const dfo_cond *cond, size_t conds, dfo_cond *in)
 {
     for (size_t p = 0; p < conds; p++) {
@@ -132,7 +143,7 @@ static dfo_status describe(const dfo_bijector *bij, json_t *to)
     DFO_TRY(dfoi_json_set(ctx, to, "zero_init", json_boolean(c->zero_init)));
     DFO_TRY(dfo_net_describe(c->net, net));
     if (c->kind == DFOI_AFFINE) {
-        DFO_TRY(dfoi_json_set(ctx, to, "scale", json_string(c->affine.kind ? "sigmoid" : "tanh")));
+        DFO_TRY(dfoi_json_set(ctx, to, "scale", json_string(c->free_scale ? "free" : c->affine.kind ? "sigmoid" : "tanh")));
         DFO_TRY(dfoi_json_set(ctx, to, "scale_max", json_real(c->given[0])));
     }
     return c->kind == DFOI_SPLINE ? dfoi_spline_describe(ctx, to, &c->spline, c->given) : DFO_OK;
@@ -148,15 +159,19 @@ static void coupling_free(dfo_bijector *bij)
     dfoi_free(bij->ctx, c);
 }
 
+/* A bound c at which c tanh(r / c) is r to the last digit for all r whose exponential is finite.  */
+#define FREE_SCALE ((dfo_real)(1 << 30))
+
 static dfo_status set_affine(dfo_ctx *ctx, dfoi_coupling *c, const json_t *config)
 {
     const char *scale;
     DFO_TRY(dfoi_json_string(ctx, config, "scale", "tanh", &scale));
     DFO_TRY(dfoi_json_real(ctx, config, "scale_max", 2, 1e-3, 20, &c->given[0]));
-    if (strcmp(scale, "tanh") && strcmp(scale, "sigmoid"))
-        return dfoi_fail(ctx, DFO_EARG, "scale: expected tanh or sigmoid, got %s", scale);
+    if (strcmp(scale, "tanh") && strcmp(scale, "sigmoid") && strcmp(scale, "free"))
+        return dfoi_fail(ctx, DFO_EARG, "scale: expected tanh, sigmoid or free, got %s", scale);
     c->affine.kind = !strcmp(scale, "sigmoid");
-    c->affine.smax = (dfo_real)c->given[0];
+    c->free_scale = !strcmp(scale, "free");
+    c->affine.smax = c->free_scale ? FREE_SCALE : (dfo_real)c->given[0];
     return DFO_OK;
 }
 
@@ -181,6 +196,8 @@ static dfo_status add_net(dfo_build *build, json_t *config, dfo_bijector *bij)
     dfo_build inner;
     DFO_TRY(dfo_build_child(build, "net", path, sizeof path, &inner));
     DFO_TRY(dfo_net_new(&inner, json_object_get(config, "net"), parts, in, out, c->zero_init, &c->net));
+    if (dfo_net_fits(c->net))
+        bij->caps |= DFO_DATA_INIT;
     c->image = c->net->ops->layout == DFO_ROWS;        /* without inputs it is a constant, of vectors */
     if (c->image)
         return DFO_OK;
@@ -249,6 +266,7 @@ dfo_status dfoi_coupling_create(dfo_build *build, json_t *config, dfo_bijector *
         .inverse = inverse,                          \
         .backward = backward,                        \
         .inverse_backward = inverse_backward,        \
+        .init = init,                                \
         .update = update,                            \
         .describe = describe,                        \
         .free = coupling_free,                       \

@@ -33,6 +33,7 @@ typedef struct dfoi_coupling {
     size_t      each;                  /* what a dense net is given for one feature: itself, or cosine and sine */
     size_t      params;                /* outputs of the net for one value */
     dfoi_affine affine;
+    int         free_scale;            /* affine: without a bound */
     dfoi_spline spline;
     int         zero_init;
     double      given[5];              /* the configuration's numbers: what float makes of them may be out of range */
@@ -62,6 +63,7 @@ dfo_status dfoi_coupling_rows_map(const dfoi_coupling *c, dfo_run *run, dfo_batc
                                   double *logdet, int inverse);
 dfo_status dfoi_coupling_rows_back(const dfoi_coupling *c, dfo_run *run, dfo_batch x, dfo_batch gx,
                                    const dfo_cond *cond, const dfo_cond *gcond, const double *glogdet, int inverse);
+dfo_status dfoi_coupling_rows_fit(dfo_bijector *bij, dfo_run *run, dfo_batch x, const dfo_cond *cond);
 size_t dfoi_coupling_image_scratch(const dfo_bijector *bij, size_t rows);
 size_t dfoi_coupling_image_saved(const dfo_bijector *bij, size_t rows);
 dfo_status dfoi_coupling_image_map(const dfo_bijector *bij, dfo_run *run, dfo_batch x, const dfo_cond *cond,

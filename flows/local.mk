@@ -81,6 +81,7 @@ FLOWS_REAL = \
     flows/check_layers.c \
     flows/check_rows.c \
     flows/preset.c \
+    flows/preset_coupling.c \
     flows/preset_image.c \
     flows/preset_irevnet.c
 noinst_LTLIBRARIES += libflows_f.la libflows_d.la

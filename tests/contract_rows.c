@@ -19,7 +19,7 @@ static double real(test_rng *rng, double low, double high)
 }
 
 /* A small net; activations with continuous derivatives where gradients are compared with differences.  */
-static json_t *net(test_rng *rng, const struct setting *s)
+static json_t *mlp(test_rng *rng, const struct setting *s)
 {
     static const char *const smooth[] = {"tanh", "silu", "softplus", "gelu", "elu"};
     static const char *const any[] = {"relu", "leaky-relu", "tanh", "elu"};
@@ -28,6 +28,16 @@ static json_t *net(test_rng *rng, const struct setting *s)
     for (size_t n = between(rng, 1, 2); n > 0; n--)
         json_array_append_new(hidden, json_integer((json_int_t)between(rng, 3, 11)));
     return json_pack("{s:s, s:o, s:s}", "type", "mlp", "hidden", hidden, "activation", act);
+}
+
+/* One of these, or an expansion in kernels.  */
+static json_t *net(test_rng *rng, const struct setting *s)
+{
+    static const char *const kernel[] = {"squared-exponential", "matern32", "matern52", "matern12"};
+    if (between(rng, 0, 3) == 0)
+        return json_pack("{s:s, s:i, s:s}", "type", "kernel", "points", (int)between(rng, 1, 9), "kernel",
+                         kernel[between(rng, 0, s->smooth ? 2 : 3)]);
+    return mlp(rng, s);
 }
 
 static json_t *mask(test_rng *rng, size_t d)
@@ -45,7 +55,7 @@ static json_t *mask(test_rng *rng, size_t d)
 /* A small convolution net.  */
 static json_t *image_net(test_rng *rng, const struct setting *s)
 {
-    json_t *of = net(rng, s), *kernel = json_array();
+    json_t *of = mlp(rng, s), *kernel = json_array();
     for (size_t l = json_array_size(json_object_get(of, "hidden")) + 1; l > 0; l--)
         json_array_append_new(kernel, json_integer((json_int_t)between(rng, 1, 3)));
     json_object_set_new(of, "type", json_string("conv"));
@@ -74,7 +84,7 @@ static json_t *make_affine_coupling(test_rng *rng, const struct setting *s, cons
 {
     json_t *c = make_coupling(rng, s, type);
     if (between(rng, 0, 1))
-        json_object_set_new(c, "scale", json_string("sigmoid"));
+        json_object_set_new(c, "scale", json_string(between(rng, 0, 2) ? "sigmoid" : "free"));
     if (between(rng, 0, 1))
         json_object_set_new(c, "scale_max", json_real(real(rng, 0.5, 3)));
     return c;

@@ -1,0 +1,61 @@
+/* Presets of couplings that are not a net's affine map or spline: kernelised flows (Ferumal: English et al. 2023) in Real
+ * NVP's form and in Glow's.  As those of preset.c they are chains that begin with standardise.  */
+#include <string.h>
+
+#include "layer_impl.h"
+#include "preset_impl.h"
+
+#define FERUMAL_SETTINGS(actnorm, linear)                                                                          \
+    {"layers", "10"}, {"points", "150"}, {"kernel", "\"squared-exponential\""}, {"scale_max", "3.0"},              \
+    {"mask", "\"half\""}, {"actnorm", actnorm}, {"linear", linear}, {"standardise", "true"},                       \
+    {"base", "{\"type\":\"normal\"}"}, {NULL, NULL}
+
+const struct dfoi_setting dfoi_ferumal_settings[] = {FERUMAL_SETTINGS("false", "\"none\"")};
+const struct dfoi_setting dfoi_ferumal_glow_settings[] = {FERUMAL_SETTINGS("true", "\"lu\"")};
+
+/* What stands around the couplings.  */
+struct frame {
+    const char *mask, *linear;
+    size_t layers;
+    int    actnorm, standardise;
+};
+
+static dfo_status read_frame(dfo_ctx *ctx, const json_t *config, struct frame *f)
+{
+    DFO_TRY(dfoi_json_size(ctx, config, "layers", 0, 0, 1000, &f->layers));
+    DFO_TRY(dfoi_json_bool(ctx, config, "actnorm", 0, &f->actnorm));
+    DFO_TRY(dfoi_json_bool(ctx, config, "standardise", 0, &f->standardise));
+    DFO_TRY(dfoi_json_string(ctx, config, "mask", NULL, &f->mask));
+    DFO_TRY(dfoi_json_string(ctx, config, "linear", NULL, &f->linear));
+    if (strcmp(f->mask, "half") && strcmp(f->mask, "alternate"))
+        return dfoi_fail(ctx, DFO_EARG, "mask: expected half or alternate, got %s", f->mask);
+    if (strcmp(f->linear, "none") && strcmp(f->linear, "lu"))
+        return dfoi_fail(ctx, DFO_EARG, "linear: expected none or lu, got %s", f->linear);
+    return DFO_OK;
+}
+
+/* A kernel coupling: the net says what the scales and shifts are.  */
+static json_t *kernel_coupling(const json_t *config, const char *mask)
+{
+    return json_pack("{s:s, s:s, s:O, s:{s:s, s:O, s:O}}", "type", "affine-coupling", "mask", mask, "scale_max",
+                     json_object_get(config, "scale_max"), "net", "type", "kernel", "points",
+                     json_object_get(config, "points"), "kernel", json_object_get(config, "kernel"));
+}
+
+dfo_status dfoi_preset_write_coupling(dfo_ctx *ctx, const json_t *config, dfo_shape shape, json_t *list)
+{
+    static const char *const masks[2][2] = {{"alternate", "alternate-swapped"}, {"half", "half-swapped"}};
+    struct frame f = {0};
+    (void)shape;
+    DFO_TRY(read_frame(ctx, config, &f));
+    if (f.standardise)
+        DFO_TRY(dfoi_preset_append(ctx, list, json_pack("{s:s}", "type", "standardise")));
+    for (size_t i = 0; i < f.layers; i++) {
+        if (f.actnorm)
+            DFO_TRY(dfoi_preset_append(ctx, list, json_pack("{s:s}", "type", "actnorm")));
+        if (strcmp(f.linear, "none"))
+            DFO_TRY(dfoi_preset_append(ctx, list, json_pack("{s:s}", "type", "linear")));
+        DFO_TRY(dfoi_preset_append(ctx, list, kernel_coupling(config, masks[!strcmp(f.mask, "half")][i % 2])));
+    }
+    return DFO_OK;
+}
