@@ -57,6 +57,7 @@ FLOWS_REAL = \
     flows/affine.c \
     flows/spline_set.c \
     flows/spline.c \
+    flows/gaussianization.c \
     flows/coupling.c \
     flows/coupling_mask.c \
     flows/coupling_rows.c \

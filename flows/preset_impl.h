@@ -23,6 +23,9 @@ struct dfoi_preset {
 
 extern const struct dfoi_setting dfoi_ferumal_settings[];
 extern const struct dfoi_setting dfoi_ferumal_glow_settings[];
+extern const struct dfoi_setting dfoi_mixture_settings[];
+extern const struct dfoi_setting dfoi_deep_sigmoidal_settings[];
+extern const struct dfoi_setting dfoi_gaussianization_settings[];
 extern const struct dfoi_setting dfoi_realnvp_image_settings[];
 extern const struct dfoi_setting dfoi_ffjord_image_settings[];
 extern const struct dfoi_setting dfoi_glow_settings[];
@@ -40,6 +43,7 @@ dfo_status dfoi_preset_append(dfo_ctx *ctx, json_t *list, json_t *layer);
 json_t *dfoi_preset_cnf(const json_t *config, size_t probes, json_t *net);
 
 dfo_status dfoi_preset_write_coupling(dfo_ctx *ctx, const json_t *config, dfo_shape shape, json_t *list);
+dfo_status dfoi_preset_write_gaussianization(dfo_ctx *ctx, const json_t *config, dfo_shape shape, json_t *list);
 dfo_status dfoi_preset_write_image(dfo_ctx *ctx, const json_t *config, dfo_shape shape, json_t *list);
 
 dfo_status dfoi_irevnet_write(dfo_ctx *ctx, const json_t *config, dfo_shape shape, json_t *list);

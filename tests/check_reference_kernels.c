@@ -1,5 +1,6 @@
-/* Kernel couplings against the reference vectors.  */
+/* Kernel couplings, and the maps made of sigmoids, against the reference vectors.  */
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -61,6 +62,113 @@ START_TEST(kernel_coupling)
 }
 END_TEST
 
+/* ---- sums of sigmoids: each row has parameters of its own, so each row a layer whose net is a constant */
+
+static const char *const mixture[] = {"logits", "mu", "log_scale", "a", "b", NULL}, *const deep[] = {"w_raw", "a_raw", "b", NULL};
+
+/* Where the layer's constant number `at` stands in array `*which` of the file, for row i.  */
+static size_t constant_at(ref_case c, const char *const *names, size_t i, size_t at, size_t *which)
+{
+    char path[64];
+    size_t d = ref_need(c, "x").shape[1], params = 0, each[5] = {0}, j, p;
+    for (size_t k = 0; names[k]; k++) {
+        snprintf(path, sizeof path, "params.%s", names[k]);
+        ref_array of = ref_need(c, path);
+        params += each[k] = of.n / (of.shape[0] * d);
+    }
+    j = at / params;
+    p = at % params;
+    for (*which = 0; p >= each[*which]; (*which)++)
+        p -= each[*which];
+    return (i * d + j) * each[*which] + p;
+}
+
+static double constant(ref_case c, const char *const *names, const char *front, size_t i, size_t at)
+{
+    char path[64];
+    size_t which, place = constant_at(c, names, i, at, &which);
+    snprintf(path, sizeof path, "%s.%s", front, names[which]);
+    return ref_need(c, path).data[place];
+}
+
+static void sigmoids_row(ref_case c, const char *type, const char *const *names, size_t i)
+{
+    ref_array x = ref_need(c, "x"), z = ref_need(c, "z");
+    size_t d = x.shape[1], n;
+    double out[8], ld, g[8], back[8], want[128], got[128];
+    int outer = names[3] != NULL;
+    json_t *config = json_pack("{s:s, s:s, s:I, s:i}", "type", type, "mask", "none", "components",
+                               (json_int_t)(ref_need(c, outer ? "params.mu" : "params.b").shape[2]), "spread", 0);
+    if (outer)
+        json_object_set_new(config, "scale", json_string("free"));
+    layerfix f = layerfix_new(config, dfo_shape_vector(d), 0, 1);
+    dfo_real *to = layerfix_array(&f, "net.c", &n);
+    ck_assert_uint_le(n, 128);
+    for (size_t at = 0; at < n; at++)
+        to[at] = (dfo_real)constant(c, names, "params", i, at);
+    ck_assert_int_eq(layerfix_prepare(&f), DFO_OK);
+    ck_assert_int_eq(layerfix_forward(&f, 1, x.data + i * d, NULL, out, &ld), DFO_OK);
+    reflayer_compare(c, "z", d, out, z.data + i * d, reflayer_tolerance(c, "z"));
+    reflayer_compare(c, "logdet", 1, &ld, ref_need(c, "logdet").data + i, reflayer_tolerance(c, "logdet"));
+    ck_assert_int_eq(layerfix_inverse(&f, 1, z.data + i * d, NULL, out, &ld), DFO_OK);
+    reflayer_compare(c, "inverse", d, out, x.data + i * d, reflayer_tolerance(c, "inverse"));
+    ck_assert_int_eq(layerfix_grads(&f, 0, 1, x.data + i * d, NULL, ref_need(c, "grad.seed_z").data + i * d,
+                                    ref_need(c, "grad.seed_logdet").data + i, g, NULL, back),
+                     DFO_OK);
+    reflayer_compare(c, "gradient of x", d, g, ref_need(c, "grad.x").data + i * d, reflayer_tolerance(c, "grad"));
+    for (size_t at = 0; at < n; at++) {
+        want[at] = constant(c, names, "grad", i, at);
+        got[at] = (double)layerfix_grad(&f, "net.c")[at];
+    }
+    reflayer_compare(c, "parameters", n, got, want, reflayer_tolerance(c, "grad"));
+    layerfix_free(&f);
+}
+
+static int mixture_case(ref_case c)
+{
+    for (size_t i = 0; i < reflayer_rows(c); i++)
+        sigmoids_row(c, "mixture-coupling", mixture, i);
+    return 1;
+}
+
+static int deep_case(ref_case c)
+{
+    for (size_t i = 0; i < reflayer_rows(c); i++)
+        sigmoids_row(c, "deep-sigmoidal-coupling", deep, i);
+    return 1;
+}
+
+START_TEST(sums_of_sigmoids)
+{
+    reflayer_each("mixture_logistic", IS_DOUBLE ? 4 : 3, mixture_case);
+    reflayer_each("deep_sigmoidal", IS_DOUBLE ? 4 : 3, deep_case);
+}
+END_TEST
+
+static int gaussianization_case(ref_case c)
+{
+    static const char *const names[] = {"logits", "mu", "log_scale"};
+    json_t *config = json_pack("{s:s, s:I}", "type", "gaussianization", "components",
+                               (json_int_t)ref_need(c, "params.mu").shape[1]);
+    layerfix f = layerfix_new(config, reflayer_shape(c), 0, reflayer_rows(c));
+    for (size_t k = 0; k < 3; k++) {
+        char path[64];
+        snprintf(path, sizeof path, "params.%s", names[k]);
+        reflayer_set(&f, names[k], ref_need(c, path));
+    }
+    reflayer_check(&f, c);
+    for (size_t k = 0; k < 3; k++)
+        reflayer_compare_grad(&f, c, names[k], names[k]);
+    layerfix_free(&f);
+    return 1;
+}
+
+START_TEST(gaussianization)
+{
+    reflayer_each("gaussianization", IS_DOUBLE ? 4 : 3, gaussianization_case);
+}
+END_TEST
+
 /* The points are rows, then midpoints of two; lengths are the columns' spreads times the median distance.  */
 START_TEST(points_from_data)
 {
@@ -93,6 +201,8 @@ int main(void)
     TCase *t = tcase_create("kernels");
     tcase_add_test(t, kernel_coupling);
     tcase_add_test(t, points_from_data);
+    tcase_add_test(t, sums_of_sigmoids);
+    tcase_add_test(t, gaussianization);
     suite_add_tcase(suite, t);
     return test_run(suite);
 }

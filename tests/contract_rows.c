@@ -108,6 +108,21 @@ static json_t *make_spline_coupling(test_rng *rng, const struct setting *s, cons
     return c;
 }
 
+static json_t *make_mixture_coupling(test_rng *rng, const struct setting *s, const char *type)
+{
+    json_t *c = make_coupling(rng, s, type);
+    json_object_set_new(c, "components", json_integer((json_int_t)between(rng, 1, 5)));
+    if (between(rng, 0, 1))
+        json_object_set_new(c, "spread", json_real(real(rng, 0, 3)));
+    return c;
+}
+
+static json_t *make_gaussianization(test_rng *rng, const struct setting *s, const char *type)
+{
+    (void)s;
+    return json_pack("{s:s, s:i}", "type", type, "components", (int)between(rng, 1, 9));
+}
+
 /* Types without settings.  */
 static json_t *make_plain(test_rng *rng, const struct setting *s, const char *type)
 {
@@ -499,6 +514,12 @@ const struct row contract_rows[] = {
     {"spline-coupling", TAKES_CONDS | TAKES_IMAGES, make_spline_coupling,
      {COUPLING_BAD, {"{\"bins\":1}", "bins"}, {"{\"bins\":65}", "bins"}, {"{\"tail_bound\":0}", "tail_bound"},
       {"{\"min_width\":0.5}", "min_width"}, {"{\"tails\":\"none\"}", "tails"}}},
+    {"mixture-coupling", TAKES_CONDS | TAKES_IMAGES, make_mixture_coupling,
+     {COUPLING_BAD, {"{\"components\":0}", "components"}, {"{\"components\":65}", "components"}, {"{\"spread\":-1}", "spread"},
+      {"{\"scale\":\"sigmoid\"}", "scale"}}},
+    {"deep-sigmoidal-coupling", TAKES_CONDS | TAKES_IMAGES, make_mixture_coupling,
+     {COUPLING_BAD, {"{\"components\":0}", "components"}, {"{\"scale\":\"tanh\"}", "scale"}}},
+    {"gaussianization", TAKES_IMAGES, make_gaussianization, {{"{\"components\":0}", "components"}}},
     {"cnf", TAKES_CONDS | TAKES_IMAGES | STEEP | NUMERICAL, make_cnf,
      {{"{\"solver\":\"rk5\"}", "rk5"}, {"{\"steps\":-1}", "steps"}, {"{\"end\":0}", "end"}, {"{\"probes\":-1}", "probes"}, {"{\"coupling\":2}", "coupling"},
       {"{\"gradient\":\"backsolve\"}", "gradient"}, {"{\"gradient\":\"reversible\",\"steps\":0}", "number of steps"},
