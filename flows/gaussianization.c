@@ -170,7 +170,7 @@ static double quantile(size_t n, const dfo_real *sorted, double p)
 }
 
 /* Component k stands at quantile (k + 1/2)/K.  Its scale is half the distance between its neighbours, at least that of equal
- * ones over two standard deviations; a column that does not vary keeps scales of 1.  */
+ * ones over two standard deviations; a column that does not vary has scales of 1/2.  */
 static void set_channel(const struct gaussianization *s, dfo_real *w, size_t c, size_t n, const dfo_real *sorted, double std)
 {
     size_t k = s->how.components;
