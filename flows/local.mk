@@ -58,6 +58,7 @@ FLOWS_REAL = \
     flows/affine.c \
     flows/spline_set.c \
     flows/spline.c \
+    flows/gaussianization.c \
     flows/coupling.c \
     flows/coupling_mask.c \
     flows/coupling_rows.c \
@@ -85,6 +86,7 @@ FLOWS_REAL = \
     flows/check_rows.c \
     flows/preset.c \
     flows/preset_autoregressive.c \
+    flows/preset_coupling.c \
     flows/preset_image.c \
     flows/preset_irevnet.c \
     flows/preset_markov.c
