@@ -14,6 +14,8 @@ noinst_HEADERS += \
     flows/standardise_impl.h \
     flows/check_impl.h \
     flows/scalar_impl.h \
+    flows/sylvester_impl.h \
+    flows/tanh_root_impl.h \
     flows/spline_set_impl.h \
     flows/flow_impl.h \
     flows/matching_impl.h \
@@ -51,6 +53,11 @@ FLOWS_REAL = \
     flows/linear.c \
     flows/linear_dense.c \
     flows/householder.c \
+    flows/tanh_root.c \
+    flows/planar.c \
+    flows/radial.c \
+    flows/sylvester.c \
+    flows/sylvester_weights.c \
     flows/scalar.c \
     flows/elementwise.c \
     flows/bounds.c \
@@ -81,6 +88,7 @@ FLOWS_REAL = \
     flows/check_layers.c \
     flows/check_rows.c \
     flows/preset.c \
+    flows/preset_chain.c \
     flows/preset_image.c \
     flows/preset_irevnet.c
 noinst_LTLIBRARIES += libflows_f.la libflows_d.la

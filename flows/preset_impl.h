@@ -1,5 +1,5 @@
-/* What preset.c, which lists the presets and writes those for rows, preset_image.c and preset_irevnet.c, which
- * write those for images, share.  Private to flows.  */
+/* What preset.c, which lists the presets and writes those for rows, preset_chain.c, which writes those of one kind of layer,
+ * preset_image.c and preset_irevnet.c, which write those for images, share.  Private to flows.  */
 #ifndef DFOI_PRESET_IMPL_H
 #define DFOI_PRESET_IMPL_H
 
@@ -21,6 +21,8 @@ struct dfoi_preset {
     dfo_status (*complete)(dfo_ctx *ctx, const json_t *config, json_t *to);
 };
 
+extern const struct dfoi_setting dfoi_single_settings[];
+extern const struct dfoi_setting dfoi_sylvester_settings[];
 extern const struct dfoi_setting dfoi_realnvp_image_settings[];
 extern const struct dfoi_setting dfoi_ffjord_image_settings[];
 extern const struct dfoi_setting dfoi_glow_settings[];
@@ -36,6 +38,8 @@ dfo_status dfoi_preset_append(dfo_ctx *ctx, json_t *list, json_t *layer);
 
 /* A continuous layer with the solver of these settings; takes the net's reference.  NULL: out of memory.  */
 json_t *dfoi_preset_cnf(const json_t *config, size_t probes, json_t *net);
+
+dfo_status dfoi_preset_write_chain(dfo_ctx *ctx, const json_t *config, dfo_shape shape, json_t *list);
 
 dfo_status dfoi_preset_write_image(dfo_ctx *ctx, const json_t *config, dfo_shape shape, json_t *list);
 
