@@ -14,6 +14,8 @@ noinst_HEADERS += \
     flows/standardise_impl.h \
     flows/check_impl.h \
     flows/scalar_impl.h \
+    flows/sylvester_impl.h \
+    flows/tanh_root_impl.h \
     flows/spline_set_impl.h \
     flows/flow_impl.h \
     flows/matching_impl.h \
@@ -52,6 +54,11 @@ FLOWS_REAL = \
     flows/linear.c \
     flows/linear_dense.c \
     flows/householder.c \
+    flows/tanh_root.c \
+    flows/planar.c \
+    flows/radial.c \
+    flows/sylvester.c \
+    flows/sylvester_weights.c \
     flows/scalar.c \
     flows/elementwise.c \
     flows/bounds.c \
@@ -87,6 +94,7 @@ FLOWS_REAL = \
     flows/preset.c \
     flows/preset_autoregressive.c \
     flows/preset_coupling.c \
+    flows/preset_chain.c \
     flows/preset_image.c \
     flows/preset_irevnet.c \
     flows/preset_markov.c

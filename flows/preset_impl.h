@@ -1,5 +1,6 @@
-/* What preset.c, which lists the presets and writes those for rows, preset_autoregressive.c and preset_coupling.c, which write
- * others for rows, preset_image.c and preset_irevnet.c, which write those for images, and preset_markov.c share.  Private to flows.  */
+/* What preset.c, which lists the presets and writes those for rows, preset_autoregressive.c, preset_chain.c, preset_coupling.c and
+ * preset_markov.c, which write others for rows, preset_image.c and preset_irevnet.c, which write those for images, share.  Private to
+ * flows.  */
 #ifndef DFOI_PRESET_IMPL_H
 #define DFOI_PRESET_IMPL_H
 
@@ -28,6 +29,8 @@ extern const struct dfoi_setting dfoi_ferumal_glow_settings[];
 extern const struct dfoi_setting dfoi_mixture_settings[];
 extern const struct dfoi_setting dfoi_deep_sigmoidal_settings[];
 extern const struct dfoi_setting dfoi_gaussianization_settings[];
+extern const struct dfoi_setting dfoi_single_settings[];
+extern const struct dfoi_setting dfoi_sylvester_settings[];
 extern const struct dfoi_setting dfoi_realnvp_image_settings[];
 extern const struct dfoi_setting dfoi_ffjord_image_settings[];
 extern const struct dfoi_setting dfoi_glow_settings[];
@@ -50,6 +53,8 @@ dfo_status dfoi_autoregressive_write(dfo_ctx *ctx, const json_t *config, dfo_sha
 
 dfo_status dfoi_preset_write_coupling(dfo_ctx *ctx, const json_t *config, dfo_shape shape, json_t *list);
 dfo_status dfoi_preset_write_gaussianization(dfo_ctx *ctx, const json_t *config, dfo_shape shape, json_t *list);
+dfo_status dfoi_preset_write_chain(dfo_ctx *ctx, const json_t *config, dfo_shape shape, json_t *list);
+
 dfo_status dfoi_preset_write_image(dfo_ctx *ctx, const json_t *config, dfo_shape shape, json_t *list);
 
 dfo_status dfoi_markov_write(dfo_ctx *ctx, const json_t *config, dfo_shape shape, json_t *list);

@@ -206,6 +206,12 @@ static json_t *make_householder(test_rng *rng, const struct setting *s, const ch
     return json_pack("{s:s, s:i}", "type", type, "reflections", (int)between(rng, 1, s->shape.c));
 }
 
+static json_t *make_sylvester(test_rng *rng, const struct setting *s, const char *type)
+{
+    size_t d = dfo_shape_size(s->shape);
+    return json_pack("{s:s, s:i, s:i}", "type", type, "rank", (int)between(rng, 1, d), "reflections", (int)between(rng, 1, d + 1));
+}
+
 static json_t *make_dense(test_rng *rng, const struct setting *s, const char *type)
 {
     (void)s;
@@ -523,6 +529,9 @@ const struct row contract_rows[] = {
       {"{\"tails\":\"circular\",\"box\":\"fixed\",\"period\":0}", "period"}}},
     {"linear-dense", TAKES_IMAGES, make_dense, {{"{\"init\":\"zero\"}", "init"}, {"{\"bias\":3}", "bias"}}},
     {"householder", TAKES_IMAGES, make_householder, {{"{\"reflections\":0}", "reflections"}}},
+    {"planar", SUMS, make_plain, {{NULL, NULL}}},
+    {"radial", SUMS, make_plain, {{NULL, NULL}}},
+    {"sylvester", SUMS, make_sylvester, {{"{\"rank\":0}", "rank"}, {"{\"rank\":99}", "rank"}, {"{\"reflections\":0}", "reflections"}}},
     {"sigmoid", BOUNDED_Z | TAKES_IMAGES, make_plain, {{NULL, NULL}}},
     {"logit", BOUNDED_X | TAKES_IMAGES, make_logit,
      {{"{\"alpha\":0.5}", "alpha"}, {"{\"low\":2,\"high\":1}", "high"}}},
