@@ -47,6 +47,8 @@ FLOWS_REAL = \
     flows/conv_exp.c \
     flows/dequantise.c \
     flows/diffusion.c \
+    flows/diffusion_map.c \
+    flows/denoise_map.c \
     flows/rex_map.c \
     flows/channels.c \
     flows/matrix.c \

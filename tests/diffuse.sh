@@ -156,6 +156,58 @@ error 1 'last'
 run diffeo train --data toy:moons:100 --flow diffusion-2015-binary --set learned=true --steps 2 --quiet -o no.safetensors
 error 2 "unknown key 'learned'"
 
+title 'samplers'
+# NAME EVALUATIONS-IN-20-STEPS OPTION...: draws are the data's, the same for any threads and batch.
+sampler() {
+    name=$1 nfe=$2
+    shift 2
+    run diffeo sample vp.safetensors -n 1000 --sampler "$name" --solver-steps 20 "$@" -o drawn.csv --json
+    ok
+    json nfe == "$nfe"
+    run diffeo sample vp.safetensors -n 700 --sampler "$name" --solver-steps 20 "$@" --threads 1 --batch 64 -o fewer.csv
+    head -n 700 drawn.csv >first.csv
+    same fewer.csv first.csv
+    run diffeo distance drawn.csv toy:gaussian:1000:9 --measures sliced --json
+    json sliced_wasserstein '<' 0.5
+}
+sampler ancestral 20
+sampler ddim 20 --eta 0.5
+sampler euler-maruyama 20 --grid log-snr
+sampler predictor-corrector 60 --corrections 2 --snr 0.2
+sampler edm-heun 39 --churn 5 --churn-min 0.01 --churn-max 10 --churn-noise 1.01
+sampler langevin 101
+sampler rex 39
+sampler rex:rk4 77
+sampler rex:euler-maruyama 20 --sde
+draw() { run diffeo sample vp.safetensors -n 10 --solver-steps 5 -o no.csv "$@"; }
+run diffeo sample nice.safetensors -n 10 --sampler ddim --solver-steps 5 -o no.csv
+error 1 'nice.safetensors is not a diffusion model: --sampler wants one'
+draw --sampler ddpm
+error 2 "none is called 'ddpm'; known: ancestral, ddim, euler-maruyama, predictor-corrector, edm-heun, langevin, rex"
+draw --sampler rex:kvaerno3
+error 1 'implicit'
+draw --sampler ddim --churn 1
+error 2 'churn-noise go with --sampler edm-heun'
+draw --sampler ancestral --snr 0.1
+error 2 'snr goes with --sampler predictor-corrector or langevin'
+draw --eta 1
+error 2 'eta goes with --sampler ddim'
+draw --sde --sampler ddim
+error 2 'sde goes with --sampler rex'
+draw --grid edm
+error 2 'grid goes with --sampler'
+draw --sampler ddim --grid cubic
+error 1 "none is called 'cubic'; known: uniform, log-snr, edm, ddpm"
+draw --sampler ddim --eta 2
+error 2 'eta: expected a number from 0 to 1'
+draw --sampler ddim --rtol 1e-3
+error 2 'do not go with --sampler'
+draw --sampler ddim --temperature 0.5
+error 2 'exclude each other'
+draw --sampler ddim --solver-steps 0
+error 2 'wants --solver-steps N, 1 at least'
+no_file no.csv
+
 title 'the same for any number of threads, and after an interruption'
 # shellcheck disable=SC2086
 run diffeo train --data toy:moons:1000 --flow vp $small --steps 20 --threads 1 -o whole.safetensors

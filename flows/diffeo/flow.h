@@ -5,6 +5,7 @@
 #include <stdint.h>
 #include <diffeo/real.h>
 #include <diffeo/bijector.h>
+#include <diffeo/denoise.h>
 #include <diffeo/dist.h>
 #include <diffeo/loss.h>
 #include <diffeo/plan.h>
@@ -137,6 +138,22 @@ dfo_status dfo_flow_rex_decode(dfo_flow_rex *rex, uint64_t first_row, dfo_batch 
 dfo_status dfo_flow_rex_encode_exact(dfo_flow_rex *rex, uint64_t first_row, dfo_batch x, const dfo_cond *cond, int64_t *y, int64_t *yh);
 dfo_status dfo_flow_rex_decode_exact(dfo_flow_rex *rex, uint64_t first_row, dfo_batch x, const dfo_cond *cond, const int64_t *y,
                                      const int64_t *yh);
+
+/* ---- diffusion's samples, by other ways than its probability flow's solver (<diffeo/denoise.h>) */
+
+/* Working memory and levels of the calls below, as dfo_flow_plan_new: steps levels from noise to the data's time, spaced as the grid of
+ * that kind has it (NULL: as suits sampler and schedule), the first where log(alpha^2/sigma^2) is -14 if the schedule goes beyond.  options:
+ * their schedule is not read, the flow's is.  DFO_EUNSUP unless the flow diffuses; DFO_EARG as dfo_denoiser_new.  */
+typedef struct dfo_flow_denoiser dfo_flow_denoiser;
+dfo_status dfo_flow_denoiser_new(dfo_ctx *ctx, const dfo_flow *flow, const dfo_denoiser_options *options, const char *grid, size_t steps,
+                                 dfo_flow_denoiser **out);
+void dfo_flow_denoiser_free(dfo_flow_denoiser *denoiser);
+
+/* Draws, as dfo_flow_sample: row i is a function of the weights, the options and first_row + i.  */
+dfo_status dfo_flow_denoiser_draw(dfo_flow_denoiser *denoiser, uint64_t first_row, dfo_batch x, const dfo_cond *cond);
+
+/* Evaluations of the net for a row, 0 before the first draw.  */
+double dfo_flow_denoiser_nfe(const dfo_flow_denoiser *denoiser);
 
 /* Negative log-likelihood, in nats, of a flow.  The flow must outlive the loss.  */
 dfo_status dfo_loss_nll_new(dfo_flow *flow, dfo_loss **out);
