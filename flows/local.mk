@@ -66,6 +66,7 @@ FLOWS_REAL = \
     flows/cnf_diffusion.c \
     flows/cnf_end.c \
     flows/cnf_field.c \
+    flows/cnf_guide.c \
     flows/cnf_probe.c \
     flows/flow.c \
     flows/flow_plan.c \
@@ -82,6 +83,7 @@ FLOWS_REAL = \
     flows/check_rows.c \
     flows/preset.c \
     flows/preset_image.c \
+    flows/preset_diffusion.c \
     flows/preset_irevnet.c
 noinst_LTLIBRARIES += libflows_f.la libflows_d.la
 libflows_f_la_SOURCES = $(FLOWS_REAL)
