@@ -43,6 +43,7 @@ extern const struct dfo_bijector_ops dfoi_box_cox_ops;
 extern const struct dfo_bijector_ops dfoi_additive_coupling_ops;
 extern const struct dfo_bijector_ops dfoi_affine_coupling_ops;
 extern const struct dfo_bijector_ops dfoi_spline_coupling_ops;
+extern const struct dfo_bijector_ops dfoi_autoregressive_ops;
 extern const struct dfo_bijector_ops dfoi_irevnet_ops;
 extern const struct dfo_bijector_ops dfoi_cnf_ops;
 
@@ -69,6 +70,7 @@ dfo_status dfoi_linear_dense_create(dfo_build *build, json_t *config, dfo_biject
 dfo_status dfoi_householder_create(dfo_build *build, json_t *config, dfo_bijector *bij);
 dfo_status dfoi_elementwise_create(dfo_build *build, json_t *config, dfo_bijector *bij);
 dfo_status dfoi_coupling_create(dfo_build *build, json_t *config, dfo_bijector *bij);
+dfo_status dfoi_autoregressive_create(dfo_build *build, json_t *config, dfo_bijector *bij);
 dfo_status dfoi_irevnet_create(dfo_build *build, json_t *config, dfo_bijector *bij);
 dfo_status dfoi_cnf_create(dfo_build *build, json_t *config, dfo_bijector *bij);
 

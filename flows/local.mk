@@ -19,6 +19,7 @@ noinst_HEADERS += \
     flows/matching_impl.h \
     flows/cnf_impl.h \
     flows/diffusion_impl.h \
+    flows/autoregressive_impl.h \
     flows/coupling_impl.h \
     flows/classifier_impl.h \
     flows/head_impl.h \
@@ -61,6 +62,8 @@ FLOWS_REAL = \
     flows/coupling_mask.c \
     flows/coupling_rows.c \
     flows/coupling_image.c \
+    flows/autoregressive.c \
+    flows/autoregressive_rows.c \
     flows/irevnet.c \
     flows/cnf.c \
     flows/cnf_diffusion.c \
@@ -82,9 +85,11 @@ FLOWS_REAL = \
     flows/check_layers.c \
     flows/check_rows.c \
     flows/preset.c \
+    flows/preset_autoregressive.c \
     flows/preset_image.c \
     flows/preset_diffusion.c \
-    flows/preset_irevnet.c
+    flows/preset_irevnet.c \
+    flows/preset_markov.c
 noinst_LTLIBRARIES += libflows_f.la libflows_d.la
 libflows_f_la_SOURCES = $(FLOWS_REAL)
 libflows_f_la_CPPFLAGS = $(FLOWS_CPPFLAGS)

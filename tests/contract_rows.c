@@ -298,6 +298,30 @@ static json_t *make_cnf(test_rng *rng, const struct setting *s, const char *type
                      "end", 0.125, "zero_init", (int)between(rng, 0, 1), "gradient", gradient[between(rng, 0, 3)], "coupling", 0.99, "net", net);
 }
 
+/* Masked nets of both kinds; a scale without a bound would leave the range of numbers.  */
+static json_t *make_autoregressive(test_rng *rng, const struct setting *s, const char *type)
+{
+    static const char *const named[] = {"natural", "reverse", "random"};
+    json_t *of = net(rng, s);
+    json_object_set_new(of, "type", json_string("made"));
+    if (between(rng, 0, 1)) {
+        json_object_set_new(of, "residual", json_true());
+        json_object_set_new(of, "hidden", json_integer((json_int_t)between(rng, 1, 20)));
+        json_object_set_new(of, "blocks", json_integer((json_int_t)between(rng, 0, 2)));
+        json_object_set_new(of, "context", json_string(between(rng, 0, 1) ? "gate" : "concat"));
+    }
+    json_t *a = json_pack("{s:s, s:o, s:b, s:b, s:s}", "type", type, "net", of, "zero_init", (int)between(rng, 0, 1), "solve",
+                          (int)between(rng, 0, 1), "order", named[between(rng, 0, 2)]);
+    if (between(rng, 0, 1)) {
+        json_object_set_new(a, "transform", json_string("spline"));
+        json_object_set_new(a, "bins", json_integer((json_int_t)between(rng, 2, 9)));
+        json_object_set_new(a, "tail_bound", json_real(real(rng, 1, 4)));
+    } else {
+        json_object_set_new(a, "scale_max", json_real(real(rng, 0.5, 3)));
+    }
+    return a;
+}
+
 static json_t *make_irevnet(test_rng *rng, const struct setting *s, const char *type)
 {
     static const char *const smooth[] = {"tanh", "silu", "softplus", "gelu"};
@@ -425,6 +449,11 @@ static json_t *make_dequantise(test_rng *rng, const struct setting *s, const cha
     {"{\"zero_init\":2}", "zero_init"},   \
     {"{\"net\":{\"type\":\"no-net\"}}", "no-net"}
 
+#define AUTOREGRESSIVE_BAD                                                                                                  \
+    {"{\"transform\":\"cubic\"}", "transform"}, {"{\"order\":\"backwards\"}", "order"}, {"{\"order\":[]}", "order"},           \
+    {"{\"net\":{\"type\":\"mlp\"}}", "a made net"}, {"{\"net\":{\"degrees\":[[1]]}}", "degrees"}, {"{\"solve\":2}", "solve"},  \
+    {"{\"net\":{\"residual\":true,\"norm\":\"layer\"}}", "norm"}
+
 const struct row contract_rows[] = {
     {"chain", TAKES_CONDS | TAKES_IMAGES | COMPOSITE, make_chain,
      {{"{\"layers\":{}}", "layers"}, {"{\"layers\":[3]}", "test.0"},
@@ -489,6 +518,7 @@ const struct row contract_rows[] = {
     {"spline-coupling", TAKES_CONDS | TAKES_IMAGES, make_spline_coupling,
      {COUPLING_BAD, {"{\"bins\":1}", "bins"}, {"{\"bins\":65}", "bins"}, {"{\"tail_bound\":0}", "tail_bound"},
       {"{\"min_width\":0.5}", "min_width"}, {"{\"tails\":\"none\"}", "tails"}}},
+    {"autoregressive", TAKES_CONDS | TAKES_IMAGES | SUMS, make_autoregressive, {AUTOREGRESSIVE_BAD}},
     {"cnf", TAKES_CONDS | TAKES_IMAGES | STEEP | NUMERICAL, make_cnf,
      {{"{\"solver\":\"rk5\"}", "rk5"}, {"{\"steps\":-1}", "steps"}, {"{\"end\":0}", "end"}, {"{\"probes\":-1}", "probes"}, {"{\"coupling\":2}", "coupling"},
       {"{\"gradient\":\"backsolve\"}", "gradient"}, {"{\"gradient\":\"reversible\",\"steps\":0}", "number of steps"},
