@@ -79,6 +79,7 @@ FLOWS_REAL = \
     flows/cnf_diffusion.c \
     flows/cnf_end.c \
     flows/cnf_field.c \
+    flows/cnf_guide.c \
     flows/cnf_probe.c \
     flows/flow.c \
     flows/flow_plan.c \
@@ -98,6 +99,7 @@ FLOWS_REAL = \
     flows/preset_coupling.c \
     flows/preset_chain.c \
     flows/preset_image.c \
+    flows/preset_diffusion.c \
     flows/preset_irevnet.c \
     flows/preset_markov.c
 noinst_LTLIBRARIES += libflows_f.la libflows_d.la
