@@ -1,5 +1,5 @@
-/* Continuous flows: what the layer (cnf.c), its field (cnf_field.c), probes (cnf_probe.c) and learned end (cnf_end.c) share, and
- * what flows ask of the layer.  Private to flows.  */
+/* Continuous flows: what the layer (cnf.c), its field (cnf_field.c), probes (cnf_probe.c), learned end (cnf_end.c) and
+ * guidance (cnf_guide.c) share, and what flows ask of the layer.  Private to flows.  */
 #ifndef DFOI_CNF_IMPL_H
 #define DFOI_CNF_IMPL_H
 
@@ -32,6 +32,8 @@ struct dfoi_cnf {
     uint64_t stream;
     double   cost[DFOI_CNF_COSTS];         /* weights of what training adds to the loss */
     dfoi_diffusion diffusion;              /* what the net's output stands for; off: for the field itself */
+    size_t   cond_d;                       /* features of the condition */
+    double   guidance;                     /* 1: the net as it is (cnf_guide.c) */
 };
 
 /* A solve of some rows.  */
@@ -49,6 +51,7 @@ struct dfoi_cnf_solve {
 /* Its field: the net, with the trace as the first quadrature, and behind it the costs if any is wanted, or each probe's estimate.  */
 dfo_field dfoi_cnf_field(const struct dfoi_cnf_solve *f, const dfo_cond *cond, dfo_cond *gcond);
 extern const struct dfo_field_ops dfoi_cnf_field_ops;
+const struct dfo_field_ops *dfoi_cnf_own_ops(const struct dfoi_cnf *c);     /* the net's own; guided, if it has a condition */
 extern const struct dfo_field_ops dfoi_cnf_end_ops;     /* over times from 0 to 1, the end learned */
 extern const struct dfo_field_ops dfoi_cnf_diffusion_ops;      /* over the way from noise to data */
 

@@ -98,6 +98,12 @@ dfo_status dfo_flow_set_solver(dfo_flow *flow, const dfo_solver_options *options
  * method: good until a solver is set.  False if the flow has no such layer; then *options is as dfo_flow_set_solver leaves all.  */
 int dfo_flow_solver(const dfo_flow *flow, dfo_solver_options *options);
 
+/* Guidance without a classifier (Ho and Salimans 2021) of a flow with a condition, fitted by matching with "label_dropout": the net of its
+ * last layer says N(0) + w (N(condition) - N(0)) from now on, N(0) being of a condition of zeros.  1: as it was.  Plans made before
+ * stay good.  DFO_EUNSUP if it was not so fitted, DFO_EARG: not finite.  */
+dfo_status dfo_flow_set_guidance(dfo_flow *flow, double w);
+double dfo_flow_guidance(const dfo_flow *flow);
+
 /* Probes that the log-density of rows is estimated by in evaluation; 0: it is exact, or a bound.  */
 size_t dfo_flow_probes(const dfo_flow *flow);
 
@@ -166,7 +172,7 @@ int dfo_flow_wants_teacher(const dfo_flow *flow);
 dfo_status dfo_loss_flow_teach(dfo_loss *loss, const dfo_flow *teacher);
 
 /* What a flow asks to be fitted by: flow matching, if its configuration has "matching" ({"path":"straight"|"narrowing"|
- * "trigonometric"|"bridge","sigma":0,"pairing":"independent"|"transport"|"given","windows":0,"teacher_steps":4}; it ends in a cnf layer then, over a standard normal
+ * "trigonometric"|"bridge","sigma":0,"pairing":"independent"|"transport"|"given","windows":0,"teacher_steps":4,"label_dropout":0}; it ends in a cnf layer then, over a standard normal
  * base): the mean square of the field less the path's velocity, no log-likelihood (Lipman et al. 2023); else dfo_loss_nll_new.  */
 dfo_status dfo_loss_flow_new(dfo_flow *flow, dfo_loss **out);
 
