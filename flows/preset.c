@@ -143,7 +143,7 @@ const char *dfo_preset_text(size_t i)
 
 static dfo_status find(dfo_ctx *ctx, const char *name, const struct dfoi_preset **out)
 {
-    char list[512] = "";
+    char list[2048] = "";
     for (size_t i = 0; i < PRESETS; i++) {
         size_t used = strlen(list);
         if (!strcmp(presets[i].name, name)) {
