@@ -28,6 +28,9 @@ extern const struct dfo_bijector_ops dfoi_affine_ops;
 extern const struct dfo_bijector_ops dfoi_spline_ops;
 extern const struct dfo_bijector_ops dfoi_linear_dense_ops;
 extern const struct dfo_bijector_ops dfoi_householder_ops;
+extern const struct dfo_bijector_ops dfoi_planar_ops;
+extern const struct dfo_bijector_ops dfoi_radial_ops;
+extern const struct dfo_bijector_ops dfoi_sylvester_ops;
 extern const struct dfo_bijector_ops dfoi_sigmoid_ops;
 extern const struct dfo_bijector_ops dfoi_logit_ops;
 extern const struct dfo_bijector_ops dfoi_tanh_ops;
@@ -44,6 +47,9 @@ extern const struct dfo_bijector_ops dfoi_additive_coupling_ops;
 extern const struct dfo_bijector_ops dfoi_affine_coupling_ops;
 extern const struct dfo_bijector_ops dfoi_spline_coupling_ops;
 extern const struct dfo_bijector_ops dfoi_autoregressive_ops;
+extern const struct dfo_bijector_ops dfoi_mixture_coupling_ops;
+extern const struct dfo_bijector_ops dfoi_deep_sigmoidal_coupling_ops;
+extern const struct dfo_bijector_ops dfoi_gaussianization_ops;
 extern const struct dfo_bijector_ops dfoi_irevnet_ops;
 extern const struct dfo_bijector_ops dfoi_cnf_ops;
 
@@ -68,9 +74,13 @@ dfo_status dfoi_affine_create(dfo_build *build, json_t *config, dfo_bijector *bi
 dfo_status dfoi_spline_create(dfo_build *build, json_t *config, dfo_bijector *bij);
 dfo_status dfoi_linear_dense_create(dfo_build *build, json_t *config, dfo_bijector *bij);
 dfo_status dfoi_householder_create(dfo_build *build, json_t *config, dfo_bijector *bij);
+dfo_status dfoi_planar_create(dfo_build *build, json_t *config, dfo_bijector *bij);
+dfo_status dfoi_radial_create(dfo_build *build, json_t *config, dfo_bijector *bij);
+dfo_status dfoi_sylvester_create(dfo_build *build, json_t *config, dfo_bijector *bij);
 dfo_status dfoi_elementwise_create(dfo_build *build, json_t *config, dfo_bijector *bij);
 dfo_status dfoi_coupling_create(dfo_build *build, json_t *config, dfo_bijector *bij);
 dfo_status dfoi_autoregressive_create(dfo_build *build, json_t *config, dfo_bijector *bij);
+dfo_status dfoi_gaussianization_create(dfo_build *build, json_t *config, dfo_bijector *bij);
 dfo_status dfoi_irevnet_create(dfo_build *build, json_t *config, dfo_bijector *bij);
 dfo_status dfoi_cnf_create(dfo_build *build, json_t *config, dfo_bijector *bij);
 

@@ -14,6 +14,8 @@ noinst_HEADERS += \
     flows/standardise_impl.h \
     flows/check_impl.h \
     flows/scalar_impl.h \
+    flows/sylvester_impl.h \
+    flows/tanh_root_impl.h \
     flows/spline_set_impl.h \
     flows/flow_impl.h \
     flows/matching_impl.h \
@@ -45,6 +47,8 @@ FLOWS_REAL = \
     flows/conv_exp.c \
     flows/dequantise.c \
     flows/diffusion.c \
+    flows/diffusion_map.c \
+    flows/denoise_map.c \
     flows/rex_map.c \
     flows/channels.c \
     flows/matrix.c \
@@ -52,12 +56,18 @@ FLOWS_REAL = \
     flows/linear.c \
     flows/linear_dense.c \
     flows/householder.c \
+    flows/tanh_root.c \
+    flows/planar.c \
+    flows/radial.c \
+    flows/sylvester.c \
+    flows/sylvester_weights.c \
     flows/scalar.c \
     flows/elementwise.c \
     flows/bounds.c \
     flows/affine.c \
     flows/spline_set.c \
     flows/spline.c \
+    flows/gaussianization.c \
     flows/coupling.c \
     flows/coupling_mask.c \
     flows/coupling_rows.c \
@@ -69,6 +79,7 @@ FLOWS_REAL = \
     flows/cnf_diffusion.c \
     flows/cnf_end.c \
     flows/cnf_field.c \
+    flows/cnf_guide.c \
     flows/cnf_probe.c \
     flows/flow.c \
     flows/flow_plan.c \
@@ -85,8 +96,12 @@ FLOWS_REAL = \
     flows/check_rows.c \
     flows/preset.c \
     flows/preset_autoregressive.c \
+    flows/preset_coupling.c \
+    flows/preset_chain.c \
     flows/preset_image.c \
-    flows/preset_irevnet.c
+    flows/preset_diffusion.c \
+    flows/preset_irevnet.c \
+    flows/preset_markov.c
 noinst_LTLIBRARIES += libflows_f.la libflows_d.la
 libflows_f_la_SOURCES = $(FLOWS_REAL)
 libflows_f_la_CPPFLAGS = $(FLOWS_CPPFLAGS)

@@ -19,7 +19,7 @@ static double real(test_rng *rng, double low, double high)
 }
 
 /* A small net; activations with continuous derivatives where gradients are compared with differences.  */
-static json_t *net(test_rng *rng, const struct setting *s)
+static json_t *mlp(test_rng *rng, const struct setting *s)
 {
     static const char *const smooth[] = {"tanh", "silu", "softplus", "gelu", "elu"};
     static const char *const any[] = {"relu", "leaky-relu", "tanh", "elu"};
@@ -28,6 +28,16 @@ static json_t *net(test_rng *rng, const struct setting *s)
     for (size_t n = between(rng, 1, 2); n > 0; n--)
         json_array_append_new(hidden, json_integer((json_int_t)between(rng, 3, 11)));
     return json_pack("{s:s, s:o, s:s}", "type", "mlp", "hidden", hidden, "activation", act);
+}
+
+/* One of these, or an expansion in kernels.  */
+static json_t *net(test_rng *rng, const struct setting *s)
+{
+    static const char *const kernel[] = {"squared-exponential", "matern32", "matern52", "matern12"};
+    if (between(rng, 0, 3) == 0)
+        return json_pack("{s:s, s:i, s:s}", "type", "kernel", "points", (int)between(rng, 1, 9), "kernel",
+                         kernel[between(rng, 0, s->smooth ? 2 : 3)]);
+    return mlp(rng, s);
 }
 
 static json_t *mask(test_rng *rng, size_t d)
@@ -45,7 +55,7 @@ static json_t *mask(test_rng *rng, size_t d)
 /* A small convolution net.  */
 static json_t *image_net(test_rng *rng, const struct setting *s)
 {
-    json_t *of = net(rng, s), *kernel = json_array();
+    json_t *of = mlp(rng, s), *kernel = json_array();
     for (size_t l = json_array_size(json_object_get(of, "hidden")) + 1; l > 0; l--)
         json_array_append_new(kernel, json_integer((json_int_t)between(rng, 1, 3)));
     json_object_set_new(of, "type", json_string("conv"));
@@ -74,7 +84,7 @@ static json_t *make_affine_coupling(test_rng *rng, const struct setting *s, cons
 {
     json_t *c = make_coupling(rng, s, type);
     if (between(rng, 0, 1))
-        json_object_set_new(c, "scale", json_string("sigmoid"));
+        json_object_set_new(c, "scale", json_string(between(rng, 0, 2) ? "sigmoid" : "free"));
     if (between(rng, 0, 1))
         json_object_set_new(c, "scale_max", json_real(real(rng, 0.5, 3)));
     return c;
@@ -96,6 +106,21 @@ static json_t *make_spline_coupling(test_rng *rng, const struct setting *s, cons
     if (between(rng, 0, 3) == 0)
         json_object_set_new(c, "min_derivative", json_real(0.01));
     return c;
+}
+
+static json_t *make_mixture_coupling(test_rng *rng, const struct setting *s, const char *type)
+{
+    json_t *c = make_coupling(rng, s, type);
+    json_object_set_new(c, "components", json_integer((json_int_t)between(rng, 1, 5)));
+    if (between(rng, 0, 1))
+        json_object_set_new(c, "spread", json_real(real(rng, 0, 3)));
+    return c;
+}
+
+static json_t *make_gaussianization(test_rng *rng, const struct setting *s, const char *type)
+{
+    (void)s;
+    return json_pack("{s:s, s:i}", "type", type, "components", (int)between(rng, 1, 9));
 }
 
 /* Types without settings.  */
@@ -179,6 +204,12 @@ static json_t *make_box_cox(test_rng *rng, const struct setting *s, const char *
 static json_t *make_householder(test_rng *rng, const struct setting *s, const char *type)
 {
     return json_pack("{s:s, s:i}", "type", type, "reflections", (int)between(rng, 1, s->shape.c));
+}
+
+static json_t *make_sylvester(test_rng *rng, const struct setting *s, const char *type)
+{
+    size_t d = dfo_shape_size(s->shape);
+    return json_pack("{s:s, s:i, s:i}", "type", type, "rank", (int)between(rng, 1, d), "reflections", (int)between(rng, 1, d + 1));
 }
 
 static json_t *make_dense(test_rng *rng, const struct setting *s, const char *type)
@@ -498,6 +529,9 @@ const struct row contract_rows[] = {
       {"{\"tails\":\"circular\",\"box\":\"fixed\",\"period\":0}", "period"}}},
     {"linear-dense", TAKES_IMAGES, make_dense, {{"{\"init\":\"zero\"}", "init"}, {"{\"bias\":3}", "bias"}}},
     {"householder", TAKES_IMAGES, make_householder, {{"{\"reflections\":0}", "reflections"}}},
+    {"planar", SUMS, make_plain, {{NULL, NULL}}},
+    {"radial", SUMS, make_plain, {{NULL, NULL}}},
+    {"sylvester", SUMS, make_sylvester, {{"{\"rank\":0}", "rank"}, {"{\"rank\":99}", "rank"}, {"{\"reflections\":0}", "reflections"}}},
     {"sigmoid", BOUNDED_Z | TAKES_IMAGES, make_plain, {{NULL, NULL}}},
     {"logit", BOUNDED_X | TAKES_IMAGES, make_logit,
      {{"{\"alpha\":0.5}", "alpha"}, {"{\"low\":2,\"high\":1}", "high"}}},
@@ -519,6 +553,12 @@ const struct row contract_rows[] = {
      {COUPLING_BAD, {"{\"bins\":1}", "bins"}, {"{\"bins\":65}", "bins"}, {"{\"tail_bound\":0}", "tail_bound"},
       {"{\"min_width\":0.5}", "min_width"}, {"{\"tails\":\"none\"}", "tails"}}},
     {"autoregressive", TAKES_CONDS | TAKES_IMAGES | SUMS, make_autoregressive, {AUTOREGRESSIVE_BAD}},
+    {"mixture-coupling", TAKES_CONDS | TAKES_IMAGES, make_mixture_coupling,
+     {COUPLING_BAD, {"{\"components\":0}", "components"}, {"{\"components\":65}", "components"}, {"{\"spread\":-1}", "spread"},
+      {"{\"scale\":\"sigmoid\"}", "scale"}}},
+    {"deep-sigmoidal-coupling", TAKES_CONDS | TAKES_IMAGES, make_mixture_coupling,
+     {COUPLING_BAD, {"{\"components\":0}", "components"}, {"{\"scale\":\"tanh\"}", "scale"}}},
+    {"gaussianization", TAKES_IMAGES, make_gaussianization, {{"{\"components\":0}", "components"}}},
     {"cnf", TAKES_CONDS | TAKES_IMAGES | STEEP | NUMERICAL, make_cnf,
      {{"{\"solver\":\"rk5\"}", "rk5"}, {"{\"steps\":-1}", "steps"}, {"{\"end\":0}", "end"}, {"{\"probes\":-1}", "probes"}, {"{\"coupling\":2}", "coupling"},
       {"{\"gradient\":\"backsolve\"}", "gradient"}, {"{\"gradient\":\"reversible\",\"steps\":0}", "number of steps"},

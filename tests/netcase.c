@@ -109,6 +109,12 @@ static json_t *make_config(test_rng *rng, const char *type, const char *activati
     json_object_set_new(o, "type", json_string(type));
     if (!strcmp(type, "constant"))
         return o;
+    if (!strcmp(type, "kernel")) {
+        static const char *const kernel[] = {"squared-exponential", "matern12", "matern32", "matern52"};
+        json_object_set_new(o, "kernel", json_string(kernel[test_rng_between(rng, 0, 3)]));
+        json_object_set_new(o, "points", json_integer((json_int_t)width(rng)));
+        return o;
+    }
     if (!activation)
         activation = dfoi_act_name((dfoi_act)test_rng_between(rng, 0, DFOI_ACT_COUNT - 1));
     json_object_set_new(o, "activation", json_string(activation));

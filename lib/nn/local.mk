@@ -19,6 +19,8 @@ noinst_HEADERS += \
     lib/nn/unet_impl.h \
     lib/nn/residual_conv_impl.h \
     lib/nn/unit_impl.h \
+    lib/nn/kernel_impl.h \
+    lib/nn/kernel_kern_impl.h \
     lib/nn/squash_impl.h \
     lib/nn/squash_kern_impl.h \
     lib/nn/unit_kern_impl.h
@@ -59,11 +61,14 @@ LIB_REAL += \
     lib/nn/unet_work.c \
     lib/nn/unet_pass.c \
     lib/nn/unet_jvp.c \
+    lib/nn/kernel.c \
+    lib/nn/kernel_pass.c \
     lib/nn/constant.c
 LIB_KERN += \
     lib/nn/unit_kern.c \
     lib/nn/conv_kern.c \
     lib/nn/batch_kern.c \
     lib/nn/group_kern.c \
-    lib/nn/squash_kern.c
+    lib/nn/squash_kern.c \
+    lib/nn/kernel_kern.c
 EXTRA_DIST += lib/nn/README.md
