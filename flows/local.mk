@@ -14,11 +14,14 @@ noinst_HEADERS += \
     flows/standardise_impl.h \
     flows/check_impl.h \
     flows/scalar_impl.h \
+    flows/sylvester_impl.h \
+    flows/tanh_root_impl.h \
     flows/spline_set_impl.h \
     flows/flow_impl.h \
     flows/matching_impl.h \
     flows/cnf_impl.h \
     flows/diffusion_impl.h \
+    flows/autoregressive_impl.h \
     flows/coupling_impl.h \
     flows/classifier_impl.h \
     flows/head_impl.h \
@@ -51,6 +54,11 @@ FLOWS_REAL = \
     flows/linear.c \
     flows/linear_dense.c \
     flows/householder.c \
+    flows/tanh_root.c \
+    flows/planar.c \
+    flows/radial.c \
+    flows/sylvester.c \
+    flows/sylvester_weights.c \
     flows/scalar.c \
     flows/elementwise.c \
     flows/bounds.c \
@@ -62,6 +70,8 @@ FLOWS_REAL = \
     flows/coupling_mask.c \
     flows/coupling_rows.c \
     flows/coupling_image.c \
+    flows/autoregressive.c \
+    flows/autoregressive_rows.c \
     flows/irevnet.c \
     flows/cnf.c \
     flows/cnf_diffusion.c \
@@ -82,9 +92,12 @@ FLOWS_REAL = \
     flows/check_layers.c \
     flows/check_rows.c \
     flows/preset.c \
+    flows/preset_autoregressive.c \
     flows/preset_coupling.c \
+    flows/preset_chain.c \
     flows/preset_image.c \
-    flows/preset_irevnet.c
+    flows/preset_irevnet.c \
+    flows/preset_markov.c
 noinst_LTLIBRARIES += libflows_f.la libflows_d.la
 libflows_f_la_SOURCES = $(FLOWS_REAL)
 libflows_f_la_CPPFLAGS = $(FLOWS_CPPFLAGS)

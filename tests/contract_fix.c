@@ -400,7 +400,7 @@ static void seeds(struct layer *l, int back, dfo_batch out, const dfo_cond *cond
     for (size_t k = 0; k < g.n; k++)
         memcpy(dfo_row(z, k), dfo_row(out, i), d * sizeof(dfo_real));
     t->run.grads = NULL;
-    if (!back && l->bij->caps & DFO_NEEDS_INPUT) {          /* forward keeps what backward wants */
+    if (!back && dfo_bijector_saved(l->bij, g.n, &t->run)) {     /* forward keeps what backward wants, of a layer inside too */
         inverse(l, t, z, cond_or_null(&c), NULL);
         forward(l, t, z, cond_or_null(&c), NULL);
     }

@@ -206,6 +206,12 @@ static json_t *make_householder(test_rng *rng, const struct setting *s, const ch
     return json_pack("{s:s, s:i}", "type", type, "reflections", (int)between(rng, 1, s->shape.c));
 }
 
+static json_t *make_sylvester(test_rng *rng, const struct setting *s, const char *type)
+{
+    size_t d = dfo_shape_size(s->shape);
+    return json_pack("{s:s, s:i, s:i}", "type", type, "rank", (int)between(rng, 1, d), "reflections", (int)between(rng, 1, d + 1));
+}
+
 static json_t *make_dense(test_rng *rng, const struct setting *s, const char *type)
 {
     (void)s;
@@ -321,6 +327,30 @@ static json_t *make_cnf(test_rng *rng, const struct setting *s, const char *type
                      between(rng, 0, 1) ? "hutch++" : "hutchinson", "kinetic", 0.01 * (double)between(rng, 0, 1), "jacobian",
                      0.01 * (double)between(rng, 0, 1), "acceleration", 0.01 * (double)between(rng, 0, 1), "solver", "pd87", "steps", 12,
                      "end", 0.125, "zero_init", (int)between(rng, 0, 1), "gradient", gradient[between(rng, 0, 3)], "coupling", 0.99, "net", net);
+}
+
+/* Masked nets of both kinds; a scale without a bound would leave the range of numbers.  */
+static json_t *make_autoregressive(test_rng *rng, const struct setting *s, const char *type)
+{
+    static const char *const named[] = {"natural", "reverse", "random"};
+    json_t *of = net(rng, s);
+    json_object_set_new(of, "type", json_string("made"));
+    if (between(rng, 0, 1)) {
+        json_object_set_new(of, "residual", json_true());
+        json_object_set_new(of, "hidden", json_integer((json_int_t)between(rng, 1, 20)));
+        json_object_set_new(of, "blocks", json_integer((json_int_t)between(rng, 0, 2)));
+        json_object_set_new(of, "context", json_string(between(rng, 0, 1) ? "gate" : "concat"));
+    }
+    json_t *a = json_pack("{s:s, s:o, s:b, s:b, s:s}", "type", type, "net", of, "zero_init", (int)between(rng, 0, 1), "solve",
+                          (int)between(rng, 0, 1), "order", named[between(rng, 0, 2)]);
+    if (between(rng, 0, 1)) {
+        json_object_set_new(a, "transform", json_string("spline"));
+        json_object_set_new(a, "bins", json_integer((json_int_t)between(rng, 2, 9)));
+        json_object_set_new(a, "tail_bound", json_real(real(rng, 1, 4)));
+    } else {
+        json_object_set_new(a, "scale_max", json_real(real(rng, 0.5, 3)));
+    }
+    return a;
 }
 
 static json_t *make_irevnet(test_rng *rng, const struct setting *s, const char *type)
@@ -450,6 +480,11 @@ static json_t *make_dequantise(test_rng *rng, const struct setting *s, const cha
     {"{\"zero_init\":2}", "zero_init"},   \
     {"{\"net\":{\"type\":\"no-net\"}}", "no-net"}
 
+#define AUTOREGRESSIVE_BAD                                                                                                  \
+    {"{\"transform\":\"cubic\"}", "transform"}, {"{\"order\":\"backwards\"}", "order"}, {"{\"order\":[]}", "order"},           \
+    {"{\"net\":{\"type\":\"mlp\"}}", "a made net"}, {"{\"net\":{\"degrees\":[[1]]}}", "degrees"}, {"{\"solve\":2}", "solve"},  \
+    {"{\"net\":{\"residual\":true,\"norm\":\"layer\"}}", "norm"}
+
 const struct row contract_rows[] = {
     {"chain", TAKES_CONDS | TAKES_IMAGES | COMPOSITE, make_chain,
      {{"{\"layers\":{}}", "layers"}, {"{\"layers\":[3]}", "test.0"},
@@ -494,6 +529,9 @@ const struct row contract_rows[] = {
       {"{\"tails\":\"circular\",\"box\":\"fixed\",\"period\":0}", "period"}}},
     {"linear-dense", TAKES_IMAGES, make_dense, {{"{\"init\":\"zero\"}", "init"}, {"{\"bias\":3}", "bias"}}},
     {"householder", TAKES_IMAGES, make_householder, {{"{\"reflections\":0}", "reflections"}}},
+    {"planar", SUMS, make_plain, {{NULL, NULL}}},
+    {"radial", SUMS, make_plain, {{NULL, NULL}}},
+    {"sylvester", SUMS, make_sylvester, {{"{\"rank\":0}", "rank"}, {"{\"rank\":99}", "rank"}, {"{\"reflections\":0}", "reflections"}}},
     {"sigmoid", BOUNDED_Z | TAKES_IMAGES, make_plain, {{NULL, NULL}}},
     {"logit", BOUNDED_X | TAKES_IMAGES, make_logit,
      {{"{\"alpha\":0.5}", "alpha"}, {"{\"low\":2,\"high\":1}", "high"}}},
@@ -514,6 +552,7 @@ const struct row contract_rows[] = {
     {"spline-coupling", TAKES_CONDS | TAKES_IMAGES, make_spline_coupling,
      {COUPLING_BAD, {"{\"bins\":1}", "bins"}, {"{\"bins\":65}", "bins"}, {"{\"tail_bound\":0}", "tail_bound"},
       {"{\"min_width\":0.5}", "min_width"}, {"{\"tails\":\"none\"}", "tails"}}},
+    {"autoregressive", TAKES_CONDS | TAKES_IMAGES | SUMS, make_autoregressive, {AUTOREGRESSIVE_BAD}},
     {"mixture-coupling", TAKES_CONDS | TAKES_IMAGES, make_mixture_coupling,
      {COUPLING_BAD, {"{\"components\":0}", "components"}, {"{\"components\":65}", "components"}, {"{\"spread\":-1}", "spread"},
       {"{\"scale\":\"sigmoid\"}", "scale"}}},

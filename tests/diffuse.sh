@@ -124,6 +124,38 @@ run diffeo encode vp.safetensors --data toy:gaussian:10 --sampler rex --solver-s
 error 2 '--lossy writes the latents'
 no_file no.safetensors
 
+title 'chains of noise, as of 2015'
+run diffeo train --data toy:moons:4000 --flow diffusion-2015 --set steps=20 --set hidden=48 --set depth=2 --steps 400 --lr 3e-3 --quiet -o 2015.safetensors
+ok
+run diffeo loglik 2015.safetensors --data toy:moons:500:3 --json
+ok
+json estimate == bound
+json mean_nats '>' -3.6
+run diffeo sample 2015.safetensors -n 500 -o 2015.csv
+ok
+run diffeo distance 2015.csv toy:moons:500:3 --json
+ok
+json sliced_wasserstein '<' 0.5
+# three bits, the last of which is the first two's sum modulo 2
+awk 'BEGIN { for (i = 0; i < 800; i++) { a = int(i / 2) % 2; b = i % 2; print a "," b "," (a + b) % 2 } }' >bits.csv
+run diffeo train --data bits.csv --flow diffusion-2015-binary --set steps=10 --set hidden=32 --set depth=2 --steps 500 --lr 5e-3 --quiet -o bits.safetensors
+ok
+run diffeo loglik bits.safetensors --data bits.csv --json
+ok
+json mean_nats '>' -1.8
+run diffeo sample bits.safetensors -n 400 -o drawn.csv
+ok
+run awk -F, '($1 + $2 + $3) % 2 { wrong++ } END { exit !(NR == 400 && wrong < 80) }' drawn.csv
+ok
+echo 0,1,0.5 >half.csv
+run diffeo loglik bits.safetensors --data half.csv --json
+ok
+json mean_nats == null
+run diffeo train --data toy:moons:100 --flow diffusion-2015 --set last=1.5 --steps 2 --quiet -o no.safetensors
+error 1 'last'
+run diffeo train --data toy:moons:100 --flow diffusion-2015-binary --set learned=true --steps 2 --quiet -o no.safetensors
+error 2 "unknown key 'learned'"
+
 title 'the same for any number of threads, and after an interruption'
 # shellcheck disable=SC2086
 run diffeo train --data toy:moons:1000 --flow vp $small --steps 20 --threads 1 -o whole.safetensors

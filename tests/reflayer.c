@@ -93,6 +93,13 @@ void reflayer_set(layerfix *f, const char *name, ref_array from)
         to[i] = (dfo_real)from.data[i];
 }
 
+ref_array reflayer_param(ref_case c, const char *name)
+{
+    char path[64];
+    snprintf(path, sizeof path, "params.%s", name);
+    return ref_need(c, path);
+}
+
 ref_array reflayer_grad(ref_case c, const char *name)
 {
     char path[64];

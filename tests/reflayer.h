@@ -24,6 +24,9 @@ size_t reflayer_rows(ref_case c);
 /* Sets an array of the layer from one of the file with as many numbers.  */
 void reflayer_set(layerfix *f, const char *name, ref_array from);
 
+/* One of the file's arrays of weights.  */
+ref_array reflayer_param(ref_case c, const char *name);
+
 /* The file's gradient with respect to one of its arrays; and the layer's of `name` compared with it.  */
 ref_array reflayer_grad(ref_case c, const char *name);
 void reflayer_compare_grad(layerfix *f, ref_case c, const char *name, const char *file);

@@ -67,6 +67,21 @@ run diffeo sample f.safetensors -n 100 --threads 1 -o one.csv
 run diffeo sample f.safetensors -n 100 --threads 2 --batch 128 -o two.csv
 same one.csv two.csv
 
+title 'planar, radial, sylvester: densities that integrate to 1'
+for flow in planar radial sylvester; do
+    run diffeo train --data toy:moons:2000 --flow $flow --batch 256 --steps 100 --lr 2e-2 --quiet -o $flow.safetensors --json
+    ok
+    json valid_nats '>' -3.25
+    run diffeo check $flow.safetensors --data toy:moons:200:3 --json
+    ok
+    json normalisation '~' 1 1e-4
+    json roundtrip_max_abs '<' 1e-4
+done
+run diffeo info --preset sylvester
+out '"rank": null'
+run diffeo train --data toy:moons:200 --flow sylvester --set rank=3 --steps 1 --quiet -o no.safetensors
+error 1 'rank'
+
 title 'rnode: fewer evaluations; images'
 for cost in 0 1; do
     # shellcheck disable=SC2086

@@ -2,6 +2,8 @@ include_diffeo_HEADERS += \
     lib/diffeo/net.h
 noinst_HEADERS += \
     lib/nn/net_impl.h \
+    lib/nn/made_impl.h \
+    lib/nn/mlp_impl.h \
     lib/nn/residual_impl.h \
     lib/nn/rows_impl.h \
     lib/nn/config_impl.h \
@@ -32,6 +34,9 @@ LIB_REAL += \
     lib/nn/unit.c \
     lib/nn/unit_jvp.c \
     lib/nn/mlp.c \
+    lib/nn/made.c \
+    lib/nn/made_sweep.c \
+    lib/nn/made_residual.c \
     lib/nn/squash.c \
     lib/nn/squash_trace.c \
     lib/nn/residual.c \
