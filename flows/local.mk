@@ -16,6 +16,7 @@ noinst_HEADERS += \
     flows/scalar_impl.h \
     flows/sylvester_impl.h \
     flows/tanh_root_impl.h \
+    flows/sigmoids_set_impl.h \
     flows/spline_set_impl.h \
     flows/flow_impl.h \
     flows/matching_impl.h \
@@ -65,6 +66,7 @@ FLOWS_REAL = \
     flows/elementwise.c \
     flows/bounds.c \
     flows/affine.c \
+    flows/sigmoids_set.c \
     flows/spline_set.c \
     flows/spline.c \
     flows/gaussianization.c \

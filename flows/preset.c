@@ -65,6 +65,7 @@ static const struct dfoi_preset presets[] = {
     {"maf", "autoregressive affine layers, densities in one pass (Papamakarios et al. 2017)", dfoi_maf_settings, dfoi_autoregressive_write,
      NULL},
     {"iaf", "the same the other way round, samples in one pass (Kingma et al. 2016)", dfoi_maf_settings, dfoi_autoregressive_write, NULL},
+    {"naf", "neural autoregressive: deep sigmoidal maps (Huang et al. 2018)", dfoi_naf_settings, dfoi_autoregressive_write, NULL},
     {"nsf-ar", "autoregressive rational-quadratic splines (Durkan et al. 2019)", dfoi_nsf_ar_settings, dfoi_autoregressive_write, NULL},
     {"ferumal", "affine couplings by kernels over inducing points, for few data (English et al. 2023)", dfoi_ferumal_settings,
      dfoi_preset_write_coupling, NULL},
