@@ -23,6 +23,7 @@ struct dfoi_preset {
 
 extern const struct dfoi_setting dfoi_single_settings[];
 extern const struct dfoi_setting dfoi_sylvester_settings[];
+extern const struct dfoi_setting dfoi_residual_settings[];
 extern const struct dfoi_setting dfoi_realnvp_image_settings[];
 extern const struct dfoi_setting dfoi_ffjord_image_settings[];
 extern const struct dfoi_setting dfoi_glow_settings[];
