@@ -181,7 +181,7 @@ static int report(struct job *j, double seconds)
     struct options *o = j->o;
     double rows = (double)o->input.info.rows, d = (double)dfo_shape_size(model_picture(j->model[0]));
     const dfo_flow *flow = dfo_model_flow(j->model[0]);
-    int bound = flow && dfo_flow_bins(flow);       /* of the probability of whole numbers */
+    int bound = flow && (dfo_flow_bins(flow) || dfo_flow_base(flow)->ops->bound);
     size_t probes = flow ? dfo_flow_probes(flow) : 0;
     double error = probes > 1 && !o->gradient ? sqrt(j->estimate) / rows : NAN;    /* of the estimate, as far as it is known */
     if (o->common.json) {

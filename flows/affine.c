@@ -162,6 +162,11 @@ static dfo_status inverse_backward(const dfo_bijector *bij, dfo_run *run, dfo_ba
     return DFO_OK;
 }
 
+static dfo_status init(dfo_bijector *bij, dfo_run *run, dfo_batch x, const dfo_cond *cond)
+{
+    return state(bij)->net ? dfo_bijector_init(state(bij)->net, run, x, cond) : DFO_OK;
+}
+
 static dfo_status describe(const dfo_bijector *bij, json_t *to)
 {
     if (!state(bij)->net)
@@ -203,8 +208,11 @@ dfo_status dfoi_affine_create(dfo_build *build, json_t *config, dfo_bijector *bi
     struct affine *a;
     DFO_TRY(dfoi_alloc(build->ctx, 1, sizeof *a, &a));
     bij->state = a;
-    if (json_object_get(config, "net"))
-        return create_net(build, config, a);
+    if (json_object_get(config, "net")) {
+        DFO_TRY(create_net(build, config, a));
+        bij->caps |= a->net->caps & DFO_DATA_INIT;
+        return DFO_OK;
+    }
     DFO_TRY(dfoi_json_keys(build->ctx, config, keys));
     DFO_TRY(dfo_build_weights(build, "log_scale", 1, &build->shape.c, &a->log_scale));
     return dfo_build_weights(build, "shift", 1, &build->shape.c, &a->shift);
@@ -222,6 +230,7 @@ const struct dfo_bijector_ops dfoi_affine_ops = {
     .inverse = inverse,
     .backward = backward,
     .inverse_backward = inverse_backward,
+    .init = init,
     .update = update,
     .describe = describe,
     .free = affine_free,

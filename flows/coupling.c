@@ -1,6 +1,6 @@
 /* Coupling layers: some features pass unchanged and feed a net, whose output transforms the others one
  * by one: additive (NICE, Dinh et al. 2015), affine (Real NVP, Dinh et al. 2017), rational-quadratic
- * spline (Durkan et al. 2019).  */
+ * spline (Durkan et al. 2019), mixture of logistics (Flow++, Ho et al. 2019), deep sigmoidal (Huang et al. 2018).  */
 #include <string.h>
 
 #include "coupling_impl.h"
@@ -33,6 +33,17 @@ static dfo_status update(const dfo_bijector *bij, dfo_run *run)
     return dfo_net_update(c->net, run);
 }
 
+/* Nets that begin from data are given what they will be given: of the rows what passes, and the condition.  */
+static dfo_status init(dfo_bijector *bij, dfo_run *run, dfo_batch x, const dfo_cond *cond)
+{
+    const dfoi_coupling *c = bij->state;
+    if (!dfo_net_fits(c->net))
+        return DFO_OK;
+    dfo_status status = dfoi_coupling_rows_fit(bij, run, x, cond);
+    dfo_store_touch(bij->store);
+    return status;
+}
+
 void dfoi_coupling_add_conds(const dfo_cond *cond, size_t conds, dfo_cond *in)
 {
     for (size_t p = 0; p < conds; p++) {
@@ -61,6 +72,10 @@ void dfoi_coupling_transform(const dfoi_coupling *c, int inverse, size_t nb, siz
     case DFOI_SPLINE:
         (inverse ? dfoi_spline_inverse : dfoi_spline_forward)(&c->spline, nb, m, par, x, ld);
         break;
+    case DFOI_MIXTURE:
+    case DFOI_DEEP_SIGMOIDAL:
+        (inverse ? DFOI_SIGMOIDS_KERN->inverse : DFOI_SIGMOIDS_KERN->forward)(&c->sigmoids, nb, m, par, x, ld);
+        break;
     }
 }
 
@@ -78,6 +93,11 @@ void dfoi_coupling_transform_back(const dfoi_coupling *c, int inverse, size_t nb
         break;
     case DFOI_SPLINE:
         (inverse ? dfoi_spline_inverse_backward : dfoi_spline_backward)(&c->spline, nb, m, par, x, gx, gld, gpar);
+        break;
+    case DFOI_MIXTURE:
+    case DFOI_DEEP_SIGMOIDAL:
+        (inverse ? DFOI_SIGMOIDS_KERN->inverse_backward : DFOI_SIGMOIDS_KERN->backward)(&c->sigmoids, nb, m, par, x, gx, gld,
+                                                                                         gpar);
         break;
     }
 }
@@ -122,6 +142,16 @@ static dfo_status inverse_backward(const dfo_bijector *bij, dfo_run *run, dfo_ba
     return map_back(bij, run, x, gx, cond, gcond, glogdet, 1);
 }
 
+static dfo_status describe_sigmoids(dfo_ctx *ctx, const dfoi_coupling *c, json_t *to)
+{
+    DFO_TRY(dfoi_json_set(ctx, to, "components", json_integer((json_int_t)c->sigmoids.components)));
+    DFO_TRY(dfoi_json_set(ctx, to, "spread", json_real(c->given[1])));
+    if (c->kind == DFOI_DEEP_SIGMOIDAL)
+        return DFO_OK;
+    DFO_TRY(dfoi_json_set(ctx, to, "scale", json_string(c->free_scale ? "free" : "tanh")));
+    return dfoi_json_set(ctx, to, "scale_max", json_real(c->given[0]));
+}
+
 static dfo_status describe(const dfo_bijector *bij, json_t *to)
 {
     const dfoi_coupling *c = bij->state;
@@ -132,9 +162,11 @@ static dfo_status describe(const dfo_bijector *bij, json_t *to)
     DFO_TRY(dfoi_json_set(ctx, to, "zero_init", json_boolean(c->zero_init)));
     DFO_TRY(dfo_net_describe(c->net, net));
     if (c->kind == DFOI_AFFINE) {
-        DFO_TRY(dfoi_json_set(ctx, to, "scale", json_string(c->affine.kind ? "sigmoid" : "tanh")));
+        DFO_TRY(dfoi_json_set(ctx, to, "scale", json_string(c->free_scale ? "free" : c->affine.kind ? "sigmoid" : "tanh")));
         DFO_TRY(dfoi_json_set(ctx, to, "scale_max", json_real(c->given[0])));
     }
+    if (c->kind == DFOI_MIXTURE || c->kind == DFOI_DEEP_SIGMOIDAL)
+        return describe_sigmoids(ctx, c, to);
     return c->kind == DFOI_SPLINE ? dfoi_spline_describe(ctx, to, &c->spline, c->given) : DFO_OK;
 }
 
@@ -148,15 +180,37 @@ static void coupling_free(dfo_bijector *bij)
     dfoi_free(bij->ctx, c);
 }
 
+/* A bound c at which c tanh(r / c) is r to the last digit for all r whose exponential is finite.  */
+#define FREE_SCALE ((dfo_real)(1 << 30))
+
 static dfo_status set_affine(dfo_ctx *ctx, dfoi_coupling *c, const json_t *config)
 {
     const char *scale;
     DFO_TRY(dfoi_json_string(ctx, config, "scale", "tanh", &scale));
     DFO_TRY(dfoi_json_real(ctx, config, "scale_max", 2, 1e-3, 20, &c->given[0]));
-    if (strcmp(scale, "tanh") && strcmp(scale, "sigmoid"))
-        return dfoi_fail(ctx, DFO_EARG, "scale: expected tanh or sigmoid, got %s", scale);
+    if (strcmp(scale, "tanh") && strcmp(scale, "sigmoid") && strcmp(scale, "free"))
+        return dfoi_fail(ctx, DFO_EARG, "scale: expected tanh, sigmoid or free, got %s", scale);
     c->affine.kind = !strcmp(scale, "sigmoid");
-    c->affine.smax = (dfo_real)c->given[0];
+    c->free_scale = !strcmp(scale, "free");
+    c->affine.smax = c->free_scale ? FREE_SCALE : (dfo_real)c->given[0];
+    return DFO_OK;
+}
+
+/* Settings of either sum of sigmoids; the scale and the shift behind it are the mixture's alone.  */
+static dfo_status set_sigmoids(dfo_ctx *ctx, dfoi_coupling *c, const json_t *config)
+{
+    const char *scale;
+    c->sigmoids.deep = c->kind == DFOI_DEEP_SIGMOIDAL;
+    c->sigmoids.outer = !c->sigmoids.deep;
+    DFO_TRY(dfoi_json_size(ctx, config, "components", 8, 1, DFOI_SIGMOIDS_MOST, &c->sigmoids.components));
+    DFO_TRY(dfoi_json_real(ctx, config, "spread", 2, 0, 100, &c->given[1]));
+    DFO_TRY(dfoi_json_real(ctx, config, "scale_max", 2, 1e-3, 20, &c->given[0]));
+    DFO_TRY(dfoi_json_string(ctx, config, "scale", "tanh", &scale));
+    if (strcmp(scale, "tanh") && strcmp(scale, "free"))
+        return dfoi_fail(ctx, DFO_EARG, "scale: expected tanh or free, got %s", scale);
+    c->free_scale = !strcmp(scale, "free");
+    c->sigmoids.scale_max = c->free_scale ? FREE_SCALE : (dfo_real)c->given[0];
+    c->sigmoids.spread = (dfo_real)c->given[1];
     return DFO_OK;
 }
 
@@ -181,6 +235,8 @@ static dfo_status add_net(dfo_build *build, json_t *config, dfo_bijector *bij)
     dfo_build inner;
     DFO_TRY(dfo_build_child(build, "net", path, sizeof path, &inner));
     DFO_TRY(dfo_net_new(&inner, json_object_get(config, "net"), parts, in, out, c->zero_init, &c->net));
+    if (dfo_net_fits(c->net))
+        bij->caps |= DFO_DATA_INIT;
     c->image = c->net->ops->layout == DFO_ROWS;        /* without inputs it is a constant, of vectors */
     if (c->image)
         return DFO_OK;
@@ -206,22 +262,29 @@ static dfo_status set_image(dfo_ctx *ctx, const json_t *config, dfoi_coupling *c
     return DFO_OK;
 }
 
+#define COMMON_KEYS "type", "mask", "net", "zero_init"
+
+static const struct kind {
+    const struct dfo_bijector_ops *ops;
+    const char *keys[12];
+} kinds[] = {
+    [DFOI_ADDITIVE] = {&dfoi_additive_coupling_ops, {COMMON_KEYS}},
+    [DFOI_AFFINE] = {&dfoi_affine_coupling_ops, {COMMON_KEYS, "scale", "scale_max"}},
+    [DFOI_SPLINE] = {&dfoi_spline_coupling_ops,
+                     {COMMON_KEYS, "bins", "tail_bound", "tails", "min_width", "min_height", "min_derivative", "parameter_scale"}},
+    [DFOI_MIXTURE] = {&dfoi_mixture_coupling_ops, {COMMON_KEYS, "components", "spread", "scale", "scale_max"}},
+    [DFOI_DEEP_SIGMOIDAL] = {&dfoi_deep_sigmoidal_coupling_ops, {COMMON_KEYS, "components", "spread"}},
+};
+
 dfo_status dfoi_coupling_create(dfo_build *build, json_t *config, dfo_bijector *bij)
 {
-    static const char *const additive[] = {"type", "mask", "net", "zero_init", NULL};
-    static const char *const affine[] = {"type", "mask", "net", "zero_init", "scale", "scale_max", NULL};
-    static const char *const spline[] = {"type", "mask", "net", "zero_init", "bins", "tail_bound", "tails",
-                                         "min_width", "min_height", "min_derivative", "parameter_scale", NULL};
     dfo_ctx *ctx = build->ctx;
     dfoi_coupling *c;
     DFO_TRY(dfoi_alloc(ctx, 1, sizeof *c, &c));
     bij->state = c;
-    c->kind = bij->ops == &dfoi_additive_coupling_ops ? DFOI_ADDITIVE
-              : bij->ops == &dfoi_affine_coupling_ops ? DFOI_AFFINE
-                                                      : DFOI_SPLINE;
-    DFO_TRY(dfoi_json_keys(ctx, config, c->kind == DFOI_ADDITIVE ? additive
-                                        : c->kind == DFOI_AFFINE ? affine
-                                                                 : spline));
+    while (kinds[c->kind].ops != bij->ops)
+        c->kind++;
+    DFO_TRY(dfoi_json_keys(ctx, config, kinds[c->kind].keys));
     DFO_TRY(dfoi_json_bool(ctx, config, "zero_init", 1, &c->zero_init));
     DFO_TRY(dfoi_mask_new(ctx, config, bij->shape, &c->mask));
     c->each = c->params = 1;
@@ -231,6 +294,9 @@ dfo_status dfoi_coupling_create(dfo_build *build, json_t *config, dfo_bijector *
     } else if (c->kind == DFOI_SPLINE) {
         DFO_TRY(dfoi_spline_read(ctx, config, &c->spline, c->given));
         c->params = dfoi_spline_params(&c->spline);
+    } else if (c->kind != DFOI_ADDITIVE) {
+        DFO_TRY(set_sigmoids(ctx, c, config));
+        c->params = dfoi_sigmoids_params(&c->sigmoids);
     }
     if (c->spline.circular && c->mask.na)
         c->each = 2;
@@ -249,6 +315,7 @@ dfo_status dfoi_coupling_create(dfo_build *build, json_t *config, dfo_bijector *
         .inverse = inverse,                          \
         .backward = backward,                        \
         .inverse_backward = inverse_backward,        \
+        .init = init,                                \
         .update = update,                            \
         .describe = describe,                        \
         .free = coupling_free,                       \
@@ -257,3 +324,5 @@ dfo_status dfoi_coupling_create(dfo_build *build, json_t *config, dfo_bijector *
 COUPLING(dfoi_additive_coupling_ops, "additive-coupling", DFO_CLOSED_INVERSE | DFO_VOLUME_PRESERVING);
 COUPLING(dfoi_affine_coupling_ops, "affine-coupling", DFO_CLOSED_INVERSE);
 COUPLING(dfoi_spline_coupling_ops, "spline-coupling", DFO_CLOSED_INVERSE);
+COUPLING(dfoi_mixture_coupling_ops, "mixture-coupling", DFO_CLOSED_INVERSE);
+COUPLING(dfoi_deep_sigmoidal_coupling_ops, "deep-sigmoidal-coupling", DFO_CLOSED_INVERSE);

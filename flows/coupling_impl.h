@@ -8,8 +8,11 @@
 #include <diffeo/net.h>
 #include "layer_impl.h"
 #include "math/kern_impl.h"
+#include "math/sigmoids_impl.h"
 
-typedef enum dfoi_coupling_kind { DFOI_ADDITIVE, DFOI_AFFINE, DFOI_SPLINE } dfoi_coupling_kind;
+typedef enum dfoi_coupling_kind {
+    DFOI_ADDITIVE, DFOI_AFFINE, DFOI_SPLINE, DFOI_MIXTURE, DFOI_DEEP_SIGMOIDAL
+} dfoi_coupling_kind;
 
 /* Which features pass unchanged: json is the configuration's, a and b their columns, and those of the others.  */
 typedef struct dfoi_mask {
@@ -33,7 +36,9 @@ typedef struct dfoi_coupling {
     size_t      each;                  /* what a dense net is given for one feature: itself, or cosine and sine */
     size_t      params;                /* outputs of the net for one value */
     dfoi_affine affine;
+    int         free_scale;            /* affine, mixture: without a bound */
     dfoi_spline spline;
+    dfoi_sigmoids sigmoids;
     int         zero_init;
     double      given[5];              /* the configuration's numbers: what float makes of them may be out of range */
 } dfoi_coupling;
@@ -62,6 +67,7 @@ dfo_status dfoi_coupling_rows_map(const dfoi_coupling *c, dfo_run *run, dfo_batc
                                   double *logdet, int inverse);
 dfo_status dfoi_coupling_rows_back(const dfoi_coupling *c, dfo_run *run, dfo_batch x, dfo_batch gx,
                                    const dfo_cond *cond, const dfo_cond *gcond, const double *glogdet, int inverse);
+dfo_status dfoi_coupling_rows_fit(dfo_bijector *bij, dfo_run *run, dfo_batch x, const dfo_cond *cond);
 size_t dfoi_coupling_image_scratch(const dfo_bijector *bij, size_t rows);
 size_t dfoi_coupling_image_saved(const dfo_bijector *bij, size_t rows);
 dfo_status dfoi_coupling_image_map(const dfo_bijector *bij, dfo_run *run, dfo_batch x, const dfo_cond *cond,

@@ -249,3 +249,15 @@ dfo_status dfoi_coupling_rows_back(const dfoi_coupling *c, dfo_run *run, dfo_bat
     }
     return DFO_OK;
 }
+
+dfo_status dfoi_coupling_rows_fit(dfo_bijector *bij, dfo_run *run, dfo_batch x, const dfo_cond *cond)
+{
+    const dfoi_coupling *c = bij->state;
+    dfo_real *pass;
+    if (dfoi_alloc(bij->ctx, x.n * c->mask.na * c->each, sizeof *pass, &pass) != DFO_OK)
+        return dfo_run_fail(run, DFO_EMEM, (size_t)-1, "%s", dfo_ctx_error(bij->ctx));
+    dfo_cond in = inputs(c, x, cond, pass);
+    dfo_status status = dfo_net_fit(c->net, run, &in, dfo_store_weights(bij->store));
+    dfoi_free(bij->ctx, pass);
+    return status;
+}

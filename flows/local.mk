@@ -22,6 +22,7 @@ noinst_HEADERS += \
     flows/matching_impl.h \
     flows/cnf_impl.h \
     flows/diffusion_impl.h \
+    flows/autoregressive_impl.h \
     flows/coupling_impl.h \
     flows/classifier_impl.h \
     flows/head_impl.h \
@@ -47,6 +48,8 @@ FLOWS_REAL = \
     flows/conv_exp.c \
     flows/dequantise.c \
     flows/diffusion.c \
+    flows/diffusion_map.c \
+    flows/denoise_map.c \
     flows/rex_map.c \
     flows/channels.c \
     flows/matrix.c \
@@ -68,15 +71,19 @@ FLOWS_REAL = \
     flows/affine.c \
     flows/spline_set.c \
     flows/spline.c \
+    flows/gaussianization.c \
     flows/coupling.c \
     flows/coupling_mask.c \
     flows/coupling_rows.c \
     flows/coupling_image.c \
+    flows/autoregressive.c \
+    flows/autoregressive_rows.c \
     flows/irevnet.c \
     flows/cnf.c \
     flows/cnf_diffusion.c \
     flows/cnf_end.c \
     flows/cnf_field.c \
+    flows/cnf_guide.c \
     flows/cnf_probe.c \
     flows/flow.c \
     flows/flow_plan.c \
@@ -92,9 +99,13 @@ FLOWS_REAL = \
     flows/check_layers.c \
     flows/check_rows.c \
     flows/preset.c \
+    flows/preset_autoregressive.c \
+    flows/preset_coupling.c \
     flows/preset_chain.c \
     flows/preset_image.c \
-    flows/preset_irevnet.c
+    flows/preset_diffusion.c \
+    flows/preset_irevnet.c \
+    flows/preset_markov.c
 noinst_LTLIBRARIES += libflows_f.la libflows_d.la
 libflows_f_la_SOURCES = $(FLOWS_REAL)
 libflows_f_la_CPPFLAGS = $(FLOWS_CPPFLAGS)

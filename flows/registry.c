@@ -48,6 +48,10 @@ static const dfoi_layer layers[] = {
     {&dfoi_additive_coupling_ops, dfoi_coupling_create},
     {&dfoi_affine_coupling_ops, dfoi_coupling_create},
     {&dfoi_spline_coupling_ops, dfoi_coupling_create},
+    {&dfoi_autoregressive_ops, dfoi_autoregressive_create},
+    {&dfoi_mixture_coupling_ops, dfoi_coupling_create},
+    {&dfoi_deep_sigmoidal_coupling_ops, dfoi_coupling_create},
+    {&dfoi_gaussianization_ops, dfoi_gaussianization_create},
     {&dfoi_irevnet_ops, dfoi_irevnet_create},
     {&dfoi_cnf_ops, dfoi_cnf_create},
 };

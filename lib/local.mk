@@ -74,4 +74,8 @@ KERN_LIBS += libkern_avx2_f.la libkern_avx2_d.la libgemm_avx2_f.la libgemm_avx2_
     libkern_avx512_f.la libkern_avx512_d.la libgemm_avx512_f.la libgemm_avx512_d.la
 endif
 
-FLOOR_LIBS = libsamplers_f.la libsamplers_d.la libflows_f.la libflows_d.la libsolvers_f.la libsolvers_d.la liblib_f.la liblib_d.la $(KERN_LIBS) libonce.la
+# All floors in one: libtool takes its time over every archive a program is linked to.
+noinst_LTLIBRARIES += libfloors.la
+FLOOR_LIBS = libfloors.la
+libfloors_la_SOURCES =
+libfloors_la_LIBADD = libsamplers_f.la libsamplers_d.la libflows_f.la libflows_d.la libsolvers_f.la libsolvers_d.la liblib_f.la liblib_d.la $(KERN_LIBS) libonce.la

@@ -8,6 +8,7 @@ include_diffeo_HEADERS += \
     solvers/diffeo/ode.h \
     solvers/diffeo/path.h \
     solvers/diffeo/reversible.h \
+    solvers/diffeo/denoise.h \
     solvers/diffeo/rex.h \
     solvers/diffeo/schedule.h \
     solvers/diffeo/sde.h
@@ -35,6 +36,7 @@ SOLVERS_REAL = \
     solvers/path.c \
     solvers/reversible.c \
     solvers/reversible_fixed.c \
+    solvers/denoise.c \
     solvers/rex.c \
     solvers/rex_fixed.c \
     solvers/rex_step.c \

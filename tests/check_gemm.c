@@ -110,7 +110,29 @@ static void panels_free(struct panels *p, const char *what)
     }
 }
 
-/* gemm_panels, or gemm_tangent_panels: what is between the sum and the output differs.  */
+/* Stairs for m rows of k inputs, or none (NULL): steps of all heights and widths; to be freed.  */
+static size_t *stairs(test_rng *rng, size_t m, size_t k)
+{
+    size_t *reach = malloc((m + 1) * sizeof *reach), most = k / (m + 1) + 1, wide = test_rng_between(rng, 0, 3);
+    if (!reach)
+        ck_abort_msg("no memory");
+    size_t at = test_rng_between(rng, 0, most);
+    for (size_t i = 0; i < m; i++) {
+        at += !wide || test_rng_between(rng, 0, wide) ? 0 : test_rng_between(rng, 0, (wide + 1) * most);
+        reach[i] = at < k ? at : k;
+    }
+    if (test_rng_between(rng, 0, 1))
+        return reach;
+    free(reach);
+    return NULL;
+}
+
+static size_t seen(const size_t *reach, size_t i, size_t k)
+{
+    return reach ? reach[i] : k;
+}
+
+/* gemm_stairs, or gemm_tangent_stairs: what is between the sum and the output differs.  */
 static void one_product(test_rng *rng, const struct dfoi_gemm_kernels *gemm, int level)
 {
     static const dfoi_act acts[] = {DFOI_ACT_NONE, DFOI_ACT_RELU, DFOI_ACT_LEAKY_RELU};
@@ -123,14 +145,15 @@ static void one_product(test_rng *rng, const struct dfoi_gemm_kernels *gemm, int
     struct panels x = panels_of(rng, count, k), r = panels_of(rng, count, m), mask = panels_of(rng, count, m),
                   y = panels_like(&r);
     const dfo_real *const *add = adding == 2 ? y.read : adding ? r.read : NULL;
+    size_t *reach = stairs(rng, m, k);
     if (tangent)
-        gemm->gemm_tangent_panels(m, k, w, ldw, count, x.read, masked ? mask.read : NULL, add, y.at);
+        gemm->gemm_tangent_stairs(m, k, w, ldw, reach, count, x.read, masked ? mask.read : NULL, add, y.at);
     else
-        gemm->gemm_panels(m, k, w, ldw, count, x.read, with_bias ? b : NULL, act, add, y.at);
+        gemm->gemm_stairs(m, k, w, ldw, reach, count, x.read, with_bias ? b : NULL, act, add, y.at);
     for (size_t at = 0; at < count * n; at++) {
         size_t p = at / n, e = at % n, i = e / DFO_PANEL, l = e % DFO_PANEL;
         long double sum = with_bias && !tangent ? b[i] : 0, size = fabsl(sum);
-        for (size_t j = 0; j < k; j++) {
+        for (size_t j = 0; j < seen(reach, i, k); j++) {
             long double term = (long double)w[i * ldw + j] * x.at[p][j * DFO_PANEL + l];
             sum += term;
             size += fabsl(term);
@@ -145,7 +168,7 @@ static void one_product(test_rng *rng, const struct dfoi_gemm_kernels *gemm, int
         near_enough(y.at[p][e], sum, size, k, tangent ? "gemm_tangent" : "gemm", m, k, level);
     }
     panels_free(&x, "x"), panels_free(&r, "r"), panels_free(&mask, "mask"), panels_free(&y, "gemm");
-    release(w), release(b);
+    release(w), release(b), free(reach);
 }
 
 static void one_back(test_rng *rng, const struct dfoi_gemm_kernels *gemm, int level)
@@ -156,14 +179,17 @@ static void one_back(test_rng *rng, const struct dfoi_gemm_kernels *gemm, int le
     dfo_real *w = randoms(rng, m * ldw), *scratch = guarded(scratch_size);
     struct panels gy = panels_of(rng, count, m), mask = panels_of(rng, count, k), add = panels_of(rng, count, k),
                   gx = panels_like(&add);
+    size_t *reach = stairs(rng, m, k);
     if (n)
         mask.at[0][0] = 0, mask.at[0][n - 1] = -(dfo_real)0;
-    gemm->gemm_back_panels(m, k, w, ldw, count, gy.read, masked ? mask.read : NULL,
+    gemm->gemm_back_stairs(m, k, w, ldw, reach, count, gy.read, masked ? mask.read : NULL,
                            adding == 2 ? gx.read : adding ? add.read : NULL, gx.at, scratch);
     for (size_t at = 0; at < count * n; at++) {
         size_t p = at / n, e = at % n, j = e / DFO_PANEL, l = e % DFO_PANEL;
         long double sum = 0, size = 0;
         for (size_t i = 0; i < m; i++) {
+            if (j >= seen(reach, i, k))
+                continue;
             long double term = (long double)w[i * ldw + j] * gy.at[p][i * DFO_PANEL + l];
             sum += term;
             size += fabsl(term);
@@ -177,7 +203,7 @@ static void one_back(test_rng *rng, const struct dfoi_gemm_kernels *gemm, int le
     }
     check_guards(scratch, scratch_size, "gemm_back's scratch");
     panels_free(&gy, "gy"), panels_free(&mask, "mask"), panels_free(&add, "add"), panels_free(&gx, "gemm_back");
-    release(w), release(scratch);
+    release(w), release(scratch), free(reach);
 }
 
 static void one_grad(test_rng *rng, const struct dfoi_gemm_kernels *gemm, int level)
@@ -189,9 +215,10 @@ static void one_grad(test_rng *rng, const struct dfoi_gemm_kernels *gemm, int le
              *gw0 = guarded(m * ldgw), *gb0 = guarded(m);
     struct panels gy = panels_of(rng, count, m), x = panels_of(rng, count, k);
     int bias = (int)test_rng_between(rng, 0, 1);
+    size_t *reach = stairs(rng, m, k);
     copy(m * ldgw, gw, gw0);
     copy(m, gb, gb0);
-    gemm->gemm_grad_panels(m, k, count, gy.read, x.read, gw, ldgw, bias ? gb : NULL, scratch);
+    gemm->gemm_grad_stairs(m, k, reach, count, gy.read, x.read, gw, ldgw, bias ? gb : NULL, scratch);
     for (size_t i = 0; i < m; i++) {
         long double row = gb0[i], row_size = fabsl(row);
         for (size_t l = 0; l < rows; l++) {
@@ -203,13 +230,13 @@ static void one_grad(test_rng *rng, const struct dfoi_gemm_kernels *gemm, int le
             near_enough(gb[i], row, row_size, rows, "gemm_grad gb", m, k, level);
         for (size_t j = 0; j < ldgw; j++) {
             long double sum = gw0[i * ldgw + j], size = fabsl(sum);
-            for (size_t l = 0; j < k && l < rows; l++) {
+            for (size_t l = 0; j < seen(reach, i, k) && l < rows; l++) {
                 size_t p = l / DFO_PANEL, c = l % DFO_PANEL;
                 long double term = (long double)gy.at[p][i * DFO_PANEL + c] * x.at[p][j * DFO_PANEL + c];
                 sum += term;
                 size += fabsl(term);
             }
-            if (j < k)
+            if (j < seen(reach, i, k))
                 near_enough(gw[i * ldgw + j], sum, size, rows, "gemm_grad gw", m, k, level);
             else
                 REQUIRE(gw[i * ldgw + j] == gw0[i * ldgw + j], "gemm_grad (%zu, %zu) wrote behind column %zu", m,
@@ -220,7 +247,7 @@ static void one_grad(test_rng *rng, const struct dfoi_gemm_kernels *gemm, int le
     check_guards(gb, m, "gemm_grad gb");
     check_guards(scratch, scratch_size, "gemm_grad scratch");
     panels_free(&gy, "gy"), panels_free(&x, "x");
-    release(scratch), release(gw), release(gb), release(gw0), release(gb0);
+    release(scratch), release(gw), release(gb), release(gw0), release(gb0), free(reach);
 }
 
 START_TEST(products)
@@ -282,11 +309,11 @@ START_TEST(columns_stand_alone)
         size_t m = test_rng_between(&rng, 2, 40), k = test_rng_between(&rng, 1, 90);
         dfo_real *w = randoms(&rng, m * k), *x = randoms(&rng, k * DFO_PANEL), *y = guarded(m * DFO_PANEL),
                  *y2 = guarded(m * DFO_PANEL);
-        gemm->gemm_panels(m, k, w, k, 1, (const dfo_real *const[]){x}, NULL, DFOI_ACT_NONE, NULL, &y);
+        gemm->gemm_stairs(m, k, w, k, NULL, 1, (const dfo_real *const[]){x}, NULL, DFOI_ACT_NONE, NULL, &y);
         size_t to = test_rng_between(&rng, 0, DFO_PANEL - 1);
         for (size_t j = 0; j < k; j++)                        /* column 0 also at `to` */
             x[j * DFO_PANEL + to] = x[j * DFO_PANEL];
-        gemm->gemm_panels(m - 1, k, w + k, k, 1, (const dfo_real *const[]){x}, NULL, DFOI_ACT_NONE, NULL, &y2);   /* output 1 first */
+        gemm->gemm_stairs(m - 1, k, w + k, k, NULL, 1, (const dfo_real *const[]){x}, NULL, DFOI_ACT_NONE, NULL, &y2);   /* output 1 first */
         for (size_t i = 0; i + 1 < m; i++)
             REQUIRE(y2[i * DFO_PANEL + to] == y[(i + 1) * DFO_PANEL], "%s (%zu, %zu): output %zu column %zu",
                           level_name[level], m, k, i, to);
@@ -303,9 +330,9 @@ START_TEST(nan_goes_through)
         memset(w, 0, 8 * sizeof *w);
         for (size_t l = 0; l < DFO_PANEL; l++)
             x[l] = (dfo_real)NAN;
-        gemm->gemm_panels(1, 1, w, 1, 1, (const dfo_real *const[]){x}, NULL, DFOI_ACT_RELU, NULL, &y);
+        gemm->gemm_stairs(1, 1, w, 1, NULL, 1, (const dfo_real *const[]){x}, NULL, DFOI_ACT_RELU, NULL, &y);
         ck_assert(isnan(y[0]) && isnan(y[DFO_PANEL - 1]));
-        gemm->gemm_panels(1, 1, w, 1, 1, (const dfo_real *const[]){x}, NULL, DFOI_ACT_LEAKY_RELU, NULL, &y);
+        gemm->gemm_stairs(1, 1, w, 1, NULL, 1, (const dfo_real *const[]){x}, NULL, DFOI_ACT_LEAKY_RELU, NULL, &y);
         ck_assert(isnan(y[0]) && isnan(y[DFO_PANEL - 1]));
         release(w), release(x), release(y);
     }

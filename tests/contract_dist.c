@@ -144,7 +144,7 @@ static void check_gradients(const char *type, size_t d, int variant)
     ck_assert_msg(status == DFO_OK, "%s: %s", t.what, t.f.run.text);
     ck_assert_uint_eq(t.f.run.arena_used, mark);
     t.f.run.grads = NULL;
-    for (size_t i = 0; i < n * d; i++)
+    for (size_t i = 0; i < n * d && strcmp(type, "diffusion-binary"); i++)        /* bits have no gradient */
         agree(&t, "x", i, (double)gx[i] - 2, difference(&t, weight, &t.x[i], 0));
     for (size_t p = 0; p < t.cond.n; p++)
         for (size_t i = 0; i < n * t.conf.cond_d[p]; i++) {
@@ -264,7 +264,7 @@ static void check_keys(const char *type, size_t d, int variant)
         t.f.run.key.step += other == 2;
         ck_assert_int_eq(
             dfo_dist_sample(t.f.dist, &t.f.run, dfo_batch_of(again, ROWS, d), &t.cond, 1), DFO_OK);
-        ck_assert_msg(memcmp(again, t.x, d * sizeof *again) != 0, "%s: key has no effect (%d)",
+        ck_assert_msg(memcmp(again, t.x, ROWS * d * sizeof *again) != 0, "%s: key has no effect (%d)",
                       t.what, other);
         t.f.run.key = keep;
     }
@@ -284,6 +284,10 @@ static void check_temperature(const char *type, size_t d, int variant)
     dfo_real y[3][ROWS * 8];
     static const double temperature[3] = {0, 0.5, 1};
     open_trial(&t, type, d, variant, ROWS);
+    if (t.f.dist->ops->bound) {          /* a chain's steps: its spread is not one number */
+        close_trial(&t);
+        return;
+    }
     for (int k = 0; k < 3; k++)
         ck_assert_int_eq(dfo_dist_sample(t.f.dist, &t.f.run, dfo_batch_of(y[k], ROWS, d), &t.cond,
                                          temperature[k]),
@@ -360,6 +364,7 @@ static void check_description(const char *type, size_t d, int variant)
         memcpy(dfo_store_weights(again.store), dfo_store_weights(t.f.store),
                size * sizeof(dfo_real));
     distfix_prepare(&again);
+    again.run.key = t.f.run.key;
     ck_assert_int_eq(dfo_dist_describe(again.dist, second), DFO_OK);
     ck_assert_msg(json_equal(first, second), "%s: described differently: %s", t.what, text);
     distfix_log_prob(&t.f, t.rows, &t.cond, want);

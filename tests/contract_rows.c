@@ -19,7 +19,7 @@ static double real(test_rng *rng, double low, double high)
 }
 
 /* A small net; activations with continuous derivatives where gradients are compared with differences.  */
-static json_t *net(test_rng *rng, const struct setting *s)
+static json_t *mlp(test_rng *rng, const struct setting *s)
 {
     static const char *const smooth[] = {"tanh", "silu", "softplus", "gelu", "elu"};
     static const char *const any[] = {"relu", "leaky-relu", "tanh", "elu"};
@@ -28,6 +28,16 @@ static json_t *net(test_rng *rng, const struct setting *s)
     for (size_t n = between(rng, 1, 2); n > 0; n--)
         json_array_append_new(hidden, json_integer((json_int_t)between(rng, 3, 11)));
     return json_pack("{s:s, s:o, s:s}", "type", "mlp", "hidden", hidden, "activation", act);
+}
+
+/* One of these, or an expansion in kernels.  */
+static json_t *net(test_rng *rng, const struct setting *s)
+{
+    static const char *const kernel[] = {"squared-exponential", "matern32", "matern52", "matern12"};
+    if (between(rng, 0, 3) == 0)
+        return json_pack("{s:s, s:i, s:s}", "type", "kernel", "points", (int)between(rng, 1, 9), "kernel",
+                         kernel[between(rng, 0, s->smooth ? 2 : 3)]);
+    return mlp(rng, s);
 }
 
 static json_t *mask(test_rng *rng, size_t d)
@@ -45,7 +55,7 @@ static json_t *mask(test_rng *rng, size_t d)
 /* A small convolution net.  */
 static json_t *image_net(test_rng *rng, const struct setting *s)
 {
-    json_t *of = net(rng, s), *kernel = json_array();
+    json_t *of = mlp(rng, s), *kernel = json_array();
     for (size_t l = json_array_size(json_object_get(of, "hidden")) + 1; l > 0; l--)
         json_array_append_new(kernel, json_integer((json_int_t)between(rng, 1, 3)));
     json_object_set_new(of, "type", json_string("conv"));
@@ -74,7 +84,7 @@ static json_t *make_affine_coupling(test_rng *rng, const struct setting *s, cons
 {
     json_t *c = make_coupling(rng, s, type);
     if (between(rng, 0, 1))
-        json_object_set_new(c, "scale", json_string("sigmoid"));
+        json_object_set_new(c, "scale", json_string(between(rng, 0, 2) ? "sigmoid" : "free"));
     if (between(rng, 0, 1))
         json_object_set_new(c, "scale_max", json_real(real(rng, 0.5, 3)));
     return c;
@@ -96,6 +106,21 @@ static json_t *make_spline_coupling(test_rng *rng, const struct setting *s, cons
     if (between(rng, 0, 3) == 0)
         json_object_set_new(c, "min_derivative", json_real(0.01));
     return c;
+}
+
+static json_t *make_mixture_coupling(test_rng *rng, const struct setting *s, const char *type)
+{
+    json_t *c = make_coupling(rng, s, type);
+    json_object_set_new(c, "components", json_integer((json_int_t)between(rng, 1, 5)));
+    if (between(rng, 0, 1))
+        json_object_set_new(c, "spread", json_real(real(rng, 0, 3)));
+    return c;
+}
+
+static json_t *make_gaussianization(test_rng *rng, const struct setting *s, const char *type)
+{
+    (void)s;
+    return json_pack("{s:s, s:i}", "type", type, "components", (int)between(rng, 1, 9));
 }
 
 /* Types without settings.  */
@@ -313,6 +338,30 @@ static json_t *make_cnf(test_rng *rng, const struct setting *s, const char *type
                      "end", 0.125, "zero_init", (int)between(rng, 0, 1), "gradient", gradient[between(rng, 0, 3)], "coupling", 0.99, "net", net);
 }
 
+/* Masked nets of both kinds; a scale without a bound would leave the range of numbers.  */
+static json_t *make_autoregressive(test_rng *rng, const struct setting *s, const char *type)
+{
+    static const char *const named[] = {"natural", "reverse", "random"};
+    json_t *of = net(rng, s);
+    json_object_set_new(of, "type", json_string("made"));
+    if (between(rng, 0, 1)) {
+        json_object_set_new(of, "residual", json_true());
+        json_object_set_new(of, "hidden", json_integer((json_int_t)between(rng, 1, 20)));
+        json_object_set_new(of, "blocks", json_integer((json_int_t)between(rng, 0, 2)));
+        json_object_set_new(of, "context", json_string(between(rng, 0, 1) ? "gate" : "concat"));
+    }
+    json_t *a = json_pack("{s:s, s:o, s:b, s:b, s:s}", "type", type, "net", of, "zero_init", (int)between(rng, 0, 1), "solve",
+                          (int)between(rng, 0, 1), "order", named[between(rng, 0, 2)]);
+    if (between(rng, 0, 1)) {
+        json_object_set_new(a, "transform", json_string("spline"));
+        json_object_set_new(a, "bins", json_integer((json_int_t)between(rng, 2, 9)));
+        json_object_set_new(a, "tail_bound", json_real(real(rng, 1, 4)));
+    } else {
+        json_object_set_new(a, "scale_max", json_real(real(rng, 0.5, 3)));
+    }
+    return a;
+}
+
 static json_t *make_irevnet(test_rng *rng, const struct setting *s, const char *type)
 {
     static const char *const smooth[] = {"tanh", "silu", "softplus", "gelu"};
@@ -440,6 +489,11 @@ static json_t *make_dequantise(test_rng *rng, const struct setting *s, const cha
     {"{\"zero_init\":2}", "zero_init"},   \
     {"{\"net\":{\"type\":\"no-net\"}}", "no-net"}
 
+#define AUTOREGRESSIVE_BAD                                                                                                  \
+    {"{\"transform\":\"cubic\"}", "transform"}, {"{\"order\":\"backwards\"}", "order"}, {"{\"order\":[]}", "order"},           \
+    {"{\"net\":{\"type\":\"mlp\"}}", "a made net"}, {"{\"net\":{\"degrees\":[[1]]}}", "degrees"}, {"{\"solve\":2}", "solve"},  \
+    {"{\"net\":{\"residual\":true,\"norm\":\"layer\"}}", "norm"}
+
 const struct row contract_rows[] = {
     {"chain", TAKES_CONDS | TAKES_IMAGES | COMPOSITE, make_chain,
      {{"{\"layers\":{}}", "layers"}, {"{\"layers\":[3]}", "test.0"},
@@ -510,6 +564,13 @@ const struct row contract_rows[] = {
     {"spline-coupling", TAKES_CONDS | TAKES_IMAGES, make_spline_coupling,
      {COUPLING_BAD, {"{\"bins\":1}", "bins"}, {"{\"bins\":65}", "bins"}, {"{\"tail_bound\":0}", "tail_bound"},
       {"{\"min_width\":0.5}", "min_width"}, {"{\"tails\":\"none\"}", "tails"}}},
+    {"autoregressive", TAKES_CONDS | TAKES_IMAGES | SUMS, make_autoregressive, {AUTOREGRESSIVE_BAD}},
+    {"mixture-coupling", TAKES_CONDS | TAKES_IMAGES, make_mixture_coupling,
+     {COUPLING_BAD, {"{\"components\":0}", "components"}, {"{\"components\":65}", "components"}, {"{\"spread\":-1}", "spread"},
+      {"{\"scale\":\"sigmoid\"}", "scale"}}},
+    {"deep-sigmoidal-coupling", TAKES_CONDS | TAKES_IMAGES, make_mixture_coupling,
+     {COUPLING_BAD, {"{\"components\":0}", "components"}, {"{\"scale\":\"tanh\"}", "scale"}}},
+    {"gaussianization", TAKES_IMAGES, make_gaussianization, {{"{\"components\":0}", "components"}}},
     {"cnf", TAKES_CONDS | TAKES_IMAGES | STEEP | NUMERICAL, make_cnf,
      {{"{\"solver\":\"rk5\"}", "rk5"}, {"{\"steps\":-1}", "steps"}, {"{\"end\":0}", "end"}, {"{\"probes\":-1}", "probes"}, {"{\"coupling\":2}", "coupling"},
       {"{\"gradient\":\"backsolve\"}", "gradient"}, {"{\"gradient\":\"reversible\",\"steps\":0}", "number of steps"},

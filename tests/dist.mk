@@ -24,6 +24,15 @@ tests_contract_dist_law_d_SOURCES = $(tests_contract_dist_law_SOURCES)
 tests_contract_dist_law_d_CPPFLAGS = $(TEST_CPPFLAGS) -DDFO_DOUBLE
 tests_contract_dist_law_d_LDADD = $(TEST_LIBS)
 
+check_PROGRAMS += tests/check_markov tests/check_markov_d
+TESTS += tests/check_markov tests/check_markov_d
+tests_check_markov_SOURCES = tests/check_markov.c tests/distfix.c
+tests_check_markov_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_check_markov_LDADD = $(TEST_LIBS)
+tests_check_markov_d_SOURCES = $(tests_check_markov_SOURCES)
+tests_check_markov_d_CPPFLAGS = $(TEST_CPPFLAGS) -DDFO_DOUBLE
+tests_check_markov_d_LDADD = $(TEST_LIBS)
+
 check_PROGRAMS += tests/check_distance
 TESTS += tests/check_distance
 tests_check_distance_SOURCES = tests/check_distance.c

@@ -21,6 +21,8 @@ static const struct entry {
     {"mixture-logistic", "loc", "log_scale", 1, 3},
     {"discretised-logistic-mixture", "loc", "log_scale", 1, 3},
     {"conditional-normal", NULL, NULL, 0, 1},
+    {"diffusion-gaussian", NULL, NULL, 0, 1},
+    {"diffusion-binary", NULL, NULL, 0, 0},
 };
 
 static const struct entry *entry_of(const char *type)
@@ -108,6 +110,21 @@ void distconf_make(struct distconf *conf, const char *type, size_t d, int varian
         json_object_set_new(conf->json, "max_log_std", json_real(test_rng_real(rng, 1, 3)));
         return;
     }
+    if (!strncmp(type, "diffusion-", 10)) {
+        conf->parts = test_rng_between(rng, 0, 2);
+        for (size_t p = 0; p < conf->parts; p++)
+            conf->cond_d[p] = test_rng_between(rng, 1, 3);
+        json_object_set_new(conf->json, "net", json_pack("{sssisisisi}", "type", "time-mlp", "hidden", 5, "layers", 1, "embedding", 6,
+                                                         "frequencies", 2));
+        json_object_set_new(conf->json, "steps", json_integer((json_int_t)test_rng_between(rng, 1, 5)));
+        if (!strcmp(type, "diffusion-gaussian")) {        /* a slow first step multiplies all that is rounded */
+            json_object_set_new(conf->json, "first", json_real(test_rng_real(rng, 0.1, 0.3)));
+            json_object_set_new(conf->json, "last", json_real(test_rng_real(rng, 0.5, 0.9)));
+        }
+        if (variant)
+            json_object_set_new(conf->json, "learned", json_true());
+        return;
+    }
     if (variant == 1 || variant == 2)
         give_parameters(conf->json, e, d, rng);
     if (variant >= 2)
@@ -125,7 +142,8 @@ void distconf_free(struct distconf *conf)
 
 void distconf_shake(const struct distconf *conf, dfo_real *weights, size_t n, test_rng *rng)
 {
-    double by = conf->parts ? 0.5 : 0.2;
+    int chain = !strncmp(json_string_value(json_object_get(conf->json, "type")), "diffusion-", 10);
+    double by = chain ? 0.1 : conf->parts ? 0.5 : 0.2;
     for (size_t i = 0; i < n; i++)
         weights[i] += (dfo_real)(by * test_rng_normal(rng));
 }

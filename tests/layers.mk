@@ -11,6 +11,24 @@ tests_check_reference_layers_d_SOURCES = $(tests_check_reference_layers_SOURCES)
 tests_check_reference_layers_d_CPPFLAGS = $(TEST_CPPFLAGS) -DDFO_DOUBLE
 tests_check_reference_layers_d_LDADD = $(TEST_LIBS)
 
+check_PROGRAMS += tests/check_autoregressive tests/check_autoregressive_d
+TESTS += tests/check_autoregressive tests/check_autoregressive_d
+tests_check_autoregressive_SOURCES = tests/check_autoregressive.c tests/netcase.c tests/reflayer.c $(LAYERFIX) $(REFERENCE)
+tests_check_autoregressive_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_check_autoregressive_LDADD = $(TEST_LIBS)
+tests_check_autoregressive_d_SOURCES = $(tests_check_autoregressive_SOURCES)
+tests_check_autoregressive_d_CPPFLAGS = $(TEST_CPPFLAGS) -DDFO_DOUBLE
+tests_check_autoregressive_d_LDADD = $(TEST_LIBS)
+
+check_PROGRAMS += tests/check_reference_kernels tests/check_reference_kernels_d
+TESTS += tests/check_reference_kernels tests/check_reference_kernels_d
+tests_check_reference_kernels_SOURCES = tests/check_reference_kernels.c tests/reflayer.c $(LAYERFIX) $(REFERENCE)
+tests_check_reference_kernels_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_check_reference_kernels_LDADD = $(TEST_LIBS)
+tests_check_reference_kernels_d_SOURCES = $(tests_check_reference_kernels_SOURCES)
+tests_check_reference_kernels_d_CPPFLAGS = $(TEST_CPPFLAGS) -DDFO_DOUBLE
+tests_check_reference_kernels_d_LDADD = $(TEST_LIBS)
+
 check_PROGRAMS += tests/check_reference_flows tests/check_reference_flows_d
 TESTS += tests/check_reference_flows tests/check_reference_flows_d
 tests_check_reference_flows_SOURCES = tests/check_reference_flows.c tests/reflayer.c $(LAYERFIX) $(REFERENCE)

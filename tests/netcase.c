@@ -109,6 +109,12 @@ static json_t *make_config(test_rng *rng, const char *type, const char *activati
     json_object_set_new(o, "type", json_string(type));
     if (!strcmp(type, "constant"))
         return o;
+    if (!strcmp(type, "kernel")) {
+        static const char *const kernel[] = {"squared-exponential", "matern12", "matern32", "matern52"};
+        json_object_set_new(o, "kernel", json_string(kernel[test_rng_between(rng, 0, 3)]));
+        json_object_set_new(o, "points", json_integer((json_int_t)width(rng)));
+        return o;
+    }
     if (!activation)
         activation = dfoi_act_name((dfoi_act)test_rng_between(rng, 0, DFOI_ACT_COUNT - 1));
     json_object_set_new(o, "activation", json_string(activation));
@@ -139,7 +145,7 @@ static json_t *make_config(test_rng *rng, const char *type, const char *activati
     } else if (!strcmp(type, "time-mlp")) {
         json_object_set_new(o, "hidden", json_integer((json_int_t)width(rng)));
         json_object_set_new(o, "layers", json_integer((json_int_t)test_rng_between(rng, 0, 3)));
-    } else if (!strcmp(type, "mlp")) {
+    } else if (!strcmp(type, "mlp") || (!strcmp(type, "made") && test_rng_between(rng, 0, 1))) {
         json_t *hidden = json_array();
         for (size_t l = test_rng_between(rng, 0, 3); l > 0; l--)
             json_array_append_new(hidden, json_integer((json_int_t)width(rng)));
@@ -147,7 +153,10 @@ static json_t *make_config(test_rng *rng, const char *type, const char *activati
     } else {
         json_object_set_new(o, "hidden", json_integer((json_int_t)width(rng)));
         json_object_set_new(o, "blocks", json_integer((json_int_t)test_rng_between(rng, 0, 3)));
-        json_object_set_new(o, "norm", json_string(test_rng_between(rng, 0, 2) ? "none" : "layer"));
+        if (!strcmp(type, "made"))
+            json_object_set_new(o, "residual", json_true());
+        else
+            json_object_set_new(o, "norm", json_string(test_rng_between(rng, 0, 2) ? "none" : "layer"));
         json_object_set_new(o, "context",
                             json_string(test_rng_between(rng, 0, 1) ? "gate" : "concat"));
     }
@@ -261,6 +270,10 @@ void netcase_new(netcase *c, uint64_t seed, const char *type, const char *activa
         make_images(c, &rng, config, &out);
     if (json_object_get(config, "most"))
         make_time(c);
+    if (!strcmp(type, "made")) {                     /* the last part holds columns, the outputs are some for each */
+        c->shape[c->parts - 1] = dfo_shape_vector(test_rng_between(&rng, 1, 9));
+        out = dfo_shape_vector(c->shape[c->parts - 1].c * test_rng_between(&rng, 1, 9));
+    }
     finish(c, &rng, config, out);
 }
 

@@ -61,6 +61,9 @@ struct dfo_net_ops {
      * there: run->new_buffers, after an accepted step.  */
     size_t     (*statistics)(const dfo_net *);
     dfo_status (*update)(const dfo_net *, dfo_run *);
+    /* Absent unless the net begins from data: sets weights, the store's block, from the first rows, in (parts as in
+     * forward, any number of rows, all finite).  */
+    dfo_status (*fit)(const dfo_net *, const dfo_cond *in, dfo_real *weights);
     dfo_status (*describe)(const dfo_net *, struct json_t *);
     void       (*free)(dfo_net *);
 };
@@ -120,6 +123,10 @@ dfo_status dfo_net_trace(const dfo_net *net, dfo_run *run, const dfo_cond *in, c
  * update(); 0 and nothing for most nets.  */
 size_t dfo_net_statistics(const dfo_net *net);
 dfo_status dfo_net_update(const dfo_net *net, dfo_run *run);
+/* A layer with a net calls dfo_net_fit in its init(), whose weights are its store's; nothing for most nets: does it begin
+ * from data?  Errors as of the parts in forward, into run.  */
+int dfo_net_fits(const dfo_net *net);
+dfo_status dfo_net_fit(const dfo_net *net, dfo_run *run, const dfo_cond *in, dfo_real *weights);
 dfo_status dfo_net_describe(const dfo_net *net, struct json_t *to);
 
 #ifdef __cplusplus

@@ -31,6 +31,8 @@ dfo_status dfoi_dist_mixture_normal(dfo_build *build, json_t *config, dfo_dist *
 dfo_status dfoi_dist_mixture_logistic(dfo_build *build, json_t *config, dfo_dist *dist);
 dfo_status dfoi_dist_discretised(dfo_build *build, json_t *config, dfo_dist *dist);
 dfo_status dfoi_dist_conditional_normal(dfo_build *build, json_t *config, dfo_dist *dist);
+dfo_status dfoi_dist_diffusion_gaussian(dfo_build *build, json_t *config, dfo_dist *dist);
+dfo_status dfoi_dist_diffusion_binary(dfo_build *build, json_t *config, dfo_dist *dist);
 
 /* A parameter of a density: an array of rows x cols reals (rows = 0: a vector of cols) that is
  * given in the configuration or has a default, and if learned starts from there and lives in the

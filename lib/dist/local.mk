@@ -5,6 +5,7 @@ include_diffeo_HEADERS += \
 noinst_HEADERS += \
     lib/dist/dist_impl.h \
     lib/dist/distance_impl.h \
+    lib/dist/markov_impl.h \
     lib/dist/special_impl.h
 LIB_ONCE += \
     lib/dist/calibration.c \
@@ -21,5 +22,8 @@ LIB_REAL += \
     lib/dist/box.c \
     lib/dist/student.c \
     lib/dist/mixture.c \
-    lib/dist/conditional.c
+    lib/dist/conditional.c \
+    lib/dist/markov.c \
+    lib/dist/markov_binary.c \
+    lib/dist/markov_gaussian.c
 EXTRA_DIST += lib/dist/README.md

@@ -13,6 +13,8 @@ const struct dfoi_dist_kind dfoi_dist_kinds[] = {
     {"mixture-logistic", dfoi_dist_mixture_logistic},
     {"discretised-logistic-mixture", dfoi_dist_discretised},
     {"conditional-normal", dfoi_dist_conditional_normal},
+    {"diffusion-gaussian", dfoi_dist_diffusion_gaussian},
+    {"diffusion-binary", dfoi_dist_diffusion_binary},
 };
 
 const size_t dfoi_dist_kinds_count = sizeof dfoi_dist_kinds / sizeof *dfoi_dist_kinds;

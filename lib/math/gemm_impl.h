@@ -26,16 +26,19 @@ static inline size_t dfoi_panels_of(size_t rows)
     return (rows + DFO_PANEL - 1) / DFO_PANEL;
 }
 
-/* Y (m,64) = act(W X + b) [+ residual], W (m,k) with row stride ldw, X (k,64).  b (m) or NULL; residual
+/* Stairs: with `reach` (m), rising, row r of W sees its first reach[r] <= k inputs alone; its other numbers are not
+ * read, and gradients leave them.  NULL: rows see all.
+ *
+ * Y (m,64) = act(W X + b) [+ residual], W (m,k) with row stride ldw, X (k,64).  b (m) or NULL; residual
  * (m,64) or NULL, may be Y itself.  act: DFOI_ACT_NONE or DFOI_ACT_RELU or DFOI_ACT_LEAKY_RELU (others:
  * dfoi_vact after).  Y must not overlap X.  */
-void dfoi_gemm_panels(size_t m, size_t k, const dfo_real *w, size_t ldw, size_t panels,
+void dfoi_gemm_stairs(size_t m, size_t k, const dfo_real *w, size_t ldw, const size_t *reach, size_t panels,
                       const dfo_real *const *x, const dfo_real *b, dfoi_act act,
                       const dfo_real *const *residual, dfo_real *const *y);
 
 /* Y (m,64) = W X [* (mask > 0)] [+ add].  mask (m,64) or NULL: the relu output whose tangent this is; add
  * (m,64) or NULL, may be Y.  The mask applies to the product before `add` is added.  */
-void dfoi_gemm_tangent_panels(size_t m, size_t k, const dfo_real *w, size_t ldw, size_t panels,
+void dfoi_gemm_tangent_stairs(size_t m, size_t k, const dfo_real *w, size_t ldw, const size_t *reach, size_t panels,
                               const dfo_real *const *x, const dfo_real *const *mask,
                               const dfo_real *const *add, dfo_real *const *y);
 
@@ -46,7 +49,7 @@ static inline size_t dfoi_gemm_back_scratch(size_t m)
 {
     return m * DFOI_BACK_WIDE;
 }
-void dfoi_gemm_back_panels(size_t m, size_t k, const dfo_real *w, size_t ldw, size_t panels,
+void dfoi_gemm_back_stairs(size_t m, size_t k, const dfo_real *w, size_t ldw, const size_t *reach, size_t panels,
                            const dfo_real *const *gy, const dfo_real *const *mask,
                            const dfo_real *const *add, dfo_real *const *gx, dfo_real *scratch);
 
@@ -57,11 +60,40 @@ static inline size_t dfoi_gemm_grad_scratch(size_t k, size_t panels)
 {
     return (k + 31) / 32 * 32 * DFO_PANEL * panels;
 }
-void dfoi_gemm_grad_panels(size_t m, size_t k, size_t panels, const dfo_real *const *gy,
+void dfoi_gemm_grad_stairs(size_t m, size_t k, const size_t *reach, size_t panels, const dfo_real *const *gy,
                            const dfo_real *const *x, dfo_real *gw, size_t ldgw, dfo_real *gb,
                            dfo_real *scratch);
 
-/* The same of one panel.  */
+/* The same where rows see all.  */
+static inline void dfoi_gemm_panels(size_t m, size_t k, const dfo_real *w, size_t ldw, size_t panels,
+                                    const dfo_real *const *x, const dfo_real *b, dfoi_act act,
+                                    const dfo_real *const *residual, dfo_real *const *y)
+{
+    dfoi_gemm_stairs(m, k, w, ldw, NULL, panels, x, b, act, residual, y);
+}
+
+static inline void dfoi_gemm_tangent_panels(size_t m, size_t k, const dfo_real *w, size_t ldw, size_t panels,
+                                            const dfo_real *const *x, const dfo_real *const *mask,
+                                            const dfo_real *const *add, dfo_real *const *y)
+{
+    dfoi_gemm_tangent_stairs(m, k, w, ldw, NULL, panels, x, mask, add, y);
+}
+
+static inline void dfoi_gemm_back_panels(size_t m, size_t k, const dfo_real *w, size_t ldw, size_t panels,
+                                         const dfo_real *const *gy, const dfo_real *const *mask,
+                                         const dfo_real *const *add, dfo_real *const *gx, dfo_real *scratch)
+{
+    dfoi_gemm_back_stairs(m, k, w, ldw, NULL, panels, gy, mask, add, gx, scratch);
+}
+
+static inline void dfoi_gemm_grad_panels(size_t m, size_t k, size_t panels, const dfo_real *const *gy,
+                                         const dfo_real *const *x, dfo_real *gw, size_t ldgw, dfo_real *gb,
+                                         dfo_real *scratch)
+{
+    dfoi_gemm_grad_stairs(m, k, NULL, panels, gy, x, gw, ldgw, gb, scratch);
+}
+
+/* And of one panel.  */
 static inline void dfoi_gemm(size_t m, size_t k, const dfo_real *w, size_t ldw, const dfo_real *x,
                              const dfo_real *b, dfoi_act act, const dfo_real *residual, dfo_real *y)
 {

@@ -3,7 +3,8 @@
  * k runs: 16 accumulators of 32 with AVX-512; 8 of 16 below it.  Forward reads the weights as they lie,
  * ROWS of their rows side by side; the transposed product copies 16 columns at a time into scratch
  * first, since what lies one row apart would fall into few cache sets.  What stands around the product
- * (bias, relu, residual, mask) happens on the accumulators.  */
+ * (bias, relu, residual, mask) happens on the accumulators.  Of stairs a tile takes what its first row sees at full speed,
+ * and the few inputs that only its later rows see with zeros for the others.  */
 #include <string.h>
 
 #include "math/kern_table.h"
@@ -73,6 +74,21 @@ UNROLL
         step(height, copied, w, j, x, c);
 }
 
+/* What rows of a tile see beyond the first row's inputs: reach is at the tile's first row.  */
+DFOI_INLINE void accumulate_steps(size_t height, size_t rows, const size_t *reach, const struct tile *w,
+                                  const dfo_real *x, dfoi_vec c[ROWS][2])
+{
+    for (size_t j = reach[0]; j < reach[rows - 1]; j++) {
+        dfoi_vec x0 = dfoi_load(x + j * DFO_PANEL), x1 = dfoi_load(x + j * DFO_PANEL + DFOI_VL);
+UNROLL
+        for (size_t r = 0; r < height; r++) {
+            dfo_real v = r < rows && j < reach[r] ? w->row[r][j] : 0;
+            c[r][0] += v * x0;
+            c[r][1] += v * x1;
+        }
+    }
+}
+
 /* The tile whose first output stands at w; rows behind the last of `rows` are read as the last.  */
 DFOI_INLINE struct tile tile_rows(size_t rows, const dfo_real *w, size_t ldw)
 {
@@ -84,8 +100,8 @@ UNROLL
 }
 
 /* One tile of dfoi_gemm: `rows` <= height outputs; b, residual, y at the tile's corner.  */
-DFOI_INLINE void forward_tile(size_t height, size_t rows, size_t k, const struct tile *w, const dfo_real *x,
-                              const dfo_real *b, dfoi_act act, const dfo_real *residual, dfo_real *y)
+DFOI_INLINE void forward_tile(size_t height, size_t rows, size_t k, const size_t *reach, const struct tile *w,
+                              const dfo_real *x, const dfo_real *b, dfoi_act act, const dfo_real *residual, dfo_real *y)
 {
     dfoi_vec c[ROWS][2];
 UNROLL
@@ -93,7 +109,9 @@ UNROLL
         dfo_real start = b && r < rows ? b[r] : 0;
         c[r][0] = c[r][1] = start + (dfoi_vec){0};
     }
-    accumulate(height, 0, k, w, x, c);
+    accumulate(height, 0, reach ? reach[0] : k, w, x, c);
+    if (reach)
+        accumulate_steps(height, rows, reach, w, x, c);
 UNROLL
     for (size_t r = 0; r < height; r++) {
         if (r >= rows)
@@ -114,11 +132,13 @@ UNROLL
 }
 
 /* The same of dfoi_gemm_tangent and dfoi_gemm_back.  */
-DFOI_INLINE void masked_tile(size_t height, size_t rows, int copied, size_t k, const struct tile *w,
-                             const dfo_real *x, const dfo_real *mask, const dfo_real *add, dfo_real *y)
+DFOI_INLINE void masked_tile(size_t height, size_t rows, int copied, size_t k, const size_t *reach,
+                             const struct tile *w, const dfo_real *x, const dfo_real *mask, const dfo_real *add, dfo_real *y)
 {
     dfoi_vec c[ROWS][2] = {{{0}}};
-    accumulate(height, copied, k, w, x, c);
+    accumulate(height, copied, reach ? reach[0] : k, w, x, c);
+    if (reach)
+        accumulate_steps(height, rows, reach, w, x, c);
 UNROLL
     for (size_t r = 0; r < height; r++) {
         if (r >= rows)
@@ -158,9 +178,9 @@ UNROLL
     }
 
 #define FORWARD(act, residual)                                                               \
-    TILES(forward_tile, k, &t, x[p] + l, b ? b + i : NULL, act, residual, y[p] + at)
+    TILES(forward_tile, k, reach ? reach + i : NULL, &t, x[p] + l, b ? b + i : NULL, act, residual, y[p] + at)
 
-static void gemm_panels(size_t m, size_t k, const dfo_real *w, size_t ldw, size_t panels,
+static void gemm_stairs(size_t m, size_t k, const dfo_real *w, size_t ldw, const size_t *reach, size_t panels,
                         const dfo_real *const *x, const dfo_real *b, dfoi_act act,
                         const dfo_real *const *residual, dfo_real *const *y)
 {
@@ -176,10 +196,10 @@ static void gemm_panels(size_t m, size_t k, const dfo_real *w, size_t ldw, size_
         FORWARD(DFOI_ACT_NONE, NULL)
 }
 
-#define TANGENT(mask, add) TILES(masked_tile, 0, k, &t, x[p] + l, mask, add, y[p] + at)
+#define TANGENT(mask, add) TILES(masked_tile, 0, k, reach ? reach + i : NULL, &t, x[p] + l, mask, add, y[p] + at)
 
-static void gemm_tangent_panels(size_t m, size_t k, const dfo_real *w, size_t ldw, size_t panels,
-                                const dfo_real *const *x, const dfo_real *const *mask,
+static void gemm_tangent_stairs(size_t m, size_t k, const dfo_real *w, size_t ldw, const size_t *reach,
+                                size_t panels, const dfo_real *const *x, const dfo_real *const *mask,
                                 const dfo_real *const *add, dfo_real *const *y)
 {
     if (mask && add)
@@ -210,19 +230,34 @@ UNROLL
                 copy[r * m + j * ROWS + q] = r + q < wide ? w[j * ldw + r + q] : 0;
 }
 
+/* Zeros where rows do not see all of the `wide` columns from `first` on; reach is that of the first row copied.  */
+static void mask_columns(size_t m, size_t first, size_t wide, const size_t *reach, dfo_real *copy)
+{
+    for (size_t j = 0; j < m && reach[j] < first + wide; j++)
+        for (size_t r = reach[j] - first; r < wide; r++)
+            copy[r / ROWS * ROWS * m + j * ROWS + r % ROWS] = 0;
+}
+
 #define BACK(mask, add)                                                                      \
     for (size_t i = 0; i < wide; i += ROWS) {                                                \
-        const struct tile t = {.row = {scratch + i * m}};                                    \
-        TILE_ROW(wide, i, first + i, masked_tile, 1, m, &t, gy[p] + l, mask, add, gx[p] + at) \
+        const struct tile t = {.row = {scratch + i * rows}};                                 \
+        TILE_ROW(wide, i, first + i, masked_tile, 1, rows, NULL, &t, gy[p] + above * DFO_PANEL + l, mask, add, gx[p] + at) \
     }
 
-static void gemm_back_panels(size_t m, size_t k, const dfo_real *w, size_t ldw, size_t panels,
+/* Rows above the first that sees any of the columns are left out.  */
+static void gemm_back_stairs(size_t m, size_t k, const dfo_real *w, size_t ldw, const size_t *reach, size_t panels,
                              const dfo_real *const *gy, const dfo_real *const *mask,
                              const dfo_real *const *add, dfo_real *const *gx, dfo_real *scratch)
 {
+    size_t above = 0;
     for (size_t first = 0; first < k; first += DFOI_BACK_WIDE) {
         size_t wide = k - first < DFOI_BACK_WIDE ? k - first : DFOI_BACK_WIDE;
-        copy_columns(m, wide, w + first, ldw, scratch);
+        while (reach && above < m && reach[above] <= first)
+            above++;
+        size_t rows = m - above;
+        copy_columns(rows, wide, w + above * ldw + first, ldw, scratch);
+        if (reach)
+            mask_columns(rows, first, wide, reach + above, scratch);
         if (mask && add)
             BACK(mask[p] + at, add[p] + at)
         else if (mask)
@@ -260,10 +295,26 @@ static void transpose_panel(size_t k, const dfo_real *x, size_t step, dfo_real *
             }
 }
 
-/* Adds the tile GY X^T of `rows` outputs and `columns` inputs to gw; gy: panels' rows of the tile.  height >=
+/* Where gradients of a block of weights go: its rows from input `first` on; reach NULL: rows see all inputs.  */
+struct grad_to {
+    dfo_real *gw;
+    size_t ldgw, first;
+    const size_t *reach;
+};
+
+/* Inputs of row r from `first` on, at most `columns`.  */
+DFOI_INLINE size_t seen(const struct grad_to *to, size_t r, size_t columns)
+{
+    if (!to->reach)
+        return columns;
+    size_t all = to->reach[r] > to->first ? to->reach[r] - to->first : 0;
+    return all < columns ? all : columns;
+}
+
+/* Adds the tile GY X^T of `rows` outputs and `columns` inputs; gy: panels' rows of the tile.  height >=
  * rows outputs and `width` vectors of inputs are computed: constants where this is expanded.  */
 DFOI_INLINE void grad_tile(size_t height, size_t width, size_t rows, size_t columns, size_t panels,
-                           const dfo_real *const *gy, const dfo_real *t, dfo_real *gw, size_t ldgw)
+                           const dfo_real *const *gy, const dfo_real *t, const struct grad_to *to)
 {
     dfoi_vec c[2 * ROWS][2] = {{{0}}};
     for (size_t p = 0; p < panels; p++, t += COLUMNS * DFO_PANEL) {
@@ -283,15 +334,16 @@ DFOI_INLINE void grad_tile(size_t height, size_t width, size_t rows, size_t colu
     for (size_t r = 0; r < height; r++) {
         if (r >= rows)
             break;
+        size_t mine = seen(to, r, columns);
 UNROLL
         for (size_t h = 0; h < width; h++) {
-            dfo_real *out = gw + r * ldgw + h * DFOI_VL;
-            if (columns >= (h + 1) * DFOI_VL) {
+            dfo_real *out = to->gw + r * to->ldgw + h * DFOI_VL;
+            if (mine >= (h + 1) * DFOI_VL) {
                 dfoi_storeu(out, dfoi_loadu(out) + c[r][h]);
-            } else if (columns > h * DFOI_VL) {
+            } else if (mine > h * DFOI_VL) {
                 dfo_real spill[DFOI_VL] __attribute__((aligned(DFOI_VBYTES)));
                 dfoi_store(spill, c[r][h]);
-                for (size_t j = 0; j < columns - h * DFOI_VL; j++)
+                for (size_t j = 0; j < mine - h * DFOI_VL; j++)
                     out[j] += spill[j];
             }
         }
@@ -321,31 +373,32 @@ static void add_row_sums(size_t m, const dfo_real *gy, dfo_real *gb)
 
 /* Outputs i.. of a block, at most 2 ROWS of them: whole tiles, and one of twice the height where a vector of
  * inputs is left.  g: the block's rows of the panels.  */
-DFOI_INLINE void grad_block(size_t rows, size_t k, size_t panels, const dfo_real *const *g, const dfo_real *t,
-                            dfo_real *out, size_t ldgw)
+DFOI_INLINE void grad_block(size_t rows, size_t k, const size_t *reach, size_t panels, const dfo_real *const *g,
+                            const dfo_real *t, dfo_real *gw, size_t ldgw)
 {
     for (size_t j = 0; j < k; j += COLUMNS, t += COLUMNS * DFO_PANEL * panels) {
         size_t columns = k - j;
         if (columns <= DFOI_VL) {
-            grad_tile(2 * ROWS, 1, rows, columns, panels, g, t, out + j, ldgw);
+            const struct grad_to all = {gw + j, ldgw, j, reach};
+            grad_tile(2 * ROWS, 1, rows, columns, panels, g, t, &all);
             continue;
         }
         for (size_t r = 0; r < rows; r += ROWS) {
             const dfo_real *half[DFOI_PANELS];
-            dfo_real *to = out + r * ldgw + j;
+            const struct grad_to to = {gw + r * ldgw + j, ldgw, j, reach ? reach + r : NULL};
             for (size_t p = 0; p < panels; p++)
                 half[p] = g[p] + r * DFO_PANEL;
             if (rows - r >= ROWS && columns >= COLUMNS)
-                grad_tile(ROWS, 2, ROWS, COLUMNS, panels, half, t, to, ldgw);
+                grad_tile(ROWS, 2, ROWS, COLUMNS, panels, half, t, &to);
             else if (rows - r > ROWS / 2)
-                grad_tile(ROWS, 2, rows - r, columns, panels, half, t, to, ldgw);
+                grad_tile(ROWS, 2, rows - r, columns, panels, half, t, &to);
             else
-                grad_tile(ROWS / 2, 2, rows - r, columns, panels, half, t, to, ldgw);
+                grad_tile(ROWS / 2, 2, rows - r, columns, panels, half, t, &to);
         }
     }
 }
 
-static void gemm_grad_panels(size_t m, size_t k, size_t panels, const dfo_real *const *gy,
+static void gemm_grad_stairs(size_t m, size_t k, const size_t *reach, size_t panels, const dfo_real *const *gy,
                              const dfo_real *const *x, dfo_real *gw, size_t ldgw, dfo_real *gb,
                              dfo_real *scratch)
 {
@@ -363,7 +416,7 @@ static void gemm_grad_panels(size_t m, size_t k, size_t panels, const dfo_real *
                 g[p] = last[p];
             }
         }
-        grad_block(rows, k, panels, g, scratch, gw + i * ldgw, ldgw);
+        grad_block(rows, reach ? reach[i + rows - 1] : k, reach ? reach + i : NULL, panels, g, scratch, gw + i * ldgw, ldgw);
     }
     for (size_t p = 0; gb && p < panels; p++)
         add_row_sums(m, gy[p], gb);

@@ -49,22 +49,25 @@
        const dfo_real *gld, dfo_real *gpar), (how, nb, m, par, x, gx, gld, gpar))
 
 #define DFOI_GEMM_LIST(X)                                                                        \
-    X(void, gemm_panels,                                                                             \
-      (size_t m, size_t k, const dfo_real *w, size_t ldw, size_t panels, const dfo_real *const *x, \
-       const dfo_real *b, dfoi_act act, const dfo_real *const *residual, dfo_real *const *y),    \
-      (m, k, w, ldw, panels, x, b, act, residual, y))                                            \
-    X(void, gemm_tangent_panels,                                                                      \
-      (size_t m, size_t k, const dfo_real *w, size_t ldw, size_t panels, const dfo_real *const *x, \
-       const dfo_real *const *mask, const dfo_real *const *add, dfo_real *const *y),             \
-      (m, k, w, ldw, panels, x, mask, add, y))                                                   \
-    X(void, gemm_back_panels,                                                                       \
-      (size_t m, size_t k, const dfo_real *w, size_t ldw, size_t panels, const dfo_real *const *gy, \
-       const dfo_real *const *mask, const dfo_real *const *add, dfo_real *const *gx, dfo_real *scratch), \
-      (m, k, w, ldw, panels, gy, mask, add, gx, scratch))                                        \
-    X(void, gemm_grad_panels,                                                                        \
-      (size_t m, size_t k, size_t panels, const dfo_real *const *gy, const dfo_real *const *x,   \
-       dfo_real *gw, size_t ldgw, dfo_real *gb, dfo_real *scratch),                              \
-      (m, k, panels, gy, x, gw, ldgw, gb, scratch))
+    X(void, gemm_stairs,                                                                         \
+      (size_t m, size_t k, const dfo_real *w, size_t ldw, const size_t *reach, size_t panels,    \
+       const dfo_real *const *x, const dfo_real *b, dfoi_act act, const dfo_real *const *residual, \
+       dfo_real *const *y),                                                                      \
+      (m, k, w, ldw, reach, panels, x, b, act, residual, y))                                     \
+    X(void, gemm_tangent_stairs,                                                                 \
+      (size_t m, size_t k, const dfo_real *w, size_t ldw, const size_t *reach, size_t panels,    \
+       const dfo_real *const *x, const dfo_real *const *mask, const dfo_real *const *add,        \
+       dfo_real *const *y),                                                                      \
+      (m, k, w, ldw, reach, panels, x, mask, add, y))                                            \
+    X(void, gemm_back_stairs,                                                                    \
+      (size_t m, size_t k, const dfo_real *w, size_t ldw, const size_t *reach, size_t panels,    \
+       const dfo_real *const *gy, const dfo_real *const *mask, const dfo_real *const *add,       \
+       dfo_real *const *gx, dfo_real *scratch),                                                  \
+      (m, k, w, ldw, reach, panels, gy, mask, add, gx, scratch))                                 \
+    X(void, gemm_grad_stairs,                                                                    \
+      (size_t m, size_t k, const size_t *reach, size_t panels, const dfo_real *const *gy,        \
+       const dfo_real *const *x, dfo_real *gw, size_t ldgw, dfo_real *gb, dfo_real *scratch),    \
+      (m, k, reach, panels, gy, x, gw, ldgw, gb, scratch))
 
 #define DFOI_COMPLEX_LIST(X)                                                                     \
     X(void, complex_product, (const dfoi_complex *how, const dfo_real *k, const dfo_real *x, dfo_real *y), \

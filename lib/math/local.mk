@@ -12,6 +12,7 @@ noinst_HEADERS += \
     lib/math/root_impl.h \
     lib/math/spectral_impl.h \
     lib/math/vec_impl.h \
+    lib/math/sigmoids_impl.h \
     lib/math/spline_impl.h
 LIB_ONCE += \
     lib/math/assign.c \
@@ -30,6 +31,7 @@ LIB_KERN += \
     lib/math/kern_step.c \
     lib/math/kern_draw.c \
     lib/math/panel_kern.c \
+    lib/math/sigmoids_kern.c \
     lib/math/spline_kern.c
 LIB_GEMM += \
     lib/math/complex_kern.c \

@@ -11,6 +11,7 @@
 typedef struct dfoi_linear {
     size_t in, out;
     size_t w, b;             /* offsets in the store: (out, in), (out) */
+    const size_t *reach;     /* NULL, or (out), rising: output r sees its first reach[r] inputs alone (made.c) */
 } dfoi_linear;
 
 /* Adds weights w_name (out, in) and b_name (out) to the store, drawn from [-bound, bound], bound =
@@ -42,6 +43,17 @@ void dfoi_linear_backward(const dfoi_linear *linear, const dfo_run *run, size_t 
 void dfoi_linear_grads(const dfoi_linear *linear, const dfo_run *run, size_t panels,
                        const dfo_real *const *gy, const dfo_real *const *x, int bias,
                        dfo_real *scratch);
+
+/* Outputs first .. first + count - 1 alone, which see the same inputs; residual and y begin at them.  */
+void dfoi_linear_forward_part(const dfoi_linear *linear, const dfo_run *run, size_t first, size_t count,
+                              size_t panels, const dfo_real *const *x, dfoi_act act,
+                              const dfo_real *const *residual, dfo_real *const *y);
+
+/* Gradients of inputs first .. first + count - 1 alone, from the outputs from `above` on, which see all of them; gx
+ * begins at them.  */
+void dfoi_linear_backward_part(const dfoi_linear *linear, const dfo_run *run, size_t first, size_t count,
+                               size_t above, size_t panels, const dfo_real *const *gy, dfo_real *const *gx,
+                               dfo_real *scratch);
 
 /* The same of one panel.  */
 static inline void dfoi_linear_forward_one(const dfoi_linear *linear, const dfo_run *run,

@@ -1,5 +1,5 @@
 /* A linear layer on panels: y = W x + b, its tangent dy = W dx, its gradients gx = W^T gy,
- * gW += gy x^T, gb += sum over rows of gy.  */
+ * gW += gy x^T, gb += sum over rows of gy.  W may be stairs, or be applied by parts.  */
 #include <math.h>
 #include <string.h>
 
@@ -12,6 +12,7 @@ dfo_status dfoi_linear_new(dfo_build *build, const char *w_name, const char *b_n
     const size_t shape[2] = {out, in};
     linear->in = in;
     linear->out = out;
+    linear->reach = NULL;
     DFO_TRY(dfo_build_weights(build, w_name, 2, shape, &linear->w));
     DFO_TRY(dfo_build_weights(build, b_name, 1, shape, &linear->b));
     if (bound < 0)
@@ -27,23 +28,44 @@ void dfoi_linear_forward(const dfoi_linear *linear, const dfo_run *run, size_t p
                          const dfo_real *const *x, dfoi_act act, const dfo_real *const *residual,
                          dfo_real *const *y)
 {
-    dfoi_gemm_panels(linear->out, linear->in, dfo_run_weights(run, linear->w), linear->in, panels, x,
+    dfoi_gemm_stairs(linear->out, linear->in, dfo_run_weights(run, linear->w), linear->in, linear->reach, panels, x,
                      dfo_run_weights(run, linear->b), act, residual, y);
 }
 
 void dfoi_linear_tangent(const dfoi_linear *linear, const dfo_run *run, const dfo_real *dx,
                          const dfo_real *mask, const dfo_real *add, dfo_real *dy)
 {
-    dfoi_gemm_tangent(linear->out, linear->in, dfo_run_weights(run, linear->w), linear->in, dx, mask,
-                      add, dy);
+    dfoi_gemm_tangent_stairs(linear->out, linear->in, dfo_run_weights(run, linear->w), linear->in, linear->reach, 1, &dx,
+                             mask ? &mask : NULL, add ? &add : NULL, &dy);
 }
 
 void dfoi_linear_backward(const dfoi_linear *linear, const dfo_run *run, size_t panels,
                           const dfo_real *const *gy, const dfo_real *const *mask,
                           const dfo_real *const *add, dfo_real *const *gx, dfo_real *scratch)
 {
-    dfoi_gemm_back_panels(linear->out, linear->in, dfo_run_weights(run, linear->w), linear->in, panels,
+    dfoi_gemm_back_stairs(linear->out, linear->in, dfo_run_weights(run, linear->w), linear->in, linear->reach, panels,
                           gy, mask, add, gx, scratch);
+}
+
+void dfoi_linear_forward_part(const dfoi_linear *linear, const dfo_run *run, size_t first, size_t count,
+                              size_t panels, const dfo_real *const *x, dfoi_act act,
+                              const dfo_real *const *residual, dfo_real *const *y)
+{
+    if (count)
+        dfoi_gemm_panels(count, linear->reach ? linear->reach[first] : linear->in,
+                         dfo_run_weights(run, linear->w + first * linear->in), linear->in, panels, x,
+                         dfo_run_weights(run, linear->b + first), act, residual, y);
+}
+
+void dfoi_linear_backward_part(const dfoi_linear *linear, const dfo_run *run, size_t first, size_t count,
+                               size_t above, size_t panels, const dfo_real *const *gy, dfo_real *const *gx,
+                               dfo_real *scratch)
+{
+    const dfo_real *below[DFOI_PANELS];
+    for (size_t p = 0; p < panels; p++)
+        below[p] = gy[p] + above * DFO_PANEL;
+    dfoi_gemm_back_panels(linear->out - above, count, dfo_run_weights(run, linear->w + above * linear->in + first),
+                          linear->in, panels, below, NULL, NULL, gx, scratch);
 }
 
 size_t dfoi_linear_scratch(const dfoi_linear *linear, size_t panels)
@@ -58,7 +80,7 @@ void dfoi_linear_grads(const dfoi_linear *linear, const dfo_run *run, size_t pan
                        dfo_real *scratch)
 {
     if (run->grads)
-        dfoi_gemm_grad_panels(linear->out, linear->in, panels, gy, x, dfo_run_grads(run, linear->w),
+        dfoi_gemm_grad_stairs(linear->out, linear->in, linear->reach, panels, gy, x, dfo_run_grads(run, linear->w),
                               linear->in, bias ? dfo_run_grads(run, linear->b) : NULL, scratch);
 }
 

@@ -2,6 +2,8 @@ include_diffeo_HEADERS += \
     lib/diffeo/net.h
 noinst_HEADERS += \
     lib/nn/net_impl.h \
+    lib/nn/made_impl.h \
+    lib/nn/mlp_impl.h \
     lib/nn/residual_impl.h \
     lib/nn/rows_impl.h \
     lib/nn/config_impl.h \
@@ -17,6 +19,8 @@ noinst_HEADERS += \
     lib/nn/unet_impl.h \
     lib/nn/residual_conv_impl.h \
     lib/nn/unit_impl.h \
+    lib/nn/kernel_impl.h \
+    lib/nn/kernel_kern_impl.h \
     lib/nn/squash_impl.h \
     lib/nn/squash_kern_impl.h \
     lib/nn/unit_kern_impl.h
@@ -30,6 +34,9 @@ LIB_REAL += \
     lib/nn/unit.c \
     lib/nn/unit_jvp.c \
     lib/nn/mlp.c \
+    lib/nn/made.c \
+    lib/nn/made_sweep.c \
+    lib/nn/made_residual.c \
     lib/nn/squash.c \
     lib/nn/squash_trace.c \
     lib/nn/residual.c \
@@ -54,11 +61,14 @@ LIB_REAL += \
     lib/nn/unet_work.c \
     lib/nn/unet_pass.c \
     lib/nn/unet_jvp.c \
+    lib/nn/kernel.c \
+    lib/nn/kernel_pass.c \
     lib/nn/constant.c
 LIB_KERN += \
     lib/nn/unit_kern.c \
     lib/nn/conv_kern.c \
     lib/nn/batch_kern.c \
     lib/nn/group_kern.c \
-    lib/nn/squash_kern.c
+    lib/nn/squash_kern.c \
+    lib/nn/kernel_kern.c
 EXTRA_DIST += lib/nn/README.md

@@ -12,36 +12,16 @@
 #include "base/json_impl.h"
 #include "math/kern_impl.h"
 #include "nn/config_impl.h"
-#include "nn/dense_impl.h"
+#include "nn/mlp_impl.h"
 #include "nn/net_impl.h"
-#include "nn/unit_impl.h"
 
-#define MAX_LAYERS 64
-
-struct settings {
-    size_t layers, hidden[MAX_LAYERS];
-    dfoi_act act;
-    double dropout, last_init;
-};
-
-struct mlp {
-    struct settings settings;
-    size_t layers; /* hidden ones */
-    size_t keep;   /* reals that forward keeps */
-    size_t widest; /* of input and hidden layers */
-    size_t scratch_grad;
-    dfoi_linear linear[MAX_LAYERS + 1];
-    dfoi_unit unit[MAX_LAYERS];
-    size_t at[MAX_LAYERS]; /* where a unit keeps things: offset in acts */
-};
-
-static dfo_status read_settings(dfo_ctx *ctx, const json_t *config, struct settings *s)
+static dfo_status read_settings(dfo_ctx *ctx, const json_t *config, struct dfoi_mlp_settings *s)
 {
     static const char *const keys[] = {"type",    "hidden",    "layers", "activation",
                                        "dropout", "last_init", NULL};
-    *s = (struct settings){0};
+    *s = (struct dfoi_mlp_settings){0};
     DFO_TRY(dfoi_json_keys(ctx, config, keys));
-    DFO_TRY(dfoi_config_hidden(ctx, config, 128, MAX_LAYERS, s->hidden, &s->layers));
+    DFO_TRY(dfoi_config_hidden(ctx, config, 128, DFOI_MLP_LAYERS, s->hidden, &s->layers));
     DFO_TRY(dfoi_config_activation(ctx, config, "relu", &s->act));
     DFO_TRY(dfoi_json_real(ctx, config, "dropout", 0, 0, DFOI_DROPOUT_MAX, &s->dropout));
     return dfoi_json_real(ctx, config, "last_init", 0, 0, 1, &s->last_init);
@@ -49,11 +29,11 @@ static dfo_status read_settings(dfo_ctx *ctx, const json_t *config, struct setti
 
 static dfo_status check(dfo_ctx *ctx, const json_t *config)
 {
-    struct settings s;
+    struct dfoi_mlp_settings s;
     return read_settings(ctx, config, &s);
 }
 
-static dfo_status build_layers(dfo_build *build, const dfo_net *net, int zero_last, struct mlp *m)
+static dfo_status build_layers(dfo_build *build, const dfo_net *net, int zero_last, struct dfoi_mlp *m)
 {
     size_t in = net->in;
     m->widest = in;
@@ -83,7 +63,7 @@ static dfo_status build_layers(dfo_build *build, const dfo_net *net, int zero_la
 
 static dfo_status create(dfo_build *build, const json_t *config, int zero_last, dfo_net *net)
 {
-    struct mlp *m;
+    struct dfoi_mlp *m;
     DFO_TRY(dfoi_alloc(build->ctx, 1, sizeof *m, &m));
     net->state = m;
     DFO_TRY(read_settings(build->ctx, config, &m->settings));
@@ -93,8 +73,8 @@ static dfo_status create(dfo_build *build, const json_t *config, int zero_last, 
 
 static dfo_status describe(const dfo_net *net, json_t *to)
 {
-    const struct mlp *m = net->state;
-    const struct settings *s = &m->settings;
+    const struct dfoi_mlp *m = net->state;
+    const struct dfoi_mlp_settings *s = &m->settings;
     DFO_TRY(dfoi_config_set_sizes(net->ctx, to, "hidden", s->layers, s->hidden));
     DFO_TRY(dfoi_json_set(net->ctx, to, "activation", json_string(dfoi_act_name(s->act))));
     DFO_TRY(dfoi_json_set(net->ctx, to, "dropout", json_real(s->dropout)));
@@ -106,7 +86,7 @@ static void release(dfo_net *net)
     dfoi_free(net->ctx, net->state);
 }
 
-static size_t panel(const struct mlp *m)
+static size_t panel(const struct dfoi_mlp *m)
 {
     return m->widest * DFO_PANEL;
 }
@@ -115,19 +95,19 @@ static size_t panel(const struct mlp *m)
  * several panels, values, gradients and a mask.  */
 static size_t scratch(const dfo_net *net, size_t rows)
 {
-    const struct mlp *m = net->state;
+    const struct dfoi_mlp *m = net->state;
     size_t panels = 4 * dfoi_panels_of(rows);
     return dfo_arena_size((panels > 8 ? panels : 8) * panel(m) + m->scratch_grad);
 }
 
 static size_t acts(const dfo_net *net, size_t rows)
 {
-    const struct mlp *m = net->state;
+    const struct dfoi_mlp *m = net->state;
     return dfoi_panels_of(rows) * m->keep;
 }
 
 /* Takes `panels` panels and the scratch of gradients behind them.  */
-static dfo_status take(const struct mlp *m, dfo_run *run, size_t panels, dfo_real **memory)
+static dfo_status take(const struct dfoi_mlp *m, dfo_run *run, size_t panels, dfo_real **memory)
 {
     *memory = dfo_arena_take(run, panels * panel(m) + m->scratch_grad);
     return *memory ? DFO_OK
@@ -135,7 +115,7 @@ static dfo_status take(const struct mlp *m, dfo_run *run, size_t panels, dfo_rea
 }
 
 /* A panel's four: two in turn, the unit's output and mask.  */
-static dfo_real *own(const struct mlp *m, dfo_real *memory, size_t p, size_t which)
+static dfo_real *own(const struct dfoi_mlp *m, dfo_real *memory, size_t p, size_t which)
 {
     return memory + (4 * p + which) * panel(m);
 }
@@ -144,7 +124,7 @@ static dfo_real *own(const struct mlp *m, dfo_real *memory, size_t p, size_t whi
 static dfo_status forward(const dfo_net *net, dfo_run *run, const dfo_cond *in, dfo_block out,
                           dfo_real *keep)
 {
-    const struct mlp *m = net->state;
+    const struct dfoi_mlp *m = net->state;
     size_t panels = dfoi_panels_of(out.n);
     dfo_real *memory, *y[DFOI_PANELS];
     const dfo_real *h[DFOI_PANELS];
@@ -177,7 +157,7 @@ static dfo_status forward(const dfo_net *net, dfo_run *run, const dfo_cond *in, 
 static dfo_status backward(const dfo_net *net, dfo_run *run, const dfo_cond *in, dfo_block gout,
                            dfo_cond *gin, const dfo_real *keep)
 {
-    const struct mlp *m = net->state;
+    const struct dfoi_mlp *m = net->state;
     size_t panels = dfoi_panels_of(gout.n);
     dfo_real *memory, *to[DFOI_PANELS];
     const dfo_real *g[DFOI_PANELS], *h[DFOI_PANELS], *gate[DFOI_PANELS];
@@ -225,7 +205,7 @@ static dfo_status backward(const dfo_net *net, dfo_run *run, const dfo_cond *in,
 static dfo_status jvp(const dfo_net *net, dfo_run *run, const dfo_cond *in, const dfo_cond *din,
                       dfo_block out, dfo_block dout, dfo_real *keep)
 {
-    const struct mlp *m = net->state;
+    const struct dfoi_mlp *m = net->state;
     dfo_real *memory;
     DFO_TRY(take(m, run, 6, &memory));
     dfoi_pair h = {memory, memory + panel(m)};
@@ -255,7 +235,7 @@ static dfo_status jvp_backward(const dfo_net *net, dfo_run *run, const dfo_cond 
                                const dfo_cond *din, dfo_block gout, dfo_block gdout, dfo_cond *gin,
                                dfo_cond *gdin, const dfo_real *keep)
 {
-    const struct mlp *m = net->state;
+    const struct dfoi_mlp *m = net->state;
     dfo_real *memory;
     DFO_TRY(take(m, run, 8, &memory));
     size_t size = panel(m);

@@ -118,6 +118,11 @@ dfo_status dfo_net_update(const dfo_net *net, dfo_run *run)
     return net->ops->update ? net->ops->update(net, run) : DFO_OK;
 }
 
+int dfo_net_fits(const dfo_net *net)
+{
+    return net->ops->fit != NULL;
+}
+
 dfo_status dfo_net_describe(const dfo_net *net, json_t *to)
 {
     DFO_TRY(dfoi_json_set(net->ctx, to, "type", json_string(net->ops->type)));
@@ -191,6 +196,18 @@ dfo_status dfo_net_forward(const dfo_net *net, dfo_run *run, const dfo_cond *in,
     DFO_TRY(check_block(net, run, out));
     DFO_TRY(check_parts(net, run, in, out.n, ""));
     return out.n ? done(run, mark, net->ops->forward(net, run, in, out, acts)) : DFO_OK;
+}
+
+dfo_status dfo_net_fit(const dfo_net *net, dfo_run *run, const dfo_cond *in, dfo_real *weights)
+{
+    size_t rows = in && in->n ? in->part[0].rows.n : 0;
+    if (!dfo_net_fits(net))
+        return DFO_OK;
+    DFO_TRY(check_parts(net, run, in, rows, " (first rows)"));
+    if (!rows)
+        return dfo_run_fail(run, DFO_ESHAPE, (size_t)-1, "%s net: no rows to begin from", net->ops->type);
+    dfo_status status = net->ops->fit(net, in, weights);
+    return status == DFO_OK ? DFO_OK : dfo_run_fail(run, status, (size_t)-1, "%s net: %s", net->ops->type, dfo_ctx_error(net->ctx));
 }
 
 size_t dfo_net_trace_size(const dfo_net *net)

@@ -28,6 +28,8 @@ extern const struct dfoi_net_type dfoi_net_concat;
 extern const struct dfoi_net_type dfoi_net_hyper;
 extern const struct dfoi_net_type dfoi_net_time_mlp;
 extern const struct dfoi_net_type dfoi_net_unet;
+extern const struct dfoi_net_type dfoi_net_made;
+extern const struct dfoi_net_type dfoi_net_kernel;
 extern const struct dfoi_net_type dfoi_net_constant;
 
 #endif

@@ -13,6 +13,8 @@ static const struct dfoi_net_type *const types[] = {
     &dfoi_net_hyper,
     &dfoi_net_time_mlp,
     &dfoi_net_unet,
+    &dfoi_net_made,
+    &dfoi_net_kernel,
     &dfoi_net_constant,
 };
 

@@ -26,7 +26,7 @@ struct dfoi_residual_block {
 struct dfoi_residual {
     struct dfoi_residual_settings settings;
     size_t hidden, in;
-    size_t before_context, context; /* features of the first part, and of the others if they gate */
+    size_t before_context, context; /* where the context's features begin, and how many gate */
     size_t keep, scratch_grad;
     size_t at_last; /* in acts: the stream behind the last block */
     size_t linears;

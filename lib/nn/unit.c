@@ -103,6 +103,21 @@ const dfo_real *dfoi_unit_forward(const dfoi_unit *unit, const dfo_run *run, con
     return room->h;
 }
 
+const dfo_real *dfoi_unit_forward_part(const dfoi_unit *unit, const dfo_run *run, const dfo_real *x, int done,
+                                       const dfoi_unit_room *room, dfo_real *keep, size_t first, size_t count)
+{
+    struct kept k = kept(unit, keep);
+    size_t at = first * DFO_PANEL, size = count * DFO_PANEL;
+    if (k.a && x != k.a + at)
+        memcpy(k.a + at, x, size * sizeof *x);
+    if (!done)
+        dfoi_vact(unit->act, size, x, k.y + at);
+    if (!dfoi_unit_dropping(unit, run))
+        return k.y;
+    DFOI_UNIT_KERN->multiply(size, k.y + at, room->mask + at, room->h + at);
+    return room->h;
+}
+
 const dfo_real *dfoi_unit_output(const dfoi_unit *unit, const dfo_run *run,
                                  const dfoi_unit_room *room, const dfo_real *keep)
 {
@@ -134,4 +149,14 @@ void dfoi_unit_backward(const dfoi_unit *unit, const dfo_run *run, const dfoi_un
         dfoi_vdact(unit->act, panel(unit), k.a, k.y, g);
     if (unit->norm)
         dfoi_norm_backward(unit, run, k.normal, k.inverse_std, g);
+}
+
+void dfoi_unit_backward_part(const dfoi_unit *unit, const dfo_run *run, const dfoi_unit_room *room,
+                             const dfo_real *keep, dfo_real *g, size_t first, size_t count)
+{
+    struct kept k = kept(unit, keep);
+    size_t at = first * DFO_PANEL, size = count * DFO_PANEL;
+    if (dfoi_unit_dropping(unit, run))
+        DFOI_UNIT_KERN->multiply(size, g, room->mask + at, g);
+    dfoi_vdact(unit->act, size, k.a ? k.a + at : NULL, k.y + at, g);
 }

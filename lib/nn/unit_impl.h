@@ -57,6 +57,12 @@ const dfo_real *dfoi_unit_forward(const dfoi_unit *unit, const dfo_run *run, con
 const dfo_real *dfoi_unit_output(const dfoi_unit *unit, const dfo_run *run,
                                  const dfoi_unit_room *room, const dfo_real *keep);
 
+/* The same of features first .. first + count - 1 alone, from where x has them (with `done` in the target); x, if it is
+ * another panel, begins at them.  Of the whole panel, the mask stands in room->mask where there is one (dfoi_unit_mask).
+ * Without a norm.  Gives the whole panel of h.  */
+const dfo_real *dfoi_unit_forward_part(const dfoi_unit *unit, const dfo_run *run, const dfo_real *x, int done,
+                                       const dfoi_unit_room *room, dfo_real *keep, size_t first, size_t count);
+
 /* The panel whose sign is the activation's derivative (relu), if the linear layer behind can apply
  * it on the way back; else NULL.  For what forward or jvp kept.  */
 const dfo_real *dfoi_unit_gate(const dfoi_unit *unit, const dfo_run *run, const dfo_real *keep,
@@ -65,6 +71,10 @@ const dfo_real *dfoi_unit_gate(const dfoi_unit *unit, const dfo_run *run, const 
 /* g = dL/dh becomes dL/dx.  gated: the gate was applied.  Adds gradients of the norm's weights.  */
 void dfoi_unit_backward(const dfoi_unit *unit, const dfo_run *run, const dfoi_unit_room *room,
                         int gated, const dfo_real *keep, dfo_real *g);
+
+/* The same of features first .. first + count - 1 alone, where g begins; mask and norm as in forward_part.  */
+void dfoi_unit_backward_part(const dfoi_unit *unit, const dfo_run *run, const dfoi_unit_room *room,
+                             const dfo_real *keep, dfo_real *g, size_t first, size_t count);
 
 /* The same with tangents; keep holds 2 * dfoi_unit_keep() reals.  In dfoi_unit_jvp done says that
  * both the activation and, for relu, the mask of the tangent were applied.  */

@@ -1,4 +1,5 @@
-/* The benchmark of flows: W1 (affine couplings, 10 layers) and W2's NSF-C (10 spline couplings), batch 512; W3
+/* The benchmark of flows: W1 (affine couplings, 10 layers) and W2's NSF-C (10 spline couplings) and MAF (5
+ * autoregressive layers; GFLOP as if their weights had no masks), batch 512; W3
  * (Glow on 32x32x3 images, 3 levels of K steps, batch 32): log-likelihood, sampling, one training step; W4 (FFJORD by dopri5,
  * rtol = atol = 1e-5, the trace exact or of one probe; "nfe": evaluations of the field by a call, a product and its tangent each with a probe; GFLOP of the others
  * are not counted); W5 (one causal
@@ -40,6 +41,7 @@ static const struct bench benches[] = {
     {"W1", "d43_h128", 43, 128, 10, DFO_MEMORY_ANCHORS, 4, 0}, {"W1", "d43_h512", 43, 512, 10, DFO_MEMORY_ANCHORS, 4, 0},
     {"W1", "d6_h128", 6, 128, 10, DFO_MEMORY_ANCHORS, 4, 0},   {"W1", "d63_h128", 63, 128, 10, DFO_MEMORY_ANCHORS, 4, 0},
     {"W2", "nsfc", 43, 128, 10, DFO_MEMORY_ANCHORS, 4, 0},
+    {"W2", "maf", 43, 512, 5, DFO_MEMORY_ANCHORS, 4, 0}, {"W2", "maf_store", 43, 512, 5, DFO_MEMORY_STORE, 0, 0},
     {"W3", "32x32x3_K8", 3072, 128, 8, DFO_MEMORY_ANCHORS, 4, 32},
     {"W3", "32x32x3_K32", 3072, 128, 32, DFO_MEMORY_ANCHORS, 4, 32},
     {"W1", "d43_h128_store", 43, 128, 10, DFO_MEMORY_STORE, 0, 0},
@@ -80,6 +82,11 @@ static int exact(const struct bench *b)
 static int periodic(const struct bench *b)
 {
     return causal(b) && strstr(b->name, "_fft");
+}
+
+static int autoregressive(const struct bench *b)
+{
+    return !strncmp(b->name, "maf", 3);
 }
 
 static size_t batch_of(const struct bench *b)
@@ -129,7 +136,10 @@ static json_t *config_of(dfo_ctx *ctx, const struct bench *b)
     int spline = !strcmp(b->workload, "W2");
     for (size_t i = 0; i < b->layers; i++) {
         const char *mask = i % 2 ? "half-swapped" : "half";
-        if (spline)
+        if (autoregressive(b))
+            json_array_append_new(layers, json_pack("{s:s, s:s, s:b, s:{s:[I, I]}}", "type", "autoregressive", "order",
+                i % 2 ? "reverse" : "natural", "zero_init", 0, "net", "hidden", (json_int_t)b->hidden, (json_int_t)b->hidden));
+        else if (spline)
             json_array_append_new(layers, json_pack("{s:s, s:s, s:b, s:i, s:f, s:f, s:{s:s, s:I, s:i}}", "type",
                 "spline-coupling", "mask", mask, "zero_init", 0, "bins", 8, "tail_bound", 3.0, "parameter_scale",
                 1 / sqrt((double)b->hidden), "net", "type", "residual-mlp", "hidden", (json_int_t)b->hidden, "blocks",

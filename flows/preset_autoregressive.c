@@ -1,0 +1,83 @@
+/* Presets of autoregressive layers for rows: MAF (Papamakarios et al. 2017), IAF (Kingma et al. 2016) and RQ-NSF (AR) (Durkan
+ * et al. 2019).  The first two have activation normalisation where MAF has batch normalisation.  */
+#include <math.h>
+#include <string.h>
+
+#include "layer_impl.h"
+#include "preset_impl.h"
+
+const struct dfoi_setting dfoi_maf_settings[] = {
+    {"layers", "5"}, {"hidden", "512"}, {"depth", "2"}, {"activation", "\"relu\""}, {"scale", "\"tanh\""},
+    {"scale_max", "2.0"}, {"actnorm", "true"}, {"linear", "\"none\""}, {"permute", "\"reverse\""},
+    {"standardise", "true"}, {"base", "{\"type\":\"normal\"}"}, {NULL, NULL},
+};
+
+const struct dfoi_setting dfoi_nsf_ar_settings[] = {
+    {"layers", "10"}, {"hidden", "128"}, {"blocks", "2"}, {"activation", "\"relu\""}, {"dropout", "0.0"},
+    {"bins", "8"}, {"tail_bound", "3.0"}, {"actnorm", "false"}, {"linear", "\"lu\""}, {"permute", "\"random\""},
+    {"standardise", "true"}, {"base", "{\"type\":\"normal\"}"}, {NULL, NULL},
+};
+
+struct settings {
+    const char *flow, *activation, *scale, *linear, *permute;
+    size_t layers, hidden, depth, blocks, bins;
+    int    actnorm, standardise, spline;
+    double scale_max, tail_bound, dropout;
+};
+
+static dfo_status read_settings(dfo_ctx *ctx, const json_t *config, struct settings *s)
+{
+    DFO_TRY(dfoi_json_string(ctx, config, "flow", NULL, &s->flow));
+    s->spline = !strcmp(s->flow, "nsf-ar");
+    DFO_TRY(dfoi_json_size(ctx, config, "layers", 0, 0, 1000, &s->layers));
+    DFO_TRY(dfoi_json_size(ctx, config, "hidden", 0, 1, 65536, &s->hidden));
+    DFO_TRY(dfoi_json_string(ctx, config, "activation", NULL, &s->activation));
+    DFO_TRY(dfoi_json_bool(ctx, config, "actnorm", 0, &s->actnorm));
+    DFO_TRY(dfoi_json_bool(ctx, config, "standardise", 0, &s->standardise));
+    DFO_TRY(dfoi_json_string(ctx, config, "linear", NULL, &s->linear));
+    DFO_TRY(dfoi_json_string(ctx, config, "permute", NULL, &s->permute));
+    if (strcmp(s->linear, "none") && strcmp(s->linear, "lu"))
+        return dfoi_fail(ctx, DFO_EARG, "linear: expected none or lu, got %s", s->linear);
+    if (strcmp(s->permute, "none") && strcmp(s->permute, "random") && strcmp(s->permute, "reverse"))
+        return dfoi_fail(ctx, DFO_EARG, "permute: expected none, random or reverse, got %s", s->permute);
+    if (s->spline) {
+        DFO_TRY(dfoi_json_size(ctx, config, "blocks", 0, 1, 64, &s->blocks));
+        DFO_TRY(dfoi_json_size(ctx, config, "bins", 0, 2, 64, &s->bins));
+        DFO_TRY(dfoi_json_real(ctx, config, "tail_bound", 0, 1e-3, 1e6, &s->tail_bound));
+        return dfoi_json_real(ctx, config, "dropout", 0, 0, 0.99, &s->dropout);
+    }
+    DFO_TRY(dfoi_json_size(ctx, config, "depth", 0, 1, 64, &s->depth));
+    DFO_TRY(dfoi_json_string(ctx, config, "scale", NULL, &s->scale));
+    return dfoi_json_real(ctx, config, "scale_max", 0, 1e-3, 20, &s->scale_max);
+}
+
+static json_t *layer(const struct settings *s)
+{
+    if (s->spline)
+        return json_pack("{s:s, s:s, s:I, s:f, s:f, s:{s:b, s:I, s:I, s:s, s:f}}", "type", "autoregressive", "transform", "spline",
+                         "bins", (json_int_t)s->bins, "tail_bound", s->tail_bound, "parameter_scale", 1 / sqrt((double)s->hidden),
+                         "net", "residual", 1, "hidden", (json_int_t)s->hidden, "blocks", (json_int_t)s->blocks, "activation",
+                         s->activation, "dropout", s->dropout);
+    return json_pack("{s:s, s:b, s:s, s:f, s:{s:I, s:I, s:s}}", "type", "autoregressive", "solve", !strcmp(s->flow, "iaf"), "scale",
+                     s->scale, "scale_max", s->scale_max, "net", "hidden", (json_int_t)s->hidden, "layers", (json_int_t)s->depth,
+                     "activation", s->activation);
+}
+
+dfo_status dfoi_autoregressive_write(dfo_ctx *ctx, const json_t *config, dfo_shape shape, json_t *list)
+{
+    struct settings settings = {0}, *s = &settings;
+    size_t d = dfo_shape_size(shape);
+    DFO_TRY(read_settings(ctx, config, s));
+    if (s->standardise)
+        DFO_TRY(dfoi_preset_append(ctx, list, json_pack("{s:s}", "type", "standardise")));
+    for (size_t i = 0; i < s->layers; i++) {
+        if (s->actnorm)
+            DFO_TRY(dfoi_preset_append(ctx, list, json_pack("{s:s}", "type", "actnorm")));
+        if (i && strcmp(s->permute, "none") && d > 1)
+            DFO_TRY(dfoi_preset_append(ctx, list, json_pack("{s:s, s:s}", "type", "permute", "order", s->permute)));
+        if (strcmp(s->linear, "none"))
+            DFO_TRY(dfoi_preset_append(ctx, list, json_pack("{s:s}", "type", "linear")));
+        DFO_TRY(dfoi_preset_append(ctx, list, layer(s)));
+    }
+    return DFO_OK;
+}
