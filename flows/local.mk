@@ -15,6 +15,7 @@ noinst_HEADERS += \
     flows/check_impl.h \
     flows/scalar_impl.h \
     flows/sylvester_impl.h \
+    flows/residual_impl.h \
     flows/tanh_root_impl.h \
     flows/sigmoids_set_impl.h \
     flows/spline_set_impl.h \
@@ -62,6 +63,9 @@ FLOWS_REAL = \
     flows/radial.c \
     flows/sylvester.c \
     flows/sylvester_weights.c \
+    flows/residual.c \
+    flows/residual_weights.c \
+    flows/residual_trace.c \
     flows/scalar.c \
     flows/elementwise.c \
     flows/bounds.c \

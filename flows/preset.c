@@ -82,6 +82,7 @@ static const struct dfoi_preset presets[] = {
      dfoi_preset_write_chain, NULL},
     {"sylvester", "several planes at a time, in a subspace (van den Berg et al. 2018)", dfoi_sylvester_settings, dfoi_preset_write_chain,
      NULL},
+    {"residual", "the row and a net that contracts (Chen et al. 2019)", dfoi_residual_settings, dfoi_preset_write_chain, NULL},
     {"ffjord", "continuous flow of a net gated by the time (Grathwohl et al. 2019)", ffjord_settings, write_ffjord, NULL},
     {"rnode", "the same, its field kept slow and smooth so that few steps do (Finlay et al. 2020)", rnode_settings, write_ffjord, NULL},
     {"flow-matching", "continuous flow fitted to straight paths from noise to data (Lipman et al. 2023)", matching_settings,

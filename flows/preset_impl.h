@@ -32,6 +32,7 @@ extern const struct dfoi_setting dfoi_deep_sigmoidal_settings[];
 extern const struct dfoi_setting dfoi_gaussianization_settings[];
 extern const struct dfoi_setting dfoi_single_settings[];
 extern const struct dfoi_setting dfoi_sylvester_settings[];
+extern const struct dfoi_setting dfoi_residual_settings[];
 extern const struct dfoi_setting dfoi_realnvp_image_settings[];
 extern const struct dfoi_setting dfoi_ffjord_image_settings[];
 extern const struct dfoi_setting dfoi_glow_settings[];
