@@ -13,7 +13,7 @@ const struct dfoi_setting dfoi_maf_settings[] = {
 };
 
 const struct dfoi_setting dfoi_naf_settings[] = {
-    {"layers", "5"}, {"hidden", "512"}, {"depth", "2"}, {"activation", "\"relu\""}, {"components", "16"},
+    {"layers", "5"}, {"hidden", "128"}, {"depth", "2"}, {"activation", "\"relu\""}, {"components", "16"},
     {"actnorm", "true"}, {"linear", "\"none\""}, {"permute", "\"reverse\""}, {"standardise", "true"},
     {"base", "{\"type\":\"normal\"}"}, {NULL, NULL},
 };
