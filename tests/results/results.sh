@@ -1,6 +1,6 @@
 #!/bin/sh
 # The figures that README quotes: trains, scores and checks on real data, and writes one file a job into
-# tests/results: command, seed, wall time, figures.  Long: power 5 min, bsds 20 min, wine 40 min, deblur, sides and sampling a minute each, detest seconds, kodak, reflow, perflow, samplers and neural_cde 3 min, continuous two hours, gradients 3 min, toys 15 min, ffjord_image two hours,
+# tests/results: command, seed, wall time, figures.  Long: power 5 min, bsds 20 min, wine 40 min, deblur, sides and sampling a minute each, detest seconds, kodak, reflow, perflow and neural_cde 3 min, continuous two hours, gradients 3 min, binary 6 min, samplers 5 min, toys 15 min, ffjord_image two hours,
 # glow and inverse_flow an hour a set, irevnet an hour.
 #     make results               all of them            make results JOBS='power wine'     some
 #     make results THREADS=1     on one core
@@ -13,7 +13,7 @@ out=$top_srcdir/tests/results
 [ -d "$data" ] || { echo "results: no data in $data"; exit 77; }
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-jobs=${JOBS:-power bsds wine deblur sides detest sampling kodak reflow perflow samplers neural_cde gradients toys continuous ffjord_image glow inverse_flow irevnet}
+jobs=${JOBS:-power bsds wine deblur sides detest sampling kodak reflow perflow binary samplers neural_cde gradients toys continuous ffjord_image glow inverse_flow irevnet}
 threads=${THREADS:-$(nproc)}
 
 # record FILE: what follows on stdin, with the machine and the program.
@@ -234,6 +234,22 @@ ffjord_image() {
                 --threads "$threads" -o "$work/z.safetensors" --json
         done
     } | record ffjord_image.txt
+}
+
+# Rows of bits by the bound of a chain of noise, beside the figures of data/README.md.
+binary() {
+    b=$data/binary
+    {
+        for set in nltcs plants jester dna mushrooms; do
+            gzip -dc $b/$set.train.csv.gz >"$work/train.csv"
+            gzip -dc $b/$set.valid.csv.gz >"$work/valid.csv"
+            gzip -dc $b/$set.test.csv.gz >"$work/test.csv"
+            echo "$set:"
+            run train --data "$work/train.csv" --valid "$work/valid.csv" --flow diffusion-2015-binary --set dropout=0.2 --lr 2e-3 --ema 0.999 \
+                --time-limit "${BINARY_SECONDS:-60}" --threads "$threads" --seed 0 --quiet -o "$work/m.safetensors" --json
+            run loglik "$work/m.safetensors" --data "$work/test.csv" --threads "$threads" --json
+        done
+    } | record binary.txt
 }
 
 # Speakers told by their vowels, 270 sequences of 7 to 29 points to learn from and 370 to tell: three seeds.
