@@ -166,7 +166,7 @@ samplers() {
                     printf '%s, %s %s, %s steps: %s\n' $toy $name "$how" $n "$(cat "$work/s" "$work/d" |
                         grep -oE '"(nfe|sliced_wasserstein(_stderr|_same)?)": [0-9.e-]*' | tr '\n' ' ')"
                 done
-                [ -n "$how" ] || diffeo plot "$work/s20.npy" --width 300 --height 300 --title "$name" -o "$work/$toy-$name.png"
+                [ -n "$how" ] || (cd "$work" && diffeo plot s20.npy --width 300 --height 300 --title "$name" -o "$toy-$name.png")
             done <<'END'
 ancestral
 ddim
