@@ -1,8 +1,9 @@
 /* Autoregressive layers: each column is transformed by a function whose parameters a masked net makes of the columns in
- * front of it.  Affine, x = mu + e^alpha z (MAF, Papamakarios et al. 2017; IAF, Kingma et al. 2016), or a
- * rational-quadratic spline (Durkan et al. 2019).
+ * front of it.  Affine, x = mu + e^alpha z (MAF, Papamakarios et al. 2017; IAF, Kingma et al. 2016), a rational-quadratic
+ * spline (Durkan et al. 2019), a mixture's distribution function (Ho et al. 2019), a deep sigmoidal map (neural autoregressive
+ * flows, Huang et al. 2018).
  *
- *   {"type":"autoregressive", "transform":"affine" or "spline", "order":"natural", "reverse", "random" or [...],
+ *   {"type":"autoregressive", "transform":"affine", "spline", "mixture" or "deep-sigmoidal", "order":"natural", "reverse", "random" or [...],
  *    "solve":false, "net":{"hidden":[128,128],...}, "zero_init":true, "scale":"tanh" or "exp", "scale_max":2}
  *
  * The net is given the data, so that data go to latents in one pass and back column by column (MAF); with "solve" it is given
@@ -13,14 +14,29 @@
 
 #include "autoregressive_impl.h"
 #include "layers.h"
+#include "sigmoids_set_impl.h"
 #include "spline_set_impl.h"
 
-#define UNBOUNDED ((dfo_real)1073741824)       /* smax tanh(r/smax) is r to rounding */
+static const char *const kind_name[DFOI_AUTO_KINDS] = {
+    [DFOI_AUTO_AFFINE] = "affine",
+    [DFOI_AUTO_SPLINE] = "spline",
+    [DFOI_AUTO_MIXTURE] = "mixture",
+    [DFOI_AUTO_DEEP] = "deep-sigmoidal",
+};
+
+static int sigmoids(const dfoi_autoregressive *a)
+{
+    return a->kind == DFOI_AUTO_MIXTURE || a->kind == DFOI_AUTO_DEEP;
+}
 
 void dfoi_autoregressive_transform(const dfoi_autoregressive *a, int to_latents, size_t columns, const dfo_real *par,
                                    dfo_real *x, dfo_real *ld)
 {
-    if (a->spline) {
+    if (sigmoids(a)) {
+        (to_latents ? DFOI_SIGMOIDS_KERN->forward : DFOI_SIGMOIDS_KERN->inverse)(&a->sigmoids, columns, DFO_PANEL, par, x, ld);
+        return;
+    }
+    if (a->kind == DFOI_AUTO_SPLINE) {
         (to_latents ? dfoi_spline_forward : dfoi_spline_inverse)(&a->how, columns, DFO_PANEL, par, x, ld);
         return;
     }
@@ -32,7 +48,12 @@ void dfoi_autoregressive_transform(const dfoi_autoregressive *a, int to_latents,
 void dfoi_autoregressive_transform_back(const dfoi_autoregressive *a, int to_latents, size_t columns, const dfo_real *par,
                                         dfo_real *x, dfo_real *gx, const dfo_real *gld, dfo_real *gpar)
 {
-    if (a->spline) {
+    if (sigmoids(a)) {
+        (to_latents ? DFOI_SIGMOIDS_KERN->backward : DFOI_SIGMOIDS_KERN->inverse_backward)(&a->sigmoids, columns, DFO_PANEL, par,
+                                                                                             x, gx, gld, gpar);
+        return;
+    }
+    if (a->kind == DFOI_AUTO_SPLINE) {
         (to_latents ? dfoi_spline_backward : dfoi_spline_inverse_backward)(&a->how, columns, DFO_PANEL, par, x, gx, gld, gpar);
         return;
     }
@@ -72,12 +93,14 @@ static dfo_status describe(const dfo_bijector *bij, json_t *to)
     json_t *net = json_object();
     DFO_TRY(dfoi_json_set(ctx, to, "net", net));
     DFO_TRY(dfo_net_describe(a->net, net));
-    DFO_TRY(dfoi_json_set(ctx, to, "transform", json_string(a->spline ? "spline" : "affine")));
+    DFO_TRY(dfoi_json_set(ctx, to, "transform", json_string(kind_name[a->kind])));
     DFO_TRY(dfoi_json_set(ctx, to, "order", dfoi_json_copy(a->order_json)));
     DFO_TRY(dfoi_json_set(ctx, to, "solve", json_boolean(a->solve)));
     DFO_TRY(dfoi_json_set(ctx, to, "zero_init", json_boolean(a->zero_init)));
-    if (a->spline)
+    if (a->kind == DFOI_AUTO_SPLINE)
         return dfoi_spline_describe(ctx, to, &a->how, a->given);
+    if (sigmoids(a))
+        return dfoi_sigmoids_describe(ctx, to, &a->sigmoids, a->given);
     DFO_TRY(dfoi_json_set(ctx, to, "scale", json_string(a->unbounded ? "exp" : "tanh")));
     return dfoi_json_set(ctx, to, "scale_max", json_real(a->given[0]));
 }
@@ -101,7 +124,7 @@ static dfo_status read_affine(dfo_ctx *ctx, const json_t *config, dfoi_autoregre
     a->unbounded = !strcmp(scale, "exp");
     if (!a->unbounded && strcmp(scale, "tanh"))
         return dfoi_fail(ctx, DFO_EARG, "scale: expected tanh or exp, got %s", scale);
-    a->affine.smax = a->unbounded ? UNBOUNDED : (dfo_real)a->given[0];
+    a->affine.smax = a->unbounded ? DFOI_UNBOUNDED : (dfo_real)a->given[0];
     a->params = 2;
     return DFO_OK;
 }
@@ -111,6 +134,13 @@ static dfo_status read_spline(dfo_ctx *ctx, const json_t *config, dfoi_autoregre
     DFO_TRY(dfoi_spline_read(ctx, config, &a->how, a->given));
     a->params = dfoi_spline_params(&a->how);
     return a->how.circular ? dfoi_fail(ctx, DFO_EARG, "tails: expected linear, got circular") : DFO_OK;
+}
+
+static dfo_status read_sigmoids(dfo_ctx *ctx, const json_t *config, dfoi_autoregressive *a)
+{
+    DFO_TRY(dfoi_sigmoids_read(ctx, config, a->kind == DFOI_AUTO_DEEP, &a->sigmoids, a->given));
+    a->params = dfoi_sigmoids_params(&a->sigmoids);
+    return DFO_OK;
 }
 
 /* Of an order that is drawn the list is kept: what stands in the file is what was drawn.  */
@@ -174,24 +204,40 @@ static dfo_status add_net(dfo_build *build, const json_t *config, dfo_bijector *
     return status;
 }
 
+#define COMMON_KEYS "type", "transform", "order", "solve", "net", "zero_init"
+
+static const struct kind {
+    dfo_status (*read)(dfo_ctx *ctx, const json_t *config, dfoi_autoregressive *a);
+    const char *keys[14];
+} kinds[DFOI_AUTO_KINDS] = {
+    [DFOI_AUTO_AFFINE] = {read_affine, {COMMON_KEYS, "scale", "scale_max"}},
+    [DFOI_AUTO_SPLINE] = {read_spline, {COMMON_KEYS, "bins", "tail_bound", "tails", "min_width", "min_height", "min_derivative",
+                                        "parameter_scale"}},
+    [DFOI_AUTO_MIXTURE] = {read_sigmoids, {COMMON_KEYS, "components", "spread", "scale", "scale_max"}},
+    [DFOI_AUTO_DEEP] = {read_sigmoids, {COMMON_KEYS, "components", "spread"}},
+};
+
+static dfo_status read_kind(dfo_ctx *ctx, const json_t *config, dfoi_autoregressive *a)
+{
+    const char *transform;
+    DFO_TRY(dfoi_json_string(ctx, config, "transform", kind_name[0], &transform));
+    while (a->kind < DFOI_AUTO_KINDS && strcmp(transform, kind_name[a->kind]))
+        a->kind++;
+    if (a->kind == DFOI_AUTO_KINDS)
+        return dfoi_fail(ctx, DFO_EARG, "transform: expected affine, spline, mixture or deep-sigmoidal, got %s", transform);
+    DFO_TRY(dfoi_json_keys(ctx, config, kinds[a->kind].keys));
+    return kinds[a->kind].read(ctx, config, a);
+}
+
 dfo_status dfoi_autoregressive_create(dfo_build *build, json_t *config, dfo_bijector *bij)
 {
-    static const char *const affine[] = {"type", "transform", "order", "solve", "net", "zero_init", "scale", "scale_max", NULL};
-    static const char *const spline[] = {"type", "transform", "order", "solve", "net", "zero_init", "bins", "tail_bound", "tails",
-                                         "min_width", "min_height", "min_derivative", "parameter_scale", NULL};
     dfo_ctx *ctx = build->ctx;
     dfoi_autoregressive *a;
-    const char *transform;
     DFO_TRY(dfoi_alloc(ctx, 1, sizeof *a, &a));
     bij->state = a;
-    DFO_TRY(dfoi_json_string(ctx, config, "transform", "affine", &transform));
-    a->spline = !strcmp(transform, "spline");
-    if (!a->spline && strcmp(transform, "affine"))
-        return dfoi_fail(ctx, DFO_EARG, "transform: expected affine or spline, got %s", transform);
-    DFO_TRY(dfoi_json_keys(ctx, config, a->spline ? spline : affine));
+    DFO_TRY(read_kind(ctx, config, a));
     DFO_TRY(dfoi_json_bool(ctx, config, "solve", 0, &a->solve));
     DFO_TRY(dfoi_json_bool(ctx, config, "zero_init", 1, &a->zero_init));
-    DFO_TRY((a->spline ? read_spline : read_affine)(ctx, config, a));
     DFO_TRY(read_order(build, config, bij));
     return add_net(build, config, bij);
 }

@@ -7,18 +7,25 @@
 #include <diffeo/net.h>
 #include "layer_impl.h"
 #include "math/kern_impl.h"
+#include "math/sigmoids_impl.h"
+
+typedef enum dfoi_autoregressive_kind {
+    DFOI_AUTO_AFFINE, DFOI_AUTO_SPLINE, DFOI_AUTO_MIXTURE, DFOI_AUTO_DEEP, DFOI_AUTO_KINDS
+} dfoi_autoregressive_kind;
 
 typedef struct dfoi_autoregressive {
+    dfoi_autoregressive_kind kind;
     dfo_net    *net;                   /* masked */
     size_t     *order;                 /* (d): the column that stands at each place */
     json_t     *order_json;            /* the configuration's */
     int         natural;               /* columns stand as they are */
     int         solve;                 /* the net is given the latents, not the data */
-    int         spline, unbounded;
+    int         unbounded;             /* affine */
     int         zero_init;
     size_t      params;                /* outputs of the net for one value */
     dfoi_affine affine;
     dfoi_spline how;
+    dfoi_sigmoids sigmoids;
     double      given[5];              /* the configuration's numbers: what float makes of them may be out of range */
 } dfoi_autoregressive;
 

@@ -5,6 +5,7 @@
 
 #include "coupling_impl.h"
 #include "layers.h"
+#include "sigmoids_set_impl.h"
 #include "spline_set_impl.h"
 
 static size_t scratch(const dfo_bijector *bij, size_t rows)
@@ -142,16 +143,6 @@ static dfo_status inverse_backward(const dfo_bijector *bij, dfo_run *run, dfo_ba
     return map_back(bij, run, x, gx, cond, gcond, glogdet, 1);
 }
 
-static dfo_status describe_sigmoids(dfo_ctx *ctx, const dfoi_coupling *c, json_t *to)
-{
-    DFO_TRY(dfoi_json_set(ctx, to, "components", json_integer((json_int_t)c->sigmoids.components)));
-    DFO_TRY(dfoi_json_set(ctx, to, "spread", json_real(c->given[1])));
-    if (c->kind == DFOI_DEEP_SIGMOIDAL)
-        return DFO_OK;
-    DFO_TRY(dfoi_json_set(ctx, to, "scale", json_string(c->free_scale ? "free" : "tanh")));
-    return dfoi_json_set(ctx, to, "scale_max", json_real(c->given[0]));
-}
-
 static dfo_status describe(const dfo_bijector *bij, json_t *to)
 {
     const dfoi_coupling *c = bij->state;
@@ -162,11 +153,11 @@ static dfo_status describe(const dfo_bijector *bij, json_t *to)
     DFO_TRY(dfoi_json_set(ctx, to, "zero_init", json_boolean(c->zero_init)));
     DFO_TRY(dfo_net_describe(c->net, net));
     if (c->kind == DFOI_AFFINE) {
-        DFO_TRY(dfoi_json_set(ctx, to, "scale", json_string(c->free_scale ? "free" : c->affine.kind ? "sigmoid" : "tanh")));
+        DFO_TRY(dfoi_json_set(ctx, to, "scale", json_string(c->unbounded ? "exp" : c->affine.kind ? "sigmoid" : "tanh")));
         DFO_TRY(dfoi_json_set(ctx, to, "scale_max", json_real(c->given[0])));
     }
     if (c->kind == DFOI_MIXTURE || c->kind == DFOI_DEEP_SIGMOIDAL)
-        return describe_sigmoids(ctx, c, to);
+        return dfoi_sigmoids_describe(ctx, to, &c->sigmoids, c->given);
     return c->kind == DFOI_SPLINE ? dfoi_spline_describe(ctx, to, &c->spline, c->given) : DFO_OK;
 }
 
@@ -180,37 +171,16 @@ static void coupling_free(dfo_bijector *bij)
     dfoi_free(bij->ctx, c);
 }
 
-/* A bound c at which c tanh(r / c) is r to the last digit for all r whose exponential is finite.  */
-#define FREE_SCALE ((dfo_real)(1 << 30))
-
 static dfo_status set_affine(dfo_ctx *ctx, dfoi_coupling *c, const json_t *config)
 {
     const char *scale;
     DFO_TRY(dfoi_json_string(ctx, config, "scale", "tanh", &scale));
     DFO_TRY(dfoi_json_real(ctx, config, "scale_max", 2, 1e-3, 20, &c->given[0]));
-    if (strcmp(scale, "tanh") && strcmp(scale, "sigmoid") && strcmp(scale, "free"))
-        return dfoi_fail(ctx, DFO_EARG, "scale: expected tanh, sigmoid or free, got %s", scale);
+    if (strcmp(scale, "tanh") && strcmp(scale, "sigmoid") && strcmp(scale, "exp"))
+        return dfoi_fail(ctx, DFO_EARG, "scale: expected tanh, sigmoid or exp, got %s", scale);
     c->affine.kind = !strcmp(scale, "sigmoid");
-    c->free_scale = !strcmp(scale, "free");
-    c->affine.smax = c->free_scale ? FREE_SCALE : (dfo_real)c->given[0];
-    return DFO_OK;
-}
-
-/* Settings of either sum of sigmoids; the scale and the shift behind it are the mixture's alone.  */
-static dfo_status set_sigmoids(dfo_ctx *ctx, dfoi_coupling *c, const json_t *config)
-{
-    const char *scale;
-    c->sigmoids.deep = c->kind == DFOI_DEEP_SIGMOIDAL;
-    c->sigmoids.outer = !c->sigmoids.deep;
-    DFO_TRY(dfoi_json_size(ctx, config, "components", 8, 1, DFOI_SIGMOIDS_MOST, &c->sigmoids.components));
-    DFO_TRY(dfoi_json_real(ctx, config, "spread", 2, 0, 100, &c->given[1]));
-    DFO_TRY(dfoi_json_real(ctx, config, "scale_max", 2, 1e-3, 20, &c->given[0]));
-    DFO_TRY(dfoi_json_string(ctx, config, "scale", "tanh", &scale));
-    if (strcmp(scale, "tanh") && strcmp(scale, "free"))
-        return dfoi_fail(ctx, DFO_EARG, "scale: expected tanh or free, got %s", scale);
-    c->free_scale = !strcmp(scale, "free");
-    c->sigmoids.scale_max = c->free_scale ? FREE_SCALE : (dfo_real)c->given[0];
-    c->sigmoids.spread = (dfo_real)c->given[1];
+    c->unbounded = !strcmp(scale, "exp");
+    c->affine.smax = c->unbounded ? DFOI_UNBOUNDED : (dfo_real)c->given[0];
     return DFO_OK;
 }
 
@@ -295,7 +265,7 @@ dfo_status dfoi_coupling_create(dfo_build *build, json_t *config, dfo_bijector *
         DFO_TRY(dfoi_spline_read(ctx, config, &c->spline, c->given));
         c->params = dfoi_spline_params(&c->spline);
     } else if (c->kind != DFOI_ADDITIVE) {
-        DFO_TRY(set_sigmoids(ctx, c, config));
+        DFO_TRY(dfoi_sigmoids_read(ctx, config, c->kind == DFOI_DEEP_SIGMOIDAL, &c->sigmoids, c->given));
         c->params = dfoi_sigmoids_params(&c->sigmoids);
     }
     if (c->spline.circular && c->mask.na)

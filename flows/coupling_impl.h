@@ -36,7 +36,7 @@ typedef struct dfoi_coupling {
     size_t      each;                  /* what a dense net is given for one feature: itself, or cosine and sine */
     size_t      params;                /* outputs of the net for one value */
     dfoi_affine affine;
-    int         free_scale;            /* affine, mixture: without a bound */
+    int         unbounded;             /* affine: without a bound */
     dfoi_spline spline;
     dfoi_sigmoids sigmoids;
     int         zero_init;

@@ -11,6 +11,9 @@
  * On failure it may leave state half-built: ops->free is called if ops is set.  */
 typedef dfo_status (*dfoi_layer_create)(dfo_build *build, json_t *config, dfo_bijector *bij);
 
+/* A bound c at which c tanh(r/c) is r to the last digit for all r whose exponential is finite.  */
+#define DFOI_UNBOUNDED ((dfo_real)(1 << 30))
+
 /* One line of the registry.  A type may have several names that differ in configuration only.  */
 typedef struct dfoi_layer {
     const struct dfo_bijector_ops *ops;

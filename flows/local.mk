@@ -15,7 +15,9 @@ noinst_HEADERS += \
     flows/check_impl.h \
     flows/scalar_impl.h \
     flows/sylvester_impl.h \
+    flows/residual_impl.h \
     flows/tanh_root_impl.h \
+    flows/sigmoids_set_impl.h \
     flows/spline_set_impl.h \
     flows/flow_impl.h \
     flows/matching_impl.h \
@@ -61,10 +63,14 @@ FLOWS_REAL = \
     flows/radial.c \
     flows/sylvester.c \
     flows/sylvester_weights.c \
+    flows/residual.c \
+    flows/residual_weights.c \
+    flows/residual_trace.c \
     flows/scalar.c \
     flows/elementwise.c \
     flows/bounds.c \
     flows/affine.c \
+    flows/sigmoids_set.c \
     flows/spline_set.c \
     flows/spline.c \
     flows/gaussianization.c \

@@ -65,6 +65,7 @@ static const struct dfoi_preset presets[] = {
     {"maf", "autoregressive affine layers, densities in one pass (Papamakarios et al. 2017)", dfoi_maf_settings, dfoi_autoregressive_write,
      NULL},
     {"iaf", "the same the other way round, samples in one pass (Kingma et al. 2016)", dfoi_maf_settings, dfoi_autoregressive_write, NULL},
+    {"naf", "neural autoregressive: deep sigmoidal maps (Huang et al. 2018)", dfoi_naf_settings, dfoi_autoregressive_write, NULL},
     {"nsf-ar", "autoregressive rational-quadratic splines (Durkan et al. 2019)", dfoi_nsf_ar_settings, dfoi_autoregressive_write, NULL},
     {"ferumal", "affine couplings by kernels over inducing points, for few data (English et al. 2023)", dfoi_ferumal_settings,
      dfoi_preset_write_coupling, NULL},
@@ -81,6 +82,7 @@ static const struct dfoi_preset presets[] = {
      dfoi_preset_write_chain, NULL},
     {"sylvester", "several planes at a time, in a subspace (van den Berg et al. 2018)", dfoi_sylvester_settings, dfoi_preset_write_chain,
      NULL},
+    {"residual", "the row and a net that contracts (Chen et al. 2019)", dfoi_residual_settings, dfoi_preset_write_chain, NULL},
     {"ffjord", "continuous flow of a net gated by the time (Grathwohl et al. 2019)", ffjord_settings, write_ffjord, NULL},
     {"rnode", "the same, its field kept slow and smooth so that few steps do (Finlay et al. 2020)", rnode_settings, write_ffjord, NULL},
     {"flow-matching", "continuous flow fitted to straight paths from noise to data (Lipman et al. 2023)", matching_settings,
@@ -143,7 +145,7 @@ const char *dfo_preset_text(size_t i)
 
 static dfo_status find(dfo_ctx *ctx, const char *name, const struct dfoi_preset **out)
 {
-    char list[512] = "";
+    char list[2048] = "";
     for (size_t i = 0; i < PRESETS; i++) {
         size_t used = strlen(list);
         if (!strcmp(presets[i].name, name)) {

@@ -1,5 +1,5 @@
-/* Presets of autoregressive layers for rows: MAF (Papamakarios et al. 2017), IAF (Kingma et al. 2016) and RQ-NSF (AR) (Durkan
- * et al. 2019).  The first two have activation normalisation where MAF has batch normalisation.  */
+/* Presets of autoregressive layers for rows: MAF (Papamakarios et al. 2017), IAF (Kingma et al. 2016), NAF (Huang et al. 2018)
+ * and RQ-NSF (AR) (Durkan et al. 2019).  The first three have activation normalisation where MAF has batch normalisation.  */
 #include <math.h>
 #include <string.h>
 
@@ -7,9 +7,15 @@
 #include "preset_impl.h"
 
 const struct dfoi_setting dfoi_maf_settings[] = {
-    {"layers", "5"}, {"hidden", "512"}, {"depth", "2"}, {"activation", "\"relu\""}, {"scale", "\"tanh\""},
+    {"layers", "5"}, {"hidden", "128"}, {"depth", "2"}, {"activation", "\"relu\""}, {"scale", "\"tanh\""},
     {"scale_max", "2.0"}, {"actnorm", "true"}, {"linear", "\"none\""}, {"permute", "\"reverse\""},
     {"standardise", "true"}, {"base", "{\"type\":\"normal\"}"}, {NULL, NULL},
+};
+
+const struct dfoi_setting dfoi_naf_settings[] = {
+    {"layers", "5"}, {"hidden", "128"}, {"depth", "2"}, {"activation", "\"relu\""}, {"components", "16"},
+    {"actnorm", "true"}, {"linear", "\"none\""}, {"permute", "\"reverse\""}, {"standardise", "true"},
+    {"base", "{\"type\":\"normal\"}"}, {NULL, NULL},
 };
 
 const struct dfoi_setting dfoi_nsf_ar_settings[] = {
@@ -20,8 +26,8 @@ const struct dfoi_setting dfoi_nsf_ar_settings[] = {
 
 struct settings {
     const char *flow, *activation, *scale, *linear, *permute;
-    size_t layers, hidden, depth, blocks, bins;
-    int    actnorm, standardise, spline;
+    size_t layers, hidden, depth, blocks, bins, components;
+    int    actnorm, standardise, spline, deep;
     double scale_max, tail_bound, dropout;
 };
 
@@ -29,6 +35,7 @@ static dfo_status read_settings(dfo_ctx *ctx, const json_t *config, struct setti
 {
     DFO_TRY(dfoi_json_string(ctx, config, "flow", NULL, &s->flow));
     s->spline = !strcmp(s->flow, "nsf-ar");
+    s->deep = !strcmp(s->flow, "naf");
     DFO_TRY(dfoi_json_size(ctx, config, "layers", 0, 0, 1000, &s->layers));
     DFO_TRY(dfoi_json_size(ctx, config, "hidden", 0, 1, 65536, &s->hidden));
     DFO_TRY(dfoi_json_string(ctx, config, "activation", NULL, &s->activation));
@@ -47,6 +54,8 @@ static dfo_status read_settings(dfo_ctx *ctx, const json_t *config, struct setti
         return dfoi_json_real(ctx, config, "dropout", 0, 0, 0.99, &s->dropout);
     }
     DFO_TRY(dfoi_json_size(ctx, config, "depth", 0, 1, 64, &s->depth));
+    if (s->deep)
+        return dfoi_json_size(ctx, config, "components", 0, 1, 64, &s->components);
     DFO_TRY(dfoi_json_string(ctx, config, "scale", NULL, &s->scale));
     return dfoi_json_real(ctx, config, "scale_max", 0, 1e-3, 20, &s->scale_max);
 }
@@ -58,6 +67,10 @@ static json_t *layer(const struct settings *s)
                          "bins", (json_int_t)s->bins, "tail_bound", s->tail_bound, "parameter_scale", 1 / sqrt((double)s->hidden),
                          "net", "residual", 1, "hidden", (json_int_t)s->hidden, "blocks", (json_int_t)s->blocks, "activation",
                          s->activation, "dropout", s->dropout);
+    if (s->deep)
+        return json_pack("{s:s, s:s, s:I, s:{s:I, s:I, s:s}}", "type", "autoregressive", "transform", "deep-sigmoidal", "components",
+                         (json_int_t)s->components, "net", "hidden", (json_int_t)s->hidden, "layers", (json_int_t)s->depth,
+                         "activation", s->activation);
     return json_pack("{s:s, s:b, s:s, s:f, s:{s:I, s:I, s:s}}", "type", "autoregressive", "solve", !strcmp(s->flow, "iaf"), "scale",
                      s->scale, "scale_max", s->scale_max, "net", "hidden", (json_int_t)s->hidden, "layers", (json_int_t)s->depth,
                      "activation", s->activation);

@@ -23,6 +23,7 @@ struct dfoi_preset {
 };
 
 extern const struct dfoi_setting dfoi_maf_settings[];
+extern const struct dfoi_setting dfoi_naf_settings[];
 extern const struct dfoi_setting dfoi_nsf_ar_settings[];
 extern const struct dfoi_setting dfoi_ferumal_settings[];
 extern const struct dfoi_setting dfoi_ferumal_glow_settings[];
@@ -31,6 +32,7 @@ extern const struct dfoi_setting dfoi_deep_sigmoidal_settings[];
 extern const struct dfoi_setting dfoi_gaussianization_settings[];
 extern const struct dfoi_setting dfoi_single_settings[];
 extern const struct dfoi_setting dfoi_sylvester_settings[];
+extern const struct dfoi_setting dfoi_residual_settings[];
 extern const struct dfoi_setting dfoi_realnvp_image_settings[];
 extern const struct dfoi_setting dfoi_ffjord_image_settings[];
 extern const struct dfoi_setting dfoi_glow_settings[];

@@ -163,7 +163,7 @@ static const struct method methods[] = {
     {{"predictor-corrector", "Langevin's corrections before steps of the reverse SDE", "uniform", DFO_TAKES_SNR | DFO_TAKES_CORRECTIONS, 0.16, 1},
      correct, euler_maruyama},
     {{"edm-heun", "Heun's method with churn", "edm", DFO_TAKES_CHURN, 0, 0}, churn, heun},
-    {{"langevin", "annealed, level by level", "log-snr", DFO_TAKES_SNR | DFO_TAKES_CORRECTIONS, 0.5, 5}, correct, keep_data_scale},
+    {{"langevin", "annealed, level by level", "log-snr", DFO_TAKES_SNR | DFO_TAKES_CORRECTIONS, 0.35, 10}, correct, keep_data_scale},
     {{"rex", "exponential Runge-Kutta, of the probability flow or the SDE", "log-snr", DFO_TAKES_METHOD, 0, 0}, NULL, NULL},
 };
 enum { METHODS = sizeof methods / sizeof *methods };

@@ -9,6 +9,7 @@ include_diffeo_HEADERS += \
     solvers/diffeo/path.h \
     solvers/diffeo/reversible.h \
     solvers/diffeo/denoise.h \
+    solvers/diffeo/discrete.h \
     solvers/diffeo/rex.h \
     solvers/diffeo/schedule.h \
     solvers/diffeo/sde.h
@@ -48,7 +49,8 @@ SOLVERS_REAL = \
     solvers/sde_reversible.c
 # Compiled once, for double.
 SOLVERS_ONCE = \
-    solvers/brownian.c
+    solvers/brownian.c \
+    solvers/discrete.c
 noinst_LTLIBRARIES += libsolvers_f.la libsolvers_d.la
 libsolvers_f_la_SOURCES = $(SOLVERS_REAL)
 libsolvers_f_la_CPPFLAGS = $(SOLVERS_CPPFLAGS)

@@ -100,6 +100,8 @@ START_TEST(marginals)
         o.sampler = name;
         o.seed = test_seed();
         o.eta = 0.5;
+        o.snr = 0.25;                      /* corrections' variance is 1/(1 - snr^2 sigma^2) times what it should be */
+        o.corrections = strcmp(name, "langevin") ? 1 : 20;
         o.churn = 30;
         o.sde = 1;
         snprintf(what, sizeof what, "%s, %s", name, dfo_noise_schedule_name(kinds[k]));

@@ -42,7 +42,7 @@ static int kernel_case(ref_case c)
     const char *kernel = ref_text(c, "settings.kernel", "");
     double clamp = ref_number(c, "settings.clamp", 0);
     json_t *config = json_pack("{s:s, s:O, s:s, s:{s:s, s:I, s:s}}", "type", "affine-coupling", "mask",
-                               json_object_get(c.settings, "mask"), "scale", clamp > 0 ? "tanh" : "free", "net", "type",
+                               json_object_get(c.settings, "mask"), "scale", clamp > 0 ? "tanh" : "exp", "net", "type",
                                "kernel", "points", (json_int_t)ref_need(c, "params.Za").shape[0], "kernel",
                                strcmp(kernel, "se") ? kernel : "squared-exponential");
     if (clamp > 0)
@@ -105,7 +105,7 @@ static void sigmoids_row(ref_case c, const char *type, const char *const *names,
     json_t *config = json_pack("{s:s, s:s, s:I, s:i}", "type", type, "mask", "none", "components",
                                (json_int_t)(ref_need(c, outer ? "params.mu" : "params.b").shape[2]), "spread", 0);
     if (outer)
-        json_object_set_new(config, "scale", json_string("free"));
+        json_object_set_new(config, "scale", json_string("exp"));
     layerfix f = layerfix_new(config, dfo_shape_vector(d), 0, 1);
     dfo_real *to = layerfix_array(&f, "net.c", &n);
     ck_assert_uint_le(n, 128);

@@ -52,4 +52,10 @@ title 'every command of the program is offered'
 for command in $(diffeo --help | grep -oE '(^|   )  ?[a-z]+   ' | tr -d ' '); do
     offers "$command" diffeo "$command"
 done
+title 'every preset'
+run diffeo info --preset none
+for preset in $(sed 's/.*known: //; s/ or a .json file//; s/,//g' err); do
+    offers "$preset" diffeo info --preset "$preset"
+done
+
 finish

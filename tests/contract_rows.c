@@ -84,7 +84,7 @@ static json_t *make_affine_coupling(test_rng *rng, const struct setting *s, cons
 {
     json_t *c = make_coupling(rng, s, type);
     if (between(rng, 0, 1))
-        json_object_set_new(c, "scale", json_string(between(rng, 0, 2) ? "sigmoid" : "free"));
+        json_object_set_new(c, "scale", json_string(between(rng, 0, 2) ? "sigmoid" : "exp"));
     if (between(rng, 0, 1))
         json_object_set_new(c, "scale_max", json_real(real(rng, 0.5, 3)));
     return c;
@@ -121,6 +121,15 @@ static json_t *make_gaussianization(test_rng *rng, const struct setting *s, cons
 {
     (void)s;
     return json_pack("{s:s, s:i}", "type", type, "components", (int)between(rng, 1, 9));
+}
+
+/* Those whose transform is a sum of sigmoids.  */
+static json_t *make_neural_autoregressive(test_rng *rng, const struct setting *s, const char *type)
+{
+    return json_pack("{s:s, s:s, s:b, s:I, s:o, s:s}", "type", type, "transform", between(rng, 0, 1) ? "mixture" : "deep-sigmoidal",
+                     "solve", (int)between(rng, 0, 1), "components", (json_int_t)between(rng, 1, 5), "net",
+                     json_pack("{s:s, s:i, s:s}", "type", "made", "hidden", (int)between(rng, 1, 9), "activation",
+                               s->smooth ? "tanh" : "relu"), "order", between(rng, 0, 1) ? "natural" : "random");
 }
 
 /* Types without settings.  */
@@ -210,6 +219,15 @@ static json_t *make_sylvester(test_rng *rng, const struct setting *s, const char
 {
     size_t d = dfo_shape_size(s->shape);
     return json_pack("{s:s, s:i, s:i}", "type", type, "rank", (int)between(rng, 1, d), "reflections", (int)between(rng, 1, d + 1));
+}
+
+static json_t *make_residual(test_rng *rng, const struct setting *s, const char *type)
+{
+    static const char *const activation[] = {"lipswish", "tanh", "softplus", "elu"}, *const trace[] = {"exact", "series", "roulette"};
+    return json_pack("{s:s, s:i, s:i, s:s, s:f, s:s, s:i, s:i}", "type", type, "hidden", (int)between(rng, 1, 9), "depth",
+                     (int)between(rng, 1, 3), "activation", activation[between(rng, 0, s->smooth ? 2 : 3)], "lipschitz",
+                     real(rng, 0.25, 0.9), "trace", trace[between(rng, 0, 2)], "terms", (int)between(rng, 1, 9), "probes",
+                     (int)between(rng, 1, 3));
 }
 
 static json_t *make_dense(test_rng *rng, const struct setting *s, const char *type)
@@ -333,7 +351,7 @@ static json_t *make_cnf(test_rng *rng, const struct setting *s, const char *type
 static json_t *make_autoregressive(test_rng *rng, const struct setting *s, const char *type)
 {
     static const char *const named[] = {"natural", "reverse", "random"};
-    json_t *of = net(rng, s);
+    json_t *of = mlp(rng, s);
     json_object_set_new(of, "type", json_string("made"));
     if (between(rng, 0, 1)) {
         json_object_set_new(of, "residual", json_true());
@@ -532,6 +550,9 @@ const struct row contract_rows[] = {
     {"planar", SUMS, make_plain, {{NULL, NULL}}},
     {"radial", SUMS, make_plain, {{NULL, NULL}}},
     {"sylvester", SUMS, make_sylvester, {{"{\"rank\":0}", "rank"}, {"{\"rank\":99}", "rank"}, {"{\"reflections\":0}", "reflections"}}},
+    {"residual", SUMS | STEEP, make_residual,
+     {{"{\"lipschitz\":1}", "lipschitz"}, {"{\"hidden\":0}", "hidden"}, {"{\"depth\":9}", "depth"}, {"{\"activation\":\"relu\"}", "activation"},
+      {"{\"trace\":\"hutchinson\"}", "trace"}, {"{\"terms\":0}", "terms"}, {"{\"probes\":0}", "probes"}}},
     {"sigmoid", BOUNDED_Z | TAKES_IMAGES, make_plain, {{NULL, NULL}}},
     {"logit", BOUNDED_X | TAKES_IMAGES, make_logit,
      {{"{\"alpha\":0.5}", "alpha"}, {"{\"low\":2,\"high\":1}", "high"}}},
@@ -548,17 +569,19 @@ const struct row contract_rows[] = {
     {"box-cox", BOUNDED_X | BOUNDED_Z | POSITIVE_X | TAKES_IMAGES, make_box_cox, {{"{\"lambda\":11}", "lambda"}}},
     {"additive-coupling", TAKES_CONDS | TAKES_IMAGES, make_coupling, {COUPLING_BAD}},
     {"affine-coupling", TAKES_CONDS | TAKES_IMAGES, make_affine_coupling,
-     {COUPLING_BAD, {"{\"scale\":\"exp\"}", "scale"}, {"{\"scale_max\":0}", "scale_max"}}},
+     {COUPLING_BAD, {"{\"scale\":\"linear\"}", "scale"}, {"{\"scale_max\":0}", "scale_max"}}},
     {"spline-coupling", TAKES_CONDS | TAKES_IMAGES, make_spline_coupling,
      {COUPLING_BAD, {"{\"bins\":1}", "bins"}, {"{\"bins\":65}", "bins"}, {"{\"tail_bound\":0}", "tail_bound"},
       {"{\"min_width\":0.5}", "min_width"}, {"{\"tails\":\"none\"}", "tails"}}},
     {"autoregressive", TAKES_CONDS | TAKES_IMAGES | SUMS, make_autoregressive, {AUTOREGRESSIVE_BAD}},
-    {"mixture-coupling", TAKES_CONDS | TAKES_IMAGES, make_mixture_coupling,
+    {"autoregressive", TAKES_CONDS | TAKES_IMAGES | SUMS | NUMERICAL, make_neural_autoregressive,
+     {{"{\"transform\":\"mixture\",\"components\":0}", "components"}, {"{\"transform\":\"deep-sigmoidal\",\"scale\":\"exp\"}", "scale"}}},
+    {"mixture-coupling", TAKES_CONDS | TAKES_IMAGES | NUMERICAL, make_mixture_coupling,
      {COUPLING_BAD, {"{\"components\":0}", "components"}, {"{\"components\":65}", "components"}, {"{\"spread\":-1}", "spread"},
       {"{\"scale\":\"sigmoid\"}", "scale"}}},
-    {"deep-sigmoidal-coupling", TAKES_CONDS | TAKES_IMAGES, make_mixture_coupling,
+    {"deep-sigmoidal-coupling", TAKES_CONDS | TAKES_IMAGES | NUMERICAL, make_mixture_coupling,
      {COUPLING_BAD, {"{\"components\":0}", "components"}, {"{\"scale\":\"tanh\"}", "scale"}}},
-    {"gaussianization", TAKES_IMAGES, make_gaussianization, {{"{\"components\":0}", "components"}}},
+    {"gaussianization", TAKES_IMAGES | NUMERICAL, make_gaussianization, {{"{\"components\":0}", "components"}}},
     {"cnf", TAKES_CONDS | TAKES_IMAGES | STEEP | NUMERICAL, make_cnf,
      {{"{\"solver\":\"rk5\"}", "rk5"}, {"{\"steps\":-1}", "steps"}, {"{\"end\":0}", "end"}, {"{\"probes\":-1}", "probes"}, {"{\"coupling\":2}", "coupling"},
       {"{\"gradient\":\"backsolve\"}", "gradient"}, {"{\"gradient\":\"reversible\",\"steps\":0}", "number of steps"},

@@ -156,3 +156,9 @@ tests_check_denoise_LDADD = $(OOM_LIBS) $(TEST_LIBS)
 tests_check_denoise_d_SOURCES = $(tests_check_denoise_SOURCES)
 tests_check_denoise_d_CPPFLAGS = $(TEST_CPPFLAGS) -DDFO_DOUBLE
 tests_check_denoise_d_LDADD = $(OOM_LIBS) $(TEST_LIBS)
+
+check_PROGRAMS += tests/check_likelihood
+TESTS += tests/check_likelihood
+tests_check_likelihood_SOURCES = tests/check_likelihood.c $(MIXFIELD) $(REFERENCE)
+tests_check_likelihood_CPPFLAGS = $(TEST_CPPFLAGS) -DDFO_DOUBLE
+tests_check_likelihood_LDADD = $(TEST_LIBS)

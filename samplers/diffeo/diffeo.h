@@ -37,6 +37,7 @@
 #include <diffeo/rex.h>
 #include <diffeo/ddim.h>
 #include <diffeo/denoise.h>
+#include <diffeo/discrete.h>
 #include <diffeo/path.h>
 #include <diffeo/netfield.h>
 #include <diffeo/latents.h>
