@@ -209,7 +209,7 @@ roundtrip() {
             -o "$work/m.safetensors" --json --quiet
         for program in roundtrip roundtrip_d; do
             plot=
-            [ $program = roundtrip_d ] || plot=$out/roundtrip.png
+            [ $program = roundtrip ] || plot=$out/roundtrip.png
             echo "\$ $program m.safetensors $set/t10k-images-idx3-ubyte.gz${plot:+ tests/results/roundtrip.png}"
             "$top_builddir/tests/results/$program" "$work/m.safetensors" $set/t10k-images-idx3-ubyte.gz $plot
         done
