@@ -25,6 +25,8 @@ struct common {
     size_t      memory;
     int         solves;            /* solver options were given */
     dfo_solver_options solver;
+    int         guides;            /* --guidance was given */
+    double      guidance;
     const char *output;            /* where rows go, set before common_start; NULL: nowhere */
     int         argc;
     char      **argv;

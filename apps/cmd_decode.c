@@ -1,5 +1,5 @@
 /* diffeo decode: latents back to rows.  Latents of another model are refused (--force).  Continuous flows are solved as the file
- * says they were, where no option says otherwise.  */
+ * says they were, and guided so, where no option says otherwise.  */
 #include <stdlib.h>
 #include <string.h>
 
@@ -76,6 +76,13 @@ static int check_latents(struct job *j)
 static int solve_alike(struct job *j)
 {
     struct common *c = &j->o->common;
+    double guidance = dfo_latents_guidance(j->latents);
+    if (!c->guides && (guidance < 1 || guidance > 1)) {
+        c->guides = 1;                 /* of the rows in double too: exact.c */
+        c->guidance = guidance;
+        if (dfo_model_set_guidance(j->model, guidance))
+            return file_failed(c, "%s", j->o->input.data);
+    }
     dfo_solver_options file, own, *o = &c->solver;
     if (!dfo_latents_solver(j->latents, &file) || !dfo_model_solver(j->model, &own))
         return 0;
@@ -83,7 +90,7 @@ static int solve_alike(struct job *j)
     o->steps = o->steps != DFO_AS_IT_IS ? o->steps : file.steps;
     o->rtol = o->rtol >= 0 ? o->rtol : file.rtol;
     o->atol = o->atol >= 0 ? o->atol : file.atol;
-    c->solves = 1;                     /* of the rows in double too: exact.c */
+    c->solves = 1;
     return dfo_model_set_solver(j->model, o) ? file_failed(c, "%s", j->o->input.data) : 0;
 }
 

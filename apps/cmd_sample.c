@@ -2,14 +2,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "cmd.h"
+#include "sampler.h"
 
 struct options {
     struct common common;
     struct input  context;             /* rows of context */
+    struct sampler_options sampler;
     const char *model, *output, *format;
     uint64_t n, batch;
-    double   temperature;
+    double   temperature;              /* below 0: not given */
 };
 
 enum { TEMPERATURE = 256, CONTEXT, CLASS };
@@ -32,6 +33,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
         state->child_inputs[0] = &o->common;
         state->child_inputs[1] = &o->batch;
         state->child_inputs[2] = &o->common;
+        state->child_inputs[3] = &o->sampler;
         return 0;
     case 'n': o->n = to_u64(state, "-n", arg, 1); return 0;
     case 'o': o->output = arg; return 0;
@@ -46,7 +48,8 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 struct job {
     struct options *o;
     dfo_model      *model;
-    dfo_model_plan *plan;
+    dfo_model_plan *plan;              /* or, with --sampler, the other */
+    dfo_flow_denoiser *sampler;
     dfo_sink       *sink;
     dfo_real       *x, *cond;
     size_t          chunk;
@@ -57,17 +60,19 @@ static int set_up(struct job *j, uint64_t *rows)
     struct options *o = j->o;
     struct common *c = &o->common;
     *rows = o->n;
-    int opened = open_model(c, o->model, &j->model);
-    if (opened)
-        return opened;
+    int status = sampler_options_fit(c, &o->sampler);
+    if (status || (status = open_model(c, o->model, &j->model)))
+        return status;
     if (dfo_model_wants_samples(j->model))
         return failed(c);
     size_t before = dfo_ctx_bytes(c->ctx);
-    if (dfo_model_plan_new(c->ctx, j->model, 0, &j->plan))
+    if (o->sampler.how.sampler && (status = sampler_new(c, &o->sampler, o->model, j->model, &j->sampler)))
+        return status;
+    if (!j->sampler && dfo_model_plan_new(c->ctx, j->model, 0, &j->plan))
         return failed(c);
     dfo_chunk k = {.asked = o->batch, .block = dfo_model_block(j->model), .taken = dfo_ctx_bytes(c->ctx) - before};
     size_t d = dfo_model_features(j->model), context = dfo_model_context(j->model);
-    int status = labels_for(c, &o->context, o->model, j->model);
+    status = labels_for(c, &o->context, o->model, j->model);
     if (!status && o->context.class && o->context.context)
         return usage_error(c, "--context and --class exclude each other");
     if (status || (status = context_open(c, &o->context, 1)))
@@ -116,6 +121,14 @@ static dfo_status fill_context(struct job *j, uint64_t first, size_t n, dfo_cond
     return DFO_OK;
 }
 
+static dfo_status draw(struct job *j, uint64_t first, dfo_batch x, const dfo_cond *cond)
+{
+    const struct options *o = j->o;
+    if (j->sampler)
+        return dfo_flow_denoiser_draw(j->sampler, first, x, cond);
+    return dfo_model_sample(j->plan, o->common.seed, first, x, cond, o->temperature >= 0 ? o->temperature : 1);
+}
+
 static int all_rows(struct job *j, uint64_t rows)
 {
     struct options *o = j->o;
@@ -125,25 +138,36 @@ static int all_rows(struct job *j, uint64_t rows)
         size_t n = rows - first < j->chunk ? (size_t)(rows - first) : j->chunk;
         dfo_batch x = dfo_batch_of(j->x, n, d);
         dfo_cond cond;
-        if (fill_context(j, first, n, &cond) ||
-            dfo_model_sample(j->plan, c->seed, first, x, &cond, o->temperature) || dfo_sink_write(j->sink, without_frame(j->model, x)))
+        if (fill_context(j, first, n, &cond) || draw(j, first, x, &cond) || dfo_sink_write(j->sink, without_frame(j->model, x)))
             return failed(c);
     }
     return dfo_sink_finish(j->sink) ? failed(c) : 0;
 }
 
+static json_t *report(const struct job *j, uint64_t rows, double seconds)
+{
+    double nfe = j->sampler ? dfo_flow_denoiser_nfe(j->sampler) : dfo_model_plan_nfe(j->plan);
+    json_t *out = json_pack("{s:I, s:I, s:f, s:f, s:I}", "rows", (json_int_t)rows, "dims", (json_int_t)dfo_model_features(j->model), "seconds",
+                            seconds, "rows_per_second", (double)rows / seconds, "peak_bytes", (json_int_t)dfo_ctx_peak_bytes(j->o->common.ctx));
+    if (out && nfe > 0)
+        json_object_set_new(out, "nfe", json_real(nfe));
+    return out;
+}
+
 int CMD(cmd_sample)(int argc, char **argv)
 {
     static const struct argp_child children[] = {{&common_argp, 0, NULL, 0}, {&batch_argp, 0, NULL, 0},
-                                                 {&solver_argp, 0, NULL, 0}, {0}};
+                                                 {&solver_argp, 0, NULL, 0}, {&sampler_argp, 0, NULL, 0}, {0}};
     static const struct argp argp = {options_list, parse, "MODEL", "Draws rows from a model.", children, NULL, NULL};
-    struct options o = {.common = {.command = "sample", .argc = argc, .argv = argv}, .temperature = 1};
+    struct options o = {.common = {.command = "sample", .argc = argc, .argv = argv}, .temperature = -1};
     struct job j = {.o = &o};
     uint64_t rows = 0;
     if (argp_parse(&argp, argc, argv, 0, NULL, &o))
         return EXIT_USAGE;
     if (!o.n || !o.output)
         return usage_error(&o.common, "%s is missing", o.n ? "-o FILE" : "-n N");
+    if (o.sampler.how.sampler && o.temperature >= 0)
+        return usage_error(&o.common, "--temperature and --sampler exclude each other");
     o.common.output = o.output;
     int status = common_start(&o.common);
     if (!status)
@@ -153,13 +177,11 @@ int CMD(cmd_sample)(int argc, char **argv)
         status = all_rows(&j, rows);
     double seconds = seconds_now() - started;
     if (!status && o.common.json)
-        status = print_json(&o.common, json_pack("{s:I, s:I, s:f, s:f, s:I}", "rows", (json_int_t)rows, "dims",
-                                                 (json_int_t)dfo_model_features(j.model), "seconds", seconds,
-                                                 "rows_per_second", (double)rows / seconds, "peak_bytes",
-                                                 (json_int_t)dfo_ctx_peak_bytes(o.common.ctx)));
+        status = print_json(&o.common, report(&j, rows, seconds));
     else if (!status && !o.common.quiet)
         fprintf(stderr, "%llu rows, %.0f rows/s\n", (unsigned long long)rows, (double)rows / seconds);
     dfo_sink_free(j.sink);
+    dfo_flow_denoiser_free(j.sampler);
     dfo_model_plan_free(j.plan);
     dfo_model_free(j.model);
     input_close(&o.context);

@@ -29,6 +29,8 @@ struct options {
     double      pixels;                /* features of images, shown in bits per dimension; 0: no density of images */
 };
 
+#define USUAL_LABEL_DROPOUT 0.1            /* of diffusion models of classes, as Ho and Salimans (2021) have it */
+
 static volatile int stop_flag;
 
 static void on_interrupt(int signal_number)
@@ -319,6 +321,8 @@ static int open_data(struct job *j)
     struct common *c = &o->common;
     if (o->input.class)
         return usage_error(c, "--class is for trained models; training takes --labels");
+    if (c->guides)
+        return usage_error(c, "--guidance is for trained models; training takes --labels and --set label_dropout=P");
     if (o->valid_labels && (!o->valid || !o->input.labels))
         return usage_error(c, "--valid-labels goes with --valid and --labels");
     if (o->valid && o->input.labels && !o->valid_labels)
@@ -374,6 +378,8 @@ static int fill_in(struct job *j)
     }
     if (json_is_null(json_object_get(j->config, "levels")))
         json_object_set_new(j->config, "levels", json_integer(in->rows.discrete ? (json_int_t)in->rows.levels : 0));
+    if (json_is_null(json_object_get(j->config, "label_dropout")))
+        json_object_set_new(j->config, "label_dropout", json_real(in->classes && !in->label_column ? USUAL_LABEL_DROPOUT : 0));
     json_t *values = json_object_get(j->config, "values");     /* of presets for images; 0: the data's */
     if (in->rows.discrete && json_is_integer(values) && !json_integer_value(values))
         json_object_set_new(j->config, "values", json_integer((json_int_t)in->rows.levels));

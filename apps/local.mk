@@ -5,6 +5,7 @@ noinst_HEADERS += \
     apps/exact.h \
     apps/verify.h \
     apps/rex.h \
+    apps/sampler.h \
     apps/train_config.h
 APPS_REAL = \
     apps/common.c \
@@ -13,6 +14,7 @@ APPS_REAL = \
     apps/solver.c \
     apps/verify.c \
     apps/rex.c \
+    apps/sampler.c \
     apps/train_config.c \
     apps/cmd_train.c \
     apps/cmd_loglik.c \

@@ -1,10 +1,10 @@
-/* --solver and what goes with it: how continuous flows are solved, at training kept in the model, later in its place.  */
+/* --solver and what goes with it: how continuous flows are solved, at training kept in the model, later in its place; --guidance.  */
 #include <stdlib.h>
 #include <string.h>
 
 #include "cmd.h"
 
-enum { SOLVER = 720, SOLVER_STEPS, RTOL, ATOL, TRACE };
+enum { SOLVER = 720, SOLVER_STEPS, RTOL, ATOL, TRACE, GUIDANCE };
 
 static void trace(struct argp_state *state, dfo_solver_options *o, const char *arg)
 {
@@ -29,6 +29,10 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     case RTOL: o->rtol = to_double(state, "--rtol", arg, 0, 1); break;
     case ATOL: o->atol = to_double(state, "--atol", arg, 0, 1e6); break;
     case TRACE: trace(state, o, arg); break;
+    case GUIDANCE:
+        c->guidance = to_double(state, "--guidance", arg, -1e6, 1e6);
+        c->guides = 1;
+        return 0;
     default: return ARGP_ERR_UNKNOWN;
     }
     c->solves = 1;
@@ -41,6 +45,7 @@ static const struct argp_option options[] = {
     {"rtol", RTOL, "X", 0, "Relative tolerance of a step", 8},
     {"atol", ATOL, "X", 0, "Absolute tolerance of a step", 8},
     {"trace", TRACE, "exact|hutchinson:K", 0, "The log-density's trace, or its estimate by K probes", 8},
+    {"guidance", GUIDANCE, "W", 0, "Of models trained with label_dropout: 0 without the class, 1 with it, more: beyond it", 8},
     {0},
 };
 
@@ -50,7 +55,9 @@ int open_model(const struct common *c, const char *path, dfo_model **out)
 {
     if (dfo_model_load(c->ctx, path, out))
         return failed(c);
-    return c->solves && dfo_model_set_solver(*out, &c->solver) ? file_failed(c, "%s", path) : 0;
+    if (c->solves && dfo_model_set_solver(*out, &c->solver))
+        return file_failed(c, "%s", path);
+    return c->guides && dfo_model_set_guidance(*out, c->guidance) ? file_failed(c, "%s", path) : 0;
 }
 
 /* KEY=VALUE of everything that was given.  */

@@ -411,12 +411,15 @@ dfo_status dfoi_cnf_create(dfo_build *build, json_t *config, dfo_bijector *bij)
     DFO_TRY(dfoi_alloc(ctx, 1, sizeof *c, &c));
     bij->state = c;
     c->stream = dfoi_layer_key(build).row;
+    c->guidance = 1;
     DFO_TRY(read_solver(ctx, config, c));
     if (build->conds + 2 > DFO_COND_PARTS)
         return dfoi_fail(ctx, DFO_EARG, "more than %d conditions", DFO_COND_PARTS - 2);
     in[parts++] = build->shape;
-    for (size_t p = 0; p < build->conds; p++)
+    for (size_t p = 0; p < build->conds; p++) {
+        c->cond_d += dfo_shape_size(build->cond[p]);
         in[parts++] = build->cond[p];
+    }
     in[parts++] = dfo_shape_vector(1);
     dfo_build child;
     char path[256];

@@ -2,6 +2,13 @@
  * own, whose places along the way become the net's times.  The trace, and each probe's estimate of it, are of the same form.  */
 #include "cnf_impl.h"
 
+/* The net's.  */
+static const struct dfo_field_ops *own_ops(const dfo_field *field)
+{
+    const struct dfoi_cnf_solve *f = field->state;
+    return dfoi_cnf_own_ops(f->bij->state);
+}
+
 static const dfoi_diffusion *diffusion_of(const dfo_field *field)
 {
     const struct dfoi_cnf_solve *f = field->state;
@@ -10,7 +17,7 @@ static const dfoi_diffusion *diffusion_of(const dfo_field *field)
 
 static size_t scratch(const dfo_field *field, size_t rows)
 {
-    return 3 * dfoi_doubles_size(rows) + dfoi_doubles_size(rows * field->nq) + dfoi_cnf_field_ops.scratch(field, rows);
+    return 3 * dfoi_doubles_size(rows) + dfoi_doubles_size(rows * field->nq) + own_ops(field)->scratch(field, rows);
 }
 
 /* At places t of the way: times of the net, and the field's factors a and b, (n) each.  */
@@ -36,7 +43,7 @@ static dfo_status eval(const dfo_field *field, dfo_run *run, const double *t, df
 {
     size_t mark = run->arena_used;
     struct places s = places_of(field, run, t, x.n);
-    dfo_status status = dfoi_cnf_field_ops.eval(field, run, s.time, x, dx, dq);
+    dfo_status status = own_ops(field)->eval(field, run, s.time, x, dx, dq);
     for (size_t i = 0; i < x.n && status == DFO_OK; i++) {
         for (size_t j = 0; j < x.d; j++)
             dfo_row(dx, i)[j] = (dfo_real)(s.a[i] * (double)dfo_row(x, i)[j] + s.b[i] * (double)dfo_row(dx, i)[j]);
@@ -60,7 +67,7 @@ static dfo_status vjp(const dfo_field *field, dfo_run *run, const double *t, dfo
         for (size_t j = 0; gq && j < field->nq; j++)
             gq[i * field->nq + j] = s.b[i] * gdq[i * field->nq + j];
     }
-    dfo_status status = dfoi_cnf_field_ops.vjp(field, run, s.time, x, gdx, gq, gx);
+    dfo_status status = own_ops(field)->vjp(field, run, s.time, x, gdx, gq, gx);
     run->arena_used = mark;
     return status;
 }

@@ -18,14 +18,14 @@ static const struct dfoi_cnf *state(const dfo_field *field)
 static dfo_field inside(const dfo_field *field)
 {
     dfo_field own = *field;
-    own.ops = &dfoi_cnf_field_ops;
+    own.ops = dfoi_cnf_own_ops(state(field));
     return own;
 }
 
 static size_t scratch(const dfo_field *field, size_t rows)
 {
     return dfoi_doubles_size(rows) + 2 * dfoi_doubles_size(rows * field->nq) + dfo_arena_size(rows) + dfo_arena_size(rows * field->d) +
-           dfoi_cnf_field_ops.scratch(field, rows);
+           dfoi_cnf_own_ops(state(field))->scratch(field, rows);
 }
 
 static double *times_of(const dfo_field *field, dfo_run *run, const double *s, size_t n)

@@ -356,7 +356,7 @@ dfo_field dfoi_cnf_field(const struct dfoi_cnf_solve *f, const dfo_cond *cond, d
     size_t costs = f->each ? state(f->bij)->probes : 0;
     for (size_t k = 0; k < DFOI_CNF_COSTS; k++)
         costs = f->wanted[k] ? DFOI_CNF_COSTS : costs;
-    const struct dfo_field_ops *ops = state(f->bij)->learn_end ? &dfoi_cnf_end_ops : &dfoi_cnf_field_ops;
+    const struct dfo_field_ops *ops = state(f->bij)->learn_end ? &dfoi_cnf_end_ops : dfoi_cnf_own_ops(state(f->bij));
     if (state(f->bij)->diffusion.on)
         ops = &dfoi_cnf_diffusion_ops;
     return (dfo_field){.ops = ops, .state = f, .d = f->bij->d, .nq = 1 + costs, .cond = cond, .gcond = gcond};
@@ -398,14 +398,14 @@ size_t dfoi_cnf_net_scratch(const dfo_bijector *bij, size_t rows)
 {
     struct dfoi_cnf_solve f = {.bij = bij};
     dfo_field field = dfoi_cnf_field(&f, NULL, NULL);
-    return field_scratch(&field, rows);
+    return dfoi_cnf_own_ops(state(bij))->scratch(&field, rows);
 }
 
 dfo_status dfoi_cnf_net(const dfo_bijector *bij, dfo_run *run, const double *t, dfo_batch y, const dfo_cond *cond, dfo_batch out)
 {
     struct dfoi_cnf_solve f = {.bij = bij, .n = y.n};
     dfo_field field = dfoi_cnf_field(&f, cond, NULL);
-    return eval(&field, run, t, y, out, NULL);
+    return dfoi_cnf_own_ops(state(bij))->eval(&field, run, t, y, out, NULL);
 }
 
 /* ---- flow matching */

@@ -1,5 +1,5 @@
-/* Continuous flows: what the layer (cnf.c), its field (cnf_field.c), probes (cnf_probe.c) and learned end (cnf_end.c) share, and
- * what flows ask of the layer.  Private to flows.  */
+/* Continuous flows: what the layer (cnf.c), its field (cnf_field.c), probes (cnf_probe.c), learned end (cnf_end.c) and
+ * guidance (cnf_guide.c) share, and what flows ask of the layer.  Private to flows.  */
 #ifndef DFOI_CNF_IMPL_H
 #define DFOI_CNF_IMPL_H
 
@@ -32,6 +32,8 @@ struct dfoi_cnf {
     uint64_t stream;
     double   cost[DFOI_CNF_COSTS];         /* weights of what training adds to the loss */
     dfoi_diffusion diffusion;              /* what the net's output stands for; off: for the field itself */
+    size_t   cond_d;                       /* features of the condition */
+    double   guidance;                     /* 1: the net as it is (cnf_guide.c) */
 };
 
 /* A solve of some rows.  */
@@ -49,6 +51,7 @@ struct dfoi_cnf_solve {
 /* Its field: the net, with the trace as the first quadrature, and behind it the costs if any is wanted, or each probe's estimate.  */
 dfo_field dfoi_cnf_field(const struct dfoi_cnf_solve *f, const dfo_cond *cond, dfo_cond *gcond);
 extern const struct dfo_field_ops dfoi_cnf_field_ops;
+const struct dfo_field_ops *dfoi_cnf_own_ops(const struct dfoi_cnf *c);     /* the net's own; guided, if it has a condition */
 extern const struct dfo_field_ops dfoi_cnf_end_ops;     /* over times from 0 to 1, the end learned */
 extern const struct dfo_field_ops dfoi_cnf_diffusion_ops;      /* over the way from noise to data */
 
@@ -84,6 +87,13 @@ size_t dfoi_cnf_probes(const dfo_bijector *bij);
 
 /* What the net's output stands for; NULL: for the field.  */
 const dfoi_diffusion *dfoi_cnf_diffusion(const dfo_bijector *bij);
+
+/* Of a flow that ends in such a layer, diffusion_map.c: the predictor of x_0 at x, for rows of one time, a field; the layers before
+ * it, or their inverse; an error's words, with the layer in front; rows times a number.  */
+dfo_field dfoi_diffusion_predictor(const dfo_bijector *layer, size_t d, const dfo_cond *cond);
+dfo_status dfoi_diffusion_others(const dfo_flow *flow, dfo_run *run, dfo_batch x, const dfo_cond *cond, int back);
+dfo_status dfoi_diffusion_named(const dfo_flow *flow, dfo_run *run);
+void dfoi_diffusion_scale(dfo_batch x, double by);
 
 /* The time that data are at for the solver: 1 if the end is learned.  */
 double dfoi_cnf_end(const dfo_bijector *bij);

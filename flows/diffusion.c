@@ -27,7 +27,7 @@ static dfo_status choose(dfo_ctx *ctx, const json_t *config, const char *key, si
 
 dfo_status dfoi_diffusion_read(dfo_ctx *ctx, const json_t *config, dfoi_diffusion *d)
 {
-    static const char *const keys[] = {"schedule", "beta_min", "beta_max", "sigma_min", "sigma_max", "s", "prediction", "weighting", "first", NULL};
+    static const char *const keys[] = {"schedule", "beta_min", "beta_max", "sigma_min", "sigma_max", "s", "prediction", "weighting", "times", "first", NULL};
     const char *schedule;
     size_t prediction, weighting;
     *d = (dfoi_diffusion){.on = config != NULL};
@@ -50,6 +50,9 @@ dfo_status dfoi_diffusion_read(dfo_ctx *ctx, const json_t *config, dfoi_diffusio
     d->prediction = (dfoi_prediction)prediction;
     d->weighting = (dfoi_weighting)weighting;
     int edm = of->kind == DFO_NOISE_EDM;
+    DFO_TRY(dfoi_json_size(ctx, config, "times", 0, 0, 1000000, &d->times));
+    if (d->times && edm)
+        return dfoi_fail(ctx, DFO_EARG, "times: edm draws the logarithm of its noise, of any value");
     return dfoi_json_real(ctx, config, "first", edm ? of->sigma_min : of->kind == DFO_NOISE_VE ? 1e-5 : 1e-3, 1e-9,
                           edm ? of->sigma_max : 0.999, &d->first);
 }
@@ -61,6 +64,8 @@ dfo_status dfoi_diffusion_describe(dfo_ctx *ctx, const dfoi_diffusion *d, json_t
     json_t *out = json_pack("{s:s, s:s, s:s, s:f}", "schedule", dfo_noise_schedule_name(of->kind), "prediction", prediction_name[d->prediction],
                             "weighting", weighting_name[d->weighting], "first", d->first);
     DFO_TRY(dfoi_json_set(ctx, to, "diffusion", out));
+    if (d->times)
+        DFO_TRY(dfoi_json_set(ctx, out, "times", json_integer((json_int_t)d->times)));
     if (of->kind == DFO_NOISE_COSINE)
         return dfoi_json_set(ctx, out, "s", json_real(of->s));
     DFO_TRY(dfoi_json_set(ctx, out, vp ? "beta_min" : "sigma_min", json_real(vp ? of->beta_min : of->sigma_min)));
@@ -140,13 +145,13 @@ dfoi_diffusion_point dfoi_diffusion_at(const dfoi_diffusion *d, double s)
     return o;
 }
 
-/* Uniform in time; of edm ln sigma is normal: -1.2 + ln 2 for data of unit variance, 1.2 (Karras et al. 2022).  */
+/* Uniform in time, or in k/times, k from 1 to times (Ho et al. 2020); of edm ln sigma is normal: -1.2 + ln 2 for data of unit variance, 1.2 (Karras et al. 2022).  */
 double dfoi_diffusion_draw(const dfoi_diffusion *d, dfo_key key)
 {
     double u;
     if (d->schedule.kind != DFO_NOISE_EDM) {
         dfo_draw_uniform(key, 0, 1, &u);
-        return place_of(d, d->first + u * (noisy(d) - d->first));
+        return place_of(d, d->times ? (floor(u * (double)d->times) + 1) / (double)d->times : d->first + u * (noisy(d) - d->first));
     }
     dfo_real normal;
     dfo_draw_real_normal(key, 1, &normal);

@@ -19,10 +19,11 @@ typedef struct dfoi_diffusion {
     dfo_noise_schedule schedule;
     dfoi_prediction prediction;
     dfoi_weighting weighting;
+    size_t times;                          /* of training, or 0: any */
     double first;                          /* the time that data are at */
 } dfoi_diffusion;
 
-/* {"schedule":"vp","beta_min":..,"prediction":"noise","weighting":"simple","first":1e-3}; config NULL: off.  */
+/* {"schedule":"vp","beta_min":..,"prediction":"noise","weighting":"simple","times":0,"first":1e-3}; config NULL: off.  */
 dfo_status dfoi_diffusion_read(dfo_ctx *ctx, const json_t *config, dfoi_diffusion *d);
 dfo_status dfoi_diffusion_describe(dfo_ctx *ctx, const dfoi_diffusion *d, json_t *to);
 

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "cnf_impl.h"
+#include "residual_impl.h"
 #include "flow_impl.h"
 #include "matching_impl.h"
 #include "layer_impl.h"
@@ -143,7 +144,11 @@ static void common_solver(const dfo_bijector *bij, dfo_solver_options *to, size_
 
 static size_t most_probes(const dfo_bijector *bij)
 {
-    size_t at, most = strcmp(bij->ops->type, "cnf") ? 0 : dfoi_cnf_probes(bij);
+    size_t at, most = 0;
+    if (!strcmp(bij->ops->type, "cnf"))
+        most = dfoi_cnf_probes(bij);
+    if (!strcmp(bij->ops->type, "residual"))
+        most = dfoi_residual_probes(bij);
     for (size_t i = 0; dfoi_chain_layer(bij, 0, &at) != bij && i < dfoi_chain_count(bij); i++) {
         size_t probes = most_probes(dfoi_chain_layer(bij, i, &at));
         most = probes > most ? probes : most;

@@ -15,6 +15,7 @@ typedef struct dfoi_matching {
     double    sigma;
     int       transport, given;               /* noise and data of a shard are paired at the least total distance */
     int       denoising;                      /* in place of all this: the net of a diffusion layer learns what is noise */
+    double    label_dropout;                  /* the part of training's rows whose condition is left out, as zeros: guidance wants it */
     size_t    windows, teacher_steps;         /* parts of the way, each straight, that a teacher's field is distilled to; 0: none */
 } dfoi_matching;
 

@@ -84,10 +84,9 @@ static dfo_status work(const struct call *c, dfo_run *run, dfo_batch x, dfo_batc
     case DECODE:
         memset(out, 0, x.n * sizeof *out);
         return dfoi_flow_inverse(flow, run, x, given, out);
-    case SAMPLE:
-        memset(out, 0, x.n * sizeof *out);
+    case SAMPLE:                           /* without log-dets: of continuous layers these are most of the work */
         DFO_TRY(dfo_dist_sample(flow->base, run, x, flow->base->conds ? given : NULL, c->temperature));
-        return dfoi_flow_inverse(flow, run, x, given, out);
+        return dfoi_flow_inverse(flow, run, x, given, NULL);
     }
     return DFO_OK;
 }

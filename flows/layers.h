@@ -31,6 +31,7 @@ extern const struct dfo_bijector_ops dfoi_householder_ops;
 extern const struct dfo_bijector_ops dfoi_planar_ops;
 extern const struct dfo_bijector_ops dfoi_radial_ops;
 extern const struct dfo_bijector_ops dfoi_sylvester_ops;
+extern const struct dfo_bijector_ops dfoi_residual_ops;
 extern const struct dfo_bijector_ops dfoi_sigmoid_ops;
 extern const struct dfo_bijector_ops dfoi_logit_ops;
 extern const struct dfo_bijector_ops dfoi_tanh_ops;
@@ -77,6 +78,7 @@ dfo_status dfoi_householder_create(dfo_build *build, json_t *config, dfo_bijecto
 dfo_status dfoi_planar_create(dfo_build *build, json_t *config, dfo_bijector *bij);
 dfo_status dfoi_radial_create(dfo_build *build, json_t *config, dfo_bijector *bij);
 dfo_status dfoi_sylvester_create(dfo_build *build, json_t *config, dfo_bijector *bij);
+dfo_status dfoi_residual_create(dfo_build *build, json_t *config, dfo_bijector *bij);
 dfo_status dfoi_elementwise_create(dfo_build *build, json_t *config, dfo_bijector *bij);
 dfo_status dfoi_coupling_create(dfo_build *build, json_t *config, dfo_bijector *bij);
 dfo_status dfoi_autoregressive_create(dfo_build *build, json_t *config, dfo_bijector *bij);

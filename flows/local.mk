@@ -15,6 +15,7 @@ noinst_HEADERS += \
     flows/check_impl.h \
     flows/scalar_impl.h \
     flows/sylvester_impl.h \
+    flows/residual_impl.h \
     flows/tanh_root_impl.h \
     flows/sigmoids_set_impl.h \
     flows/spline_set_impl.h \
@@ -48,6 +49,8 @@ FLOWS_REAL = \
     flows/conv_exp.c \
     flows/dequantise.c \
     flows/diffusion.c \
+    flows/diffusion_map.c \
+    flows/denoise_map.c \
     flows/rex_map.c \
     flows/channels.c \
     flows/matrix.c \
@@ -60,6 +63,9 @@ FLOWS_REAL = \
     flows/radial.c \
     flows/sylvester.c \
     flows/sylvester_weights.c \
+    flows/residual.c \
+    flows/residual_weights.c \
+    flows/residual_trace.c \
     flows/scalar.c \
     flows/elementwise.c \
     flows/bounds.c \
@@ -79,6 +85,7 @@ FLOWS_REAL = \
     flows/cnf_diffusion.c \
     flows/cnf_end.c \
     flows/cnf_field.c \
+    flows/cnf_guide.c \
     flows/cnf_probe.c \
     flows/flow.c \
     flows/flow_plan.c \
@@ -98,6 +105,7 @@ FLOWS_REAL = \
     flows/preset_coupling.c \
     flows/preset_chain.c \
     flows/preset_image.c \
+    flows/preset_diffusion.c \
     flows/preset_irevnet.c \
     flows/preset_markov.c
 noinst_LTLIBRARIES += libflows_f.la libflows_d.la

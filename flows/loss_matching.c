@@ -5,6 +5,8 @@
  * whose paths are made straight so (reflow: Liu et al. 2023).
  * With windows, a teacher's field takes the path's point at the start of a row's window to the window's end, and the loss is that
  * of the straight line between them: afterwards a step a window makes a sample (PeRFlow: Yan et al. 2024).
+ * With label_dropout, so many of training's rows come without their condition, as zeros, so that the net knows both (classifier-free
+ * guidance: Ho and Salimans 2021).
  * With transport, the noises of a shard are dealt out to its rows at the least sum of squared distances (Pooladian et al.
  * 2023; Tong et al. 2024).  */
 #include <math.h>
@@ -133,7 +135,7 @@ static dfo_need need(const dfo_loss *loss, size_t rows, const dfo_run *how, int 
     dfo_need n = dfoi_flow_need(flow, rows, how, 0);
     size_t pairs = flow->matching.transport ? dfoi_doubles_size(rows * rows) + dfoi_doubles_size(dfoi_assign_room(rows)) +
                                                    dfoi_doubles_size(rows) : 0;
-    size_t own = 4 * dfo_arena_size(rows * flow->d) + 6 * dfoi_doubles_size(rows) + pairs + dfoi_cnf_regress_scratch(layer, rows);
+    size_t own = 4 * dfo_arena_size(rows * flow->d) + dfo_arena_size(rows * flow->cond_d) + 6 * dfoi_doubles_size(rows) + pairs + dfoi_cnf_regress_scratch(layer, rows);
     if (flow->matching.windows)
         own += dfo_arena_size(rows * flow->d) + dfoi_doubles_size(rows) + teacher_scratch(loss->state, rows);
     n.scratch = n.scratch > own ? n.scratch : own;
@@ -205,6 +207,21 @@ static dfo_cond condition(const dfo_flow *flow, const dfo_minibatch *b)
     cond.part[0].rows.d = flow->cond_d;
     cond.part[0].shape = dfo_shape_vector(flow->cond_d);
     return cond;
+}
+
+/* The condition of rows without those that training leaves out.  */
+static void drop_labels(const dfo_flow *flow, dfo_run *run, dfo_cond *cond)
+{
+    double out = run->mode == DFO_TRAIN ? flow->matching.label_dropout : 0, u;
+    for (size_t p = 0; p < cond->n && out > 0; p++) {
+        dfo_batch from = cond->part[p].rows, to = dfo_batch_of(dfo_arena_take(run, from.n * from.d), from.n, from.d);
+        for (size_t i = 0; i < from.n; i++) {
+            dfo_draw_uniform(key_of(run, i, DFO_FOR_LABELS), 0, 1, &u);
+            for (size_t j = 0; j < from.d; j++)
+                dfo_row(to, i)[j] = u < out ? 0 : dfo_row(from, i)[j];
+        }
+        cond->part[p].rows = to;
+    }
 }
 
 static dfo_status noise(const dfo_flow *flow, dfo_run *run, const dfo_minibatch *b, dfo_batch x0)
@@ -285,9 +302,10 @@ static dfo_status regress(const struct matching *m, dfo_run *run, dfo_minibatch 
     const dfo_flow *flow = m->flow;
     size_t n = shard.x.n, d = flow->d, at;
     const dfo_bijector *layer = dfoi_matching_layer(flow, &at);
-    const dfo_cond own = condition(flow, &shard), *cond = flow->cond_d ? &own : NULL;
+    dfo_cond own = condition(flow, &shard), *cond = flow->cond_d ? &own : NULL;
     dfo_real *derived = run->derived;
     DFO_TRY(to_field(flow, run, shard.x, cond));
+    drop_labels(flow, run, &own);
     dfo_batch x0 = dfo_batch_of(dfo_arena_take(run, n * d), n, d), u = dfo_batch_of(dfo_arena_take(run, n * d), n, d);
     double *t = dfoi_take_doubles(run, n);
     DFO_TRY(noise(flow, run, &shard, x0));
@@ -330,11 +348,25 @@ static dfo_status eval(const dfo_loss *loss, dfo_run *run, dfo_minibatch shard, 
     return status;
 }
 
+/* The layers before the continuous one, which is not solved: nothing behind it looks at rows.  */
 static dfo_status init(dfo_loss *loss, dfo_run *run, dfo_minibatch batch)
 {
     dfo_flow *flow = flow_of(loss);
-    dfo_cond cond = condition(flow, &batch);
-    return dfo_bijector_init(flow->bij, run, batch.x, flow->cond_d ? &cond : NULL);
+    dfo_cond own = condition(flow, &batch), *cond = flow->cond_d ? &own : NULL;
+    dfo_real *derived = run->derived;
+    size_t n = dfoi_chain_count(flow->bij), at;
+    dfo_status status = DFO_OK;
+    for (size_t i = 0; i + 1 < n && status == DFO_OK; i++) {
+        dfo_bijector *layer = (dfo_bijector *)dfoi_chain_layer(flow->bij, i, &at);
+        run->derived = derived ? derived + at : NULL;
+        status = dfo_bijector_init(layer, run, batch.x, cond);
+        if (status == DFO_OK)
+            status = dfo_bijector_prepare(layer, run, run->derived);
+        if (status == DFO_OK)
+            status = dfo_bijector_forward(layer, run, batch.x, cond, NULL);
+    }
+    run->derived = derived;
+    return status;
 }
 
 static void matching_free(dfo_loss *loss)

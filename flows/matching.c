@@ -9,15 +9,16 @@ static const char *const path_name[DFOI_PATHS] = {"straight", "narrowing", "trig
 
 dfo_status dfoi_matching_read(dfo_ctx *ctx, const json_t *config, dfoi_matching *m)
 {
-    static const char *const keys[] = {"path", "sigma", "pairing", "windows", "teacher_steps", NULL};
-    static const char *const none[] = {"path", NULL};
+    static const char *const keys[] = {"path", "sigma", "pairing", "windows", "teacher_steps", "label_dropout", NULL};
+    static const char *const denoising[] = {"path", "label_dropout", NULL};
     const char *path, *pairing;
     *m = (dfoi_matching){.on = config != NULL};
     if (!config)
         return DFO_OK;
     DFO_TRY(dfoi_json_string(ctx, config, "path", path_name[0], &path));
     m->denoising = !strcmp(path, "diffusion");
-    DFO_TRY(dfoi_json_keys(ctx, config, m->denoising ? none : keys));
+    DFO_TRY(dfoi_json_keys(ctx, config, m->denoising ? denoising : keys));
+    DFO_TRY(dfoi_json_real(ctx, config, "label_dropout", 0, 0, 0.999, &m->label_dropout));
     if (m->denoising)
         return DFO_OK;
     DFO_TRY(dfoi_json_string(ctx, config, "pairing", "independent", &pairing));
@@ -38,10 +39,11 @@ dfo_status dfoi_matching_read(dfo_ctx *ctx, const json_t *config, dfoi_matching 
 dfo_status dfoi_matching_describe(dfo_ctx *ctx, const dfoi_matching *m, json_t *to)
 {
     if (m->denoising)
-        return dfoi_json_set(ctx, to, "matching", json_pack("{s:s}", "path", "diffusion"));
-    return dfoi_json_set(ctx, to, "matching", json_pack("{s:s, s:f, s:s, s:I, s:I}", "path", path_name[m->path], "sigma", m->sigma, "pairing",
+        return dfoi_json_set(ctx, to, "matching", json_pack("{s:s, s:f}", "path", "diffusion", "label_dropout", m->label_dropout));
+    return dfoi_json_set(ctx, to, "matching", json_pack("{s:s, s:f, s:s, s:I, s:I, s:f}", "path", path_name[m->path], "sigma", m->sigma, "pairing",
                                                         m->transport ? "transport" : m->given ? "given" : "independent", "windows",
-                                                        (json_int_t)m->windows, "teacher_steps", (json_int_t)m->teacher_steps));
+                                                        (json_int_t)m->windows, "teacher_steps", (json_int_t)m->teacher_steps, "label_dropout",
+                                                        m->label_dropout));
 }
 
 void dfoi_matching_path(const dfoi_matching *m, double t, size_t d, const dfo_real *x0, const dfo_real *x1, const dfo_real *e,

@@ -6,7 +6,8 @@
 #include "base/real_impl.h"
 #include "flow_impl.h"
 
-/* {"path":"straight","sigma":0,"pairing":"independent"|"transport"|"given","windows":0,"teacher_steps":4}.  */
+/* {"path":"straight","sigma":0,"pairing":"independent"|"transport"|"given","windows":0,"teacher_steps":4,
+ * "label_dropout":0}.  */
 dfo_status dfoi_matching_read(dfo_ctx *ctx, const json_t *config, dfoi_matching *m);
 dfo_status dfoi_matching_describe(dfo_ctx *ctx, const dfoi_matching *m, json_t *to);
 

@@ -54,25 +54,6 @@ static const struct dfoi_setting transport_settings[] = {
     {"path", "\"straight\""}, {"sigma", "0.0"}, {"pairing", "\"transport\""}, {"hidden", "128"}, {"activation", "\"silu\""}, CNF_SETTINGS,
 };
 
-#define DIFFUSION_SETTINGS(prediction, weighting)                                                                                     \
-    {"prediction", prediction}, {"weighting", weighting}, {"first", "null"}, {"hidden", "256"}, {"depth", "3"}, {"activation", "\"silu\""}, \
-    {"solver", "\"dopri5\""}, {"solver_steps", "0"}, {"rtol", "1e-5"}, {"atol", "1e-5"}, {"most_steps", "1000"}, {"probes", "null"},          \
-    {"standardise", "true"}, {"base", "{\"type\":\"normal\"}"}, {NULL, NULL}
-
-static const struct dfoi_setting vp_settings[] = {
-    {"beta_min", "0.1"}, {"beta_max", "20.0"}, DIFFUSION_SETTINGS("\"noise\"", "\"simple\""),
-};
-
-static const struct dfoi_setting ve_settings[] = {
-    {"sigma_min", "0.01"}, {"sigma_max", "50.0"}, DIFFUSION_SETTINGS("\"noise\"", "\"simple\""),
-};
-
-static const struct dfoi_setting edm_settings[] = {
-    {"sigma_min", "0.002"}, {"sigma_max", "80.0"}, DIFFUSION_SETTINGS("\"edm\"", "\"simple\""),
-};
-
-static dfo_status write_diffusion(dfo_ctx *ctx, const json_t *config, dfo_shape shape, json_t *list);
-static dfo_status complete_diffusion(dfo_ctx *ctx, const json_t *config, json_t *to);
 static dfo_status write_rows(dfo_ctx *ctx, const json_t *config, dfo_shape shape, json_t *list);
 static dfo_status complete_matching(dfo_ctx *ctx, const json_t *config, json_t *to);
 static dfo_status write_ffjord(dfo_ctx *ctx, const json_t *config, dfo_shape shape, json_t *list);
@@ -101,6 +82,7 @@ static const struct dfoi_preset presets[] = {
      dfoi_preset_write_chain, NULL},
     {"sylvester", "several planes at a time, in a subspace (van den Berg et al. 2018)", dfoi_sylvester_settings, dfoi_preset_write_chain,
      NULL},
+    {"residual", "the row and a net that contracts (Chen et al. 2019)", dfoi_residual_settings, dfoi_preset_write_chain, NULL},
     {"ffjord", "continuous flow of a net gated by the time (Grathwohl et al. 2019)", ffjord_settings, write_ffjord, NULL},
     {"rnode", "the same, its field kept slow and smooth so that few steps do (Finlay et al. 2020)", rnode_settings, write_ffjord, NULL},
     {"flow-matching", "continuous flow fitted to straight paths from noise to data (Lipman et al. 2023)", matching_settings,
@@ -111,10 +93,16 @@ static const struct dfoi_preset presets[] = {
      complete_matching},
     {"ot-flow-matching", "the same, noise and data paired by optimal transport (Tong et al. 2024)", transport_settings, write_ffjord,
      complete_matching},
-    {"vp", "diffusion that keeps the variance, by its probability flow (Song et al. 2021)", vp_settings, write_diffusion, complete_diffusion},
-    {"subvp", "the same with less noise on the way", vp_settings, write_diffusion, complete_diffusion},
-    {"ve", "diffusion whose variance explodes (Song et al. 2021)", ve_settings, write_diffusion, complete_diffusion},
-    {"edm", "the same as Karras et al. (2022) scale, weigh and sample its noise", edm_settings, write_diffusion, complete_diffusion},
+    {"vp", "diffusion that keeps the variance, by its probability flow (Song et al. 2021)",
+     dfoi_vp_settings, dfoi_preset_write_diffusion, dfoi_preset_complete_diffusion},
+    {"subvp", "the same with less noise on the way",
+     dfoi_vp_settings, dfoi_preset_write_diffusion, dfoi_preset_complete_diffusion},
+    {"ve", "diffusion whose variance explodes (Song et al. 2021)",
+     dfoi_ve_settings, dfoi_preset_write_diffusion, dfoi_preset_complete_diffusion},
+    {"ddpm", "diffusion of 1000 times, as Ho et al. (2020) train it", dfoi_ddpm_settings, dfoi_preset_write_diffusion,
+     dfoi_preset_complete_diffusion},
+    {"edm", "diffusion as Karras et al. (2022) scale, weigh and sample its noise",
+     dfoi_edm_settings, dfoi_preset_write_diffusion, dfoi_preset_complete_diffusion},
     {"diffusion-2015", "a Markov chain of Gaussian noise, by the bound of its density (Sohl-Dickstein et al. 2015)", dfoi_markov_settings,
      dfoi_markov_write, dfoi_markov_complete},
     {"diffusion-2015-binary", "the same of bits", dfoi_markov_binary_settings, dfoi_markov_write, dfoi_markov_complete},
@@ -157,7 +145,7 @@ const char *dfo_preset_text(size_t i)
 
 static dfo_status find(dfo_ctx *ctx, const char *name, const struct dfoi_preset **out)
 {
-    char list[512] = "";
+    char list[2048] = "";
     for (size_t i = 0; i < PRESETS; i++) {
         size_t used = strlen(list);
         if (!strcmp(presets[i].name, name)) {
@@ -318,10 +306,9 @@ json_t *dfoi_preset_cnf(const json_t *config, size_t probes, json_t *net)
     return layer;
 }
 
-/* Those of the keys that the configuration has, but for nulls.  */
-static dfo_status copy_settings(dfo_ctx *ctx, const json_t *config, const char *const *key, size_t keys, json_t *to)
+dfo_status dfoi_preset_copy(dfo_ctx *ctx, const json_t *config, const char *const *key, json_t *to)
 {
-    for (size_t i = 0; i < keys; i++) {
+    for (size_t i = 0; key[i]; i++) {
         json_t *value = json_object_get(config, key[i]);
         if (value && !json_is_null(value))
             DFO_TRY(dfoi_json_set(ctx, to, key[i], json_incref(value)));
@@ -331,36 +318,10 @@ static dfo_status copy_settings(dfo_ctx *ctx, const json_t *config, const char *
 
 static dfo_status complete_matching(dfo_ctx *ctx, const json_t *config, json_t *to)
 {
-    static const char *const key[] = {"path", "sigma", "pairing", "windows", "teacher_steps"};
+    static const char *const key[] = {"path", "sigma", "pairing", "windows", "teacher_steps", NULL};
     json_t *matching = json_object();
     DFO_TRY(dfoi_json_set(ctx, to, "matching", matching));
-    return copy_settings(ctx, config, key, sizeof key / sizeof *key, matching);
-}
-
-/* The schedule has the preset's name.  */
-static dfo_status write_diffusion(dfo_ctx *ctx, const json_t *config, dfo_shape shape, json_t *list)
-{
-    static const char *const key[] = {"beta_min", "beta_max", "sigma_min", "sigma_max", "prediction", "weighting", "first"};
-    size_t probes = dfo_shape_size(shape) > 64;
-    int standardise;
-    DFO_TRY(dfoi_json_bool(ctx, config, "standardise", 0, &standardise));
-    if (!json_is_null(json_object_get(config, "probes")))
-        DFO_TRY(dfoi_json_size(ctx, config, "probes", 0, 0, 10000, &probes));
-    if (standardise)
-        DFO_TRY(dfoi_preset_append(ctx, list, json_pack("{s:s}", "type", "standardise")));
-    json_t *layer = dfoi_preset_cnf(config, probes, json_pack("{s:s, s:O, s:O, s:O}", "type", "time-mlp", "hidden", json_object_get(config, "hidden"),
-                                                              "layers", json_object_get(config, "depth"), "activation",
-                                                              json_object_get(config, "activation")));
-    DFO_TRY(dfoi_preset_append(ctx, list, layer));
-    json_t *diffusion = json_pack("{s:O}", "schedule", json_object_get(config, "flow"));
-    DFO_TRY(dfoi_json_set(ctx, layer, "diffusion", diffusion));
-    return copy_settings(ctx, config, key, sizeof key / sizeof *key, diffusion);
-}
-
-static dfo_status complete_diffusion(dfo_ctx *ctx, const json_t *config, json_t *to)
-{
-    (void)config;
-    return dfoi_json_set(ctx, to, "matching", json_pack("{s:s}", "path", "diffusion"));
+    return dfoi_preset_copy(ctx, config, key, matching);
 }
 
 static dfo_status check_keys(dfo_ctx *ctx, const json_t *config, const struct dfoi_preset *p)

@@ -7,13 +7,13 @@
 #include "preset_impl.h"
 
 const struct dfoi_setting dfoi_maf_settings[] = {
-    {"layers", "5"}, {"hidden", "512"}, {"depth", "2"}, {"activation", "\"relu\""}, {"scale", "\"tanh\""},
+    {"layers", "5"}, {"hidden", "128"}, {"depth", "2"}, {"activation", "\"relu\""}, {"scale", "\"tanh\""},
     {"scale_max", "2.0"}, {"actnorm", "true"}, {"linear", "\"none\""}, {"permute", "\"reverse\""},
     {"standardise", "true"}, {"base", "{\"type\":\"normal\"}"}, {NULL, NULL},
 };
 
 const struct dfoi_setting dfoi_naf_settings[] = {
-    {"layers", "5"}, {"hidden", "512"}, {"depth", "2"}, {"activation", "\"relu\""}, {"components", "16"},
+    {"layers", "5"}, {"hidden", "128"}, {"depth", "2"}, {"activation", "\"relu\""}, {"components", "16"},
     {"actnorm", "true"}, {"linear", "\"none\""}, {"permute", "\"reverse\""}, {"standardise", "true"},
     {"base", "{\"type\":\"normal\"}"}, {NULL, NULL},
 };

@@ -15,6 +15,11 @@ const struct dfoi_setting dfoi_sylvester_settings[] = {
     {"rank", "null"}, {"reflections", "null"}, CHAIN_SETTINGS("8"),
 };
 
+const struct dfoi_setting dfoi_residual_settings[] = {
+    {"hidden", "64"}, {"depth", "2"}, {"activation", "\"lipswish\""}, {"lipschitz", "0.97"}, {"trace", "null"}, {"terms", "4"},
+    {"probes", "1"}, CHAIN_SETTINGS("10"),
+};
+
 static int in_layer(const char *key)
 {
     return strcmp(key, "flow") && strcmp(key, "layers") && strcmp(key, "standardise") && strcmp(key, "base");

@@ -1,6 +1,6 @@
 /* What preset.c, which lists the presets and writes those for rows, preset_autoregressive.c, preset_chain.c, preset_coupling.c and
- * preset_markov.c, which write others for rows, preset_image.c and preset_irevnet.c, which write those for images, share.  Private to
- * flows.  */
+ * preset_markov.c, which write others for rows, preset_image.c and preset_irevnet.c, which write those for images, and preset_diffusion.c share.
+ * Private to flows.  */
 #ifndef DFOI_PRESET_IMPL_H
 #define DFOI_PRESET_IMPL_H
 
@@ -32,6 +32,7 @@ extern const struct dfoi_setting dfoi_deep_sigmoidal_settings[];
 extern const struct dfoi_setting dfoi_gaussianization_settings[];
 extern const struct dfoi_setting dfoi_single_settings[];
 extern const struct dfoi_setting dfoi_sylvester_settings[];
+extern const struct dfoi_setting dfoi_residual_settings[];
 extern const struct dfoi_setting dfoi_realnvp_image_settings[];
 extern const struct dfoi_setting dfoi_ffjord_image_settings[];
 extern const struct dfoi_setting dfoi_glow_settings[];
@@ -41,11 +42,18 @@ extern const struct dfoi_setting dfoi_finc_flow_settings[];
 extern const struct dfoi_setting dfoi_emerging_settings[];
 extern const struct dfoi_setting dfoi_periodic_settings[];
 extern const struct dfoi_setting dfoi_irevnet_settings[];
+extern const struct dfoi_setting dfoi_vp_settings[];
+extern const struct dfoi_setting dfoi_ve_settings[];
+extern const struct dfoi_setting dfoi_ddpm_settings[];
+extern const struct dfoi_setting dfoi_edm_settings[];
 extern const struct dfoi_setting dfoi_markov_settings[];
 extern const struct dfoi_setting dfoi_markov_binary_settings[];
 
 /* Takes the layer's reference; DFO_EMEM if it is NULL.  */
 dfo_status dfoi_preset_append(dfo_ctx *ctx, json_t *list, json_t *layer);
+
+/* Copies those of the keys, up to NULL, that the configuration has, but for nulls.  */
+dfo_status dfoi_preset_copy(dfo_ctx *ctx, const json_t *config, const char *const *key, json_t *to);
 
 /* A continuous layer with the solver of these settings; takes the net's reference.  NULL: out of memory.  */
 json_t *dfoi_preset_cnf(const json_t *config, size_t probes, json_t *net);
@@ -63,5 +71,8 @@ dfo_status dfoi_markov_complete(dfo_ctx *ctx, const json_t *config, json_t *to);
 
 dfo_status dfoi_irevnet_write(dfo_ctx *ctx, const json_t *config, dfo_shape shape, json_t *list);
 dfo_status dfoi_irevnet_complete(dfo_ctx *ctx, const json_t *config, json_t *to);
+
+dfo_status dfoi_preset_write_diffusion(dfo_ctx *ctx, const json_t *config, dfo_shape shape, json_t *list);
+dfo_status dfoi_preset_complete_diffusion(dfo_ctx *ctx, const json_t *config, json_t *to);
 
 #endif

@@ -31,6 +31,7 @@ static const dfoi_layer layers[] = {
     {&dfoi_planar_ops, dfoi_planar_create},
     {&dfoi_radial_ops, dfoi_radial_create},
     {&dfoi_sylvester_ops, dfoi_sylvester_create},
+    {&dfoi_residual_ops, dfoi_residual_create},
     {&dfoi_sigmoid_ops, dfoi_elementwise_create},
     {&dfoi_logit_ops, dfoi_elementwise_create},
     {&dfoi_rescale_ops, dfoi_elementwise_create},

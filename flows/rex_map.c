@@ -8,7 +8,6 @@
 #include <diffeo/rex.h>
 #include "cnf_impl.h"
 #include "flow_impl.h"
-#include "math/kern_impl.h"
 #include "matching_impl.h"
 #include "train/plan_impl.h"
 
@@ -26,45 +25,6 @@ struct dfo_flow_rex {
     int       bits;                        /* of whole numbers, behind the point */
     dfo_plan *plan;
 };
-
-int dfo_flow_diffuses(const dfo_flow *flow)
-{
-    size_t at;
-    const dfo_bijector *last = dfoi_matching_layer(flow, &at);
-    return last && dfoi_cnf_diffusion(last);
-}
-
-/* ---- the predictor: x_0 of the layer's net */
-
-static size_t predictor_scratch(const dfo_field *field, size_t rows)
-{
-    return dfo_arena_size(rows * field->d) + dfoi_doubles_size(rows) + dfoi_cnf_net_scratch(field->state, rows);
-}
-
-static dfo_status predict(const dfo_field *field, dfo_run *run, const double *t, dfo_batch x, dfo_batch dx, double *dq)
-{
-    const dfo_bijector *layer = field->state;
-    dfo_batch y = dfo_batch_of(dfo_arena_take(run, x.n * x.d), x.n, x.d);
-    double *time = dfoi_take_doubles(run, x.n);
-    dfoi_diffusion_data p = dfoi_diffusion_data_at(dfoi_cnf_diffusion(layer), x.n ? t[0] : 1);
-    (void)dq;
-    for (size_t i = 0; i < x.n; i++) {     /* all at one time */
-        time[i] = p.net_time;
-        for (size_t j = 0; j < x.d; j++)
-            dfo_row(y, i)[j] = (dfo_real)((double)dfo_row(x, i)[j] / p.n);
-    }
-    DFO_TRY(dfoi_cnf_net(layer, run, time, y, field->cond, dx));
-    for (size_t i = 0; i < x.n; i++)
-        for (size_t j = 0; j < x.d; j++)
-            dfo_row(dx, i)[j] = (dfo_real)(p.of_x * (double)dfo_row(x, i)[j] + p.of_net * (double)dfo_row(dx, i)[j]);
-    return DFO_OK;
-}
-
-static dfo_field predictor(const dfo_flow_rex *r, const dfo_cond *cond)
-{
-    static const struct dfo_field_ops ops = {.type = "diffusion", .scratch = predictor_scratch, .eval = predict};
-    return (dfo_field){.ops = &ops, .state = r->layer, .d = r->flow->d, .cond = cond};
-}
 
 static void draw(const void *data, uint64_t row, size_t d, double s, double t, double *w, double *h)
 {
@@ -85,7 +45,7 @@ static dfo_status choose_noise(dfo_flow_rex *r, const dfo_noise_schedule *schedu
 static dfo_status make_plan(dfo_flow_rex *r)
 {
     size_t block = dfo_flow_block(r->flow);
-    dfo_field field = predictor(r, NULL);
+    dfo_field field = dfoi_diffusion_predictor(r->layer, r->flow->d, NULL);
     dfo_run how = {.memory = DFO_MEMORY_INVERT};
     dfo_need need = dfoi_flow_need(r->flow, block, &how, 0);
     /* rows, second states, condition of a block; whole numbers, and what they are as numbers; log-dets of the other layers */
@@ -168,68 +128,28 @@ double dfo_flow_rex_growth(const dfo_flow_rex *r)
 
 /* ---- a block of rows */
 
-static dfo_status named(const dfo_flow_rex *r, dfo_run *run, size_t i)
-{
-    size_t at;
-    return dfo_run_wrap(run, "layer %zu (%s): ", i, dfoi_chain_layer(r->flow->bij, i, &at)->ops->type);
-}
-
-static dfo_status all_finite(dfo_run *run, dfo_batch x)
-{
-    for (size_t i = 0; i < x.n; i++)
-        if (!dfoi_all_finite(x.d, dfo_row(x, i)))
-            return dfo_run_fail(run, DFO_ENUM, i, "row %llu: not finite", (unsigned long long)(run->key.row + i));
-    return DFO_OK;
-}
-
-/* The layers before diffusion, or their inverse.  */
-static dfo_status others(const dfo_flow_rex *r, dfo_run *run, dfo_batch x, const dfo_cond *cond, int back)
-{
-    size_t count = dfoi_chain_count(r->flow->bij) - 1, at;
-    dfo_real *derived = run->derived;
-    double *logdet = dfoi_take_doubles(run, x.n);
-    for (size_t k = 0; k < count; k++) {
-        size_t i = back ? count - 1 - k : k;
-        const dfo_bijector *layer = dfoi_chain_layer(r->flow->bij, i, &at);
-        memset(logdet, 0, x.n * sizeof *logdet);
-        run->derived = derived ? derived + at : NULL;
-        dfo_status status = back ? dfo_bijector_inverse(layer, run, x, cond, logdet) : dfo_bijector_forward(layer, run, x, cond, logdet);
-        run->derived = derived;
-        if (status != DFO_OK || all_finite(run, x) != DFO_OK)
-            return named(r, run, i);
-    }
-    return DFO_OK;
-}
-
-static void scale(dfo_batch x, double by)
-{
-    for (size_t i = 0; i < x.n; i++)
-        for (size_t j = 0; j < x.d; j++)
-            dfo_row(x, i)[j] = (dfo_real)((double)dfo_row(x, i)[j] * by);
-}
-
 static dfo_status encode_block(const dfo_flow_rex *r, dfo_run *run, dfo_batch x, const dfo_cond *cond, dfo_batch aux)
 {
-    dfo_field field = predictor(r, cond);
-    DFO_TRY(others(r, run, x, cond, 0));
-    scale(x, r->n[0]);
+    dfo_field field = dfoi_diffusion_predictor(r->layer, r->flow->d, cond);
+    DFO_TRY(dfoi_diffusion_others(r->flow, run, x, cond, 0));
+    dfoi_diffusion_scale(x, r->n[0]);
     dfoi_flow_put_back(x, aux);
     if (dfo_rex_forward(r->rex, &field, run, r->options.steps, r->t, x, aux) != DFO_OK)
-        return named(r, run, dfoi_chain_count(r->flow->bij) - 1);
-    scale(x, 1 / r->n[1]);
-    scale(aux, 1 / r->n[1]);
+        return dfoi_diffusion_named(r->flow, run);
+    dfoi_diffusion_scale(x, 1 / r->n[1]);
+    dfoi_diffusion_scale(aux, 1 / r->n[1]);
     return DFO_OK;
 }
 
 static dfo_status decode_block(const dfo_flow_rex *r, dfo_run *run, dfo_batch z, const dfo_cond *cond, dfo_batch aux)
 {
-    dfo_field field = predictor(r, cond);
-    scale(z, r->n[1]);
-    scale(aux, r->n[1]);
+    dfo_field field = dfoi_diffusion_predictor(r->layer, r->flow->d, cond);
+    dfoi_diffusion_scale(z, r->n[1]);
+    dfoi_diffusion_scale(aux, r->n[1]);
     if (dfo_rex_inverse(r->rex, &field, run, r->options.steps, r->t, z, aux) != DFO_OK)
-        return named(r, run, dfoi_chain_count(r->flow->bij) - 1);
-    scale(z, 1 / r->n[0]);
-    return others(r, run, z, cond, 1);
+        return dfoi_diffusion_named(r->flow, run);
+    dfoi_diffusion_scale(z, 1 / r->n[0]);
+    return dfoi_diffusion_others(r->flow, run, z, cond, 1);
 }
 
 /* Y = n y / kappa in one product, so that float's y is found again to the last bit.  */
@@ -257,25 +177,25 @@ static void from_whole(const dfo_flow_rex *r, int end, const int64_t *whole, dfo
 
 static dfo_status encode_whole(const dfo_flow_rex *r, dfo_run *run, dfo_batch x, const dfo_cond *cond, int64_t *y, int64_t *yh)
 {
-    dfo_field field = predictor(r, cond);
-    DFO_TRY(others(r, run, x, cond, 0));
+    dfo_field field = dfoi_diffusion_predictor(r->layer, r->flow->d, cond);
+    DFO_TRY(dfoi_diffusion_others(r->flow, run, x, cond, 0));
     dfo_status status = to_whole(r, run, x, y);
     memcpy(yh, y, x.n * x.d * sizeof *y);
     if (status == DFO_OK)
         status = dfo_rex_fixed_forward(r->rex, &field, run, r->options.steps, r->t, r->bits, x.n, y, yh);
     if (status != DFO_OK)
-        return named(r, run, dfoi_chain_count(r->flow->bij) - 1);
+        return dfoi_diffusion_named(r->flow, run);
     from_whole(r, 1, y, x);
     return DFO_OK;
 }
 
 static dfo_status decode_whole(const dfo_flow_rex *r, dfo_run *run, dfo_batch x, const dfo_cond *cond, int64_t *y, int64_t *yh)
 {
-    dfo_field field = predictor(r, cond);
+    dfo_field field = dfoi_diffusion_predictor(r->layer, r->flow->d, cond);
     if (dfo_rex_fixed_inverse(r->rex, &field, run, r->options.steps, r->t, r->bits, x.n, y, yh) != DFO_OK)
-        return named(r, run, dfoi_chain_count(r->flow->bij) - 1);
+        return dfoi_diffusion_named(r->flow, run);
     from_whole(r, 0, y, x);
-    return others(r, run, x, cond, 1);
+    return dfoi_diffusion_others(r->flow, run, x, cond, 1);
 }
 
 /* ---- calls */

@@ -1,6 +1,6 @@
 /* Latents files: safetensors with an array "z" and, under __metadata__.diffeo_latents, one JSON text:
  * {"format":1,"model":hash,"kind":…,"seed":n,"precision":"float"}, of a model with continuous layers also
- * "solver":{"method":…,"steps":n,"rtol":x,"atol":x}.  Rows held in double are the arrays "exact_rows", their numbers, and
+ * "solver":{"method":…,"steps":n,"rtol":x,"atol":x}, of a guided one "guidance":w.  Rows held in double are the arrays "exact_rows", their numbers, and
  * "exact_z".  What Rex made has "sampler":"rex" and how besides, and the second states "aux" or, as whole
  * numbers, both states "state" and "state_hat".  */
 #include <stdio.h>
@@ -59,7 +59,10 @@ static dfo_status write_meta(dfo_latents_writer *w, dfo_model *model, uint64_t s
                              (json_int_t)seed, "precision", DFO_REAL_NAME);
     if (!meta)
         return dfoi_fail(w->ctx, DFO_EMEM, "out of memory: metadata of latents");
+    double guidance = dfo_model_guidance(model);
     dfo_status status = w->by_rex ? write_how(w->ctx, meta, &w->rex.how) : add_solver(model, meta);
+    if (status == DFO_OK && (guidance < 1 || guidance > 1))
+        status = dfoi_json_set(w->ctx, meta, "guidance", json_real(guidance));
     if (status == DFO_OK)
         status = dfoi_json_dump(w->ctx, meta, JSON_COMPACT | JSON_SORT_KEYS, &text);
     json_decref(meta);
@@ -172,6 +175,7 @@ struct dfo_latents {
     uint64_t seed;
     int      solved;               /* it says how */
     dfo_solver_options solver;
+    double   guidance;
     int      by_rex;
     dfo_flow_rex_options how;
     char     rex_method[32];
@@ -275,6 +279,8 @@ static dfo_status read_meta(dfo_latents *l, const char *path)
     if (status == DFO_OK)
         status = dfoi_json_u64(l->ctx, meta, "seed", 0, &l->seed);
     if (status == DFO_OK)
+        status = dfoi_json_real(l->ctx, meta, "guidance", 1, -1e6, 1e6, &l->guidance);
+    if (status == DFO_OK)
         status = read_solver(l, meta);
     if (status == DFO_OK)
         status = read_how(l, meta, path);
@@ -371,6 +377,11 @@ int dfo_latents_solver(const dfo_latents *l, dfo_solver_options *options)
 {
     *options = l->solver;
     return l->solved;
+}
+
+double dfo_latents_guidance(const dfo_latents *latents)
+{
+    return latents->guidance;
 }
 
 size_t dfo_latents_exacts(const dfo_latents *l)

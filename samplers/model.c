@@ -130,6 +130,19 @@ dfo_status dfo_model_set_solver(dfo_model *model, const dfo_solver_options *opti
     return dfo_flow_set_solver((dfo_flow *)dfoi_flow_model_flow(model), options);
 }
 
+dfo_status dfo_model_set_guidance(dfo_model *model, double w)
+{
+    if (model->ops != &dfoi_flow_model_ops)
+        return dfoi_fail(model->ctx, DFO_EUNSUP, "a %s has no field to be guided", model->ops->kind);
+    return dfo_flow_set_guidance((dfo_flow *)dfoi_flow_model_flow(model), w);
+}
+
+double dfo_model_guidance(const dfo_model *model)
+{
+    const dfo_flow *flow = dfo_model_flow(model);
+    return flow ? dfo_flow_guidance(flow) : 1;
+}
+
 int dfo_model_solver(const dfo_model *model, dfo_solver_options *options)
 {
     const dfo_flow *flow = dfo_model_flow(model);

@@ -8,6 +8,8 @@ include_diffeo_HEADERS += \
     solvers/diffeo/ode.h \
     solvers/diffeo/path.h \
     solvers/diffeo/reversible.h \
+    solvers/diffeo/denoise.h \
+    solvers/diffeo/discrete.h \
     solvers/diffeo/rex.h \
     solvers/diffeo/schedule.h \
     solvers/diffeo/sde.h
@@ -35,6 +37,7 @@ SOLVERS_REAL = \
     solvers/path.c \
     solvers/reversible.c \
     solvers/reversible_fixed.c \
+    solvers/denoise.c \
     solvers/rex.c \
     solvers/rex_fixed.c \
     solvers/rex_step.c \
@@ -46,7 +49,8 @@ SOLVERS_REAL = \
     solvers/sde_reversible.c
 # Compiled once, for double.
 SOLVERS_ONCE = \
-    solvers/brownian.c
+    solvers/brownian.c \
+    solvers/discrete.c
 noinst_LTLIBRARIES += libsolvers_f.la libsolvers_d.la
 libsolvers_f_la_SOURCES = $(SOLVERS_REAL)
 libsolvers_f_la_CPPFLAGS = $(SOLVERS_CPPFLAGS)

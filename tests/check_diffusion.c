@@ -106,6 +106,23 @@ START_TEST(places)
 }
 END_TEST
 
+/* With times, their multiples, the last one too.  */
+START_TEST(times)
+{
+    dfoi_diffusion d = diffusion_of("vp", "noise", "simple");
+    d.times = 4;
+    size_t found[5] = {0};
+    for (size_t i = 0; i < 400; i++) {
+        dfo_key key = {.seed = test_seed(), .row = i, .purpose = DFO_FOR_TIME};
+        double t = 4 * dfoi_diffusion_at(&d, dfoi_diffusion_draw(&d, key)).at.t;
+        ck_assert_msg(fabs(t - rint(t)) < 1e-6 && t > 0.5 && t < 4.5, "a time of %g quarters", t);
+        found[(size_t)rint(t)]++;
+    }
+    for (size_t k = 1; k <= 4; k++)
+        ck_assert_msg(found[k] > 50, "%zu quarters: %zu of 400", k, found[k]);
+}
+END_TEST
+
 /* The layer: there and back, log-dets that cancel, gradients of rows and of a weight against differences, exact and with probes, for every way
  * of gradients.  */
 START_TEST(layer)
@@ -149,6 +166,52 @@ START_TEST(layer)
 }
 END_TEST
 
+/* Guidance: the log-det over a short step of Euler's is affine in w, that of w = 1 the plain one, that of w = 0 the one without a
+ * condition; gradients of rows against differences.  */
+START_TEST(guidance)
+{
+    enum { N = 3, D = 2, C = 2 };
+    static const double weight[] = {1, 0, 2.5, 1};
+    test_rng rng = test_rng_new(test_seed());
+    double x[N * D], cond[N * C], none[N * C] = {0}, seed[N * D] = {0}, ones[N] = {1, 1, 1}, gx[N * D], z[N * D], ld[4][N], sum[2];
+    for (size_t i = 0; i < N * D; i++) {
+        x[i] = (double)(dfo_real)test_rng_normal(&rng);
+        cond[i] = (double)(dfo_real)test_rng_normal(&rng);
+    }
+    for (int probes = 0; probes < 3; probes += 2) {
+        layerfix f = layerfix_new(json_pack("{s:s, s:s, s:i, s:b, s:i, s:{s:s, s:f}, s:{s:s, s:i, s:i}}", "type", "cnf", "solver", "euler", "steps", 1,
+                                            "zero_init", 0, "probes", probes, "diffusion", "prediction", "velocity", "first", 0.4, "net", "type",
+                                            "time-mlp", "hidden", 9, "layers", 1), dfo_shape_vector(D), C, N);
+        struct dfoi_cnf *c = f.bij->state;
+        f.t->run.mode = DFO_TRAIN;             /* with probes */
+        for (size_t k = 0; k < 4; k++) {
+            c->guidance = weight[k];
+            ck_assert_int_eq(layerfix_forward(&f, N, x, k == 3 ? none : cond, z, ld[k]), DFO_OK);
+        }
+        for (size_t i = 0; i < N; i++) {
+            double want = 2.5 * ld[0][i] - 1.5 * ld[1][i];
+            ck_assert_msg(fabs(ld[1][i] - ld[3][i]) < (IS_DOUBLE ? 1e-13 : 1e-5) && fabs(ld[2][i] - want) < (IS_DOUBLE ? 1e-12 : 1e-4),
+                          "%g without, guided by 0 %g; %g, expected %g", ld[3][i], ld[1][i], ld[2][i], want);
+            ck_assert(fabs(ld[2][i] - ld[0][i]) > 1e-6);
+        }
+        c->guidance = 2.5;
+        ck_assert_int_eq(layerfix_grads(&f, 0, N, x, cond, seed, ones, gx, NULL, NULL), DFO_OK);
+        for (size_t j = 0; j < N * D; j++) {
+            double at = x[j], h = IS_DOUBLE ? 1e-5 : 1e-2, allowed = IS_DOUBLE ? 1e-6 : 2e-2;
+            for (int side = 0; side < 2; side++) {
+                x[j] = (double)(dfo_real)(at + (side ? h : -h));
+                ck_assert_int_eq(layerfix_forward(&f, N, x, cond, z, ld[0]), DFO_OK);
+                sum[side] = ld[0][0] + ld[0][1] + ld[0][2];
+            }
+            x[j] = at;
+            double slope = (sum[1] - sum[0]) / ((double)(dfo_real)(at + h) - (double)(dfo_real)(at - h));
+            ck_assert_msg(fabs(slope - gx[j]) < allowed * fmax(1, fabs(slope)), "%zu: %.9g, differences %.9g", j, gx[j], slope);
+        }
+        layerfix_free(&f);
+    }
+}
+END_TEST
+
 START_TEST(refused)
 {
     char text[512];
@@ -160,6 +223,7 @@ START_TEST(refused)
         {"{\"type\":\"cnf\",\"diffusion\":{\"first\":0}}", "first"},
         {"{\"type\":\"cnf\",\"diffusion\":{\"beta_min\":30}}", "beta_max"},
         {"{\"type\":\"cnf\",\"diffusion\":{\"beta\":30}}", "unknown key 'beta'"},
+        {"{\"type\":\"cnf\",\"diffusion\":{\"schedule\":\"edm\",\"times\":10}}", "times"},
         {"{\"type\":\"cnf\",\"kinetic\":1,\"diffusion\":{}}", "kinetic"},
         {"{\"type\":\"cnf\",\"end\":2,\"diffusion\":{}}", "ends at 1"},
     };
@@ -179,7 +243,9 @@ int main(void)
     tcase_add_test(t, gaussian);
     tcase_add_test(t, weights);
     tcase_add_test(t, places);
+    tcase_add_test(t, times);
     tcase_add_test(t, layer);
+    tcase_add_test(t, guidance);
     tcase_add_test(t, refused);
     suite_add_tcase(suite, t);
     return test_run(suite);

@@ -1,5 +1,5 @@
 /* Flows that end in diffusion through Rex: against solutions in closed form, there and back to rounding and to the bit, whatever the
- * blocks and threads; what is refused.  */
+ * blocks and threads; their draws by every sampler; what is refused.  */
 #include <jansson.h>
 #include <math.h>
 #include <stdlib.h>
@@ -134,9 +134,77 @@ START_TEST(to_the_bit)
 }
 END_TEST
 
+/* A net of edm that says 0 is right for normal data: draws of any sampler are normal, whatever the schedule, up to its steps' bias.  */
+START_TEST(draws_normal)
+{
+    enum { ROWS = 400, STEPS = 50 };
+    for (size_t i = 0; dfo_denoiser_kind_at(i); i++)
+        for (size_t k = i % 2; k < 4; k += 2) {
+            struct model m = model_of(schedule[k], "edm", 1);
+            const dfo_denoiser_kind *kind = dfo_denoiser_kind_at(i);
+            dfo_denoiser_options o;
+            dfo_flow_denoiser *r;
+            dfo_real x[ROWS * D];
+            double sum = 0, squares = 0, count = ROWS * D;
+            dfo_denoiser_defaults(&o);
+            o.sampler = kind->name;
+            o.seed = test_seed();
+            o.snr = 0.25;                  /* corrections' variance is 1/(1 - snr^2 sigma^2) times what it should be */
+            o.corrections = strcmp(kind->name, "langevin") ? 1 : 20;
+            o.churn = 10;
+            ck_assert_msg(dfo_flow_denoiser_new(m.ctx, m.flow, &o, NULL, STEPS, &r) == DFO_OK, "%s", dfo_ctx_error(m.ctx));
+            ck_assert(dfo_flow_denoiser_nfe(r) < 1);
+            ck_assert_msg(dfo_flow_denoiser_draw(r, 0, dfo_batch_of(x, ROWS, D), NULL) == DFO_OK, "%s", dfo_ctx_error(m.ctx));
+            ck_assert(dfo_flow_denoiser_nfe(r) >= STEPS);
+            for (size_t j = 0; j < ROWS * D; j++) {
+                sum += (double)x[j];
+                squares += (double)x[j] * (double)x[j];
+            }
+            ck_assert_msg(fabs(sum / count) < 4 / sqrt(count), "%s, %s: mean %g", kind->name, schedule[k], sum / count);
+            ck_assert_msg(fabs(squares / count - 1) < 4 * sqrt(2 / count) + 0.05, "%s, %s: variance %g", kind->name, schedule[k], squares / count);
+            dfo_flow_denoiser_free(r);
+            done(&m);
+        }
+}
+END_TEST
+
+/* Every schedule and prediction; rows in one call or in two, of a block and of the rest.  */
+START_TEST(draws)
+{
+    for (size_t k = 0; k < 16; k++) {
+        struct model m = model_of(schedule[k % 4], prediction[k / 4], 0);
+        size_t first = dfo_flow_block(m.flow);
+        for (size_t i = k % 2; dfo_denoiser_kind_at(i); i += 2) {
+            dfo_denoiser_options o;
+            dfo_flow_denoiser *r;
+            dfo_real x[N * D], other[N * D];
+            dfo_denoiser_defaults(&o);
+            o.sampler = dfo_denoiser_kind_at(i)->name;
+            o.eta = 0.5;
+            o.sde = k < 4;
+            o.churn = 10;
+            ck_assert_msg(dfo_flow_denoiser_new(m.ctx, m.flow, &o, k / 4 % 2 ? "log-snr" : NULL, 6, &r) == DFO_OK, "%s", dfo_ctx_error(m.ctx));
+            ck_assert_msg(dfo_flow_denoiser_draw(r, 0, dfo_batch_of(x, N, D), NULL) == DFO_OK, "%s", dfo_ctx_error(m.ctx));
+            ck_assert_int_eq(dfo_flow_denoiser_draw(r, 0, dfo_batch_of(other, first, D), NULL), DFO_OK);
+            ck_assert_int_eq(dfo_flow_denoiser_draw(r, first, dfo_batch_of(other + first * D, N - first, D), NULL), DFO_OK);
+            ck_assert_msg(!memcmp(x, other, sizeof x), "%s, %s, %s", o.sampler, schedule[k % 4], prediction[k / 4]);
+            dfo_flow_denoiser_free(r);
+        }
+        done(&m);
+    }
+}
+END_TEST
+
 START_TEST(refused)
 {
     struct model m = model_of("vp", "noise", 0);
+    dfo_flow_denoiser *denoiser;
+    dfo_denoiser_options o;
+    dfo_denoiser_defaults(&o);
+    ck_assert_int_eq(dfo_flow_denoiser_new(m.ctx, m.flow, &o, NULL, 0, &denoiser), DFO_EARG);
+    ck_assert_msg(!denoiser && strstr(dfo_ctx_error(m.ctx), "steps, got 0"), "%s", dfo_ctx_error(m.ctx));
+    ck_assert_int_eq(dfo_flow_denoiser_new(m.ctx, m.flow, &o, "cubic", 5, &denoiser), DFO_EARG);
+    ck_assert_msg(!denoiser && strstr(dfo_ctx_error(m.ctx), "'cubic'"), "%s", dfo_ctx_error(m.ctx));
     static const struct { dfo_flow_rex_options how; const char *says; } bad[] = {
         {{.zeta = 0.9}, "steps, got 0"},
         {{.steps = 5}, "zeta 0"},
@@ -164,11 +232,13 @@ END_TEST
 
 int main(void)
 {
-    Suite *suite = suite_create("flows through Rex " DFO_REAL_NAME);
+    Suite *suite = suite_create("flows through Rex and samplers " DFO_REAL_NAME);
     TCase *t = tcase_create("rex map");
     tcase_add_test(t, closed_form);
     tcase_add_loop_test(t, there_and_back, 0, 2);
     tcase_add_loop_test(t, to_the_bit, 0, 2);
+    tcase_add_test(t, draws_normal);
+    tcase_add_test(t, draws);
     tcase_add_test(t, refused);
     suite_add_tcase(suite, t);
     return test_run(suite);

@@ -207,6 +207,27 @@ json layers.0.logdet_kappa '>' 1
 run diffeo check m.safetensors --data "$data" --tolerance roundtrip_max_abs=1e-30 --json
 code 1
 
+title 'autoregressive flows'
+for flow in maf iaf nsf-ar; do
+    run diffeo train --data "$data" --flow $flow --set layers=2 --set hidden=16 --batch 64 --steps 60 --lr 1e-2 --quiet --json \
+        -o ar.safetensors
+    ok
+    json valid_nats '>' -5
+    run diffeo check ar.safetensors --data "$data" --json
+    ok
+    json finite == true
+    json roundtrip_over_bound '<' 1
+    json logdet_over_bound '<' 1
+    run diffeo sample ar.safetensors -n 50 -o ar.npy
+    ok
+    run diffeo encode ar.safetensors --data "$data" -o ar-z.safetensors --verify --json
+    ok
+    json max_roundtrip_error '<' 1e-2
+done
+run diffeo train --data "$data" --flow maf --set scale=sigmoid --steps 1 -o no.safetensors
+error 1 'scale: expected tanh or exp, got sigmoid'
+no_file no.safetensors
+
 title 'one model, many threads'
 run "$top_builddir/apps/examples/threads" m.safetensors 500
 ok

@@ -45,9 +45,17 @@ offers circle diffeo interpolate --route =
 offers cifar10 diffeo train --format c
 offers double diffeo check --precision = d
 offers cosine diffeo train --schedule =
+offers edm-heun diffeo sample --sampler e
+offers log-snr diffeo sample --grid l
 offers some.json diffeo train --data so
 title 'every command of the program is offered'
 for command in $(diffeo --help | grep -oE '(^|   )  ?[a-z]+   ' | tr -d ' '); do
     offers "$command" diffeo "$command"
 done
+title 'every preset'
+run diffeo info --preset none
+for preset in $(sed 's/.*known: //; s/ or a .json file//; s/,//g' err); do
+    offers "$preset" diffeo info --preset "$preset"
+done
+
 finish

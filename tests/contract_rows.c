@@ -221,6 +221,15 @@ static json_t *make_sylvester(test_rng *rng, const struct setting *s, const char
     return json_pack("{s:s, s:i, s:i}", "type", type, "rank", (int)between(rng, 1, d), "reflections", (int)between(rng, 1, d + 1));
 }
 
+static json_t *make_residual(test_rng *rng, const struct setting *s, const char *type)
+{
+    static const char *const activation[] = {"lipswish", "tanh", "softplus", "elu"}, *const trace[] = {"exact", "series", "roulette"};
+    return json_pack("{s:s, s:i, s:i, s:s, s:f, s:s, s:i, s:i}", "type", type, "hidden", (int)between(rng, 1, 9), "depth",
+                     (int)between(rng, 1, 3), "activation", activation[between(rng, 0, s->smooth ? 2 : 3)], "lipschitz",
+                     real(rng, 0.25, 0.9), "trace", trace[between(rng, 0, 2)], "terms", (int)between(rng, 1, 9), "probes",
+                     (int)between(rng, 1, 3));
+}
+
 static json_t *make_dense(test_rng *rng, const struct setting *s, const char *type)
 {
     (void)s;
@@ -541,6 +550,9 @@ const struct row contract_rows[] = {
     {"planar", SUMS, make_plain, {{NULL, NULL}}},
     {"radial", SUMS, make_plain, {{NULL, NULL}}},
     {"sylvester", SUMS, make_sylvester, {{"{\"rank\":0}", "rank"}, {"{\"rank\":99}", "rank"}, {"{\"reflections\":0}", "reflections"}}},
+    {"residual", SUMS | STEEP, make_residual,
+     {{"{\"lipschitz\":1}", "lipschitz"}, {"{\"hidden\":0}", "hidden"}, {"{\"depth\":9}", "depth"}, {"{\"activation\":\"relu\"}", "activation"},
+      {"{\"trace\":\"hutchinson\"}", "trace"}, {"{\"terms\":0}", "terms"}, {"{\"probes\":0}", "probes"}}},
     {"sigmoid", BOUNDED_Z | TAKES_IMAGES, make_plain, {{NULL, NULL}}},
     {"logit", BOUNDED_X | TAKES_IMAGES, make_logit,
      {{"{\"alpha\":0.5}", "alpha"}, {"{\"low\":2,\"high\":1}", "high"}}},

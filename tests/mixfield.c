@@ -17,10 +17,17 @@ mixture mixture_usual(dfo_noise_schedule_kind kind, int data)
 mixture mixture_of(ref_case c, int data)
 {
     ref_array w = ref_need(c, "inputs.w"), mean = ref_need(c, "inputs.mu"), cov = ref_need(c, "inputs.C");
-    mixture m = {.data = data, .n = w.n, .schedule = {.kind = DFO_NOISE_VP}};
-    ck_assert_str_eq(ref_text(c, "settings.schedule", ""), "vp_linear");
-    m.schedule.beta_min = ref_number(c, "settings.beta_min", 0);
-    m.schedule.beta_max = ref_number(c, "settings.beta_max", 0);
+    static const char *const names[] = {[DFO_NOISE_VP] = "vp_linear", [DFO_NOISE_SUBVP] = "subvp", [DFO_NOISE_VE] = "ve",
+                                        [DFO_NOISE_SCALED_LINEAR] = "scaled_linear"};
+    const char *name = ref_text(c, "settings.schedule", "");
+    mixture m = {.data = data, .n = w.n};
+    size_t kind = 0;
+    while (kind < 4 && strcmp(name, names[kind]))
+        kind++;
+    ck_assert_msg(kind < 4, "%s: schedule %s", c.name, name);
+    m.schedule = (dfo_noise_schedule){.kind = (dfo_noise_schedule_kind)kind, .beta_min = ref_number(c, "settings.beta_min", 0),
+                                      .beta_max = ref_number(c, "settings.beta_max", 0), .sigma_min = ref_number(c, "settings.sigma_min", 0),
+                                      .sigma_max = ref_number(c, "settings.sigma_max", 0)};
     for (size_t i = 0; i < w.n; i++) {
         m.w[i] = w.data[i];
         memcpy(m.mean[i], mean.data + 2 * i, sizeof m.mean[i]);

@@ -16,7 +16,7 @@ typedef struct mixture {
     size_t evaluations;
 } mixture;
 
-/* Weights, means and covariances of a case of diffusion_steps.json, with its schedule; a mixture of three of our own.  */
+/* Weights, means and covariances of a case of diffusion_steps.json or likelihood.json, with its schedule; a mixture of three of our own.  */
 mixture mixture_of(ref_case c, int data);
 mixture mixture_usual(dfo_noise_schedule_kind kind, int data);
 

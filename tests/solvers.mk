@@ -147,3 +147,18 @@ tests_check_netfield_LDADD = $(TEST_LIBS)
 tests_check_netfield_d_SOURCES = $(tests_check_netfield_SOURCES)
 tests_check_netfield_d_CPPFLAGS = $(TEST_CPPFLAGS) -DDFO_DOUBLE
 tests_check_netfield_d_LDADD = $(TEST_LIBS)
+
+check_PROGRAMS += tests/check_denoise tests/check_denoise_d
+TESTS += tests/check_denoise tests/check_denoise_d
+tests_check_denoise_SOURCES = tests/check_denoise.c $(MIXFIELD) $(REFERENCE)
+tests_check_denoise_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_check_denoise_LDADD = $(OOM_LIBS) $(TEST_LIBS)
+tests_check_denoise_d_SOURCES = $(tests_check_denoise_SOURCES)
+tests_check_denoise_d_CPPFLAGS = $(TEST_CPPFLAGS) -DDFO_DOUBLE
+tests_check_denoise_d_LDADD = $(OOM_LIBS) $(TEST_LIBS)
+
+check_PROGRAMS += tests/check_likelihood
+TESTS += tests/check_likelihood
+tests_check_likelihood_SOURCES = tests/check_likelihood.c $(MIXFIELD) $(REFERENCE)
+tests_check_likelihood_CPPFLAGS = $(TEST_CPPFLAGS) -DDFO_DOUBLE
+tests_check_likelihood_LDADD = $(TEST_LIBS)

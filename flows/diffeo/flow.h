@@ -5,6 +5,7 @@
 #include <stdint.h>
 #include <diffeo/real.h>
 #include <diffeo/bijector.h>
+#include <diffeo/denoise.h>
 #include <diffeo/dist.h>
 #include <diffeo/loss.h>
 #include <diffeo/plan.h>
@@ -97,6 +98,12 @@ dfo_status dfo_flow_set_solver(dfo_flow *flow, const dfo_solver_options *options
  * method: good until a solver is set.  False if the flow has no such layer; then *options is as dfo_flow_set_solver leaves all.  */
 int dfo_flow_solver(const dfo_flow *flow, dfo_solver_options *options);
 
+/* Guidance without a classifier (Ho and Salimans 2021) of a flow with a condition, fitted by matching with "label_dropout": the net of its
+ * last layer says N(0) + w (N(condition) - N(0)) from now on, N(0) being of a condition of zeros.  1: as it was.  Plans made before
+ * stay good.  DFO_EUNSUP if it was not so fitted, DFO_EARG: not finite.  */
+dfo_status dfo_flow_set_guidance(dfo_flow *flow, double w);
+double dfo_flow_guidance(const dfo_flow *flow);
+
 /* Probes that the log-density of rows is estimated by in evaluation; 0: it is exact, or a bound.  */
 size_t dfo_flow_probes(const dfo_flow *flow);
 
@@ -138,6 +145,22 @@ dfo_status dfo_flow_rex_encode_exact(dfo_flow_rex *rex, uint64_t first_row, dfo_
 dfo_status dfo_flow_rex_decode_exact(dfo_flow_rex *rex, uint64_t first_row, dfo_batch x, const dfo_cond *cond, const int64_t *y,
                                      const int64_t *yh);
 
+/* ---- diffusion's samples, by other ways than its probability flow's solver (<diffeo/denoise.h>) */
+
+/* Working memory and levels of the calls below, as dfo_flow_plan_new: steps levels from noise to the data's time, spaced as the grid of
+ * that kind has it (NULL: as suits sampler and schedule), the first where log(alpha^2/sigma^2) is -14 if the schedule goes beyond.  options:
+ * their schedule is not read, the flow's is.  DFO_EUNSUP unless the flow diffuses; DFO_EARG as dfo_denoiser_new.  */
+typedef struct dfo_flow_denoiser dfo_flow_denoiser;
+dfo_status dfo_flow_denoiser_new(dfo_ctx *ctx, const dfo_flow *flow, const dfo_denoiser_options *options, const char *grid, size_t steps,
+                                 dfo_flow_denoiser **out);
+void dfo_flow_denoiser_free(dfo_flow_denoiser *denoiser);
+
+/* Draws, as dfo_flow_sample: row i is a function of the weights, the options and first_row + i.  */
+dfo_status dfo_flow_denoiser_draw(dfo_flow_denoiser *denoiser, uint64_t first_row, dfo_batch x, const dfo_cond *cond);
+
+/* Evaluations of the net for a row, 0 before the first draw.  */
+double dfo_flow_denoiser_nfe(const dfo_flow_denoiser *denoiser);
+
 /* Negative log-likelihood, in nats, of a flow.  The flow must outlive the loss.  */
 dfo_status dfo_loss_nll_new(dfo_flow *flow, dfo_loss **out);
 
@@ -149,7 +172,7 @@ int dfo_flow_wants_teacher(const dfo_flow *flow);
 dfo_status dfo_loss_flow_teach(dfo_loss *loss, const dfo_flow *teacher);
 
 /* What a flow asks to be fitted by: flow matching, if its configuration has "matching" ({"path":"straight"|"narrowing"|
- * "trigonometric"|"bridge","sigma":0,"pairing":"independent"|"transport"|"given","windows":0,"teacher_steps":4}; it ends in a cnf layer then, over a standard normal
+ * "trigonometric"|"bridge","sigma":0,"pairing":"independent"|"transport"|"given","windows":0,"teacher_steps":4,"label_dropout":0}; it ends in a cnf layer then, over a standard normal
  * base): the mean square of the field less the path's velocity, no log-likelihood (Lipman et al. 2023); else dfo_loss_nll_new.  */
 dfo_status dfo_loss_flow_new(dfo_flow *flow, dfo_loss **out);
 

@@ -10,6 +10,7 @@ noinst_HEADERS += \
     lib/math/lapack_impl.h \
     lib/math/linalg_impl.h \
     lib/math/root_impl.h \
+    lib/math/spectral_impl.h \
     lib/math/vec_impl.h \
     lib/math/sigmoids_impl.h \
     lib/math/spline_impl.h
@@ -22,6 +23,7 @@ LIB_REAL += \
     lib/math/filter.c \
     lib/math/linalg.c \
     lib/math/rng.c \
+    lib/math/spectral.c \
     lib/math/spline.c
 LIB_KERN += \
     lib/math/kern.c \

@@ -69,16 +69,17 @@ static void share(const struct dfoi_made *m, size_t width, size_t *at)
 /* The same as the configuration has them.  */
 static dfo_status given(dfo_ctx *ctx, const struct dfoi_made *m, const json_t *list, size_t width, size_t *at)
 {
-    json_int_t last = 0;
-    size_t n = json_array_size(list);
-    for (size_t k = 0; k < n && last >= 0; k++) {
+    json_int_t last = json_array_size(list) == width ? 0 : -1;
+    for (size_t k = 0; k < width && last >= 0; k++) {
         const json_t *number = json_array_get(list, k);
         json_int_t g = json_is_integer(number) ? json_integer_value(number) : -1;
         last = g < last || (size_t)g > m->d ? -1 : g;
-        for (size_t above = (size_t)g + 1; last >= 0 && above < m->d + 2; above++)
-            at[above]++;
+        if (last >= 0)
+            at[g + 1]++;
     }
-    if (n != width || last < 0)
+    for (size_t g = 1; g < m->d + 2; g++)
+        at[g] += at[g - 1];
+    if (last < 0)
         return dfoi_fail(ctx, DFO_EARG, "degrees: expected %zu rising numbers of 0 to %zu for each hidden layer", width, m->d);
     return DFO_OK;
 }

@@ -36,6 +36,8 @@
 #include <diffeo/schedule.h>
 #include <diffeo/rex.h>
 #include <diffeo/ddim.h>
+#include <diffeo/denoise.h>
+#include <diffeo/discrete.h>
 #include <diffeo/path.h>
 #include <diffeo/netfield.h>
 #include <diffeo/latents.h>

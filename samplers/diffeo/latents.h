@@ -57,6 +57,8 @@ const char *dfo_latents_precision(const dfo_latents *latents);
 /* How the model's continuous layers were solved when it made them, method good until the file is freed; false, and all as it is,
  * if the file does not say.  To decode alike set it: dfo_model_set_solver.  */
 int dfo_latents_solver(const dfo_latents *latents, dfo_solver_options *options);
+/* How far the condition guided the model when it made them, to be set when they are decoded: dfo_model_set_guidance.  */
+double dfo_latents_guidance(const dfo_latents *latents);
 /* How many rows are held in double, and the i-th of them: its number.  */
 size_t dfo_latents_exacts(const dfo_latents *latents);
 uint64_t dfo_latents_exact_row(const dfo_latents *latents, size_t i);

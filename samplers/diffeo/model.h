@@ -59,6 +59,10 @@ dfo_status dfo_model_set_solver(dfo_model *model, const dfo_solver_options *opti
 /* How they are solved: dfo_flow_solver.  False if it has none.  */
 int dfo_model_solver(const dfo_model *model, dfo_solver_options *options);
 
+/* How far its condition guides it: dfo_flow_set_guidance; 1: not beyond what it was fitted to.  */
+dfo_status dfo_model_set_guidance(dfo_model *model, double w);
+double dfo_model_guidance(const dfo_model *model);
+
 /* Writes the file beside and renames it: `path` holds the old model or the whole new one.  */
 dfo_status dfo_model_save(dfo_model *model, const char *path);
 void dfo_model_free(dfo_model *model);

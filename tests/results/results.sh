@@ -1,6 +1,6 @@
 #!/bin/sh
 # The figures that README quotes: trains, scores and checks on real data, and writes one file a job into
-# tests/results: command, seed, wall time, figures.  Long: power 5 min, bsds 20 min, wine 40 min, deblur, sides and sampling a minute each, detest seconds, kodak, reflow, perflow and neural_cde 3 min, continuous two hours, gradients 3 min, toys 15 min, ffjord_image two hours,
+# tests/results: command, seed, wall time, figures.  Long: power 5 min, bsds 20 min, wine 40 min, deblur, sides and sampling a minute each, detest seconds, kodak, reflow, perflow and neural_cde 3 min, continuous two hours, gradients 3 min, binary 6 min, samplers 5 min, toys 15 min, ffjord_image two hours,
 # glow and inverse_flow an hour a set, irevnet an hour.
 #     make results               all of them            make results JOBS='power wine'     some
 #     make results THREADS=1     on one core
@@ -13,7 +13,7 @@ out=$top_srcdir/tests/results
 [ -d "$data" ] || { echo "results: no data in $data"; exit 77; }
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-jobs=${JOBS:-power bsds wine deblur sides detest sampling kodak reflow perflow neural_cde gradients toys continuous ffjord_image glow inverse_flow irevnet}
+jobs=${JOBS:-power bsds wine deblur sides detest sampling kodak reflow perflow binary samplers neural_cde gradients toys continuous ffjord_image glow inverse_flow irevnet}
 threads=${THREADS:-$(nproc)}
 
 # record FILE: what follows on stdin, with the machine and the program.
@@ -151,6 +151,43 @@ perflow() {
     } | record perflow.txt
 }
 
+# Every sampler of diffusion models in 10, 20 and 50 steps: distances to held-out rows, evaluations; draws in 20 steps side by side.
+samplers() {
+    pictures=
+    {
+        for toy in checkerboard moons; do
+            run train --data toy:$toy:50000 --flow vp --set hidden=64 --batch 512 --lr 3e-3 --schedule cosine --ema 0.999 \
+                --steps "${SAMPLER_STEPS:-4000}" --seed 0 --threads "$threads" --quiet -o "$work/m.safetensors" --json
+            while read -r name how; do
+                for n in 10 20 50; do
+                    run sample "$work/m.safetensors" -n 5000 --seed 3 --sampler $name --solver-steps $n $how --threads "$threads" --json \
+                        -o "$work/s$n.npy" >"$work/s"
+                    run distance "$work/s$n.npy" toy:$toy:5000:9 --measures sliced --json >"$work/d"
+                    printf '%s, %s %s, %s steps: %s\n' $toy $name "$how" $n "$(cat "$work/s" "$work/d" |
+                        grep -oE '"(nfe|sliced_wasserstein(_stderr|_same)?)": [0-9.e-]*' | tr '\n' ' ')"
+                done
+                [ -n "$how" ] || diffeo plot "$work/s20.npy" --width 300 --height 300 --title "$name" -o "$work/$toy-$name.png"
+            done <<'END'
+ancestral
+ddim
+euler-maruyama
+predictor-corrector
+edm-heun
+edm-heun --churn 10
+langevin
+rex:midpoint
+rex:shark --sde
+END
+        done
+    } | record samplers.txt
+    for toy in checkerboard moons; do
+        for name in ancestral ddim edm-heun rex:midpoint; do
+            pictures="$pictures $work/$toy-$name.png"
+        done
+    done
+    "$top_builddir/tests/results/prepare" crop 0 0 300 "$out/samplers.png" $pictures
+}
+
 # A training step of ffjord by every way to its gradient.
 gradients() {
     {
@@ -197,6 +234,22 @@ ffjord_image() {
                 --threads "$threads" -o "$work/z.safetensors" --json
         done
     } | record ffjord_image.txt
+}
+
+# Rows of bits by the bound of a chain of noise, beside the figures of data/README.md.
+binary() {
+    b=$data/binary
+    {
+        for set in nltcs plants jester dna mushrooms; do
+            gzip -dc $b/$set.train.csv.gz >"$work/train.csv"
+            gzip -dc $b/$set.valid.csv.gz >"$work/valid.csv"
+            gzip -dc $b/$set.test.csv.gz >"$work/test.csv"
+            echo "$set:"
+            run train --data "$work/train.csv" --valid "$work/valid.csv" --flow diffusion-2015-binary --set dropout=0.2 --lr 2e-3 --ema 0.999 \
+                --time-limit "${BINARY_SECONDS:-60}" --threads "$threads" --seed 0 --quiet -o "$work/m.safetensors" --json
+            run loglik "$work/m.safetensors" --data "$work/test.csv" --threads "$threads" --json
+        done
+    } | record binary.txt
 }
 
 # Speakers told by their vowels, 270 sequences of 7 to 29 points to learn from and 370 to tell: three seeds.

@@ -1,0 +1,149 @@
+/* Samples of a flow that ends in diffusion, by the samplers of <diffeo/denoise.h>: noise y of the base density is x = n y at the noisy
+ * level; data come out of it, which the layers before diffusion take to rows.  */
+#include <math.h>
+#include <string.h>
+
+#include "cnf_impl.h"
+#include "flow_impl.h"
+#include "matching_impl.h"
+#include "train/plan_impl.h"
+
+#define NOISIEST -14                       /* log(alpha^2/sigma^2): beyond, x_0 of a net that finds noise has no digits */
+
+struct dfo_flow_denoiser {
+    dfo_ctx *ctx;
+    const dfo_flow *flow;
+    const dfo_bijector *layer;             /* the last one, diffusion */
+    dfo_denoiser *denoiser;
+    double    n;                           /* at the noisy level */
+    uint64_t  seed;
+    dfo_plan *plan;
+};
+
+/* ---- made and freed */
+
+static dfo_status levels(dfo_ctx *ctx, const dfoi_diffusion *d, const dfo_denoiser_kind *kind, const char *grid, size_t steps, double *t)
+{
+    const dfo_noise_schedule *of = &d->schedule;
+    double noisy = dfo_noise_schedule_noisy(of);
+    if (!(dfo_noise_schedule_clock(of, DFO_CLOCK_LOG_SNR, noisy) >= NOISIEST))
+        noisy = dfo_noise_schedule_time(of, DFO_CLOCK_LOG_SNR, NOISIEST);
+    /* equal steps of edm's time, sigma, would leave out all that is below one step */
+    const char *suits = of->kind == DFO_NOISE_EDM && !strcmp(kind->grid, "uniform") ? "edm" : kind->grid;
+    dfo_time_grid how = {.kind = grid ? grid : suits, .from = noisy, .to = d->first};
+    t[0] = noisy;
+    return steps > 1 ? dfo_noise_schedule_grid(ctx, of, &how, steps - 1, t) : DFO_OK;
+}
+
+static dfo_status make_plan(dfo_flow_denoiser *r)
+{
+    size_t block = dfo_flow_block(r->flow);
+    dfo_field field = dfoi_diffusion_predictor(r->layer, r->flow->d, NULL);
+    dfo_run how = {.memory = DFO_MEMORY_INVERT};
+    dfo_need need = dfoi_flow_need(r->flow, block, &how, 0);
+    /* rows and condition of a block, log-dets of the other layers */
+    need.scratch += dfo_arena_size(block * r->flow->d) + dfo_arena_size(block * r->flow->cond_d) + dfoi_doubles_size(block) +
+                    dfo_denoiser_scratch(r->denoiser, &field, block);
+    dfo_plan_options plan = {.block = block, .memory = DFO_MEMORY_INVERT, .mode = DFO_EVALUATE};
+    return dfo_plan_new(r->ctx, r->flow->store, &need, &plan, &r->plan);
+}
+
+static dfo_status make(dfo_flow_denoiser *r, dfo_denoiser_options *o, const char *grid, size_t steps)
+{
+    const dfoi_diffusion *d = dfoi_cnf_diffusion(r->layer);
+    const dfo_denoiser_kind *kind;
+    double *t;
+    o->sampler = o->sampler ? o->sampler : dfo_denoiser_kind_at(0)->name;
+    o->schedule = d->schedule;
+    r->seed = o->seed;
+    DFO_TRY(dfo_denoiser_kind_named(r->ctx, o->sampler, &kind));
+    DFO_TRY(dfoi_alloc(r->ctx, steps, sizeof *t, &t));
+    dfo_status status = levels(r->ctx, d, kind, grid, steps, t);
+    dfo_noise_point at = dfo_noise_schedule_at(&d->schedule, t[0]);
+    r->n = sqrt(at.alpha * at.alpha + at.sigma * at.sigma);
+    if (status == DFO_OK)
+        status = dfo_denoiser_new(r->ctx, o, steps, t, &r->denoiser);
+    dfoi_free(r->ctx, t);
+    return status == DFO_OK ? make_plan(r) : status;
+}
+
+dfo_status dfo_flow_denoiser_new(dfo_ctx *ctx, const dfo_flow *flow, const dfo_denoiser_options *options, const char *grid, size_t steps,
+                                 dfo_flow_denoiser **out)
+{
+    dfo_flow_denoiser *r;
+    dfo_denoiser_options o = *options;
+    size_t at;
+    *out = NULL;
+    if (!dfo_flow_diffuses(flow))
+        return dfoi_fail(ctx, DFO_EUNSUP, "the flow has no diffusion layer: samplers want one");
+    if (!steps || steps > 1000000)
+        return dfoi_fail(ctx, DFO_EARG, "sampler: expected from 1 to 1000000 steps, got %zu", steps);
+    DFO_TRY(dfoi_alloc(ctx, 1, sizeof *r, &r));
+    r->ctx = ctx;
+    r->flow = flow;
+    r->layer = dfoi_matching_layer(flow, &at);
+    dfo_status status = make(r, &o, grid, steps);
+    if (status == DFO_OK)
+        *out = r;
+    else
+        dfo_flow_denoiser_free(r);
+    return status;
+}
+
+void dfo_flow_denoiser_free(dfo_flow_denoiser *r)
+{
+    if (!r)
+        return;
+    dfo_plan_free(r->plan);
+    dfo_denoiser_free(r->denoiser);
+    dfoi_free(r->ctx, r);
+}
+
+double dfo_flow_denoiser_nfe(const dfo_flow_denoiser *r)
+{
+    uint64_t evaluations, solves;
+    dfo_plan_evaluations(r->plan, &evaluations, &solves);
+    return solves ? (double)evaluations / (double)solves : 0;
+}
+
+/* ---- draws */
+
+struct call {
+    const dfo_flow_denoiser *of;
+    dfo_batch       x;
+    const dfo_cond *cond;
+};
+
+static dfo_status draw_block(const dfo_flow_denoiser *r, dfo_run *run, dfo_batch x, const dfo_cond *cond)
+{
+    dfo_field field = dfoi_diffusion_predictor(r->layer, r->flow->d, cond);
+    DFO_TRY(dfo_dist_sample(r->flow->base, run, x, r->flow->base->conds ? cond : NULL, 1));
+    dfoi_diffusion_scale(x, r->n);
+    run->solves++;
+    if (dfo_denoiser_run(r->denoiser, &field, run, x) != DFO_OK)
+        return dfoi_diffusion_named(r->flow, run);
+    return dfoi_diffusion_others(r->flow, run, x, cond, 1);
+}
+
+/* The last block is filled up, as in flow_plan.c.  */
+static dfo_status block(void *data, dfo_run *run, size_t first, size_t n)
+{
+    const struct call *c = data;
+    size_t full = dfo_flow_block(c->of->flow);
+    dfo_batch x = dfo_batch_rows(c->x, first, n), fx = dfoi_flow_fill(run, x, full);
+    dfo_cond cond = dfo_cond_rows(c->cond, first, n);
+    for (size_t p = 0; p < cond.n; p++)
+        cond.part[p].rows = dfoi_flow_fill(run, cond.part[p].rows, full);
+    DFO_TRY(draw_block(c->of, run, fx, c->of->flow->cond_d ? &cond : NULL));
+    dfoi_flow_put_back(fx, x);
+    return DFO_OK;
+}
+
+dfo_status dfo_flow_denoiser_draw(dfo_flow_denoiser *r, uint64_t first_row, dfo_batch x, const dfo_cond *cond)
+{
+    struct call c = {.of = r, .x = x, .cond = cond};
+    dfo_key key = {.seed = r->seed, .row = first_row, .purpose = DFO_FOR_BASE};
+    DFO_TRY(dfoi_flow_fits(r->flow, r->ctx, x, cond));
+    DFO_TRY(dfoi_flow_ready(r->flow, r->plan, key));
+    return dfoi_plan_blocks(r->plan, key, x.n, block, &c);
+}
