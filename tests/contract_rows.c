@@ -351,12 +351,9 @@ static json_t *make_autoregressive(test_rng *rng, const struct setting *s, const
     static const char *const named[] = {"natural", "reverse", "random"};
     json_t *of = mlp(rng, s);
     json_object_set_new(of, "type", json_string("made"));
-    if (between(rng, 0, 1)) {
-        json_object_set_new(of, "residual", json_true());
-        json_object_set_new(of, "hidden", json_integer((json_int_t)between(rng, 1, 20)));
-        json_object_set_new(of, "blocks", json_integer((json_int_t)between(rng, 0, 2)));
-        json_object_set_new(of, "context", json_string(between(rng, 0, 1) ? "gate" : "concat"));
-    }
+    if (between(rng, 0, 1))
+        json_object_update_new(of, json_pack("{s:b, s:i, s:i, s:s}", "residual", 1, "hidden", (int)between(rng, 1, 20),
+                                             "blocks", (int)between(rng, 0, 2), "context", between(rng, 0, 1) ? "gate" : "concat"));
     json_t *a = json_pack("{s:s, s:o, s:b, s:b, s:s}", "type", type, "net", of, "zero_init", (int)between(rng, 0, 1), "solve",
                           (int)between(rng, 0, 1), "order", named[between(rng, 0, 2)]);
     if (between(rng, 0, 1)) {
