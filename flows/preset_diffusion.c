@@ -6,7 +6,8 @@
  *
  * Whole numbers of b values are divided by b/(2 scale), whose log-det per pixel, log2(128) = 7 bits of 256 values in [-1, 1], is the
  * rescale layer's.  Of edm the scale is 2: its noise is meant for data of a deviation of a half in [-1, 1], here of 1.
- * Data of images are taken where noise is a part of a bin: of vp at the time 1e-5.  */
+ * Data of images are taken where noise is a part of a bin: of vp at the time 1e-5.  Of vp and subvp nets of images say the velocity: what
+ * one that says noise gets wrong near noise is far more of the picture, sigma/alpha times as much.  */
 #include <string.h>
 
 #include "layer_impl.h"
@@ -24,7 +25,7 @@
     {"most_steps", "1000"}, {"probes", "null"}, {"standardise", "true"}, {"base", "{\"type\":\"normal\"}"}, {NULL, NULL}
 
 const struct dfoi_setting dfoi_vp_settings[] = {
-    {"beta_min", "0.1"}, {"beta_max", "20.0"}, DIFFUSION_SETTINGS("\"noise\"", "1.0"),
+    {"beta_min", "0.1"}, {"beta_max", "20.0"}, DIFFUSION_SETTINGS("null", "1.0"),
 };
 
 const struct dfoi_setting dfoi_ve_settings[] = {
@@ -113,7 +114,7 @@ static dfo_status write_begin(dfo_ctx *ctx, const json_t *config, dfo_shape shap
 }
 
 /* The schedule has the preset's name, but for ddpm.  */
-static dfo_status diffusion(dfo_ctx *ctx, const json_t *config, int discrete, json_t *to)
+static dfo_status diffusion(dfo_ctx *ctx, const json_t *config, int image, int discrete, json_t *to)
 {
     static const char *const key[] = {"schedule", "beta_min", "beta_max", "sigma_min", "sigma_max", "prediction", "weighting", "times", "first", NULL};
     const char *flow;
@@ -122,6 +123,8 @@ static dfo_status diffusion(dfo_ctx *ctx, const json_t *config, int discrete, js
         DFO_TRY(dfoi_json_set(ctx, to, "schedule", json_string(flow)));
     if (discrete && !strcmp(flow, "vp"))
         DFO_TRY(dfoi_json_set(ctx, to, "first", json_real(1e-5)));
+    if (image && (!strcmp(flow, "vp") || !strcmp(flow, "subvp")))
+        DFO_TRY(dfoi_json_set(ctx, to, "prediction", json_string("velocity")));
     return dfoi_preset_copy(ctx, config, key, to);
 }
 
@@ -136,7 +139,7 @@ dfo_status dfoi_preset_write_diffusion(dfo_ctx *ctx, const json_t *config, dfo_s
     DFO_TRY(net(ctx, config, shape, &of));
     DFO_TRY(dfoi_preset_append(ctx, list, layer = dfoi_preset_cnf(config, probes, of)));
     DFO_TRY(dfoi_json_set(ctx, layer, "diffusion", to = json_object()));
-    return diffusion(ctx, config, discrete, to);
+    return diffusion(ctx, config, shape.h * shape.w > 1, discrete, to);
 }
 
 dfo_status dfoi_preset_complete_diffusion(dfo_ctx *ctx, const json_t *config, json_t *to)

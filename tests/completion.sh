@@ -54,7 +54,8 @@ for command in $(diffeo --help | grep -oE '(^|   )  ?[a-z]+   ' | tr -d ' '); do
 done
 title 'every preset'
 run diffeo info --preset none
-for preset in $(sed 's/.*known: //; s/ or a .json file//; s/,//g' err); do
+presets=$(sed 's/.*known: //; s/ or a .json file//; s/,//g' err)
+for preset in $presets; do
     offers "$preset" diffeo info --preset "$preset"
 done
 

@@ -15,14 +15,23 @@ tests_results_gradients_LDADD = $(FLOOR_LIBS) $(DEP_LIBS)
 tests_results_gradients_d_SOURCES = tests/results/gradients.c
 tests_results_gradients_d_CPPFLAGS = $(TEST_CPPFLAGS) -DDFO_DOUBLE
 tests_results_gradients_d_LDADD = $(FLOOR_LIBS) $(DEP_LIBS)
+# Round trips of diffusion, likewise.
+EXTRA_PROGRAMS += tests/results/roundtrip tests/results/roundtrip_d
+tests_results_roundtrip_SOURCES = tests/results/roundtrip.c tests/mixfield.c $(REFERENCE)
+tests_results_roundtrip_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_results_roundtrip_LDADD = $(TEST_LIBS)
+tests_results_roundtrip_d_SOURCES = $(tests_results_roundtrip_SOURCES)
+tests_results_roundtrip_d_CPPFLAGS = $(TEST_CPPFLAGS) -DDFO_DOUBLE
+tests_results_roundtrip_d_LDADD = $(TEST_LIBS)
 EXTRA_DIST += tests/results/results.sh tests/results/README.md tests/results/power37k.txt tests/results/bsds300.txt \
     tests/results/wine_red.txt tests/results/wine_white.txt tests/results/glow_fashion-mnist.txt tests/results/glow_mnist.txt \
     tests/results/glow_cifar10.txt tests/results/irevnet.txt tests/results/glow_mnist_0.7.png \
     tests/results/irevnet_interpolation.png tests/results/deblur.txt tests/results/deblur.png tests/results/sides.txt tests/results/sides.png tests/results/sampling.txt tests/results/kodak.txt tests/results/memory.png \
     tests/results/inverse-flow_fashion-mnist.txt tests/results/inverse-flow_mnist.txt tests/results/bench.txt tests/results/reflow.txt tests/results/continuous_power37k.txt \
-    tests/results/continuous_bsds300.txt tests/results/detest.txt tests/results/detest.png tests/results/neural_cde.txt tests/results/perflow.txt tests/results/samplers.txt tests/results/gradients.txt tests/results/gradients.png
+    tests/results/continuous_bsds300.txt tests/results/detest.txt tests/results/detest.png tests/results/neural_cde.txt tests/results/perflow.txt tests/results/samplers.txt tests/results/gradients.txt tests/results/gradients.png \
+    tests/results/roundtrip.txt tests/results/roundtrip.png
 
-results: diffeo$(EXEEXT) tests/results/prepare$(EXEEXT) tests/results/detest$(EXEEXT) tests/results/gradients$(EXEEXT) tests/results/gradients_d$(EXEEXT) tests/examples/neural_cde$(EXEEXT) tests/bench/bench_sides$(EXEEXT)
+results: diffeo$(EXEEXT) tests/results/prepare$(EXEEXT) tests/results/detest$(EXEEXT) tests/results/gradients$(EXEEXT) tests/results/gradients_d$(EXEEXT) tests/results/roundtrip$(EXEEXT) tests/results/roundtrip_d$(EXEEXT) tests/examples/neural_cde$(EXEEXT) tests/bench/bench_sides$(EXEEXT)
 	top_srcdir=$(abs_top_srcdir) top_builddir=$(abs_top_builddir) PATH=$(abs_top_builddir):$$PATH \
 	    sh $(srcdir)/tests/results/results.sh
 .PHONY: results

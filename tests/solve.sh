@@ -82,6 +82,20 @@ out '"rank": null'
 run diffeo train --data toy:moons:200 --flow sylvester --set rank=3 --steps 1 --quiet -o no.safetensors
 error 1 'rank'
 
+title 'residual: exact and estimated log-dets'
+for trace in exact roulette; do
+    run diffeo train --data toy:moons:2000 --flow residual --set layers=2 --set hidden=16 --set trace=$trace --batch 256 --steps 60 --lr 1e-2 \
+        --quiet -o r.safetensors --json
+    ok
+    json valid_nats '>' -3.35
+    run diffeo check r.safetensors --data toy:moons:100:3 --json
+    ok
+    json normalisation '~' 1 1e-4
+    json roundtrip_max_abs '<' 1e-4
+done
+run diffeo train --data toy:moons:200 --flow residual --set lipschitz=1 --steps 1 --quiet -o no.safetensors
+error 1 'lipschitz'
+
 title 'rnode: fewer evaluations; images'
 for cost in 0 1; do
     # shellcheck disable=SC2086

@@ -1,6 +1,6 @@
 #!/bin/sh
 # The figures that README quotes: trains, scores and checks on real data, and writes one file a job into
-# tests/results: command, seed, wall time, figures.  Long: power 5 min, bsds 20 min, wine 40 min, deblur, sides and sampling a minute each, detest seconds, kodak, reflow, perflow and neural_cde 3 min, continuous two hours, gradients 3 min, binary 6 min, samplers 5 min, toys 15 min, ffjord_image two hours,
+# tests/results: command, seed, wall time, figures.  Long: power 5 min, bsds 20 min, wine 40 min, deblur, sides and sampling a minute each, detest seconds, kodak, reflow, perflow and neural_cde 3 min, continuous two hours, gradients 3 min, roundtrip 10 min, binary 6 min, samplers 5 min, toys 15 min, ffjord_image two hours,
 # glow and inverse_flow an hour a set, irevnet an hour.
 #     make results               all of them            make results JOBS='power wine'     some
 #     make results THREADS=1     on one core
@@ -13,7 +13,7 @@ out=$top_srcdir/tests/results
 [ -d "$data" ] || { echo "results: no data in $data"; exit 77; }
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-jobs=${JOBS:-power bsds wine deblur sides detest sampling kodak reflow perflow binary samplers neural_cde gradients toys continuous ffjord_image glow inverse_flow irevnet}
+jobs=${JOBS:-power bsds wine deblur sides detest sampling kodak reflow perflow binary samplers neural_cde gradients roundtrip toys continuous ffjord_image glow inverse_flow irevnet}
 threads=${THREADS:-$(nproc)}
 
 # record FILE: what follows on stdin, with the machine and the program.
@@ -197,6 +197,23 @@ gradients() {
         echo '$ gradients_d'
         "$top_builddir/tests/results/gradients_d"
     } | record gradients.txt
+}
+
+# Pictures to noise and back by every scheme, with a small diffusion model of Fashion-MNIST.
+roundtrip() {
+    set=/usr/share/datasets/fashion-mnist
+    [ -d $set ] || { echo "results: no $set: roundtrip is left out"; return; }
+    {
+        run train --data $set/train-images-idx3-ubyte.gz#0:20000 --flow vp --set channels=8 --set first=1e-3 \
+            --batch 32 --lr 2e-3 --ema 0.99 --valid-fraction 0 --time-limit "${ROUNDTRIP_SECONDS:-240}" --threads "$threads" --seed 0 \
+            -o "$work/m.safetensors" --json --quiet
+        for program in roundtrip roundtrip_d; do
+            plot=
+            [ $program = roundtrip ] || plot=$out/roundtrip.png
+            echo "\$ $program m.safetensors $set/t10k-images-idx3-ubyte.gz${plot:+ tests/results/roundtrip.png}"
+            "$top_builddir/tests/results/$program" "$work/m.safetensors" $set/t10k-images-idx3-ubyte.gz $plot
+        done
+    } | record roundtrip.txt
 }
 
 # Flow matching and ffjord on toys: held-out nats beside the entropy, and their densities side by side.
