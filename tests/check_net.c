@@ -238,7 +238,7 @@ static void drop(struct made *m)
 static const struct {
     const char *text, *error;
 } bad[] = {
-    {"{\"type\":\"mpl\"}", "no net is called 'mpl'; known: mlp, residual-mlp, conv, residual-conv, concatsquash, concat, hyper, time-mlp, unet, constant"},
+    {"{\"type\":\"mpl\"}", "no net is called 'mpl'; known: mlp, residual-mlp, conv, residual-conv, concatsquash, concat, hyper, time-mlp, unet, made, kernel, constant"},
     {"{\"type\":3}", "type: expected a string"},
     {"[1]", "expected an object"},
     {"{\"type\":\"mlp\",\"hiden\":3}", "mlp net: unknown key 'hiden'"},

@@ -65,20 +65,20 @@ static dfo_status take(const dfo_dist *dist, dfo_run *run, size_t rows, int grad
     size_t n = at_once(rows), d = dist->d, outs = m->net->out;
     memset(r, 0, sizeof *r);
     r->key = run->key;
-    r->x = dfo_batch_of(dfo_arena_take(run, n * d), n, d);
-    r->xt = dfo_batch_of(dfo_arena_take(run, n * d), n, d);
-    r->e = dfo_batch_of(dfo_arena_take(run, n * d), n, d);
-    r->out = dfo_batch_of(dfo_arena_take(run, n * outs), n, outs);
-    r->time = dfo_batch_of(dfo_arena_take(run, n), n, 1);
+    r->x = dfo_batch_of(dfoi_take_reals(run, n * d), n, d);
+    r->xt = dfo_batch_of(dfoi_take_reals(run, n * d), n, d);
+    r->e = dfo_batch_of(dfoi_take_reals(run, n * d), n, d);
+    r->out = dfo_batch_of(dfoi_take_reals(run, n * outs), n, outs);
+    r->time = dfo_batch_of(dfoi_take_reals(run, n), n, 1);
     r->block = dfoi_block_take(run, m->net->ops->layout, n, outs);
     r->log_abar = dfoi_take_doubles(run, m->steps + 1);
     r->by = dfoi_take_doubles(run, n);
     r->t = (size_t *)(void *)dfoi_take_doubles(run, n);
     r->odd = (int *)(void *)dfoi_take_doubles(run, n);
     if (gradients) {
-        r->gxt = dfo_batch_of(dfo_arena_take(run, n * d), n, d);
-        r->gx = dfo_batch_of(dfo_arena_take(run, n * d), n, d);
-        r->acts = dfo_arena_take(run, dfo_net_acts(m->net, n));
+        r->gxt = dfo_batch_of(dfoi_take_reals(run, n * d), n, d);
+        r->gx = dfo_batch_of(dfoi_take_reals(run, n * d), n, d);
+        r->acts = dfoi_take_reals(run, dfo_net_acts(m->net, n));
         r->slope = dfoi_take_doubles(run, m->steps + 1);
         if (r->slope)
             memset(r->slope, 0, (m->steps + 1) * sizeof *r->slope);

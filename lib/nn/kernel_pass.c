@@ -3,6 +3,7 @@
  * distances, and their tangents.  */
 #include <string.h>
 
+#include "base/ctx_impl.h"
 #include "math/kern_impl.h"
 #include "nn/dense_impl.h"
 #include "nn/kernel_impl.h"
@@ -36,25 +37,30 @@ size_t dfoi_kernel_acts(const dfo_net *net, size_t rows)
     return dfoi_panels_of(rows) * k->points * DFO_PANEL;
 }
 
-static struct work take(const dfo_net *net, dfo_run *run)
+static dfo_status take(const dfo_net *net, dfo_run *run, struct work *out)
 {
     const dfoi_kernel_net *k = net->state;
     const dfo_real *log_length = dfo_run_weights(run, k->log_length), *z = dfo_run_weights(run, k->z);
     size_t in = net->in, all = k->points * in;
     struct work w = {.over = dfo_arena_take(run, in), .v = dfo_arena_take(run, all), .gv = dfo_arena_take(run, all)};
     dfo_real **panels[] = {&w.u, &w.du, &w.gu, &w.gdu}, **wide[] = {&w.q, &w.dq, &w.k, &w.dk};
+    int missing = !w.over || !w.v || !w.gv;
     for (size_t i = 0; i < 4; i++) {
         *panels[i] = dfo_arena_take(run, in * DFO_PANEL);
         *wide[i] = dfo_arena_take(run, k->points * DFO_PANEL);
+        missing |= !*panels[i] || !*wide[i];
     }
     w.gemm = dfo_arena_take(run, gemm_scratch(k, net->out));
+    if (missing || !w.gemm)
+        return dfo_run_fail(run, DFO_EMEM, (size_t)-1, "kernel net: the arena is too small");
     for (size_t j = 0; j < in; j++)
         w.over[j] = -log_length[j];
     dfoi_vexp(in, w.over, w.over);
     for (size_t n = 0; n < k->points; n++)
         for (size_t j = 0; j < in; j++)
             w.v[n * in + j] = z[n * in + j] * w.over[j];
-    return w;
+    *out = w;
+    return DFO_OK;
 }
 
 /* Features (in, 64) times 1 / l.  */
@@ -74,7 +80,8 @@ dfo_status dfoi_kernel_forward(const dfo_net *net, dfo_run *run, const dfo_cond 
 {
     const dfoi_kernel_net *k = net->state;
     size_t wide = k->points * DFO_PANEL;
-    struct work w = take(net, run);
+    struct work w;
+    DFO_TRY(take(net, run, &w));
     for (size_t p = 0; p < dfoi_panels_of(out.n); p++) {
         dfo_real *q = acts ? acts + p * wide : w.q;
         scaled_panel(net, &w, in, out.n, p, w.u);
@@ -133,7 +140,8 @@ dfo_status dfoi_kernel_backward(const dfo_net *net, dfo_run *run, const dfo_cond
 {
     const dfoi_kernel_net *k = net->state;
     size_t points = k->points, wide = points * DFO_PANEL;
-    struct work w = take(net, run);
+    struct work w;
+    DFO_TRY(take(net, run, &w));
     dfo_real *gv = points_begin(net, run, &w);
     for (size_t p = 0; p < dfoi_panels_of(gout.n); p++) {
         const dfo_real *q = acts + p * wide;
@@ -157,7 +165,8 @@ dfo_status dfoi_kernel_jvp(const dfo_net *net, dfo_run *run, const dfo_cond *in,
     const dfoi_kernel_net *k = net->state;
     const dfo_real *a = dfo_run_weights(run, k->a);
     size_t wide = k->points * DFO_PANEL;
-    struct work w = take(net, run);
+    struct work w;
+    DFO_TRY(take(net, run, &w));
     dfo_real *q = acts ? acts : w.q, *dq = acts ? acts + wide : w.dq;
     scaled_panel(net, &w, in, out.n, 0, w.u);
     scaled_panel(net, &w, din, out.n, 0, w.du);
@@ -176,7 +185,8 @@ dfo_status dfoi_kernel_jvp_backward(const dfo_net *net, dfo_run *run, const dfo_
     const dfoi_kernel_net *k = net->state;
     const dfo_real *q = acts, *dq = acts + k->points * DFO_PANEL;
     size_t points = k->points, wide = points * DFO_PANEL, narrow = net->in * DFO_PANEL;
-    struct work w = take(net, run);
+    struct work w;
+    DFO_TRY(take(net, run, &w));
     dfo_real *gv = points_begin(net, run, &w);
     DFOI_KERNEL_KERN->value(k->kind, wide, q, w.k);
     DFOI_KERNEL_KERN->slope(k->kind, wide, q, dq, w.dk);
