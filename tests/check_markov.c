@@ -93,7 +93,7 @@ START_TEST(bits)
     json_t *json = json_object();
     struct distfix f;
     dfo_real row[2] = {1, 0}, x[128];
-    double mean, error, count[4] = {0}, out[4];
+    double mean, error, count[4] = {0}, out[1] = {0};
     open_chain(&f, json, "diffusion-binary", 0);
     for (int mode = 0; mode < 2; mode++) {
         bound_of(&f, row, mode ? DFO_TRAIN : DFO_EVALUATE, &mean, &error);
@@ -111,8 +111,8 @@ START_TEST(bits)
         ck_assert_msg(fabs(count[k] / TIMES - 0.25) < 0.04, "%zu drawn %g times of %d", k, count[k], TIMES);
     x[0] = (dfo_real)0.5;
     x[1] = 1;
-    distfix_log_prob(&f, dfo_batch_of(x, 1, 2), NULL, out);
-    ck_assert(isinf(out[0]) && out[0] < 0);
+    ck_assert_int_eq(dfo_dist_log_prob(f.dist, &f.run, dfo_batch_of(x, 1, 2), NULL, out), DFO_EARG);
+    ck_assert_ptr_nonnull(strstr(f.run.text, "column 0: expected 0 or 1, got 0.5"));
     distfix_close(&f);
     json_decref(json);
 }

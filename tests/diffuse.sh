@@ -148,9 +148,10 @@ ok
 run awk -F, '($1 + $2 + $3) % 2 { wrong++ } END { exit !(NR == 400 && wrong < 80) }' drawn.csv
 ok
 echo 0,1,0.5 >half.csv
-run diffeo loglik bits.safetensors --data half.csv --json
-ok
-json mean_nats == null
+run diffeo loglik bits.safetensors --data half.csv
+error 1 'row 0, column 2: expected 0 or 1, got 0.5'
+run diffeo train --data toy:moons:100 --flow diffusion-2015-binary --steps 2 --quiet -o no.safetensors
+error 1 'expected 0 or 1'
 run diffeo train --data toy:moons:100 --flow diffusion-2015 --set last=1.5 --steps 2 --quiet -o no.safetensors
 error 1 'last'
 run diffeo train --data toy:moons:100 --flow diffusion-2015-binary --set learned=true --steps 2 --quiet -o no.safetensors

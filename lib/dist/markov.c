@@ -125,8 +125,8 @@ static void learn_rates(const struct markov *m, dfo_run *run, const double *slop
 
 /* ---- the bound */
 
-/* Rows of x without what is no number or no bit, which the net need not see; odd says which.  */
-static void look(const struct markov *m, dfo_batch x, size_t first, size_t n, struct rows *r)
+/* Rows of x without what is no number, which the net need not see; odd says which.  DFO_EARG names a number that is no bit.  */
+static dfo_status look(const struct markov *m, dfo_run *run, dfo_batch x, size_t first, size_t n, struct rows *r)
 {
     int bits = m->kind == &dfoi_markov_binary;
     for (size_t i = 0; i < n; i++) {
@@ -134,12 +134,16 @@ static void look(const struct markov *m, dfo_batch x, size_t first, size_t n, st
         r->odd[i] = 0;
         for (size_t j = 0; j < x.d; j++) {
             dfo_real v = dfo_row(r->x, i)[j];
-            if (!isfinite(v) || (bits && v != 0 && v != 1))
+            if (!isfinite(v))
                 r->odd[i] |= isnan(v) ? 1 : 2;
+            else if (bits && v != 0 && v != 1)
+                return dfo_run_fail(run, DFO_EARG, i, "row %llu, column %zu: expected 0 or 1, got %.9g",
+                                    (unsigned long long)(run->key.row + i), j, (double)v);
         }
         if (r->odd[i])
             memset(dfo_row(r->x, i), 0, x.d * sizeof(dfo_real));
     }
+    return DFO_OK;
 }
 
 /* Steps of the rows and what they are like there.  t = 0: a step drawn for every row.  */
@@ -227,7 +231,7 @@ static dfo_status some_rows(const dfo_dist *dist, dfo_run *run, dfo_batch x, siz
     size_t passes = training ? 1 : m->steps;
     dfoi_markov_step last = step_of(m, run, r, m->steps);
     double *sum = out;
-    look(m, x, first, n, r);
+    DFO_TRY(look(m, run, x, first, n, r));
     for (size_t i = 0; i < n; i++) {
         dfoi_markov_grads g = {0};
         r->by[i] = glogp && !r->odd[i] ? -glogp[first + i] : 0;

@@ -5,27 +5,14 @@
 
 #include "math/fun_impl.h"
 #include "math/gemm_impl.h"
+#include "nn/panel_sum_impl.h"
 #include "nn/kernel_kern_impl.h"
 
-enum { LANES = 16 };
 #define LOOP _Pragma("GCC ivdep") for (size_t i = 0; i < DFO_PANEL; i++)
 #define EACH _Pragma("GCC ivdep") for (size_t i = 0; i < n; i++)
 #define ROOT_3 ((dfo_real)1.7320508075688772935)
 #define ROOT_5 ((dfo_real)2.2360679774997896964)
 #define FAR ((dfo_real)1000)              /* exp(-FAR) is 0 in either precision */
-
-static dfo_real sum(const dfo_real *x)
-{
-    dfo_real lane[LANES];
-    memcpy(lane, x, sizeof lane);
-    for (size_t at = LANES; at < DFO_PANEL; at += LANES)
-        for (size_t l = 0; l < LANES; l++)
-            lane[l] += x[at + l];
-    for (size_t half = LANES / 2; half; half /= 2)
-        for (size_t l = 0; l < half; l++)
-            lane[l] += lane[l + half];
-    return lane[0];
-}
 
 static void distances(size_t in, size_t points, const dfo_real *v, const dfo_real *u, dfo_real *q)
 {
@@ -167,7 +154,7 @@ static void pull(size_t in, size_t points, const dfo_real *v, const dfo_real *u,
                 to[i] += part[i];
             }
             if (gv)
-                gv[n * in + j] -= sum(part);
+                gv[n * in + j] -= dfoi_panel_sum(part);
         }
 }
 
@@ -182,7 +169,7 @@ static void pull_tangent(size_t in, size_t points, const dfo_real *du, const dfo
                 to[i] += part[i];
             }
             if (gv)
-                gv[n * in + j] -= sum(part);
+                gv[n * in + j] -= dfoi_panel_sum(part);
         }
 }
 

@@ -6,6 +6,7 @@ noinst_HEADERS += \
     lib/nn/mlp_impl.h \
     lib/nn/residual_impl.h \
     lib/nn/rows_impl.h \
+    lib/nn/panel_sum_impl.h \
     lib/nn/config_impl.h \
     lib/nn/dense_impl.h \
     lib/nn/conv_impl.h \

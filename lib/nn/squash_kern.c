@@ -4,23 +4,10 @@
 
 #include "math/fun_impl.h"
 #include "math/gemm_impl.h"
+#include "nn/panel_sum_impl.h"
 #include "nn/squash_kern_impl.h"
 
-enum { LANES = 16 };
 #define LOOP _Pragma("GCC ivdep") for (size_t j = 0; j < DFO_PANEL; j++)
-
-static dfo_real sum(const dfo_real *x)
-{
-    dfo_real lane[LANES];
-    memcpy(lane, x, sizeof lane);
-    for (size_t at = LANES; at < DFO_PANEL; at += LANES)
-        for (size_t l = 0; l < LANES; l++)
-            lane[l] += x[at + l];
-    for (size_t half = LANES / 2; half; half /= 2)
-        for (size_t l = 0; l < half; l++)
-            lane[l] += lane[l + half];
-    return lane[0];
-}
 
 static void gate(const dfoi_squash *how, dfo_real *g)
 {
@@ -102,7 +89,7 @@ static void drift_backward(const dfoi_squash *how, const dfo_real *gu, const dfo
         if (gd && how->gdt)
             LOOP how->gdt[j] += gd[j] * v;
         if (how->gdrift)
-            how->gdrift[o] += sum(along);
+            how->gdrift[o] += dfoi_panel_sum(along);
     }
 }
 
@@ -155,11 +142,11 @@ static void backward(const dfoi_squash *how, const dfo_real *a, const dfo_real *
             how->gt[j] += inside[j] * w + gu[j] * v;
         }
         if (how->ggate) {
-            how->gshift[o] += sum(inside);
+            how->gshift[o] += dfoi_panel_sum(inside);
             LOOP along[j] = inside[j] * how->t[j];
-            how->ggate[o] += sum(along);
+            how->ggate[o] += dfoi_panel_sum(along);
             LOOP along[j] = gu[j] * how->t[j];
-            how->gdrift[o] += sum(along);
+            how->gdrift[o] += dfoi_panel_sum(along);
         }
         LOOP gu[j] *= g[j];
     }
@@ -186,11 +173,11 @@ static void tangent_backward(const dfoi_squash *how, const dfo_real *a, const df
         if (how->gdt)
             LOOP how->gdt[j] += gdu[j] * (a[j] * slope[j] * w + v);
         if (how->ggate) {
-            how->gshift[o] += sum(inside);
+            how->gshift[o] += dfoi_panel_sum(inside);
             LOOP along[j] = inside[j] * how->t[j] + gdu[j] * a[j] * slope[j] * dt[j];
-            how->ggate[o] += sum(along);
+            how->ggate[o] += dfoi_panel_sum(along);
             LOOP along[j] = gu[j] * how->t[j] + gdu[j] * dt[j];
-            how->gdrift[o] += sum(along);
+            how->gdrift[o] += dfoi_panel_sum(along);
         }
         LOOP {
             gu[j] = g[j] * gu[j] + slope[j] * w * dt[j] * gdu[j];

@@ -157,7 +157,7 @@ samplers() {
     {
         for toy in checkerboard moons; do
             run train --data toy:$toy:50000 --flow vp --set hidden=64 --batch 512 --lr 3e-3 --schedule cosine --ema 0.999 \
-                --steps "${SAMPLER_STEPS:-4000}" --seed 0 --threads "$threads" --quiet -o "$work/m.safetensors" --json
+                --steps "${SAMPLER_STEPS:-2500}" --seed 0 --threads "$threads" --quiet -o "$work/m.safetensors" --json
             while read -r name how; do
                 for n in 10 20 50; do
                     run sample "$work/m.safetensors" -n 5000 --seed 3 --sampler $name --solver-steps $n $how --threads "$threads" --json \
