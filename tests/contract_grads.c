@@ -216,8 +216,8 @@ START_TEST(differences)
         size_t n = k == 0 ? 66 : test_rng_between(&rng, 1, 3);
         if (k % 2 && !dfo_bijector_ops_named(row->type)->inverse_backward)
             continue;
-        /* A solver's gradient by reversal or by the adjoint's own steps is as exact as its maps.  */
-        enum spread spread = (enum spread)(k / 2 % (row->flags & (COMPOSITE | NUMERICAL) ? WIDE : SPREADS));
+        /* A gradient by reversal, by the adjoint's own steps or at the input that the output gives back is as exact as the maps.  */
+        enum spread spread = (enum spread)(k / 2 % (row->flags & (COMPOSITE | NUMERICAL | FLAT) ? WIDE : SPREADS));
         problem_new(&p, row, (int)(k % 2), spread, n, &rng);
         solve(&p);
         double scale = spread == WIDE ? magnitude(&p) : 0;
