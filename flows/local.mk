@@ -6,6 +6,7 @@ include_diffeo_HEADERS += \
     flows/diffeo/preset.h
 noinst_HEADERS += \
     flows/layer_impl.h \
+    flows/cnf_call_impl.h \
     flows/layers.h \
     flows/channels_impl.h \
     flows/mix_impl.h \
@@ -85,6 +86,7 @@ FLOWS_REAL = \
     flows/cnf_diffusion.c \
     flows/cnf_end.c \
     flows/cnf_field.c \
+    flows/cnf_cost.c \
     flows/cnf_guide.c \
     flows/cnf_probe.c \
     flows/flow.c \
