@@ -14,6 +14,7 @@
 #include <diffeo/calibration.h>
 #include <diffeo/distance.h>
 #include <diffeo/filter.h>
+#include <diffeo/forecast.h>
 #include <diffeo/c2st.h>
 #include <diffeo/net.h>
 #include <diffeo/loss.h>
