@@ -325,7 +325,7 @@ static int report(struct job *j, double seconds)
     if (!status && !c->json && j->d > TEXT_COLUMNS)
         fprintf(text_out(c), "(%zu columns more: --json tells them)\n", j->d - TEXT_COLUMNS);
     if (!status && !c->json)
-        fprintf(text_out(c), "mean CRPS %.4g; p of all tests together at least %.4g%s\n", crps, p,
+        fprintf(text_out(c), "mean CRPS %.4g; p of all tests together at most %.4g%s\n", crps, p,
                 p < 0.01 ? ": rows do not fall where the model says" : "");
     if (!status && c->json)
         status = print_json(c, json_pack("{s:I, s:I, s:I, s:I, s:o, s:o, s:f, s:f, s:O, s:O, s:f, s:f, s:I}", "rows",

@@ -38,7 +38,7 @@ ok
 same right.csv again.csv
 out '^4000 rows, 1 columns, 99 draws each: '
 out '^rows .* 0\.9[0-9]* '
-out 'p of all tests together at least'
+out 'p of all tests together at most'
 run diffeo calibrate n.safetensors --data toy:gaussian1:4000:7 --seed 1 -o seed.csv
 ok
 run cmp -s right.csv seed.csv

@@ -2,7 +2,8 @@ include_diffeo_HEADERS += \
     lib/diffeo/calibration.h \
     lib/diffeo/dist.h \
     lib/diffeo/distance.h \
-    lib/diffeo/forecast.h
+    lib/diffeo/forecast.h \
+    lib/diffeo/target.h
 noinst_HEADERS += \
     lib/dist/dist_impl.h \
     lib/dist/distance_impl.h \

@@ -42,5 +42,9 @@
 #include <diffeo/path.h>
 #include <diffeo/netfield.h>
 #include <diffeo/latents.h>
+#include <diffeo/target.h>
+#include <diffeo/variational.h>
+#include <diffeo/mcmc.h>
+#include <diffeo/neutra.h>
 
 #endif
