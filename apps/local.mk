@@ -29,6 +29,7 @@ APPS_REAL = \
     apps/plot_images.c \
     apps/cmd_interpolate.c \
     apps/cmd_distance.c \
+    apps/cmd_calibrate.c \
     apps/cmd_filter.c
 noinst_LTLIBRARIES += libapps_f.la libapps_d.la
 libapps_f_la_SOURCES = $(APPS_REAL)
@@ -63,6 +64,7 @@ dist_man_MANS += \
     apps/man/diffeo-check.1 \
     apps/man/diffeo-info.1 \
     apps/man/diffeo-distance.1 \
+    apps/man/diffeo-calibrate.1 \
     apps/man/diffeo-filter.1 \
     apps/man/diffeo-plot.1 \
     apps/man/diffeo-layers.5

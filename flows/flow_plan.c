@@ -3,6 +3,7 @@
  * depend on how many rows come with it.  */
 #include <string.h>
 
+#include <diffeo/variational.h>
 #include "flow_impl.h"
 #include "layer_impl.h"
 #include "train/plan_impl.h"
@@ -52,11 +53,12 @@ void dfo_flow_plan_evaluations(const dfo_flow_plan *plan, uint64_t *evaluations,
 
 struct call {
     const dfo_flow *flow;
-    enum { LOG_PROB, LOG_PROB_GRAD, ENCODE, DECODE, SAMPLE } what;
+    enum { LOG_PROB, LOG_PROB_GRAD, ENCODE, DECODE, SAMPLE, DECODE_BACKWARD } what;
     dfo_batch       x, gx;
     const dfo_cond *cond;
     dfo_cond       *gcond;
     double         *out;               /* log p, or log-det, or NULL */
+    const double   *glogdet;           /* of DECODE_BACKWARD */
     double         *variance;          /* of log p's estimate, or NULL */
     double          temperature;
 };
@@ -87,6 +89,8 @@ static dfo_status work(const struct call *c, dfo_run *run, dfo_batch x, dfo_batc
     case SAMPLE:                           /* without log-dets: of continuous layers these are most of the work */
         DFO_TRY(dfo_dist_sample(flow->base, run, x, flow->base->conds ? given : NULL, c->temperature));
         return dfoi_flow_inverse(flow, run, x, given, NULL);
+    case DECODE_BACKWARD:                  /* out holds its glogdet */
+        return dfo_bijector_inverse_backward(flow->bij, run, x, gx, given, NULL, out);
     }
     return DFO_OK;
 }
@@ -115,6 +119,8 @@ static dfo_status block(void *data, dfo_run *run, size_t first, size_t n)
     run->variance = c->variance ? dfoi_take_doubles(run, full) : NULL;
     if (run->variance)
         memset(run->variance, 0, full * sizeof *out);
+    for (size_t i = 0; c->what == DECODE_BACKWARD && i < full; i++)
+        out[i] = c->glogdet[first + (i < n ? i : n - 1)];
     if (n == full) {
         DFO_TRY(work(c, run, x, gx, &cond, c->gcond ? &gcond : NULL, out));
     } else {
@@ -122,6 +128,8 @@ static dfo_status block(void *data, dfo_run *run, size_t first, size_t n)
         dfo_cond fcond = cond, fgcond = gcond;
         if (c->what == LOG_PROB_GRAD)
             fgx = dfo_batch_of(dfo_arena_take(run, full * x.d), full, x.d);
+        if (c->what == DECODE_BACKWARD)
+            fgx = dfoi_flow_fill(run, gx, full);
         for (size_t p = 0; p < cond.n; p++)
             fcond.part[p].rows = dfoi_flow_fill(run, cond.part[p].rows, full);
         for (size_t p = 0; p < gcond.n; p++)
@@ -195,16 +203,22 @@ dfo_status dfo_flow_log_prob_estimate(dfo_flow_plan *plan, uint64_t first_row, d
     return run_call(plan, &c, key);
 }
 
-dfo_status dfo_flow_log_prob_grad(dfo_flow_plan *plan, uint64_t first_row, dfo_batch x, const dfo_cond *cond,
-                                  double *out, dfo_batch gx, dfo_cond *gcond)
+static dfo_status gradients_fit(const dfo_flow_plan *plan, dfo_batch x, dfo_batch gx)
 {
-    struct call c = {.what = LOG_PROB_GRAD, .x = x, .cond = cond, .out = out, .gx = gx, .gcond = gcond};
-    dfo_key key = {.row = first_row, .purpose = DFO_FOR_DEQUANTISE};
     if (!plan->gradients)
         return dfoi_fail(plan->plan->ctx, DFO_EARG, "this plan was made without gradients");
     if (gx.d != x.d || gx.n != x.n || gx.ld < gx.d)
         return dfoi_fail(plan->plan->ctx, DFO_ESHAPE, "gradient: expected (%zu, %zu), got (%zu, %zu)", x.n, x.d,
                          gx.n, gx.d);
+    return DFO_OK;
+}
+
+dfo_status dfo_flow_log_prob_grad(dfo_flow_plan *plan, uint64_t first_row, dfo_batch x, const dfo_cond *cond,
+                                  double *out, dfo_batch gx, dfo_cond *gcond)
+{
+    struct call c = {.what = LOG_PROB_GRAD, .x = x, .cond = cond, .out = out, .gx = gx, .gcond = gcond};
+    dfo_key key = {.row = first_row, .purpose = DFO_FOR_DEQUANTISE};
+    DFO_TRY(gradients_fit(plan, x, gx));
     if (gcond && cond && gcond->n != cond->n)
         return dfoi_fail(plan->plan->ctx, DFO_ESHAPE, "gradient of the context: expected %zu parts, got %zu", cond->n,
                          gcond->n);
@@ -236,5 +250,14 @@ dfo_status dfo_flow_sample(dfo_flow_plan *plan, uint64_t seed, uint64_t first_ro
 {
     struct call c = {.what = SAMPLE, .x = x, .cond = cond, .temperature = temperature};
     dfo_key key = {.seed = seed, .row = first_row, .purpose = DFO_FOR_BASE};
+    return run_call(plan, &c, key);
+}
+
+dfo_status dfo_flow_decode_backward(dfo_flow_plan *plan, uint64_t first_row, dfo_batch x, dfo_batch gx, const dfo_cond *cond,
+                                    const double *glogdet)
+{
+    struct call c = {.what = DECODE_BACKWARD, .x = x, .cond = cond, .gx = gx, .glogdet = glogdet};
+    dfo_key key = {.row = first_row, .purpose = DFO_FOR_DEQUANTISE};
+    DFO_TRY(gradients_fit(plan, x, gx));
     return run_call(plan, &c, key);
 }

@@ -3,7 +3,8 @@ include_diffeo_HEADERS += \
     flows/diffeo/check.h \
     flows/diffeo/classifier.h \
     flows/diffeo/flow.h \
-    flows/diffeo/preset.h
+    flows/diffeo/preset.h \
+    flows/diffeo/variational.h
 noinst_HEADERS += \
     flows/layer_impl.h \
     flows/cnf_call_impl.h \
@@ -93,6 +94,7 @@ FLOWS_REAL = \
     flows/flow_plan.c \
     flows/flow_moments.c \
     flows/loss_nll.c \
+    flows/loss_reverse.c \
     flows/matching.c \
     flows/loss_matching.c \
     flows/head.c \
