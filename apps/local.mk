@@ -5,6 +5,8 @@ noinst_HEADERS += \
     apps/exact.h \
     apps/verify.h \
     apps/rex.h \
+    apps/mask.h \
+    apps/given.h \
     apps/sampler.h \
     apps/train_config.h
 APPS_REAL = \
@@ -14,6 +16,8 @@ APPS_REAL = \
     apps/solver.c \
     apps/verify.c \
     apps/rex.c \
+    apps/mask.c \
+    apps/given.c \
     apps/sampler.c \
     apps/train_config.c \
     apps/cmd_train.c \
@@ -21,6 +25,7 @@ APPS_REAL = \
     apps/cmd_sample.c \
     apps/cmd_encode.c \
     apps/cmd_decode.c \
+    apps/cmd_edit.c \
     apps/cmd_classify.c \
     apps/cmd_check.c \
     apps/check_pixels.c \
@@ -59,6 +64,7 @@ dist_man_MANS += \
     apps/man/diffeo-sample.1 \
     apps/man/diffeo-encode.1 \
     apps/man/diffeo-decode.1 \
+    apps/man/diffeo-edit.1 \
     apps/man/diffeo-classify.1 \
     apps/man/diffeo-interpolate.1 \
     apps/man/diffeo-check.1 \

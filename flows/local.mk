@@ -54,6 +54,8 @@ FLOWS_REAL = \
     flows/diffusion_map.c \
     flows/denoise_map.c \
     flows/rex_map.c \
+    flows/edit_map.c \
+    flows/given.c \
     flows/channels.c \
     flows/matrix.c \
     flows/mix.c \

@@ -293,8 +293,9 @@ static dfo_status log_prob_grad(const dfo_dist *dist, dfo_run *run, dfo_batch x,
 
 /* ---- draws */
 
+/* given.x NULL: nothing is known.  */
 static dfo_status draw_rows(const dfo_dist *dist, dfo_run *run, dfo_batch x, size_t first, size_t n, const dfo_cond *cond, double temperature,
-                            struct rows *r)
+                            dfo_batch given, double noise, struct rows *r)
 {
     const struct markov *m = dist->state;
     r->block.n = n;
@@ -311,7 +312,8 @@ static dfo_status draw_rows(const dfo_dist *dist, dfo_run *run, dfo_batch x, siz
             dfo_key key = dfoi_base_key(run, i);
             key.purpose = DFO_FOR_NOISE;
             key.step = key.step * (uint32_t)(m->steps + 1) + (uint32_t)t;
-            m->kind->step(&s, x.d, dfo_row(r->out, i), key, temperature, dfo_row(r->e, i), dfo_row(r->xt, i));
+            dfoi_markov_given known = {given.x ? dfo_row(given, first + i) : NULL, noise};
+            m->kind->step(&s, x.d, dfo_row(r->out, i), key, temperature, given.x ? &known : NULL, dfo_row(r->e, i), dfo_row(r->xt, i));
         }
     }
     for (size_t i = 0; i < n; i++)
@@ -319,19 +321,43 @@ static dfo_status draw_rows(const dfo_dist *dist, dfo_run *run, dfo_batch x, siz
     return DFO_OK;
 }
 
-static dfo_status sample(const dfo_dist *dist, dfo_run *run, dfo_batch x, const dfo_cond *cond, double temperature)
+/* Whether what is given can be: bits are bits, and the noise of a bit does not make it its opposite.  */
+static dfo_status look_at_given(const struct markov *m, dfo_run *run, dfo_batch given, double noise)
+{
+    if (m->kind != &dfoi_markov_binary)
+        return DFO_OK;
+    if (noise >= 0.5)
+        return dfo_run_fail(run, DFO_EARG, (size_t)-1, "noise %g: expected the chance of a wrong bit, below 0.5", noise);
+    for (size_t i = 0; i < given.n; i++)
+        for (size_t j = 0; j < given.d; j++) {
+            dfo_real v = dfo_row(given, i)[j];
+            if (!isnan(v) && v != 0 && v != 1)
+                return dfo_run_fail(run, DFO_EARG, i, "row %llu, column %zu: expected 0 or 1, got %.9g", (unsigned long long)(run->key.row + i),
+                                    j, (double)v);
+        }
+    return DFO_OK;
+}
+
+static dfo_status sample_given(const dfo_dist *dist, dfo_run *run, dfo_batch x, const dfo_cond *cond, double temperature, dfo_batch given,
+                               double noise)
 {
     dfo_status status = DFO_OK;
     struct rows r;
+    DFO_TRY(look_at_given(dist->state, run, given, noise));
     DFO_TRY(take(dist, run, x.n, 0, &r));
     rates(dist->state, run, r.log_abar);
     for (size_t first = 0, n; first < x.n && status == DFO_OK; first += n) {
         n = at_once(x.n - first);
         run->key.row = r.key.row + first;
-        status = draw_rows(dist, run, x, first, n, cond, temperature, &r);
+        status = draw_rows(dist, run, x, first, n, cond, temperature, given, noise, &r);
     }
     run->key = r.key;
     return status;
+}
+
+static dfo_status sample(const dfo_dist *dist, dfo_run *run, dfo_batch x, const dfo_cond *cond, double temperature)
+{
+    return sample_given(dist, run, x, cond, temperature, (dfo_batch){0}, 0);
 }
 
 /* ---- making one */
@@ -361,7 +387,7 @@ static void free_state(dfo_dist *dist)
 
 #define OPS(name)                                                                                                     \
     {.type = name, .bound = 1, .scratch = scratch, .log_prob = log_prob, .log_prob_grad = log_prob_grad, .sample = sample, \
-     .describe = describe, .free = free_state}
+     .sample_given = sample_given, .describe = describe, .free = free_state}
 
 static const struct dfo_dist_ops gaussian_ops = OPS("diffusion-gaussian"), binary_ops = OPS("diffusion-binary");
 
