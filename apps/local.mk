@@ -5,6 +5,7 @@ noinst_HEADERS += \
     apps/exact.h \
     apps/verify.h \
     apps/rex.h \
+    apps/normal.h \
     apps/sampler.h \
     apps/train_config.h
 APPS_REAL = \
@@ -14,6 +15,7 @@ APPS_REAL = \
     apps/solver.c \
     apps/verify.c \
     apps/rex.c \
+    apps/normal.c \
     apps/sampler.c \
     apps/train_config.c \
     apps/cmd_train.c \

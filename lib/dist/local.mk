@@ -1,7 +1,8 @@
 include_diffeo_HEADERS += \
     lib/diffeo/calibration.h \
     lib/diffeo/dist.h \
-    lib/diffeo/distance.h
+    lib/diffeo/distance.h \
+    lib/diffeo/normality.h
 noinst_HEADERS += \
     lib/dist/dist_impl.h \
     lib/dist/distance_impl.h \
@@ -10,6 +11,7 @@ noinst_HEADERS += \
 LIB_ONCE += \
     lib/dist/calibration.c \
     lib/dist/distance.c \
+    lib/dist/normality.c \
     lib/dist/pairs.c \
     lib/dist/sliced.c \
     lib/dist/special.c
@@ -25,5 +27,6 @@ LIB_REAL += \
     lib/dist/conditional.c \
     lib/dist/markov.c \
     lib/dist/markov_binary.c \
-    lib/dist/markov_gaussian.c
+    lib/dist/markov_gaussian.c \
+    lib/dist/markov_rows.c
 EXTRA_DIST += lib/dist/README.md
