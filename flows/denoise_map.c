@@ -122,7 +122,7 @@ static dfo_status draw_block(const dfo_flow_denoiser *r, dfo_run *run, dfo_batch
     run->solves++;
     if (dfo_denoiser_run(r->denoiser, &field, run, x) != DFO_OK)
         return dfoi_diffusion_named(r->flow, run);
-    return dfoi_diffusion_others(r->flow, run, x, cond, 1);
+    return dfoi_diffusion_others(r->flow, run, x, cond, 1, NULL);
 }
 
 /* The last block is filled up, as in flow_plan.c.  */

@@ -51,6 +51,7 @@ FLOWS_REAL = \
     flows/diffusion.c \
     flows/diffusion_map.c \
     flows/denoise_map.c \
+    flows/diffusion_bound.c \
     flows/rex_map.c \
     flows/channels.c \
     flows/matrix.c \
