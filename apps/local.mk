@@ -7,6 +7,7 @@ noinst_HEADERS += \
     apps/rex.h \
     apps/mask.h \
     apps/given.h \
+    apps/normal.h \
     apps/sampler.h \
     apps/train_config.h
 APPS_REAL = \
@@ -18,6 +19,7 @@ APPS_REAL = \
     apps/rex.c \
     apps/mask.c \
     apps/given.c \
+    apps/normal.c \
     apps/sampler.c \
     apps/train_config.c \
     apps/cmd_train.c \

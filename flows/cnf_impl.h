@@ -90,9 +90,10 @@ size_t dfoi_cnf_probes(const dfo_bijector *bij);
 const dfoi_diffusion *dfoi_cnf_diffusion(const dfo_bijector *bij);
 
 /* Of a flow that ends in such a layer, diffusion_map.c: the predictor of x_0 at x, for rows of one time, a field; the layers before
- * it, or their inverse; an error's words, with the layer in front; rows times a number.  */
+ * it, or their inverse, whose log-dets are added to logdet (n) unless that is NULL; an error's words, with the layer in front; rows times
+ * a number.  */
 dfo_field dfoi_diffusion_predictor(const dfo_bijector *layer, size_t d, const dfo_cond *cond);
-dfo_status dfoi_diffusion_others(const dfo_flow *flow, dfo_run *run, dfo_batch x, const dfo_cond *cond, int back);
+dfo_status dfoi_diffusion_others(const dfo_flow *flow, dfo_run *run, dfo_batch x, const dfo_cond *cond, int back, double *logdet);
 dfo_status dfoi_diffusion_named(const dfo_flow *flow, dfo_run *run);
 void dfoi_diffusion_scale(dfo_batch x, double by);
 

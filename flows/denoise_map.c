@@ -155,7 +155,7 @@ static dfo_status draw_block(const dfo_flow_denoiser *r, dfo_run *run, dfo_batch
     }
     if (dfo_denoiser_run_given(r->denoiser, &field, run, x, y) != DFO_OK)
         return dfoi_diffusion_named(r->flow, run);
-    return dfoi_diffusion_others(r->flow, run, x, cond, 1);
+    return dfoi_diffusion_others(r->flow, run, x, cond, 1, NULL);
 }
 
 /* The last block is filled up, as in flow_plan.c.  */

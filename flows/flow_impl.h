@@ -36,6 +36,9 @@ dfo_status dfoi_flow_prepare(const dfo_flow *flow, dfo_run *run, dfo_real *deriv
 dfo_status dfoi_flow_forward(const dfo_flow *flow, dfo_run *run, dfo_batch x, const dfo_cond *cond, double *logdet);
 dfo_status dfoi_flow_inverse(const dfo_flow *flow, dfo_run *run, dfo_batch z, const dfo_cond *cond, double *logdet);
 
+/* Adds the base's log-density of latent rows to logp (n).  */
+dfo_status dfoi_flow_base_log_prob(const dfo_flow *flow, dfo_run *run, dfo_batch z, const dfo_cond *cond, double *logp);
+
 /* log p of the rows, in place (x becomes z); logp (n) is written.  */
 dfo_status dfoi_flow_log_prob(const dfo_flow *flow, dfo_run *run, dfo_batch x, const dfo_cond *cond, double *logp);
 

@@ -53,6 +53,7 @@ FLOWS_REAL = \
     flows/diffusion.c \
     flows/diffusion_map.c \
     flows/denoise_map.c \
+    flows/diffusion_bound.c \
     flows/rex_map.c \
     flows/edit_map.c \
     flows/given.c \

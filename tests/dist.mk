@@ -44,3 +44,9 @@ TESTS += tests/check_forecast
 tests_check_forecast_SOURCES = tests/check_forecast.c
 tests_check_forecast_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_check_forecast_LDADD = $(OOM_LIBS) $(TEST_LIBS)
+
+check_PROGRAMS += tests/check_normality
+TESTS += tests/check_normality
+tests_check_normality_SOURCES = tests/check_normality.c
+tests_check_normality_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_check_normality_LDADD = $(OOM_LIBS) $(TEST_LIBS)

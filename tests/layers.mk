@@ -172,3 +172,12 @@ tests_check_rex_map_LDADD = $(TEST_LIBS)
 tests_check_rex_map_d_SOURCES = $(tests_check_rex_map_SOURCES)
 tests_check_rex_map_d_CPPFLAGS = $(TEST_CPPFLAGS) -DDFO_DOUBLE
 tests_check_rex_map_d_LDADD = $(TEST_LIBS)
+
+check_PROGRAMS += tests/check_bound tests/check_bound_d
+TESTS += tests/check_bound tests/check_bound_d
+tests_check_bound_SOURCES = tests/check_bound.c
+tests_check_bound_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_check_bound_LDADD = $(TEST_LIBS)
+tests_check_bound_d_SOURCES = $(tests_check_bound_SOURCES)
+tests_check_bound_d_CPPFLAGS = $(TEST_CPPFLAGS) -DDFO_DOUBLE
+tests_check_bound_d_LDADD = $(TEST_LIBS)

@@ -196,6 +196,22 @@ dfo_status dfo_flow_denoiser_draw_given(dfo_flow_denoiser *denoiser, uint64_t fi
 /* Evaluations of the net for a row, 0 before the first draw.  */
 double dfo_flow_denoiser_nfe(const dfo_flow_denoiser *denoiser);
 
+/* ---- diffusion's likelihood from below */
+
+/* Working memory of the call below, as dfo_flow_plan_new.  draws: evaluations of the net that the integral over the way is estimated
+ * by, for a row, an even number, at least 2 (there are 4 more, of the two ends); seed: of the noise.  DFO_EUNSUP unless the flow diffuses,
+ * DFO_EARG.  */
+typedef struct dfo_flow_bound dfo_flow_bound;
+dfo_status dfo_flow_bound_new(dfo_ctx *ctx, const dfo_flow *flow, size_t draws, uint64_t seed, dfo_flow_bound **out);
+void dfo_flow_bound_free(dfo_flow_bound *bound);
+
+/* Estimates of the variational bound of the rows' log-densities, in nats, to out (n), and of the variance of their errors to
+ * variance (n).  Bound of the stochastic model (the reverse SDE, or the chain where training was at `times`), whose density is another
+ * than that of the probability flow as far as the net is not exact.  A row's is a function of the weights, seed, draws and first_row +
+ * i; its mean over seeds is below log p.  x is left with what the diffusion layer is given.  Shapes, first_row and errors as in
+ * dfo_flow_log_prob.  */
+dfo_status dfo_flow_bound_log_prob(dfo_flow_bound *bound, uint64_t first_row, dfo_batch x, const dfo_cond *cond, double *out, double *variance);
+
 /* Negative log-likelihood, in nats, of a flow.  The flow must outlive the loss.  */
 dfo_status dfo_loss_nll_new(dfo_flow *flow, dfo_loss **out);
 

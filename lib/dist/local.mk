@@ -3,6 +3,7 @@ include_diffeo_HEADERS += \
     lib/diffeo/dist.h \
     lib/diffeo/distance.h \
     lib/diffeo/forecast.h \
+    lib/diffeo/normality.h \
     lib/diffeo/target.h
 noinst_HEADERS += \
     lib/dist/dist_impl.h \
@@ -14,6 +15,7 @@ LIB_ONCE += \
     lib/dist/calibration.c \
     lib/dist/distance.c \
     lib/dist/forecast.c \
+    lib/dist/normality.c \
     lib/dist/pairs.c \
     lib/dist/sliced.c \
     lib/dist/special.c \
@@ -30,5 +32,6 @@ LIB_REAL += \
     lib/dist/conditional.c \
     lib/dist/markov.c \
     lib/dist/markov_binary.c \
-    lib/dist/markov_gaussian.c
+    lib/dist/markov_gaussian.c \
+    lib/dist/markov_rows.c
 EXTRA_DIST += lib/dist/README.md

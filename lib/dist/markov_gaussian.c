@@ -32,16 +32,11 @@ static void noise_grad(const dfoi_markov_step *s, size_t d, const dfo_real *x, c
     g->slope.here += sum;
 }
 
-/* c, k, v and their derivatives with respect to here and before.  */
-struct posterior {
-    double c, k, v, c_here, c_before, k_here, k_before, v_here, v_before;
-};
-
-static struct posterior posterior_of(const dfoi_markov_step *s)
+dfoi_markov_posterior dfoi_markov_posterior_of(const dfoi_markov_step *s)
 {
     double a = exp(s->here), p = exp(s->before), r = exp(s->here - s->before), b = -expm1(s->here - s->before), left = -expm1(s->here),
            over = a / left, free = -expm1(s->before);
-    struct posterior q = {.c = sqrt(p) * b / left, .k = sqrt(r) * free / left, .v = b * free / left};
+    dfoi_markov_posterior q = {.c = sqrt(p) * b / left, .k = sqrt(r) * free / left, .v = b * free / left};
     q.c_here = q.c * over - sqrt(p) * r / left;
     q.c_before = 0.5 * q.c + sqrt(p) * r / left;
     q.k_here = q.k * (0.5 + over);
@@ -59,7 +54,7 @@ static double sigmoid(double x)
 static double term(const dfoi_markov_step *s, size_t d, const dfo_real *x, const dfo_real *xt, const dfo_real *net, double by,
                    dfoi_markov_grads *g)
 {
-    struct posterior q = posterior_of(s);
+    dfoi_markov_posterior q = dfoi_markov_posterior_of(s);
     double sum = 0, first = s->t == 1, logit = log(s->beta) - log1p(-s->beta), log_v = first ? 0 : log(q.v), of_v = 0, of_here = 0, of_before = 0;
     for (size_t j = 0; j < d; j++) {
         double at = (double)xt[j], x0 = (double)x[j], u = (double)net[j], raw = (double)net[d + j] + logit, spread = sigmoid(raw),

@@ -3,6 +3,8 @@
 #define DFOI_MARKOV_IMPL_H
 
 #include "base/real_impl.h"
+#include <diffeo/dist.h>
+#include <diffeo/net.h>
 #include <diffeo/rng.h>
 
 /* Step t of a chain: its rate beta, and log abar_t, log abar_t-1, where abar is the product of 1 - beta_s up to there.  */
@@ -49,5 +51,33 @@ struct dfoi_markov_kind {
 
 extern const struct dfoi_markov_kind dfoi_markov_gaussian;
 extern const struct dfoi_markov_kind dfoi_markov_binary;
+
+/* Of numbers q(x_t-1 | x_t, x) = N(c x + k x_t, v), v = 0 at t = 1; and derivatives with respect to the step's here and before.  */
+typedef struct dfoi_markov_posterior {
+    double c, k, v, c_here, c_before, k_here, k_before, v_here, v_before;
+} dfoi_markov_posterior;
+dfoi_markov_posterior dfoi_markov_posterior_of(const dfoi_markov_step *step);
+
+/* Of bits, with signs for them: q(x_t = 1 | x) and q(x_t-1 = 1 | x_t, x).  KL in nats of coins that show 1 with chances q and p, rest = 1 - p.  */
+double dfoi_markov_bits_marginal(const dfoi_markov_step *step, double x);
+double dfoi_markov_bits_posterior(const dfoi_markov_step *step, double xt, double x);
+double dfoi_markov_bits_kl(double q, double p, double rest);
+
+struct dfoi_markov {
+    const struct dfoi_markov_kind *kind;
+    dfo_net *net;
+    size_t   steps, schedule;       /* where its learned rates are in the store, of steps 2 .. T */
+    double   first, last;
+    int      learned;
+};
+
+/* A chain's operations on rows (markov_rows.c), as <diffeo/dist.h> has them.  */
+size_t dfoi_markov_scratch(const dfo_dist *dist, size_t rows);
+dfo_status dfoi_markov_log_prob(const dfo_dist *dist, dfo_run *run, dfo_batch x, const dfo_cond *cond, double *out);
+dfo_status dfoi_markov_log_prob_grad(const dfo_dist *dist, dfo_run *run, dfo_batch x, const dfo_cond *cond, const double *glogp, dfo_batch gx,
+                                     dfo_cond *gcond);
+dfo_status dfoi_markov_sample(const dfo_dist *dist, dfo_run *run, dfo_batch x, const dfo_cond *cond, double temperature);
+dfo_status dfoi_markov_sample_given(const dfo_dist *dist, dfo_run *run, dfo_batch x, const dfo_cond *cond, double temperature,
+                                    dfo_batch given, double noise);
 
 #endif

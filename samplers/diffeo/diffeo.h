@@ -13,6 +13,7 @@
 #include <diffeo/dist.h>
 #include <diffeo/calibration.h>
 #include <diffeo/distance.h>
+#include <diffeo/normality.h>
 #include <diffeo/filter.h>
 #include <diffeo/forecast.h>
 #include <diffeo/c2st.h>
@@ -38,7 +39,6 @@
 #include <diffeo/rex.h>
 #include <diffeo/ddim.h>
 #include <diffeo/denoise.h>
-#include <diffeo/discrete.h>
 #include <diffeo/path.h>
 #include <diffeo/netfield.h>
 #include <diffeo/latents.h>
