@@ -19,6 +19,8 @@ noinst_HEADERS += \
     flows/sylvester_impl.h \
     flows/residual_impl.h \
     flows/tanh_root_impl.h \
+    flows/bnaf_impl.h \
+    flows/polynomial_set_impl.h \
     flows/sigmoids_set_impl.h \
     flows/spline_set_impl.h \
     flows/flow_impl.h \
@@ -38,6 +40,10 @@ FLOWS_REAL = \
     flows/part.c \
     flows/invert.c \
     flows/actnorm.c \
+    flows/batchnorm.c \
+    flows/bnaf.c \
+    flows/bnaf_inverse.c \
+    flows/bnaf_weights.c \
     flows/standardise.c \
     flows/permute.c \
     flows/squeeze.c \
@@ -75,6 +81,7 @@ FLOWS_REAL = \
     flows/elementwise.c \
     flows/bounds.c \
     flows/affine.c \
+    flows/polynomial_set.c \
     flows/sigmoids_set.c \
     flows/spline_set.c \
     flows/spline.c \

@@ -208,7 +208,7 @@ run diffeo check m.safetensors --data "$data" --tolerance roundtrip_max_abs=1e-3
 code 1
 
 title 'autoregressive flows'
-for flow in maf iaf nsf-ar; do
+for flow in maf iaf bnaf bernstein sum-of-squares nsf-ar; do
     run diffeo train --data "$data" --flow $flow --set layers=2 --set hidden=16 --batch 64 --steps 60 --lr 1e-2 --quiet --json \
         -o ar.safetensors
     ok
