@@ -4,6 +4,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "oom.h"
 #include "util.h"
 #include <diffeo/flow.h>
 
@@ -240,6 +241,30 @@ START_TEST(refused)
 }
 END_TEST
 
+static dfo_status work(dfo_ctx *of, void *data)
+{
+    const struct model *m = data;
+    const unsigned char keep[D] = {0, 1, 0};
+    dfo_real x[2 * D] = {0}, a[N * C], b[N * C];
+    dfo_cond source = of_class(a, 0), target = of_class(b, 1);
+    source = dfo_cond_rows(&source, 0, 2);
+    target = dfo_cond_rows(&target, 0, 2);
+    dfo_flow_editor *e;
+    dfo_status status = dfo_flow_editor_new(of, m->flow, &(dfo_flow_edit_options){NULL, 2, 0.9, 0.5, 2}, keep, &e);
+    if (status == DFO_OK)
+        status = dfo_flow_edit(e, 0, dfo_batch_of(x, 2, D), &source, &target, NULL);
+    dfo_flow_editor_free(e);
+    return status;
+}
+
+START_TEST(memory)
+{
+    struct model m = model_of("vp", "data", 0.1, 1);
+    ck_assert_uint_ge(oom_check("an editor", OOM_ALL, work, &m), 4);
+    done(&m);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("rows edited " DFO_REAL_NAME);
@@ -250,6 +275,7 @@ int main(void)
     tcase_add_test(t, guided);
     tcase_add_test(t, blocks);
     tcase_add_test(t, refused);
+    tcase_add_test(t, memory);
     suite_add_tcase(suite, t);
     return test_run(suite);
 }

@@ -159,10 +159,10 @@ check_PROGRAMS += tests/check_edit tests/check_edit_d
 TESTS += tests/check_edit tests/check_edit_d
 tests_check_edit_SOURCES = tests/check_edit.c
 tests_check_edit_CPPFLAGS = $(TEST_CPPFLAGS)
-tests_check_edit_LDADD = $(TEST_LIBS)
+tests_check_edit_LDADD = $(OOM_LIBS) $(TEST_LIBS)
 tests_check_edit_d_SOURCES = $(tests_check_edit_SOURCES)
 tests_check_edit_d_CPPFLAGS = $(TEST_CPPFLAGS) -DDFO_DOUBLE
-tests_check_edit_d_LDADD = $(TEST_LIBS)
+tests_check_edit_d_LDADD = $(OOM_LIBS) $(TEST_LIBS)
 
 check_PROGRAMS += tests/check_given tests/check_given_d
 TESTS += tests/check_given tests/check_given_d
