@@ -243,13 +243,13 @@ edit() {
 # Flow matching and ffjord on toys: held-out nats beside the entropy, and their densities side by side.
 toys() {
     for name in ${FLOWS:-flow-matching ffjord}; do
-        how="--lr 2e-3"
-        [ $name = flow-matching ] || how="--lr 5e-3"
+        how="--lr 2e-3 --steps ${TOY_STEPS:-20000}"
+        [ $name = flow-matching ] || how="--lr 5e-3 --steps ${TOY_SOLVES:-3000}"
         pictures=
         {
             for toy in checkerboard rings spirals pinwheel moons; do
                 run train --data toy:$toy:50000 --flow $name $how --rtol 1e-3 --atol 1e-3 --batch 512 --seed 0 \
-                    --time-limit "${TOY_SECONDS:-60}" --threads "$threads" --quiet -o "$work/m.safetensors" --json
+                    --schedule cosine --threads "$threads" --quiet -o "$work/m.safetensors" --json
                 run loglik "$work/m.safetensors" --data toy:$toy:5000:9 --rtol 1e-5 --atol 1e-5 --threads "$threads" --json
                 run plot "$work/m.safetensors" --width 300 --height 300 --title $toy -o "$work/$toy.png"
             done
