@@ -1,10 +1,10 @@
 /* Autoregressive layers: each column is transformed by a function whose parameters a masked net makes of the columns in
  * front of it.  Affine, x = mu + e^alpha z (MAF, Papamakarios et al. 2017; IAF, Kingma et al. 2016), a rational-quadratic
  * spline (Durkan et al. 2019), a mixture's distribution function (Ho et al. 2019), a deep sigmoidal map (neural autoregressive
- * flows, Huang et al. 2018).
+ * flows, Huang et al. 2018), a Bernstein polynomial (Ramasinghe et al. 2021), the integral of a sum of squares (Jaini et al. 2019).
  *
- *   {"type":"autoregressive", "transform":"affine", "spline", "mixture" or "deep-sigmoidal", "order":"natural", "reverse", "random" or [...],
- *    "solve":false, "net":{"hidden":[128,128],...}, "zero_init":true, "scale":"tanh" or "exp", "scale_max":2}
+ *   {"type":"autoregressive", "transform":"affine", "spline", "mixture", "deep-sigmoidal", "bernstein" or "sum-of-squares",
+ *    "order":"natural", "reverse", "random" or [...], "solve":false, "net":{"hidden":[128,128],...}, "zero_init":true, "scale":"tanh" or "exp", "scale_max":2}
  *
  * The net is given the data, so that data go to latents in one pass and back column by column (MAF); with "solve" it is given
  * the latents, and it is the other way round (IAF).  alpha = smax tanh(r/smax), or r itself.  Column after
@@ -14,6 +14,7 @@
 
 #include "autoregressive_impl.h"
 #include "layers.h"
+#include "polynomial_set_impl.h"
 #include "sigmoids_set_impl.h"
 #include "spline_set_impl.h"
 
@@ -22,6 +23,8 @@ static const char *const kind_name[DFOI_AUTO_KINDS] = {
     [DFOI_AUTO_SPLINE] = "spline",
     [DFOI_AUTO_MIXTURE] = "mixture",
     [DFOI_AUTO_DEEP] = "deep-sigmoidal",
+    [DFOI_AUTO_BERNSTEIN] = "bernstein",
+    [DFOI_AUTO_SQUARES] = "sum-of-squares",
 };
 
 static int sigmoids(const dfoi_autoregressive *a)
@@ -29,11 +32,21 @@ static int sigmoids(const dfoi_autoregressive *a)
     return a->kind == DFOI_AUTO_MIXTURE || a->kind == DFOI_AUTO_DEEP;
 }
 
+static int polynomial(const dfoi_autoregressive *a)
+{
+    return a->kind == DFOI_AUTO_BERNSTEIN || a->kind == DFOI_AUTO_SQUARES;
+}
+
 void dfoi_autoregressive_transform(const dfoi_autoregressive *a, int to_latents, size_t columns, const dfo_real *par,
                                    dfo_real *x, dfo_real *ld)
 {
     if (sigmoids(a)) {
         (to_latents ? DFOI_SIGMOIDS_KERN->forward : DFOI_SIGMOIDS_KERN->inverse)(&a->sigmoids, columns, DFO_PANEL, par, x, ld);
+        return;
+    }
+    if (polynomial(a)) {
+        (to_latents ? DFOI_POLYNOMIAL_KERN->forward : DFOI_POLYNOMIAL_KERN->inverse)(&a->polynomial, columns, DFO_PANEL, par, x,
+                                                                                      ld);
         return;
     }
     if (a->kind == DFOI_AUTO_SPLINE) {
@@ -49,8 +62,17 @@ void dfoi_autoregressive_transform_back(const dfoi_autoregressive *a, int to_lat
                                         dfo_real *x, dfo_real *gx, const dfo_real *gld, dfo_real *gpar)
 {
     if (sigmoids(a)) {
-        (to_latents ? DFOI_SIGMOIDS_KERN->backward : DFOI_SIGMOIDS_KERN->inverse_backward)(&a->sigmoids, columns, DFO_PANEL, par,
-                                                                                             x, gx, gld, gpar);
+        if (to_latents)
+            DFOI_SIGMOIDS_KERN->backward(&a->sigmoids, columns, DFO_PANEL, par, x, gx, gld, gpar);
+        else
+            DFOI_SIGMOIDS_KERN->inverse_backward(&a->sigmoids, columns, DFO_PANEL, par, x, gx, gld, gpar);
+        return;
+    }
+    if (polynomial(a)) {
+        if (to_latents)
+            DFOI_POLYNOMIAL_KERN->backward(&a->polynomial, columns, DFO_PANEL, par, x, gx, gld, gpar);
+        else
+            DFOI_POLYNOMIAL_KERN->inverse_backward(&a->polynomial, columns, DFO_PANEL, par, x, gx, gld, gpar);
         return;
     }
     if (a->kind == DFOI_AUTO_SPLINE) {
@@ -101,6 +123,8 @@ static dfo_status describe(const dfo_bijector *bij, json_t *to)
         return dfoi_spline_describe(ctx, to, &a->how, a->given);
     if (sigmoids(a))
         return dfoi_sigmoids_describe(ctx, to, &a->sigmoids, a->given);
+    if (polynomial(a))
+        return dfoi_polynomial_describe(ctx, to, &a->polynomial, a->given);
     DFO_TRY(dfoi_json_set(ctx, to, "scale", json_string(a->unbounded ? "exp" : "tanh")));
     return dfoi_json_set(ctx, to, "scale_max", json_real(a->given[0]));
 }
@@ -140,6 +164,13 @@ static dfo_status read_sigmoids(dfo_ctx *ctx, const json_t *config, dfoi_autoreg
 {
     DFO_TRY(dfoi_sigmoids_read(ctx, config, a->kind == DFOI_AUTO_DEEP, &a->sigmoids, a->given));
     a->params = dfoi_sigmoids_params(&a->sigmoids);
+    return DFO_OK;
+}
+
+static dfo_status read_polynomial(dfo_ctx *ctx, const json_t *config, dfoi_autoregressive *a)
+{
+    DFO_TRY(dfoi_polynomial_read(ctx, config, a->kind == DFOI_AUTO_SQUARES, &a->polynomial, a->given));
+    a->params = dfoi_polynomial_params(&a->polynomial);
     return DFO_OK;
 }
 
@@ -215,6 +246,8 @@ static const struct kind {
                                         "parameter_scale"}},
     [DFOI_AUTO_MIXTURE] = {read_sigmoids, {COMMON_KEYS, "components", "spread", "scale", "scale_max"}},
     [DFOI_AUTO_DEEP] = {read_sigmoids, {COMMON_KEYS, "components", "spread"}},
+    [DFOI_AUTO_BERNSTEIN] = {read_polynomial, {COMMON_KEYS, "degree", "tail_bound", "min_derivative"}},
+    [DFOI_AUTO_SQUARES] = {read_polynomial, {COMMON_KEYS, "degree", "tail_bound", "min_derivative", "components", "spread"}},
 };
 
 static dfo_status read_kind(dfo_ctx *ctx, const json_t *config, dfoi_autoregressive *a)
@@ -224,7 +257,8 @@ static dfo_status read_kind(dfo_ctx *ctx, const json_t *config, dfoi_autoregress
     while (a->kind < DFOI_AUTO_KINDS && strcmp(transform, kind_name[a->kind]))
         a->kind++;
     if (a->kind == DFOI_AUTO_KINDS)
-        return dfoi_fail(ctx, DFO_EARG, "transform: expected affine, spline, mixture or deep-sigmoidal, got %s", transform);
+        return dfoi_fail(ctx, DFO_EARG, "transform: expected affine, spline, mixture, deep-sigmoidal, bernstein or sum-of-squares, got %s",
+                         transform);
     DFO_TRY(dfoi_json_keys(ctx, config, kinds[a->kind].keys));
     return kinds[a->kind].read(ctx, config, a);
 }
@@ -236,6 +270,7 @@ dfo_status dfoi_autoregressive_create(dfo_build *build, json_t *config, dfo_bije
     DFO_TRY(dfoi_alloc(ctx, 1, sizeof *a, &a));
     bij->state = a;
     DFO_TRY(read_kind(ctx, config, a));
+    bij->caps |= sigmoids(a) || polynomial(a) ? DFO_KEEPS_INPUT : 0;
     DFO_TRY(dfoi_json_bool(ctx, config, "solve", 0, &a->solve));
     DFO_TRY(dfoi_json_bool(ctx, config, "zero_init", 1, &a->zero_init));
     DFO_TRY(read_order(build, config, bij));

@@ -7,10 +7,11 @@
 #include <diffeo/net.h>
 #include "layer_impl.h"
 #include "math/kern_impl.h"
+#include "math/polynomials_impl.h"
 #include "math/sigmoids_impl.h"
 
 typedef enum dfoi_autoregressive_kind {
-    DFOI_AUTO_AFFINE, DFOI_AUTO_SPLINE, DFOI_AUTO_MIXTURE, DFOI_AUTO_DEEP, DFOI_AUTO_KINDS
+    DFOI_AUTO_AFFINE, DFOI_AUTO_SPLINE, DFOI_AUTO_MIXTURE, DFOI_AUTO_DEEP, DFOI_AUTO_BERNSTEIN, DFOI_AUTO_SQUARES, DFOI_AUTO_KINDS
 } dfoi_autoregressive_kind;
 
 typedef struct dfoi_autoregressive {
@@ -26,13 +27,15 @@ typedef struct dfoi_autoregressive {
     dfoi_affine affine;
     dfoi_spline how;
     dfoi_sigmoids sigmoids;
+    dfoi_polynomial polynomial;
     double      given[5];              /* the configuration's numbers: what float makes of them may be out of range */
 } dfoi_autoregressive;
 
 /* Columns of the rows and their parameters (params, 64) each, to latents or to data; ld (64) has the log-dets added.  */
 void dfoi_autoregressive_transform(const dfoi_autoregressive *a, int to_latents, size_t columns, const dfo_real *par,
                                    dfo_real *x, dfo_real *ld);
-/* Back: x and gx in place, gpar written, from gld (64).  */
+/* Back: x and gx in place, gpar written, from gld (64).  Transforms that keep their input are given it for the way from
+ * latents, and leave it.  */
 void dfoi_autoregressive_transform_back(const dfoi_autoregressive *a, int to_latents, size_t columns, const dfo_real *par,
                                         dfo_real *x, dfo_real *gx, const dfo_real *gld, dfo_real *gpar);
 

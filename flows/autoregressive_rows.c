@@ -7,6 +7,8 @@
  * back of sweep, from u: the net's pass, then columns from the last to the first: u_j's gradient is its own and what
  * the outputs of the columns behind it send back through the net, so it is complete when it is asked for.
  *
+ * Transforms that keep their input are given x: kept, it is u of a pass, which is then run again, and v of a sweep.
+ *
  * Memory mode store keeps the net's activations and outputs.  */
 #include <string.h>
 
@@ -73,6 +75,8 @@ struct block {
     dfo_real *ld, *gld;                /* panels of (64) */
     dfo_real *acts;
     int       kept;                    /* acts and par are forward's */
+    int       at_input;                /* the transforms want x; input holds it where it was kept */
+    dfo_batch input;
 };
 
 static struct block take(const dfo_bijector *bij, dfo_run *run, size_t rows)
@@ -194,6 +198,11 @@ static void begin_block(struct block *b, dfo_batch x, const dfo_cond *cond, size
     memset(b->ld, 0, b->panels * DFO_PANEL * sizeof *b->ld);
 }
 
+static dfo_real *saved_by_forward(const dfo_bijector *bij, const dfo_run *run, size_t rows, int to_latents)
+{
+    return run->saved && to_latents && run->memory == DFO_MEMORY_STORE ? run->saved + dfoi_input_size(bij, rows) : NULL;
+}
+
 /* Places of what store keeps of this block; *at moves behind them.  */
 static void use_saved(struct block *b, dfo_real **at)
 {
@@ -208,7 +217,7 @@ dfo_status dfoi_autoregressive_map(const dfo_bijector *bij, dfo_run *run, dfo_ba
 {
     struct block b = take(bij, run, x.n);
     size_t mark = run->arena_used, row = run->key.row;
-    dfo_real *saved = to_latents && run->memory == DFO_MEMORY_STORE ? run->saved : NULL;
+    dfo_real *saved = saved_by_forward(bij, run, x.n, to_latents);
     dfo_status status = DFO_OK;
     for (size_t first = 0; first < x.n && status == DFO_OK; first += b.rows.n) {
         begin_block(&b, x, cond, first);
@@ -241,14 +250,28 @@ static dfo_status net_backward(struct block *b)
     return DFO_OK;
 }
 
+/* In rows u, in acts and par what its pass makes; where those were kept the transforms find u themselves.  */
+static dfo_status find_u(struct block *b, int to_latents)
+{
+    size_t mark = b->run->arena_used;
+    if (b->at_input && b->input.x) {
+        for (size_t i = 0; i < b->rows.n; i++)
+            memcpy(dfo_row(b->rows, i), dfo_row(b->input, i), b->rows.d * sizeof(dfo_real));
+        dfo_cond in = inputs(b);
+        return b->kept ? DFO_OK : dfo_net_forward(b->a->net, b->run, &in, outputs_of(b, b->par), b->acts);
+    }
+    if (!b->kept)
+        DFO_TRY(sweep(b, !to_latents));
+    b->run->arena_used = mark;
+    return DFO_OK;
+}
+
 static dfo_status pass_back(struct block *b, int to_latents)
 {
     to_panels(b, b->rows, 0, b->x);
-    if (!b->kept) {
-        size_t mark = b->run->arena_used;
-        DFO_TRY(sweep(b, !to_latents));
-        b->run->arena_used = mark;
-    }
+    DFO_TRY(find_u(b, to_latents));
+    if (b->at_input)
+        to_panels(b, b->rows, 0, b->x);
     to_panels(b, b->grows, 1, b->gx);
     for (size_t p = 0; p < b->panels; p++)
         dfoi_autoregressive_transform_back(b->a, to_latents, b->bij->d, params(b, b->par, p, 0), columns(b, b->x, p),
@@ -256,6 +279,14 @@ static dfo_status pass_back(struct block *b, int to_latents)
     from_panels(b, b->x, b->rows);
     from_panels(b, b->gx, b->grows);
     return net_backward(b);
+}
+
+/* Of rows z the panels x, where the transforms want those.  */
+static void find_x(struct block *b)
+{
+    to_panels(b, b->input.x ? b->input : b->rows, 0, b->x);
+    for (size_t p = 0; !b->input.x && p < b->panels; p++)
+        dfoi_autoregressive_transform(b->a, 0, b->bij->d, params(b, b->par, p, 0), columns(b, b->x, p), b->ld + p * DFO_PANEL);
 }
 
 static dfo_status sweep_back(struct block *b, int to_latents)
@@ -270,7 +301,10 @@ static dfo_status sweep_back(struct block *b, int to_latents)
     for (size_t p = 0; p < b->panels; p++)
         gout[p] = params(b, b->gpar, p, 0);
     DFO_TRY(dfoi_made_back_begin(a->net, b->run, &in, b->rows.n, b->acts, gout, &s));
-    to_panels(b, b->rows, 0, b->x);
+    if (b->at_input)
+        find_x(b);
+    else
+        to_panels(b, b->rows, 0, b->x);
     to_panels(b, b->grows, 1, b->gx);
     for (size_t j = b->bij->d; j-- > 0;) {
         for (size_t p = 0; p < b->panels; p++) {
@@ -293,12 +327,15 @@ dfo_status dfoi_autoregressive_back(const dfo_bijector *bij, dfo_run *run, dfo_b
 {
     struct block b = take(bij, run, x.n);
     size_t mark = run->arena_used, row = run->key.row;
-    dfo_real *saved = to_latents && run->memory == DFO_MEMORY_STORE ? run->saved : NULL;
+    dfo_real *saved = saved_by_forward(bij, run, x.n, to_latents);
     dfo_status status = DFO_OK;
     for (size_t first = 0; first < x.n && status == DFO_OK; first += b.rows.n) {
         begin_block(&b, x, cond, first);
         b.grows = dfo_batch_rows(gx, first, b.rows.n);
         b.gcond = dfo_cond_rows(gcond, first, b.rows.n);
+        b.at_input = to_latents && bij->caps & DFO_KEEPS_INPUT;
+        if (b.at_input && run->saved)
+            b.input = dfo_batch_of(run->saved + first * bij->d, b.rows.n, bij->d);
         for (size_t i = 0; i < b.panels * DFO_PANEL; i++)
             b.gld[i] = i < b.rows.n ? (dfo_real)glogdet[first + i] : 0;
         if (saved)

@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include <diffeo/bijector.h>
-#include "base/ctx_impl.h"
+#include "layer_impl.h"
 #include "math/kern_impl.h"
 
 size_t dfo_bijector_scratch(const dfo_bijector *bij, size_t rows)
@@ -12,15 +12,23 @@ size_t dfo_bijector_scratch(const dfo_bijector *bij, size_t rows)
     return bij->ops->scratch ? bij->ops->scratch(bij, rows) : 0;
 }
 
-/* What the dispatcher keeps for layers whose backward wants the input.  */
-static size_t input_size(const dfo_bijector *bij, size_t rows)
+size_t dfoi_input_size(const dfo_bijector *bij, size_t rows)
 {
-    return bij->caps & DFO_NEEDS_INPUT ? dfo_arena_size(rows * bij->d) : 0;
+    return bij->caps & (DFO_NEEDS_INPUT | DFO_KEEPS_INPUT) ? dfo_arena_size(rows * bij->d) : 0;
+}
+
+dfo_status dfoi_take_input(const dfo_bijector *bij, dfo_run *run, dfo_batch z, const dfo_cond *cond)
+{
+    if (!run->saved)
+        return dfo_bijector_inverse(bij, run, z, cond, NULL);
+    for (size_t i = 0; i < z.n; i++)
+        memcpy(dfo_row(z, i), run->saved + i * z.d, z.d * sizeof(dfo_real));
+    return DFO_OK;
 }
 
 size_t dfo_bijector_saved(const dfo_bijector *bij, size_t rows, const dfo_run *how)
 {
-    return input_size(bij, rows) + (bij->ops->saved ? bij->ops->saved(bij, rows, how) : 0);
+    return dfoi_input_size(bij, rows) + (bij->ops->saved ? bij->ops->saved(bij, rows, how) : 0);
 }
 
 size_t dfo_bijector_derived(const dfo_bijector *bij)
@@ -103,7 +111,7 @@ dfo_status dfo_bijector_forward(const dfo_bijector *bij, dfo_run *run, dfo_batch
     DFO_TRY(shapes(bij, run, x, cond));
     if (x.n == 0)
         return DFO_OK;
-    if (run->saved && bij->caps & DFO_NEEDS_INPUT)
+    if (run->saved && dfoi_input_size(bij, x.n))
         for (size_t i = 0; i < x.n; i++)
             memcpy(run->saved + i * x.d, dfo_row(x, i), x.d * sizeof(dfo_real));
     size_t mark = run->arena_used;

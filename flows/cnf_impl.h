@@ -12,7 +12,7 @@
 #include "layer_impl.h"
 
 /* Integrals along the way, over the features of a row: of |f|^2, of the squared Frobenius norm of df/dz, or its estimate
- * |e^T df/dz|^2 (Finlay et al. 2020), of |d^2 z/dt^2|^2 (Kelly et al. 2020).  Quadratures behind the trace.  */
+ * |e^T df/dz|^2 (Finlay et al. 2020), of |d^K z/dt^K|^2, K = "order" (Kelly et al. 2020).  Quadratures behind the trace.  */
 typedef enum dfoi_cnf_cost { DFOI_CNF_KINETIC, DFOI_CNF_JACOBIAN, DFOI_CNF_ACCELERATION, DFOI_CNF_COSTS } dfoi_cnf_cost;
 
 struct dfoi_cnf {
@@ -30,6 +30,7 @@ struct dfoi_cnf {
     int      adjoint;                      /* or none but the last */
     int      zero_init, always_together;   /* evaluation too takes the same steps for the rows of a block */
     uint64_t stream;
+    size_t   order;                        /* of the acceleration's derivative: 2 */
     double   cost[DFOI_CNF_COSTS];         /* weights of what training adds to the loss */
     dfoi_diffusion diffusion;              /* what the net's output stands for; off: for the field itself */
     size_t   cond_d;                       /* features of the condition */

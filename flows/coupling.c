@@ -1,10 +1,12 @@
 /* Coupling layers: some features pass unchanged and feed a net, whose output transforms the others one
  * by one: additive (NICE, Dinh et al. 2015), affine (Real NVP, Dinh et al. 2017), rational-quadratic
- * spline (Durkan et al. 2019), mixture of logistics (Flow++, Ho et al. 2019), deep sigmoidal (Huang et al. 2018).  */
+ * spline (Durkan et al. 2019), mixture of logistics (Flow++, Ho et al. 2019), deep sigmoidal (Huang et al. 2018),
+ * Bernstein polynomial (Ramasinghe et al. 2021), integral of a sum of squares (Jaini et al. 2019).  */
 #include <string.h>
 
 #include "coupling_impl.h"
 #include "layers.h"
+#include "polynomial_set_impl.h"
 #include "sigmoids_set_impl.h"
 #include "spline_set_impl.h"
 
@@ -77,6 +79,10 @@ void dfoi_coupling_transform(const dfoi_coupling *c, int inverse, size_t nb, siz
     case DFOI_DEEP_SIGMOIDAL:
         (inverse ? DFOI_SIGMOIDS_KERN->inverse : DFOI_SIGMOIDS_KERN->forward)(&c->sigmoids, nb, m, par, x, ld);
         break;
+    case DFOI_BERNSTEIN:
+    case DFOI_SQUARES:
+        (inverse ? DFOI_POLYNOMIAL_KERN->inverse : DFOI_POLYNOMIAL_KERN->forward)(&c->polynomial, nb, m, par, x, ld);
+        break;
     }
 }
 
@@ -97,8 +103,17 @@ void dfoi_coupling_transform_back(const dfoi_coupling *c, int inverse, size_t nb
         break;
     case DFOI_MIXTURE:
     case DFOI_DEEP_SIGMOIDAL:
-        (inverse ? DFOI_SIGMOIDS_KERN->inverse_backward : DFOI_SIGMOIDS_KERN->backward)(&c->sigmoids, nb, m, par, x, gx, gld,
-                                                                                         gpar);
+        if (inverse)
+            DFOI_SIGMOIDS_KERN->inverse_backward(&c->sigmoids, nb, m, par, x, gx, gld, gpar);
+        else
+            DFOI_SIGMOIDS_KERN->backward(&c->sigmoids, nb, m, par, x, gx, gld, gpar);
+        break;
+    case DFOI_BERNSTEIN:
+    case DFOI_SQUARES:
+        if (inverse)
+            DFOI_POLYNOMIAL_KERN->inverse_backward(&c->polynomial, nb, m, par, x, gx, gld, gpar);
+        else
+            DFOI_POLYNOMIAL_KERN->backward(&c->polynomial, nb, m, par, x, gx, gld, gpar);
         break;
     }
 }
@@ -134,6 +149,8 @@ static dfo_status inverse(const dfo_bijector *bij, dfo_run *run, dfo_batch z, co
 static dfo_status backward(const dfo_bijector *bij, dfo_run *run, dfo_batch z, dfo_batch gz,
                            const dfo_cond *cond, dfo_cond *gcond, const double *glogdet)
 {
+    if (bij->caps & DFO_KEEPS_INPUT)
+        DFO_TRY(dfoi_take_input(bij, run, z, cond));
     return map_back(bij, run, z, gz, cond, gcond, glogdet, 0);
 }
 
@@ -158,6 +175,8 @@ static dfo_status describe(const dfo_bijector *bij, json_t *to)
     }
     if (c->kind == DFOI_MIXTURE || c->kind == DFOI_DEEP_SIGMOIDAL)
         return dfoi_sigmoids_describe(ctx, to, &c->sigmoids, c->given);
+    if (c->kind == DFOI_BERNSTEIN || c->kind == DFOI_SQUARES)
+        return dfoi_polynomial_describe(ctx, to, &c->polynomial, c->given);
     return c->kind == DFOI_SPLINE ? dfoi_spline_describe(ctx, to, &c->spline, c->given) : DFO_OK;
 }
 
@@ -244,6 +263,9 @@ static const struct kind {
                      {COMMON_KEYS, "bins", "tail_bound", "tails", "min_width", "min_height", "min_derivative", "parameter_scale"}},
     [DFOI_MIXTURE] = {&dfoi_mixture_coupling_ops, {COMMON_KEYS, "components", "spread", "scale", "scale_max"}},
     [DFOI_DEEP_SIGMOIDAL] = {&dfoi_deep_sigmoidal_coupling_ops, {COMMON_KEYS, "components", "spread"}},
+    [DFOI_BERNSTEIN] = {&dfoi_bernstein_coupling_ops, {COMMON_KEYS, "degree", "tail_bound", "min_derivative"}},
+    [DFOI_SQUARES] = {&dfoi_squares_coupling_ops,
+                      {COMMON_KEYS, "degree", "tail_bound", "min_derivative", "components", "spread"}},
 };
 
 dfo_status dfoi_coupling_create(dfo_build *build, json_t *config, dfo_bijector *bij)
@@ -258,12 +280,16 @@ dfo_status dfoi_coupling_create(dfo_build *build, json_t *config, dfo_bijector *
     DFO_TRY(dfoi_json_bool(ctx, config, "zero_init", 1, &c->zero_init));
     DFO_TRY(dfoi_mask_new(ctx, config, bij->shape, &c->mask));
     c->each = c->params = 1;
+    c->kept = bij->caps & DFO_KEEPS_INPUT ? bij->d : 0;
     if (c->kind == DFOI_AFFINE) {
         DFO_TRY(set_affine(ctx, c, config));
         c->params = 2;
     } else if (c->kind == DFOI_SPLINE) {
         DFO_TRY(dfoi_spline_read(ctx, config, &c->spline, c->given));
         c->params = dfoi_spline_params(&c->spline);
+    } else if (c->kind == DFOI_BERNSTEIN || c->kind == DFOI_SQUARES) {
+        DFO_TRY(dfoi_polynomial_read(ctx, config, c->kind == DFOI_SQUARES, &c->polynomial, c->given));
+        c->params = dfoi_polynomial_params(&c->polynomial);
     } else if (c->kind != DFOI_ADDITIVE) {
         DFO_TRY(dfoi_sigmoids_read(ctx, config, c->kind == DFOI_DEEP_SIGMOIDAL, &c->sigmoids, c->given));
         c->params = dfoi_sigmoids_params(&c->sigmoids);
@@ -294,5 +320,7 @@ dfo_status dfoi_coupling_create(dfo_build *build, json_t *config, dfo_bijector *
 COUPLING(dfoi_additive_coupling_ops, "additive-coupling", DFO_CLOSED_INVERSE | DFO_VOLUME_PRESERVING);
 COUPLING(dfoi_affine_coupling_ops, "affine-coupling", DFO_CLOSED_INVERSE);
 COUPLING(dfoi_spline_coupling_ops, "spline-coupling", DFO_CLOSED_INVERSE);
-COUPLING(dfoi_mixture_coupling_ops, "mixture-coupling", DFO_CLOSED_INVERSE);
-COUPLING(dfoi_deep_sigmoidal_coupling_ops, "deep-sigmoidal-coupling", DFO_CLOSED_INVERSE);
+COUPLING(dfoi_mixture_coupling_ops, "mixture-coupling", DFO_CLOSED_INVERSE | DFO_KEEPS_INPUT);
+COUPLING(dfoi_deep_sigmoidal_coupling_ops, "deep-sigmoidal-coupling", DFO_CLOSED_INVERSE | DFO_KEEPS_INPUT);
+COUPLING(dfoi_bernstein_coupling_ops, "bernstein-coupling", DFO_CLOSED_INVERSE | DFO_KEEPS_INPUT);
+COUPLING(dfoi_squares_coupling_ops, "sum-of-squares-coupling", DFO_CLOSED_INVERSE | DFO_KEEPS_INPUT);

@@ -193,12 +193,18 @@ static dfo_status map(const dfo_bijector *bij, dfo_run *run, const struct work *
     return DFO_OK;
 }
 
+/* Where memory mode store keeps what the net made, or NULL.  */
+static dfo_real *kept_by_forward(const dfo_bijector *bij, const dfo_run *run, size_t rows, int inverse)
+{
+    return run->saved && run->memory == DFO_MEMORY_STORE && !inverse ? run->saved + dfoi_input_size(bij, rows) : NULL;
+}
+
 dfo_status dfoi_coupling_image_map(const dfo_bijector *bij, dfo_run *run, dfo_batch x, const dfo_cond *cond,
                                    double *logdet, int inverse)
 {
     struct work w = take(bij, run, group(bij, x.n));
     dfo_key key = run->key;
-    dfo_real *kept = run->memory == DFO_MEMORY_STORE && !inverse ? run->saved : NULL;
+    dfo_real *kept = kept_by_forward(bij, run, x.n, inverse);
     dfo_status status = DFO_OK;
     for (size_t first = 0, n; first < x.n && status == DFO_OK; first += n) {
         n = group(bij, x.n - first);
@@ -263,7 +269,7 @@ dfo_status dfoi_coupling_image_back(const dfo_bijector *bij, dfo_run *run, dfo_b
 {
     struct work w = take(bij, run, group(bij, x.n));
     dfo_key key = run->key;
-    dfo_real *kept = run->memory == DFO_MEMORY_STORE && !inverse ? run->saved : NULL;
+    dfo_real *kept = kept_by_forward(bij, run, x.n, inverse);
     dfo_status status = DFO_OK;
     for (size_t first = 0, n; first < x.n && status == DFO_OK; first += n) {
         n = group(bij, x.n - first);

@@ -8,10 +8,11 @@
 #include <diffeo/net.h>
 #include "layer_impl.h"
 #include "math/kern_impl.h"
+#include "math/polynomials_impl.h"
 #include "math/sigmoids_impl.h"
 
 typedef enum dfoi_coupling_kind {
-    DFOI_ADDITIVE, DFOI_AFFINE, DFOI_SPLINE, DFOI_MIXTURE, DFOI_DEEP_SIGMOIDAL
+    DFOI_ADDITIVE, DFOI_AFFINE, DFOI_SPLINE, DFOI_MIXTURE, DFOI_DEEP_SIGMOIDAL, DFOI_BERNSTEIN, DFOI_SQUARES
 } dfoi_coupling_kind;
 
 /* Which features pass unchanged: json is the configuration's, a and b their columns, and those of the others.  */
@@ -33,12 +34,14 @@ typedef struct dfoi_coupling {
     dfo_net    *net;
     dfoi_mask   mask;
     int         image;                 /* the net works on images */
+    size_t      kept;                  /* reals of a row that the dispatcher keeps in front of what the net keeps */
     size_t      each;                  /* what a dense net is given for one feature: itself, or cosine and sine */
     size_t      params;                /* outputs of the net for one value */
     dfoi_affine affine;
     int         unbounded;             /* affine: without a bound */
     dfoi_spline spline;
     dfoi_sigmoids sigmoids;
+    dfoi_polynomial polynomial;
     int         zero_init;
     double      given[5];              /* the configuration's numbers: what float makes of them may be out of range */
 } dfoi_coupling;
@@ -53,7 +56,7 @@ dfo_status dfoi_mask_list(dfo_ctx *ctx, dfo_shape shape, dfoi_mask *mask);
  * log-dets added.  */
 void dfoi_coupling_transform(const dfoi_coupling *c, int inverse, size_t nb, size_t m, const dfo_real *par,
                              dfo_real *x, dfo_real *ld);
-/* Back: x and gx in place, gpar written, from gld (m).  */
+/* Back: x and gx in place, gpar written, from gld (m).  Transforms that keep their input are given it, and leave it.  */
 void dfoi_coupling_transform_back(const dfoi_coupling *c, int inverse, size_t nb, size_t m, const dfo_real *par,
                                   dfo_real *x, dfo_real *gx, const dfo_real *gld, dfo_real *gpar);
 

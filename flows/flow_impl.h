@@ -59,6 +59,13 @@ dfo_status dfoi_flow_ready(const dfo_flow *flow, dfo_plan *plan, dfo_key key);
 dfo_batch dfoi_flow_fill(dfo_run *run, dfo_batch from, size_t rows);
 void dfoi_flow_put_back(dfo_batch from, dfo_batch to);
 
+/* Rows of which something is known, NaN elsewhere, given.c: DFO_ESHAPE unless given is like x, DFO_EUNSUP unless the first `count` layers act
+ * on entries one by one; a copy as dfoi_flow_fill makes it, zeros for NaN, to go through these; NaN again in y; what is known, to x.  */
+dfo_status dfoi_given_check(const dfo_flow *flow, dfo_ctx *ctx, size_t count, dfo_batch x, dfo_batch given);
+dfo_batch dfoi_given_take(dfo_run *run, dfo_batch given, size_t rows);
+void dfoi_given_mark(dfo_batch given, dfo_batch y);
+void dfoi_given_put(dfo_batch given, dfo_batch x);
+
 /* The bijector's data init; x holds the latent rows afterwards.  */
 dfo_status dfoi_flow_init(dfo_flow *flow, dfo_run *run, dfo_batch x, const dfo_cond *cond);
 

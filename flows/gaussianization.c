@@ -24,13 +24,14 @@ struct work {
     dfo_real *x, *g;                   /* (c, 64) */
     dfo_real *par, *gpar;              /* (3 components, 64), of one channel */
     dfo_real *ld;                      /* (64): log-dets, or their gradients */
+    dfo_real *y, *unused;              /* (64): logits, and log-dets that are not wanted */
 };
 
 static size_t scratch(const dfo_bijector *bij, size_t rows)
 {
     const struct gaussianization *s = bij->state;
     (void)rows;
-    return (2 * bij->shape.c + 2 * dfoi_sigmoids_params(&s->how) + 1) * DFO_PANEL;
+    return (2 * bij->shape.c + 2 * dfoi_sigmoids_params(&s->how) + 3) * DFO_PANEL;
 }
 
 static struct work take(const dfo_bijector *bij, dfo_run *run)
@@ -42,6 +43,8 @@ static struct work take(const dfo_bijector *bij, dfo_run *run)
     w.par = dfo_arena_take(run, dfoi_sigmoids_params(&s->how) * DFO_PANEL);
     w.gpar = dfo_arena_take(run, dfoi_sigmoids_params(&s->how) * DFO_PANEL);
     w.ld = dfo_arena_take(run, DFO_PANEL);
+    w.y = dfo_arena_take(run, DFO_PANEL);
+    w.unused = dfo_arena_take(run, DFO_PANEL);
     return w;
 }
 
@@ -101,6 +104,7 @@ static dfo_status map_back(const dfo_bijector *bij, dfo_run *run, dfo_batch x, d
     const struct dfoi_sigmoids_kernels *kern = DFOI_SIGMOIDS_KERN;
     struct work w = take(bij, run);
     size_t all = x.n * dfoi_plane(bij);
+    memset(w.unused, 0, DFO_PANEL * sizeof *w.unused);
     for (size_t first = 0; first < all; first += DFO_PANEL) {
         size_t n = all - first < DFO_PANEL ? all - first : DFO_PANEL;
         dfoi_columns_to_panel(bij, x, first, n, 0, w.x);
@@ -113,7 +117,9 @@ static dfo_status map_back(const dfo_bijector *bij, dfo_run *run, dfo_batch x, d
                 kern->inverse_backward(&s->how, 1, DFO_PANEL, w.par, at, g, w.ld, w.gpar);
                 kern->from_normal_backward(DFO_PANEL, at, g, w.ld);
             } else {
-                kern->to_normal_backward(DFO_PANEL, at, g, w.ld);
+                memcpy(w.y, at, DFO_PANEL * sizeof *at);
+                kern->forward(&s->how, 1, DFO_PANEL, w.par, w.y, w.unused);
+                kern->to_normal_backward(DFO_PANEL, w.y, g, w.ld);
                 kern->backward(&s->how, 1, DFO_PANEL, w.par, at, g, w.ld, w.gpar);
             }
             add_grads(s, run, c, w.gpar);
@@ -139,8 +145,8 @@ static dfo_status inverse(const dfo_bijector *bij, dfo_run *run, dfo_batch z, co
 static dfo_status backward(const dfo_bijector *bij, dfo_run *run, dfo_batch z, dfo_batch gz, const dfo_cond *cond,
                            dfo_cond *gcond, const double *glogdet)
 {
-    (void)cond;
     (void)gcond;
+    DFO_TRY(dfoi_take_input(bij, run, z, cond));
     return map_back(bij, run, z, gz, glogdet, 0);
 }
 
@@ -228,7 +234,7 @@ dfo_status dfoi_gaussianization_create(dfo_build *build, json_t *config, dfo_bij
 
 const struct dfo_bijector_ops dfoi_gaussianization_ops = {
     .type = "gaussianization",
-    .caps = DFO_CLOSED_INVERSE | DFO_DATA_INIT,
+    .caps = DFO_CLOSED_INVERSE | DFO_DATA_INIT | DFO_KEEPS_INPUT,
     .scratch = scratch,
     .forward = forward,
     .inverse = inverse,

@@ -31,7 +31,7 @@ fail:
 /* A layer that needs its input has no inverse_backward that a composite could pass on.  */
 void dfoi_layer_join(dfo_bijector *composite, const dfo_bijector *child)
 {
-    unsigned needed = DFO_CLOSED_INVERSE | DFO_VOLUME_PRESERVING, brought = ~(needed | DFO_NEEDS_INPUT);
+    unsigned needed = DFO_CLOSED_INVERSE | DFO_VOLUME_PRESERVING, brought = ~(needed | DFO_NEEDS_INPUT | DFO_KEEPS_INPUT);
     if (!(child->caps & DFO_CLOSED_INVERSE) || child->caps & DFO_NEEDS_INPUT)
         composite->caps &= ~(unsigned)DFO_CLOSED_INVERSE;
     if (!(child->caps & DFO_VOLUME_PRESERVING))

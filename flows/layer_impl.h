@@ -40,6 +40,13 @@ dfo_status dfoi_layer_json(const dfo_bijector *bij, json_t **out);
 /* Takes from a composite's abilities what the child lacks, and adds what the child brings.  */
 void dfoi_layer_join(dfo_bijector *composite, const dfo_bijector *child);
 
+/* What the dispatcher keeps, at the start of saved data, for layers whose backward wants the input; behind it lies what
+ * the layer keeps itself.  */
+size_t dfoi_input_size(const dfo_bijector *bij, size_t rows);
+
+/* For backward of layers that keep their input: puts it in the output's place, what was kept or what inverse finds.  */
+dfo_status dfoi_take_input(const dfo_bijector *bij, dfo_run *run, dfo_batch z, const dfo_cond *cond);
+
 /* Scratch for n doubles (a log-det, say), from the arena; counted with dfoi_doubles_size.  */
 double *dfoi_take_doubles(dfo_run *run, size_t n);      /* in dist/param.c */
 size_t dfoi_doubles_size(size_t n);

@@ -50,7 +50,11 @@ extern const struct dfo_bijector_ops dfoi_spline_coupling_ops;
 extern const struct dfo_bijector_ops dfoi_autoregressive_ops;
 extern const struct dfo_bijector_ops dfoi_mixture_coupling_ops;
 extern const struct dfo_bijector_ops dfoi_deep_sigmoidal_coupling_ops;
+extern const struct dfo_bijector_ops dfoi_bernstein_coupling_ops;
+extern const struct dfo_bijector_ops dfoi_squares_coupling_ops;
 extern const struct dfo_bijector_ops dfoi_gaussianization_ops;
+extern const struct dfo_bijector_ops dfoi_batchnorm_ops;
+extern const struct dfo_bijector_ops dfoi_bnaf_ops;
 extern const struct dfo_bijector_ops dfoi_irevnet_ops;
 extern const struct dfo_bijector_ops dfoi_cnf_ops;
 
@@ -82,6 +86,8 @@ dfo_status dfoi_residual_create(dfo_build *build, json_t *config, dfo_bijector *
 dfo_status dfoi_elementwise_create(dfo_build *build, json_t *config, dfo_bijector *bij);
 dfo_status dfoi_coupling_create(dfo_build *build, json_t *config, dfo_bijector *bij);
 dfo_status dfoi_autoregressive_create(dfo_build *build, json_t *config, dfo_bijector *bij);
+dfo_status dfoi_batchnorm_create(dfo_build *build, json_t *config, dfo_bijector *bij);
+dfo_status dfoi_bnaf_create(dfo_build *build, json_t *config, dfo_bijector *bij);
 dfo_status dfoi_gaussianization_create(dfo_build *build, json_t *config, dfo_bijector *bij);
 dfo_status dfoi_irevnet_create(dfo_build *build, json_t *config, dfo_bijector *bij);
 dfo_status dfoi_cnf_create(dfo_build *build, json_t *config, dfo_bijector *bij);

@@ -3,9 +3,11 @@ include_diffeo_HEADERS += \
     flows/diffeo/check.h \
     flows/diffeo/classifier.h \
     flows/diffeo/flow.h \
-    flows/diffeo/preset.h
+    flows/diffeo/preset.h \
+    flows/diffeo/variational.h
 noinst_HEADERS += \
     flows/layer_impl.h \
+    flows/cnf_call_impl.h \
     flows/layers.h \
     flows/channels_impl.h \
     flows/mix_impl.h \
@@ -17,6 +19,8 @@ noinst_HEADERS += \
     flows/sylvester_impl.h \
     flows/residual_impl.h \
     flows/tanh_root_impl.h \
+    flows/bnaf_impl.h \
+    flows/polynomial_set_impl.h \
     flows/sigmoids_set_impl.h \
     flows/spline_set_impl.h \
     flows/flow_impl.h \
@@ -36,6 +40,10 @@ FLOWS_REAL = \
     flows/part.c \
     flows/invert.c \
     flows/actnorm.c \
+    flows/batchnorm.c \
+    flows/bnaf.c \
+    flows/bnaf_inverse.c \
+    flows/bnaf_weights.c \
     flows/standardise.c \
     flows/permute.c \
     flows/squeeze.c \
@@ -53,6 +61,8 @@ FLOWS_REAL = \
     flows/denoise_map.c \
     flows/diffusion_bound.c \
     flows/rex_map.c \
+    flows/edit_map.c \
+    flows/given.c \
     flows/channels.c \
     flows/matrix.c \
     flows/mix.c \
@@ -71,6 +81,7 @@ FLOWS_REAL = \
     flows/elementwise.c \
     flows/bounds.c \
     flows/affine.c \
+    flows/polynomial_set.c \
     flows/sigmoids_set.c \
     flows/spline_set.c \
     flows/spline.c \
@@ -86,12 +97,14 @@ FLOWS_REAL = \
     flows/cnf_diffusion.c \
     flows/cnf_end.c \
     flows/cnf_field.c \
+    flows/cnf_cost.c \
     flows/cnf_guide.c \
     flows/cnf_probe.c \
     flows/flow.c \
     flows/flow_plan.c \
     flows/flow_moments.c \
     flows/loss_nll.c \
+    flows/loss_reverse.c \
     flows/matching.c \
     flows/loss_matching.c \
     flows/head.c \

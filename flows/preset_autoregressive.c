@@ -1,5 +1,7 @@
-/* Presets of autoregressive layers for rows: MAF (Papamakarios et al. 2017), IAF (Kingma et al. 2016), NAF (Huang et al. 2018)
- * and RQ-NSF (AR) (Durkan et al. 2019).  The first three have activation normalisation where MAF has batch normalisation.  */
+/* Presets of autoregressive layers for rows: MAF (Papamakarios et al. 2017), IAF (Kingma et al. 2016), NAF (Huang et al. 2018),
+ * BNAF (De Cao et al. 2019), Bernstein polynomials (Ramasinghe et al. 2021), sums of squares (Jaini et al. 2019) and RQ-NSF (AR)
+ * (Durkan et al. 2019).  All but the last have activation normalisation where MAF has batch normalisation; MAF and IAF may have
+ * that too.  */
 #include <math.h>
 #include <string.h>
 
@@ -8,7 +10,7 @@
 
 const struct dfoi_setting dfoi_maf_settings[] = {
     {"layers", "5"}, {"hidden", "128"}, {"depth", "2"}, {"activation", "\"relu\""}, {"scale", "\"tanh\""},
-    {"scale_max", "2.0"}, {"actnorm", "true"}, {"linear", "\"none\""}, {"permute", "\"reverse\""},
+    {"scale_max", "2.0"}, {"actnorm", "true"}, {"batchnorm", "false"}, {"linear", "\"none\""}, {"permute", "\"reverse\""},
     {"standardise", "true"}, {"base", "{\"type\":\"normal\"}"}, {NULL, NULL},
 };
 
@@ -16,6 +18,19 @@ const struct dfoi_setting dfoi_naf_settings[] = {
     {"layers", "5"}, {"hidden", "128"}, {"depth", "2"}, {"activation", "\"relu\""}, {"components", "16"},
     {"actnorm", "true"}, {"linear", "\"none\""}, {"permute", "\"reverse\""}, {"standardise", "true"},
     {"base", "{\"type\":\"normal\"}"}, {NULL, NULL},
+};
+
+#define POLYNOMIAL_SETTINGS                                                                                          \
+    {"layers", "5"}, {"hidden", "128"}, {"depth", "2"}, {"activation", "\"relu\""}, {"tail_bound", "5.0"},           \
+    {"actnorm", "true"}, {"linear", "\"none\""}, {"permute", "\"reverse\""}, {"standardise", "true"},              \
+    {"base", "{\"type\":\"normal\"}"}, {NULL, NULL}
+
+const struct dfoi_setting dfoi_bernstein_settings[] = {{"degree", "16"}, POLYNOMIAL_SETTINGS};
+const struct dfoi_setting dfoi_squares_settings[] = {{"degree", "3"}, {"components", "4"}, POLYNOMIAL_SETTINGS};
+
+const struct dfoi_setting dfoi_bnaf_settings[] = {
+    {"layers", "5"}, {"hidden", "8"}, {"depth", "2"}, {"actnorm", "true"}, {"linear", "\"none\""}, {"permute", "\"reverse\""},
+    {"standardise", "true"}, {"base", "{\"type\":\"normal\"}"}, {NULL, NULL},
 };
 
 const struct dfoi_setting dfoi_nsf_ar_settings[] = {
@@ -26,8 +41,8 @@ const struct dfoi_setting dfoi_nsf_ar_settings[] = {
 
 struct settings {
     const char *flow, *activation, *scale, *linear, *permute;
-    size_t layers, hidden, depth, blocks, bins, components;
-    int    actnorm, standardise, spline, deep;
+    size_t layers, hidden, depth, blocks, bins, components, degree;
+    int    actnorm, batchnorm, standardise, spline, deep, bernstein, squares, block;
     double scale_max, tail_bound, dropout;
 };
 
@@ -36,9 +51,13 @@ static dfo_status read_settings(dfo_ctx *ctx, const json_t *config, struct setti
     DFO_TRY(dfoi_json_string(ctx, config, "flow", NULL, &s->flow));
     s->spline = !strcmp(s->flow, "nsf-ar");
     s->deep = !strcmp(s->flow, "naf");
+    s->bernstein = !strcmp(s->flow, "bernstein");
+    s->squares = !strcmp(s->flow, "sum-of-squares");
+    s->block = !strcmp(s->flow, "bnaf");
     DFO_TRY(dfoi_json_size(ctx, config, "layers", 0, 0, 1000, &s->layers));
     DFO_TRY(dfoi_json_size(ctx, config, "hidden", 0, 1, 65536, &s->hidden));
-    DFO_TRY(dfoi_json_string(ctx, config, "activation", NULL, &s->activation));
+    if (!s->block)
+        DFO_TRY(dfoi_json_string(ctx, config, "activation", NULL, &s->activation));
     DFO_TRY(dfoi_json_bool(ctx, config, "actnorm", 0, &s->actnorm));
     DFO_TRY(dfoi_json_bool(ctx, config, "standardise", 0, &s->standardise));
     DFO_TRY(dfoi_json_string(ctx, config, "linear", NULL, &s->linear));
@@ -56,6 +75,15 @@ static dfo_status read_settings(dfo_ctx *ctx, const json_t *config, struct setti
     DFO_TRY(dfoi_json_size(ctx, config, "depth", 0, 1, 64, &s->depth));
     if (s->deep)
         return dfoi_json_size(ctx, config, "components", 0, 1, 64, &s->components);
+    if (s->bernstein || s->squares) {
+        DFO_TRY(dfoi_json_size(ctx, config, "degree", 0, 0, 64, &s->degree));
+        if (s->squares)
+            DFO_TRY(dfoi_json_size(ctx, config, "components", 0, 1, 16, &s->components));
+        return dfoi_json_real(ctx, config, "tail_bound", 0, 1e-3, 1e6, &s->tail_bound);
+    }
+    if (s->block)
+        return DFO_OK;
+    DFO_TRY(dfoi_json_bool(ctx, config, "batchnorm", 0, &s->batchnorm));
     DFO_TRY(dfoi_json_string(ctx, config, "scale", NULL, &s->scale));
     return dfoi_json_real(ctx, config, "scale_max", 0, 1e-3, 20, &s->scale_max);
 }
@@ -71,6 +99,18 @@ static json_t *layer(const struct settings *s)
         return json_pack("{s:s, s:s, s:I, s:{s:I, s:I, s:s}}", "type", "autoregressive", "transform", "deep-sigmoidal", "components",
                          (json_int_t)s->components, "net", "hidden", (json_int_t)s->hidden, "layers", (json_int_t)s->depth,
                          "activation", s->activation);
+    if (s->block)
+        return json_pack("{s:s, s:I, s:I}", "type", "bnaf", "hidden", (json_int_t)s->hidden, "depth", (json_int_t)s->depth);
+    if (s->bernstein || s->squares) {
+        json_t *of = json_pack("{s:s, s:s, s:I, s:f, s:{s:I, s:I, s:s}}", "type", "autoregressive", "transform", s->flow, "degree",
+                               (json_int_t)s->degree, "tail_bound", s->tail_bound, "net", "hidden", (json_int_t)s->hidden, "layers",
+                               (json_int_t)s->depth, "activation", s->activation);
+        if (of && s->squares && json_object_set_new(of, "components", json_integer((json_int_t)s->components))) {
+            json_decref(of);
+            return NULL;
+        }
+        return of;
+    }
     return json_pack("{s:s, s:b, s:s, s:f, s:{s:I, s:I, s:s}}", "type", "autoregressive", "solve", !strcmp(s->flow, "iaf"), "scale",
                      s->scale, "scale_max", s->scale_max, "net", "hidden", (json_int_t)s->hidden, "layers", (json_int_t)s->depth,
                      "activation", s->activation);
@@ -86,6 +126,8 @@ dfo_status dfoi_autoregressive_write(dfo_ctx *ctx, const json_t *config, dfo_sha
     for (size_t i = 0; i < s->layers; i++) {
         if (s->actnorm)
             DFO_TRY(dfoi_preset_append(ctx, list, json_pack("{s:s}", "type", "actnorm")));
+        if (s->batchnorm)
+            DFO_TRY(dfoi_preset_append(ctx, list, json_pack("{s:s}", "type", "batchnorm")));
         if (i && strcmp(s->permute, "none") && d > 1)
             DFO_TRY(dfoi_preset_append(ctx, list, json_pack("{s:s, s:s}", "type", "permute", "order", s->permute)));
         if (strcmp(s->linear, "none"))

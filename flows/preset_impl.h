@@ -24,6 +24,9 @@ struct dfoi_preset {
 
 extern const struct dfoi_setting dfoi_maf_settings[];
 extern const struct dfoi_setting dfoi_naf_settings[];
+extern const struct dfoi_setting dfoi_bernstein_settings[];
+extern const struct dfoi_setting dfoi_squares_settings[];
+extern const struct dfoi_setting dfoi_bnaf_settings[];
 extern const struct dfoi_setting dfoi_nsf_ar_settings[];
 extern const struct dfoi_setting dfoi_ferumal_settings[];
 extern const struct dfoi_setting dfoi_ferumal_glow_settings[];

@@ -252,12 +252,16 @@ static size_t sigmoid_results(const struct dfoi_sigmoids_kernels *kern, const df
         memset(gpar, 0, params * count * sizeof *gpar);
         if (pass < 2)
             (pass ? kern->inverse : kern->forward)(how, 1, count, par, at, ld);
-        else if (pass < 4)
-            (pass == 2 ? kern->backward : kern->inverse_backward)(how, 1, count, par, at, gx, ld, gpar);
+        else if (pass == 2)
+            kern->backward(how, 1, count, par, at, gx, ld, gpar);
+        else if (pass == 3)
+            kern->inverse_backward(how, 1, count, par, at, gx, ld, gpar);
         else if (pass < 6)
             (pass == 4 ? kern->to_normal : kern->from_normal)(count, at, ld);
+        else if (pass == 6)
+            kern->to_normal_backward(count, at, gx, ld);
         else
-            (pass == 6 ? kern->to_normal_backward : kern->from_normal_backward)(count, at, gx, ld);
+            kern->from_normal_backward(count, at, gx, ld);
         to = gpar + params * count;
     }
     return (size_t)(to - out);

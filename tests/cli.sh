@@ -13,14 +13,14 @@ train() {
 title 'help and version'
 run diffeo --help
 ok
-for command in train loglik sample encode decode classify check info plot interpolate distance; do
+for command in train loglik sample encode decode edit classify check info plot interpolate distance calibrate; do
     out "^ .*$command"
 done
 run diffeo --version
 ok
 out '^diffeo [0-9]+\.[0-9]+\.[0-9]+$'
 out '^OpenBLAS: '
-for command in train loglik sample encode decode classify check info plot interpolate distance; do
+for command in train loglik sample encode decode edit classify check info plot interpolate distance calibrate; do
     run diffeo $command --help
     ok
     out '^Usage: diffeo'
@@ -208,7 +208,7 @@ run diffeo check m.safetensors --data "$data" --tolerance roundtrip_max_abs=1e-3
 code 1
 
 title 'autoregressive flows'
-for flow in maf iaf nsf-ar; do
+for flow in maf iaf bnaf bernstein sum-of-squares nsf-ar; do
     run diffeo train --data "$data" --flow $flow --set layers=2 --set hidden=16 --batch 64 --steps 60 --lr 1e-2 --quiet --json \
         -o ar.safetensors
     ok

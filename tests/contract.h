@@ -23,7 +23,8 @@ enum {
     CIRCLE       = 256,      /* values are angles: set by layer_from from the configuration */
     EVEN_SIDES   = 512,      /* refuses images with an odd number of rows or columns */
     NUMERICAL    = 1024,     /* a solver's: its maps are each other's inverse to rounding where weights are moderate */
-    FLAT         = 4096,     /* all but flat between far components: round trips, and gradients at what they give back, are asked for at moderate weights */
+    FLAT         = 4096,     /* all but flat here and there: round trips, and gradients at an x that was found from z, are asked for at moderate weights */
+    TRAINED      = 8192,     /* another map in training: gradients are asked for there too */
     SUMS         = 2048      /* adds to the row what may nearly cancel it: rounding is that of the larger one of a map's two ends */
 };
 

@@ -44,7 +44,7 @@ static void problem_new(struct problem *p, const struct row *row, int back, enum
     p->weights = dfo_store_weights_size(p->l.store);
     p->t = run_new(&p->l, n, modes[test_rng_between(rng, 0, 2)]);
 #ifdef DFO_DOUBLE
-    if (p->l.bij->caps & DFO_STOCHASTIC && test_rng_between(rng, 0, 1))
+    if ((p->l.bij->caps & DFO_STOCHASTIC || row->flags & TRAINED) && test_rng_between(rng, 0, 1))
         p->t->run.mode = DFO_TRAIN;                /* draws are continuous functions of the weights */
 #endif
     p->cond = cond_new(&set, n, rng);
@@ -216,8 +216,9 @@ START_TEST(differences)
         size_t n = k == 0 ? 66 : test_rng_between(&rng, 1, 3);
         if (k % 2 && !dfo_bijector_ops_named(row->type)->inverse_backward)
             continue;
-        /* A gradient by reversal, by the adjoint's own steps or at the input that the output gives back is as exact as the maps.  */
-        enum spread spread = (enum spread)(k / 2 % (row->flags & (COMPOSITE | NUMERICAL | FLAT) ? WIDE : SPREADS));
+        /* A gradient by reversal, by the adjoint's own steps or at an x that was found from z is as exact as the maps.  */
+        int narrow = row->flags & (COMPOSITE | NUMERICAL) || (k % 2 && row->flags & FLAT);
+        enum spread spread = (enum spread)(k / 2 % (narrow ? WIDE : SPREADS));
         problem_new(&p, row, (int)(k % 2), spread, n, &rng);
         solve(&p);
         double scale = spread == WIDE ? magnitude(&p) : 0;

@@ -64,6 +64,8 @@ static void check_wide(struct trip *t, size_t i)
     if (t->l->bij->ops->inverse_backward)
         slope += from * log_det_slope(t->l, t->back, t->middle, t->cond, i) +
                  to * log_det_slope(t->l, !t->back, t->start, t->cond, i);
+    else                                           /* that of the map alone: at the x that came back, or at x twice */
+        slope += (t->back ? to : kappa + from) * log_det_slope(t->l, 0, t->back ? t->start : t->middle, t->cond, i);
     ck_assert_msg(sum <= 64 * layers * DFO_REAL_EPS * slope, "%s: row %zu of %zu: log-dets %.17g and %.17g, ratio %g",
                   where(t->l), i, t->n, t->there[i], t->again[i], sum / (DFO_REAL_EPS * slope));
     if (ratio > t->ratio) {

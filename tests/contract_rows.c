@@ -3,16 +3,14 @@
 #include <math.h>
 #include <string.h>
 
-#include "contract.h"
+#include "contract_rows.h"
 
 static size_t between(test_rng *rng, size_t low, size_t high)
 {
     return test_rng_between(rng, low, high);
 }
 
-/* A number of few digits: jansson loses the tail of a long one, without a word, where memory ends just
- * then.  */
-static double real(test_rng *rng, double low, double high)
+double contract_real(test_rng *rng, double low, double high)
 {
     double x = ceil(test_rng_real(rng, low, high) * 64) / 64;
     return x > high ? floor(high * 64) / 64 : x;
@@ -71,7 +69,7 @@ static json_t *make_image_coupling(test_rng *rng, const struct setting *s, const
                      image_net(rng, s), "zero_init", (int)between(rng, 0, 1));
 }
 
-static json_t *make_coupling(test_rng *rng, const struct setting *s, const char *type)
+json_t *make_coupling(test_rng *rng, const struct setting *s, const char *type)
 {
     if (s->shape.h * s->shape.w > 1 && between(rng, 0, 2))
         return make_image_coupling(rng, s, type);
@@ -85,7 +83,7 @@ static json_t *make_affine_coupling(test_rng *rng, const struct setting *s, cons
     if (between(rng, 0, 1))
         json_object_set_new(c, "scale", json_string(between(rng, 0, 2) ? "sigmoid" : "exp"));
     if (between(rng, 0, 1))
-        json_object_set_new(c, "scale_max", json_real(real(rng, 0.5, 3)));
+        json_object_set_new(c, "scale_max", json_real(contract_real(rng, 0.5, 3)));
     return c;
 }
 
@@ -94,7 +92,7 @@ static json_t *make_spline_coupling(test_rng *rng, const struct setting *s, cons
     json_t *c = make_coupling(rng, s, type);
     size_t bins = between(rng, 2, 10);
     json_object_set_new(c, "bins", json_integer((json_int_t)bins));
-    json_object_set_new(c, "tail_bound", json_real(real(rng, 1, 4)));
+    json_object_set_new(c, "tail_bound", json_real(contract_real(rng, 1, 4)));
     const char *type_of_net = json_string_value(json_object_get(json_object_get(c, "net"), "type"));
     if (s->depth == 0 && strcmp(type_of_net, "conv") && !between(rng, 0, 3)) {   /* a circle that no row leaves */
         json_object_set_new(c, "tails", json_string("circular"));
@@ -105,29 +103,6 @@ static json_t *make_spline_coupling(test_rng *rng, const struct setting *s, cons
     if (between(rng, 0, 3) == 0)
         json_object_set_new(c, "min_derivative", json_real(0.01));
     return c;
-}
-
-static json_t *make_mixture_coupling(test_rng *rng, const struct setting *s, const char *type)
-{
-    json_t *c = make_coupling(rng, s, type);
-    json_object_set_new(c, "components", json_integer((json_int_t)between(rng, 1, 5)));
-    json_object_set_new(c, "spread", json_real(real(rng, 0, 3)));
-    return c;
-}
-
-static json_t *make_gaussianization(test_rng *rng, const struct setting *s, const char *type)
-{
-    (void)s;
-    return json_pack("{s:s, s:i}", "type", type, "components", (int)between(rng, 1, 9));
-}
-
-/* Those whose transform is a sum of sigmoids.  */
-static json_t *make_neural_autoregressive(test_rng *rng, const struct setting *s, const char *type)
-{
-    json_t *of = json_pack("{s:s, s:i, s:s}", "type", "made", "hidden", (int)between(rng, 1, 9), "activation", s->smooth ? "tanh" : "relu");
-    return json_pack("{s:s, s:s, s:b, s:I, s:s, s:o}", "type", type, "transform", between(rng, 0, 1) ? "mixture" : "deep-sigmoidal", "solve",
-                     (int)between(rng, 0, 1), "components", (json_int_t)between(rng, 1, 5), "order", between(rng, 0, 1) ? "natural" : "random",
-                     "net", of);
 }
 
 /* Types without settings.  */
@@ -153,14 +128,14 @@ static json_t *make_affine(test_rng *rng, const struct setting *s, const char *t
 static json_t *make_spline(test_rng *rng, const struct setting *s, const char *type)
 {
     json_t *p = json_pack("{s:s, s:i, s:f}", "type", type, "bins", (int)between(rng, 2, 9), "tail_bound",
-                          real(rng, 1, 4));
+                          contract_real(rng, 1, 4));
     size_t how = between(rng, 0, 3);
     if (how == 0 && s->depth == 0) {
         json_object_set_new(p, "tails", json_string("circular"));
         if (between(rng, 0, 1))
-            json_object_set_new(p, "period", json_real(real(rng, 1, 360)));
+            json_object_set_new(p, "period", json_real(contract_real(rng, 1, 360)));
         if (between(rng, 0, 1))
-            json_object_set_new(p, "start", json_real(real(rng, -2, 2)));
+            json_object_set_new(p, "start", json_real(contract_real(rng, -2, 2)));
     } else if (how == 1) {
         json_object_set_new(p, "box", json_string("learned"));
     }
@@ -171,9 +146,9 @@ static json_t *make_bounds(test_rng *rng, const struct setting *s, const char *t
 {
     json_t *lower = json_array(), *upper = json_array();
     for (size_t j = 0; j < dfo_shape_size(s->shape); j++) {
-        double low = real(rng, -2, 2);
+        double low = contract_real(rng, -2, 2);
         json_array_append_new(lower, between(rng, 0, 2) ? json_real(low) : json_null());
-        json_array_append_new(upper, between(rng, 0, 2) ? json_real(low + real(rng, 0.5, 9)) : json_null());
+        json_array_append_new(upper, between(rng, 0, 2) ? json_real(low + contract_real(rng, 0.5, 9)) : json_null());
     }
     return json_pack("{s:s, s:o, s:o}", "type", type, "lower", lower, "upper", upper);
 }
@@ -182,10 +157,10 @@ static json_t *make_logit(test_rng *rng, const struct setting *s, const char *ty
 {
     json_t *l = make_plain(rng, s, type);
     if (between(rng, 0, 1))
-        json_object_set_new(l, "alpha", json_real(real(rng, 0, 0.1)));
+        json_object_set_new(l, "alpha", json_real(contract_real(rng, 0, 0.1)));
     if (between(rng, 0, 1)) {
-        json_object_set_new(l, "low", json_real(real(rng, -3, 0)));
-        json_object_set_new(l, "high", json_real(real(rng, 0.5, 256)));
+        json_object_set_new(l, "low", json_real(contract_real(rng, -3, 0)));
+        json_object_set_new(l, "high", json_real(contract_real(rng, 0.5, 256)));
     }
     return l;
 }
@@ -193,19 +168,19 @@ static json_t *make_logit(test_rng *rng, const struct setting *s, const char *ty
 static json_t *make_rescale(test_rng *rng, const struct setting *s, const char *type)
 {
     double high = s->depth ? 1.5 : 256;            /* several of them: differences still have their digits */
-    return json_pack("{s:s, s:f, s:f}", "type", type, "low", real(rng, -1, 0), "high", real(rng, 0.5, high));
+    return json_pack("{s:s, s:f, s:f}", "type", type, "low", contract_real(rng, -1, 0), "high", contract_real(rng, 0.5, high));
 }
 
 static json_t *make_leaky(test_rng *rng, const struct setting *s, const char *type)
 {
     (void)s;
-    return json_pack("{s:s, s:f}", "type", type, "slope", real(rng, 0.05, 2));
+    return json_pack("{s:s, s:f}", "type", type, "slope", contract_real(rng, 0.05, 2));
 }
 
 static json_t *make_box_cox(test_rng *rng, const struct setting *s, const char *type)
 {
     (void)s;
-    return json_pack("{s:s, s:f}", "type", type, "lambda", between(rng, 0, 3) ? real(rng, -1, 2) : 0.0);
+    return json_pack("{s:s, s:f}", "type", type, "lambda", between(rng, 0, 3) ? contract_real(rng, -1, 2) : 0.0);
 }
 
 static json_t *make_householder(test_rng *rng, const struct setting *s, const char *type)
@@ -224,7 +199,7 @@ static json_t *make_residual(test_rng *rng, const struct setting *s, const char 
     static const char *const activation[] = {"lipswish", "tanh", "softplus", "elu"}, *const trace[] = {"exact", "series", "roulette"};
     return json_pack("{s:s, s:i, s:i, s:s, s:f, s:s, s:i, s:i}", "type", type, "hidden", (int)between(rng, 1, 9), "depth",
                      (int)between(rng, 1, 3), "activation", activation[between(rng, 0, s->smooth ? 2 : 3)], "lipschitz",
-                     real(rng, 0.25, 0.9), "trace", trace[between(rng, 0, 2)], "terms", (int)between(rng, 1, 9), "probes",
+                     contract_real(rng, 0.25, 0.9), "trace", trace[between(rng, 0, 2)], "terms", (int)between(rng, 1, 9), "probes",
                      (int)between(rng, 1, 3));
 }
 
@@ -359,9 +334,9 @@ static json_t *make_autoregressive(test_rng *rng, const struct setting *s, const
     if (between(rng, 0, 1)) {
         json_object_set_new(a, "transform", json_string("spline"));
         json_object_set_new(a, "bins", json_integer((json_int_t)between(rng, 2, 9)));
-        json_object_set_new(a, "tail_bound", json_real(real(rng, 1, 4)));
+        json_object_set_new(a, "tail_bound", json_real(contract_real(rng, 1, 4)));
     } else {
-        json_object_set_new(a, "scale_max", json_real(real(rng, 0.5, 3)));
+        json_object_set_new(a, "scale_max", json_real(contract_real(rng, 0.5, 3)));
     }
     return a;
 }
@@ -585,6 +560,14 @@ const struct row contract_rows[] = {
       {"{\"zero_init\":3}", "zero_init"}, {"{\"activation\":\"step\"}", "activation"},
       {"{\"norm\":\"some\"}", "norm"}, {"{\"bottleneck\":0}", "bottleneck"}, {"{\"kernel\":16}", "kernel"}, {"{\"hidden\":0}", "hidden"},
       {"{\"net\":{\"type\":\"conv\"}}", "unknown key"}}},
+    {"batchnorm", TAKES_IMAGES | TRAINED, make_plain, {{"{\"momentum\":0}", "momentum"}, {"{\"epsilon\":0}", "epsilon"}}},
+    {"autoregressive", TAKES_CONDS | TAKES_IMAGES | SUMS | FLAT, make_polynomial_autoregressive,
+     {{"{\"transform\":\"bernstein\",\"components\":3}", "components"}, {"{\"transform\":\"sum-of-squares\",\"degree\":9}", "degree"}}},
+    {"bernstein-coupling", TAKES_CONDS | TAKES_IMAGES | SUMS | FLAT, make_polynomial_coupling,
+     {COUPLING_BAD, {"{\"degree\":0}", "degree"}, {"{\"tail_bound\":0}", "tail_bound"}, {"{\"min_derivative\":0}", "min_derivative"}}},
+    {"sum-of-squares-coupling", TAKES_CONDS | TAKES_IMAGES | SUMS | FLAT, make_polynomial_coupling,
+     {COUPLING_BAD, {"{\"degree\":9}", "degree"}, {"{\"components\":0}", "components"}, {"{\"spread\":-1}", "spread"}}},
+    {"bnaf", TAKES_CONDS | SUMS | STEEP, make_bnaf, {{"{\"hidden\":0}", "hidden"}, {"{\"depth\":9}", "depth"}}},
 };
 const size_t contract_rows_count = sizeof contract_rows / sizeof *contract_rows;
 

@@ -47,6 +47,15 @@ tests_check_layers_d_SOURCES = $(tests_check_layers_SOURCES)
 tests_check_layers_d_CPPFLAGS = $(TEST_CPPFLAGS) -DDFO_DOUBLE
 tests_check_layers_d_LDADD = $(TEST_LIBS)
 
+check_PROGRAMS += tests/check_increasing tests/check_increasing_d
+TESTS += tests/check_increasing tests/check_increasing_d
+tests_check_increasing_SOURCES = tests/check_increasing.c $(LAYERFIX)
+tests_check_increasing_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_check_increasing_LDADD = $(TEST_LIBS)
+tests_check_increasing_d_SOURCES = $(tests_check_increasing_SOURCES)
+tests_check_increasing_d_CPPFLAGS = $(TEST_CPPFLAGS) -DDFO_DOUBLE
+tests_check_increasing_d_LDADD = $(TEST_LIBS)
+
 check_PROGRAMS += tests/check_dequantise tests/check_dequantise_d
 TESTS += tests/check_dequantise tests/check_dequantise_d
 tests_check_dequantise_SOURCES = tests/check_dequantise.c $(LAYERFIX)
@@ -145,6 +154,24 @@ tests_check_matching_LDADD = $(TEST_LIBS)
 tests_check_matching_d_SOURCES = $(tests_check_matching_SOURCES)
 tests_check_matching_d_CPPFLAGS = $(TEST_CPPFLAGS) -DDFO_DOUBLE
 tests_check_matching_d_LDADD = $(TEST_LIBS)
+
+check_PROGRAMS += tests/check_edit tests/check_edit_d
+TESTS += tests/check_edit tests/check_edit_d
+tests_check_edit_SOURCES = tests/check_edit.c
+tests_check_edit_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_check_edit_LDADD = $(TEST_LIBS)
+tests_check_edit_d_SOURCES = $(tests_check_edit_SOURCES)
+tests_check_edit_d_CPPFLAGS = $(TEST_CPPFLAGS) -DDFO_DOUBLE
+tests_check_edit_d_LDADD = $(TEST_LIBS)
+
+check_PROGRAMS += tests/check_given tests/check_given_d
+TESTS += tests/check_given tests/check_given_d
+tests_check_given_SOURCES = tests/check_given.c $(MIXFIELD) $(REFERENCE)
+tests_check_given_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_check_given_LDADD = $(TEST_LIBS)
+tests_check_given_d_SOURCES = $(tests_check_given_SOURCES)
+tests_check_given_d_CPPFLAGS = $(TEST_CPPFLAGS) -DDFO_DOUBLE
+tests_check_given_d_LDADD = $(TEST_LIBS)
 
 check_PROGRAMS += tests/check_rex_map tests/check_rex_map_d
 TESTS += tests/check_rex_map tests/check_rex_map_d

@@ -19,7 +19,8 @@ enum dfo_caps {
     DFO_VOLUME_PRESERVING = 1u << 3,
     DFO_DATA_INIT         = 1u << 4,
     DFO_STOCHASTIC        = 1u << 5,
-    DFO_ESTIMATED_LOGDET  = 1u << 6
+    DFO_ESTIMATED_LOGDET  = 1u << 6,
+    DFO_KEEPS_INPUT       = 1u << 7      /* as NEEDS_INPUT, but where nothing was kept its inverse finds the input again */
 };
 
 /* How far a linear layer stretches rows, and how far it shrinks them: its largest and its smallest singular value, or,

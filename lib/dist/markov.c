@@ -45,7 +45,7 @@ static void free_state(dfo_dist *dist)
 
 #define OPS(name)                                                                                                     \
     {.type = name, .bound = 1, .scratch = dfoi_markov_scratch, .log_prob = dfoi_markov_log_prob, .log_prob_grad = dfoi_markov_log_prob_grad, \
-     .sample = dfoi_markov_sample, .describe = describe, .free = free_state}
+     .sample = dfoi_markov_sample, .sample_given = dfoi_markov_sample_given, .describe = describe, .free = free_state}
 
 static const struct dfo_dist_ops gaussian_ops = OPS("diffusion-gaussian"), binary_ops = OPS("diffusion-binary");
 

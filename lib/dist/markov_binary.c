@@ -5,7 +5,10 @@
  *
  * The net says by its logit l how likely x = 1 is, w = sigmoid(l + log((1 + A s_t)/(1 - A s_t))), beside what x_t alone tells; the way
  * back is p(x_t-1 = 1 | x_t) = w q(1 | x_t, 1) + (1 - w) q(1 | x_t, 0), as Austin et al. (2021) make it, and at t = 1 w itself.  Between
- * Bernoulli laws KL = q log(q/p) + (1 - q) log((1 - q)/(1 - p)).  */
+ * Bernoulli laws KL = q log(q/p) + (1 - q) log((1 - q)/(1 - p)).
+ *
+ * What is known of x, bits y that are wrong with the chance s, multiplies every step back by the likelihood r(x_t-1) of y, 1 - s where they are
+ * the same and s where not (section 2.5).  */
 #include <math.h>
 
 #include "dist/dist_impl.h"
@@ -90,13 +93,18 @@ static void begin(size_t d, dfo_key key, double temperature, dfo_real *xt)
 }
 
 /* Odds to the power of 1/temperature; at 0 the likelier bit.  */
-static void step(const dfoi_markov_step *s, size_t d, const dfo_real *net, dfo_key key, double temperature, dfo_real *room, dfo_real *xt)
+static void step(const dfoi_markov_step *s, size_t d, const dfo_real *net, dfo_key key, double temperature, const dfoi_markov_given *given,
+                 dfo_real *room, dfo_real *xt)
 {
     dfo_draw_real_uniform(key, d, room);
     for (size_t j = 0; j < d; j++) {
         double at = xt[j] > 0 ? 1 : -1, one, zero;
         log_weights(s, at, (double)net[j], &one, &zero);
         double w = exp(one), p = s->t == 1 ? w : w * dfoi_markov_bits_posterior(s, at, 1) + exp(zero) * dfoi_markov_bits_posterior(s, at, -1);
+        if (given && !isnan(given->y[j])) {
+            double one_of_y = given->y[j] > 0 ? 1 - given->noise : given->noise;
+            p = p * one_of_y / (p * one_of_y + (1 - p) * (1 - one_of_y));
+        }
         double odds = temperature > 0 ? (log(p) - log1p(-p)) / temperature : p > 0.5 ? INFINITY : -INFINITY;
         xt[j] = (double)room[j] < 1 / (1 + exp(-odds));
     }

@@ -25,6 +25,12 @@ typedef struct dfoi_markov_grads {
     dfoi_markov_slope slope;
 } dfoi_markov_grads;
 
+/* What is known of a row: y (d), NaN where nothing is, with noise: its deviation, of bits the chance that one is wrong.  */
+typedef struct dfoi_markov_given {
+    const dfo_real *y;
+    double noise;
+} dfoi_markov_given;
+
 struct dfoi_markov_kind {
     size_t outs;                        /* of the net, a column */
     /* xt (d) from q(x_t | x), drawn by key; e (d): the noise that it was drawn with.  */
@@ -36,9 +42,11 @@ struct dfoi_markov_kind {
                    dfoi_markov_grads *g);
     /* KL(q(x_T | x) || p(x_T)), the step being the last.  */
     double (*last)(const dfoi_markov_step *, size_t d, const dfo_real *x, double by, dfoi_markov_grads *g);
-    /* xt from p(x_T); and from x_t to a draw of p(x_t-1 | x_t).  */
+    /* xt from p(x_T); and from x_t to a draw of p(x_t-1 | x_t), or of it times the likelihood r(x_t-1) of what is given
+     * (NULL: nothing).  */
     void   (*begin)(size_t d, dfo_key key, double temperature, dfo_real *xt);
-    void   (*step)(const dfoi_markov_step *, size_t d, const dfo_real *net, dfo_key key, double temperature, dfo_real *room, dfo_real *xt);
+    void   (*step)(const dfoi_markov_step *, size_t d, const dfo_real *net, dfo_key key, double temperature, const dfoi_markov_given *given,
+                   dfo_real *room, dfo_real *xt);
 };
 
 extern const struct dfoi_markov_kind dfoi_markov_gaussian;
@@ -69,5 +77,7 @@ dfo_status dfoi_markov_log_prob(const dfo_dist *dist, dfo_run *run, dfo_batch x,
 dfo_status dfoi_markov_log_prob_grad(const dfo_dist *dist, dfo_run *run, dfo_batch x, const dfo_cond *cond, const double *glogp, dfo_batch gx,
                                      dfo_cond *gcond);
 dfo_status dfoi_markov_sample(const dfo_dist *dist, dfo_run *run, dfo_batch x, const dfo_cond *cond, double temperature);
+dfo_status dfoi_markov_sample_given(const dfo_dist *dist, dfo_run *run, dfo_batch x, const dfo_cond *cond, double temperature,
+                                    dfo_batch given, double noise);
 
 #endif

@@ -269,8 +269,9 @@ dfo_status dfoi_markov_log_prob_grad(const dfo_dist *dist, dfo_run *run, dfo_bat
 
 /* ---- draws */
 
+/* given.x NULL: nothing is known.  */
 static dfo_status draw_rows(const dfo_dist *dist, dfo_run *run, dfo_batch x, size_t first, size_t n, const dfo_cond *cond, double temperature,
-                            struct rows *r)
+                            dfo_batch given, double noise, struct rows *r)
 {
     const struct dfoi_markov *m = dist->state;
     r->block.n = n;
@@ -287,7 +288,8 @@ static dfo_status draw_rows(const dfo_dist *dist, dfo_run *run, dfo_batch x, siz
             dfo_key key = dfoi_base_key(run, i);
             key.purpose = DFO_FOR_NOISE;
             key.step = key.step * (uint32_t)(m->steps + 1) + (uint32_t)t;
-            m->kind->step(&s, x.d, dfo_row(r->out, i), key, temperature, dfo_row(r->e, i), dfo_row(r->xt, i));
+            dfoi_markov_given known = {given.x ? dfo_row(given, first + i) : NULL, noise};
+            m->kind->step(&s, x.d, dfo_row(r->out, i), key, temperature, given.x ? &known : NULL, dfo_row(r->e, i), dfo_row(r->xt, i));
         }
     }
     for (size_t i = 0; i < n; i++)
@@ -295,17 +297,41 @@ static dfo_status draw_rows(const dfo_dist *dist, dfo_run *run, dfo_batch x, siz
     return DFO_OK;
 }
 
-dfo_status dfoi_markov_sample(const dfo_dist *dist, dfo_run *run, dfo_batch x, const dfo_cond *cond, double temperature)
+/* Whether what is given can be: bits are bits, and the noise of a bit does not make it its opposite.  */
+static dfo_status look_at_given(const struct dfoi_markov *m, dfo_run *run, dfo_batch given, double noise)
+{
+    if (m->kind != &dfoi_markov_binary)
+        return DFO_OK;
+    if (noise >= 0.5)
+        return dfo_run_fail(run, DFO_EARG, (size_t)-1, "noise %g: expected the chance of a wrong bit, below 0.5", noise);
+    for (size_t i = 0; i < given.n; i++)
+        for (size_t j = 0; j < given.d; j++) {
+            dfo_real v = dfo_row(given, i)[j];
+            if (!isnan(v) && v != 0 && v != 1)
+                return dfo_run_fail(run, DFO_EARG, i, "row %llu, column %zu: expected 0 or 1, got %.9g", (unsigned long long)(run->key.row + i),
+                                    j, (double)v);
+        }
+    return DFO_OK;
+}
+
+dfo_status dfoi_markov_sample_given(const dfo_dist *dist, dfo_run *run, dfo_batch x, const dfo_cond *cond, double temperature,
+                                    dfo_batch given, double noise)
 {
     dfo_status status = DFO_OK;
     struct rows r;
+    DFO_TRY(look_at_given(dist->state, run, given, noise));
     DFO_TRY(take(dist, run, x.n, 0, &r));
     rates(dist->state, run, r.log_abar);
     for (size_t first = 0, n; first < x.n && status == DFO_OK; first += n) {
         n = at_once(x.n - first);
         run->key.row = r.key.row + first;
-        status = draw_rows(dist, run, x, first, n, cond, temperature, &r);
+        status = draw_rows(dist, run, x, first, n, cond, temperature, given, noise, &r);
     }
     run->key = r.key;
     return status;
+}
+
+dfo_status dfoi_markov_sample(const dfo_dist *dist, dfo_run *run, dfo_batch x, const dfo_cond *cond, double temperature)
+{
+    return dfoi_markov_sample_given(dist, run, x, cond, temperature, (dfo_batch){0}, 0);
 }

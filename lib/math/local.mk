@@ -9,9 +9,11 @@ noinst_HEADERS += \
     lib/math/assign_impl.h \
     lib/math/lapack_impl.h \
     lib/math/linalg_impl.h \
+    lib/math/quadrature_impl.h \
     lib/math/root_impl.h \
     lib/math/spectral_impl.h \
     lib/math/vec_impl.h \
+    lib/math/polynomials_impl.h \
     lib/math/sigmoids_impl.h \
     lib/math/spline_impl.h
 LIB_ONCE += \
@@ -31,6 +33,7 @@ LIB_KERN += \
     lib/math/kern_step.c \
     lib/math/kern_draw.c \
     lib/math/panel_kern.c \
+    lib/math/polynomials_kern.c \
     lib/math/sigmoids_kern.c \
     lib/math/spline_kern.c
 LIB_GEMM += \

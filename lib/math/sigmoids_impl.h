@@ -30,18 +30,18 @@ static inline size_t dfoi_sigmoids_params(const dfoi_sigmoids *how)        /* P 
 }
 
 struct dfoi_sigmoids_kernels {
-    /* As the four of splines.  */
+    /* As the four of splines, but backward is given x, which stays: where z hardly moves it does not tell x.  */
     void (*forward)(const dfoi_sigmoids *, size_t nb, size_t m, const dfo_real *par, dfo_real *x, dfo_real *ld);
     void (*inverse)(const dfoi_sigmoids *, size_t nb, size_t m, const dfo_real *par, dfo_real *z, dfo_real *ld);
-    void (*backward)(const dfoi_sigmoids *, size_t nb, size_t m, const dfo_real *par, dfo_real *z, dfo_real *gz,
+    void (*backward)(const dfoi_sigmoids *, size_t nb, size_t m, const dfo_real *par, const dfo_real *x, dfo_real *gz,
                      const dfo_real *gld, dfo_real *gpar);
     void (*inverse_backward)(const dfoi_sigmoids *, size_t nb, size_t m, const dfo_real *par, dfo_real *x, dfo_real *gx,
                              const dfo_real *gld, dfo_real *gpar);
     /* y -> z = Phi^-1(sigmoid(y)), ld += log dz/dy; and back, ld -=.  n values.  */
     void (*to_normal)(size_t n, dfo_real *y, dfo_real *ld);
     void (*from_normal)(size_t n, dfo_real *z, dfo_real *ld);
-    /* z -> y, gz -> gy, gld of the log-det that to_normal adds; y -> z, gy -> gz, gld of the one that from_normal adds.  */
-    void (*to_normal_backward)(size_t n, dfo_real *z, dfo_real *gz, const dfo_real *gld);
+    /* gz -> gy at y, gld of the log-det that to_normal adds; y -> z, gy -> gz, gld of the one that from_normal adds.  */
+    void (*to_normal_backward)(size_t n, const dfo_real *y, dfo_real *gz, const dfo_real *gld);
     void (*from_normal_backward)(size_t n, dfo_real *y, dfo_real *gy, const dfo_real *gld);
 };
 

@@ -306,19 +306,18 @@ static void inverse(const dfoi_sigmoids *how, size_t nb, size_t m, const dfo_rea
     }
 }
 
-static void backward(const dfoi_sigmoids *how, size_t nb, size_t m, const dfo_real *par, dfo_real *z, dfo_real *gz,
+static void backward(const dfoi_sigmoids *how, size_t nb, size_t m, const dfo_real *par, const dfo_real *x, dfo_real *gz,
                      const dfo_real *gld, dfo_real *gpar)
 {
     size_t params = dfoi_sigmoids_params(how);
     struct mixture now;
-    lanes at, s, g, gl;
+    lanes at, g, gl;
     OVER_VALUES {
-        load(z, m, j, first, count, at);
+        load(x, m, j, first, count, at);
         load(gz, m, j, first, count, g);
         load(gld, m, 0, first, count, gl);
-        back(how, &now, at, s);
+        evaluate(how, &now, at);
         gradients(how, &now, at, g, gl, m, first, count, gpar + j * params * m);
-        store(z, m, j, first, count, at);
         store(gz, m, j, first, count, g);
     }
 }
@@ -455,13 +454,12 @@ static void from_normal(size_t n, dfo_real *z, dfo_real *ld)
     }
 }
 
-static void to_normal_backward(size_t n, dfo_real *z, dfo_real *gz, const dfo_real *gld)
+static void to_normal_backward(size_t n, const dfo_real *y, dfo_real *gz, const dfo_real *gld)
 {
 #pragma GCC ivdep
     for (size_t i = 0; i < n; i++) {
-        dfo_real y = logit_of(z[i]), slope = dfoi_fun_exp(normal_slope(y, z[i]));
-        gz[i] = gz[i] * slope + gld[i] * normal_bend(y, z[i], slope);
-        z[i] = y;
+        dfo_real z = quantile(y[i]), slope = dfoi_fun_exp(normal_slope(y[i], z));
+        gz[i] = gz[i] * slope + gld[i] * normal_bend(y[i], z, slope);
     }
 }
 

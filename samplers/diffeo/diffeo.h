@@ -15,6 +15,7 @@
 #include <diffeo/distance.h>
 #include <diffeo/normality.h>
 #include <diffeo/filter.h>
+#include <diffeo/forecast.h>
 #include <diffeo/c2st.h>
 #include <diffeo/net.h>
 #include <diffeo/loss.h>
@@ -41,5 +42,9 @@
 #include <diffeo/path.h>
 #include <diffeo/netfield.h>
 #include <diffeo/latents.h>
+#include <diffeo/target.h>
+#include <diffeo/variational.h>
+#include <diffeo/mcmc.h>
+#include <diffeo/neutra.h>
 
 #endif
