@@ -8,6 +8,7 @@
 #include "matching_impl.h"
 #include "train/plan_impl.h"
 
+#define BLOCK_NUMBERS 32768                /* of images a worker takes fewer rows at a time: 16 of 32x32x3 are work for two */
 #define NOISIEST -14                       /* log(alpha^2/sigma^2): beyond, x_0 of a net that finds noise has no digits */
 
 struct dfo_flow_denoiser {
@@ -17,6 +18,7 @@ struct dfo_flow_denoiser {
     dfo_denoiser *denoiser;
     double    n;                           /* at the noisy level */
     uint64_t  seed;
+    size_t    block;                       /* rows, a part of the flow's */
     double    given_noise;
     int       takes_given;
     dfo_plan *plan;
@@ -62,6 +64,10 @@ static dfo_status levels(dfo_ctx *ctx, const dfoi_diffusion *d, const dfo_denois
 static dfo_status make_plan(dfo_flow_denoiser *r)
 {
     size_t block = dfo_flow_block(r->flow);
+    dfo_shape shape = r->layer->shape;
+    while (shape.h * shape.w > 1 && block > 1 && block * r->flow->d > BLOCK_NUMBERS)
+        block /= 2;
+    r->block = block;
     dfo_field field = dfoi_diffusion_predictor(r->layer, r->flow->d, NULL);
     dfo_run how = {.memory = DFO_MEMORY_INVERT};
     dfo_need need = dfoi_flow_need(r->flow, block, &how, 0);
@@ -162,7 +168,7 @@ static dfo_status draw_block(const dfo_flow_denoiser *r, dfo_run *run, dfo_batch
 static dfo_status block(void *data, dfo_run *run, size_t first, size_t n)
 {
     const struct call *c = data;
-    size_t full = dfo_flow_block(c->of->flow);
+    size_t full = c->of->block;
     dfo_batch x = dfo_batch_rows(c->x, first, n), fx = dfoi_flow_fill(run, x, full);
     dfo_cond cond = dfo_cond_rows(c->cond, first, n);
     for (size_t p = 0; p < cond.n; p++)

@@ -35,8 +35,8 @@ static dfo_status make_plan(dfo_flow_bound *b)
     dfo_run how = {.memory = DFO_MEMORY_INVERT};
     dfo_need need = dfoi_flow_need(b->flow, block, &how, 0);
     size_t net = dfoi_cnf_net_scratch(b->layer, block), base = dfo_dist_scratch(b->flow->base, block);
-    /* rows, condition, noise, net's input, output and what it should be; times, places, weights, sums of both halves */
-    need.scratch += 5 * dfo_arena_size(block * d) + dfo_arena_size(block * b->flow->cond_d) + 8 * dfoi_doubles_size(block) +
+    /* rows, condition, noise, net's input, output and what it should be; times, places, weights, sums of both halves, results, log-dets */
+    need.scratch += 5 * dfo_arena_size(block * d) + dfo_arena_size(block * b->flow->cond_d) + 9 * dfoi_doubles_size(block) +
                     (net > base ? net : base);
     dfo_plan_options plan = {.block = block, .memory = DFO_MEMORY_INVERT, .mode = DFO_EVALUATE};
     return dfo_plan_new(b->ctx, b->flow->store, &need, &plan, &b->plan);

@@ -175,14 +175,28 @@ static void from_whole(const dfo_flow_rex *r, int end, const int64_t *whole, dfo
             dfo_row(y, i)[j] = (dfo_real)((double)whole[i * y.d + j] / by);
 }
 
+/* Where the net finds x/alpha for data, in the least noise, Y' = Y/rho over the clock rho: down it Y shrinks with rho, and the difference of
+ * the two states, which noise feeds (sqrt(rho) at first), grows as 1/rho, zeta being 1.  With a net that knows what is data this ends where
+ * noise hides it; one that has learned little lets it go on to the end.  */
+static void parting(const dfo_flow_rex *r, dfo_run *run)
+{
+    const dfo_noise_schedule *of = &dfoi_cnf_diffusion(r->layer)->schedule;
+    double rho = dfo_noise_schedule_clock(of, DFO_CLOCK_RHO, r->t[0]) / dfo_noise_schedule_clock(of, DFO_CLOCK_RHO, r->t[r->options.steps]);
+    (void)dfo_run_wrap(run, "along the SDE from t = %.3g the two states part, by up to %.1e times; more steps, a model of more training or of a later "
+                            "\"first\", or the ODE keep them: ", r->t[0], rho);
+}
+
 static dfo_status encode_whole(const dfo_flow_rex *r, dfo_run *run, dfo_batch x, const dfo_cond *cond, int64_t *y, int64_t *yh)
 {
     dfo_field field = dfoi_diffusion_predictor(r->layer, r->flow->d, cond);
     DFO_TRY(dfoi_diffusion_others(r->flow, run, x, cond, 0, NULL));
     dfo_status status = to_whole(r, run, x, y);
     memcpy(yh, y, x.n * x.d * sizeof *y);
-    if (status == DFO_OK)
+    if (status == DFO_OK) {
         status = dfo_rex_fixed_forward(r->rex, &field, run, r->options.steps, r->t, r->bits, x.n, y, yh);
+        if (status == DFO_ENUM && r->options.sde)
+            parting(r, run);
+    }
     if (status != DFO_OK)
         return dfoi_diffusion_named(r->flow, run);
     from_whole(r, 1, y, x);

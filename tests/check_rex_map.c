@@ -242,6 +242,23 @@ START_TEST(draws)
 }
 END_TEST
 
+/* A net that finds noise at random takes the states of an SDE out of any range: the message says what to do.  */
+START_TEST(parting)
+{
+    struct model m = model_of("vp", "noise", 0);
+    dfo_real x[N * D];
+    static int64_t y[2 * N * D];
+    ready(&m, &(dfo_flow_rex_options){.steps = 20, .zeta = 1, .exact = 1, .sde = 1, .seed = 5});
+    fill(x);
+    for (size_t i = 0; i < N * D; i++)
+        x[i] *= 1000;
+    ck_assert_int_eq(dfo_flow_rex_encode_exact(m.rex, 0, dfo_batch_of(x, N, D), NULL, y, y + N * D), DFO_ENUM);
+    ck_assert_msg(strstr(dfo_ctx_error(m.ctx), "two states part") && strstr(dfo_ctx_error(m.ctx), "or the ODE keep them: rex, row") &&
+                      strstr(dfo_ctx_error(m.ctx), "leaves the range"), "%s", dfo_ctx_error(m.ctx));
+    done(&m);
+}
+END_TEST
+
 START_TEST(refused)
 {
     struct model m = model_of("vp", "noise", 0);
@@ -284,6 +301,7 @@ int main(void)
     tcase_add_test(t, closed_form);
     tcase_add_loop_test(t, there_and_back, 0, 2);
     tcase_add_loop_test(t, to_the_bit, 0, 2);
+    tcase_add_test(t, parting);
     tcase_add_test(t, draws_normal);
     tcase_add_test(t, draws);
     tcase_add_test(t, refused);

@@ -214,6 +214,19 @@ static dfo_real *unit_keep(const struct time_mlp *m, const dfo_real *keep, size_
     return keep ? (dfo_real *)keep + times * (p * m->keep + dfoi_embed_keep(&m->embed) + k * m->keep_unit) : NULL;
 }
 
+/* Do all rows go into the embedding alike, as those of samplers and of solvers in common steps do?  */
+static int alike(const dfo_net *net, const dfo_cond *in, size_t n)
+{
+    for (size_t part = 1; part < net->parts; part++) {     /* but for x */
+        dfo_batch rows = in->part[part].rows;
+        for (size_t i = 1; rows.x && i < n; i++)
+            for (size_t j = 0; j < rows.d; j++)
+                if (!(dfo_row(rows, i)[j] == dfo_row(rows, 0)[j]))
+                    return 0;
+    }
+    return 1;
+}
+
 static dfo_status forward(const dfo_net *net, dfo_run *run, const dfo_cond *in, dfo_block out, dfo_real *keep)
 {
     const struct time_mlp *m = net->state;
@@ -222,10 +235,14 @@ static dfo_status forward(const dfo_net *net, dfo_run *run, const dfo_cond *in, 
     const dfo_real *from[DFOI_PANELS], *stream[DFOI_PANELS];
     dfo_real *to[DFOI_PANELS];
     DFO_TRY(take(m, run, panels, &w));
+    int once = !keep && panels > 1 && alike(net, in, out.n);       /* a row's bits are its own: they are the same so */
     for (size_t p = 0; p < panels; p++) {
         struct room *r = &w.room[p];
-        DFO_TRY(dfoi_embed_forward(&m->embed, net, run, in, p * DFO_PANEL, dfoi_panel_rows(out.n, p),
-                                   keep ? keep + p * m->keep : r->embed, r->q));
+        if (p && once)
+            r->q = w.room[0].q;
+        else
+            DFO_TRY(dfoi_embed_forward(&m->embed, net, run, in, p * DFO_PANEL, dfoi_panel_rows(out.n, p),
+                                       keep ? keep + p * m->keep : r->embed, r->q));
         read_x(m, in, out.n, p, r->x);
         from[p] = r->x;
         stream[p] = to[p] = r->tall[H];

@@ -17,12 +17,12 @@
 
 static const struct bench {
     const char *name, *net;
-    size_t      batch;
+    size_t      batch, block;          /* block: rows that samplers take at a time */
     dfo_shape   shape;
     size_t      shards;
 } benches[] = {
-    {"mlp2d", "{\"type\":\"time-mlp\",\"hidden\":256,\"layers\":2,\"embedding\":0}", 4096, {2, 1, 1}, 16},
-    {"conv32", "{\"type\":\"unet\",\"channels\":64,\"levels\":1,\"blocks\":4,\"norm\":\"none\",\"embedding\":0}", 16, {3, 32, 32}, 2},
+    {"mlp2d", "{\"type\":\"time-mlp\",\"hidden\":256,\"layers\":2,\"embedding\":0}", 4096, 128, {2, 1, 1}, 16},
+    {"conv32", "{\"type\":\"unet\",\"channels\":64,\"levels\":1,\"blocks\":4,\"norm\":\"none\",\"embedding\":0}", 16, 8, {3, 32, 32}, 2},
 };
 
 static int threads;
@@ -117,14 +117,14 @@ static struct worker worker_of(dfo_store *store, const dfo_net *net, size_t rows
     return w;
 }
 
-static void net_alone(dfo_ctx *ctx, const struct bench *b, dfo_model *model, dfo_batch x, size_t block, double rate)
+static void net_alone(dfo_ctx *ctx, const struct bench *b, dfo_model *model, dfo_batch x, double rate)
 {
     static double ms[MOST];
     const dfo_shape in[2] = {b->shape, dfo_shape_vector(1)};
     dfo_store *store;
     dfo_net *net;
     json_t *config = json_loads(b->net, 0, NULL);
-    size_t n = 0, blocks = (b->batch + block - 1) / block;
+    size_t n = 0, block = b->block, blocks = b->batch / block;
     if (dfo_store_new(ctx, &store))
         die(ctx);
     dfo_build build = {.ctx = ctx, .store = store, .seed = 1, .path = "net"};
@@ -249,7 +249,7 @@ static void run(const struct bench *b)
     double rate = sgemm_rate(threads);
     dfo_draw_real_normal((dfo_key){.purpose = DFO_FOR_TEST}, b->batch * d, x.x);
     train(ctx, b, model, x, rate);
-    net_alone(ctx, b, model, x, dfo_model_block(model), rate);
+    net_alone(ctx, b, model, x, rate);
     sample(ctx, b, model, "ddim", "ddim", x, rate);
     sample(ctx, b, model, "euler-maruyama", "em", x, rate);
     free(x.x);
