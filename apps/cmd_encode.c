@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "normal.h"
 #include "rex.h"
 
 struct options {
@@ -57,6 +58,7 @@ struct job {
     struct verify   verify;
     struct rex     *rex;
     int             density;           /* the model has one */
+    struct normal   normal;
 };
 
 static int open_all(struct job *j)
@@ -112,7 +114,7 @@ static int open_output(struct job *j)
     dfo_latents_exact exact = {r->n, r->row, r->z};
     j->x = malloc(j->chunk * (d + o->input.context_d) * sizeof *j->x);
     j->logp = malloc(j->chunk * sizeof *j->logp);
-    if (!j->x || !j->logp)
+    if (!j->x || !j->logp || normal_begin(&j->normal, j->model, o->input.info.rows))
         return usage_error(c, "out of memory"), EXIT_FAILED;
     if (j->full && j->rex) {
         dfo_latents_rex states = rex_latents(j->rex);
@@ -152,6 +154,7 @@ static int write_rows(struct job *j)
         for (size_t i = 0; i < n && j->density; i++)
             j->total += j->logp[i];
         put_repairs(j, first, x, &next);
+        normal_add(&j->normal, x);
         if (j->latents ? dfo_latents_write(j->latents, x) : dfo_sink_write(j->sink, x))
             return failed(c);
     }
@@ -163,6 +166,9 @@ static int report(struct job *j)
     struct options *o = j->o;
     const struct verify *v = &j->verify;
     double rows = (double)o->input.info.rows;
+    dfo_normality normal;
+    if (j->normal.n && dfo_normality_test(o->common.ctx, &(dfo_samples){j->normal.n, j->normal.d, j->normal.z}, &normal))
+        return failed(&o->common);
     if (o->common.json) {
         json_t *out = json_pack("{s:I, s:I, s:o, s:o}", "rows", (json_int_t)rows, "dims",
                                 (json_int_t)dfo_model_features(j->model), "mean_nats",
@@ -175,6 +181,8 @@ static int report(struct job *j)
         }
         if (out && o->input.rows.discrete)
             json_object_set_new(out, "pixels_wrong", json_integer((json_int_t)v->pixels_wrong));
+        if (out && j->normal.n)
+            normal_json(&j->normal, &normal, out);
         return print_json(&o->common, out);
     }
     FILE *to = text_out(&o->common);
@@ -190,6 +198,8 @@ static int report(struct job *j)
     if (o->input.rows.discrete)
         fprintf(to, ", %llu pixels wrong", (unsigned long long)v->pixels_wrong);
     putc('\n', to);
+    if (j->normal.n)
+        normal_words(&j->normal, &normal, to);
     return 0;
 }
 
@@ -228,5 +238,6 @@ int CMD(cmd_encode)(int argc, char **argv)
     input_close(&o.input);
     free(j.x);
     free(j.logp);
+    free(j.normal.z);
     return common_end(&o.common, status);
 }

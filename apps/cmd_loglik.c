@@ -9,14 +9,17 @@ struct options {
     struct common common;
     struct input  input;
     const char *model[2], *output, *gradient;
-    uint64_t batch;
+    uint64_t batch, draws;                 /* draws: of the variational bound, 0: it is not asked for */
 };
 
-enum { GRADIENT = 256 };
+enum { GRADIENT = 256, BOUND };
+#define USUAL_DRAWS 64
 
 static const struct argp_option options_list[] = {
     {"output", 'o', "FILE", 0, "One number a row, in nats (.npy or .csv)", 2},
     {"gradient-out", GRADIENT, "FILE", 0, "d log p / dx of every row (.npy or .csv)", 2},
+    {"bound", BOUND, "DRAWS", OPTION_ARG_OPTIONAL,
+     "Of diffusion models: not the probability flow's density but the variational bound, by DRAWS evaluations of the net a row (even; default 64)", 2},
     {0},
 };
 
@@ -32,6 +35,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
         return 0;
     case 'o': o->output = arg; return 0;
     case GRADIENT: o->gradient = arg; return 0;
+    case BOUND: o->draws = arg ? to_u64(state, "--bound", arg, 2) : USUAL_DRAWS; return 0;
     case ARGP_KEY_ARG:
         if (state->arg_num >= 2)
             argp_error(state, "unexpected argument '%s'", arg);
@@ -64,6 +68,7 @@ struct job {
     struct options  *o;
     dfo_model       *model[2];
     dfo_model_plan  *plan[2];
+    dfo_flow_bound  *bound[2];
     dfo_sink        *sink, *gradient;
     dfo_real        *rows, *copy, *grad;
     double          *out[2];
@@ -71,6 +76,18 @@ struct job {
     struct moments   logp[2], difference;
     double          *variance, estimate;   /* of estimated log-densities; its sum over rows of the first model */
 };
+
+static int plan_of(struct job *j, int i)
+{
+    struct options *o = j->o;
+    struct common *c = &o->common;
+    const dfo_flow *flow = dfo_model_flow(j->model[i]);
+    if (!o->draws)
+        return dfo_model_plan_new(c->ctx, j->model[i], o->gradient != NULL && !i, &j->plan[i]) ? failed(c) : 0;
+    if (!flow || !dfo_flow_diffuses(flow))
+        return usage_error(c, "--bound: %s is no diffusion model", o->model[i]), EXIT_FAILED;
+    return dfo_flow_bound_new(c->ctx, flow, (size_t)o->draws, c->seed, &j->bound[i]) ? failed(c) : 0;
+}
 
 static int set_up(struct job *j)
 {
@@ -90,8 +107,8 @@ static int set_up(struct job *j)
         if ((status = input_fits(c, &o->input, j->model[i])))
             return status;
         size_t before = dfo_ctx_bytes(c->ctx), block = dfo_model_block(j->model[i]);
-        if (dfo_model_plan_new(c->ctx, j->model[i], o->gradient != NULL && !i, &j->plan[i]))
-            return failed(c);
+        if ((status = plan_of(j, i)))
+            return status;
         k.taken += dfo_ctx_bytes(c->ctx) - before;
         k.block = block > k.block ? block : k.block;       /* powers of two */
         k.row_bytes += sizeof(double);
@@ -133,7 +150,8 @@ static int score(struct job *j, uint64_t first, size_t n, int which)
         if (status == DFO_OK)
             status = dfo_sink_write(j->gradient, without_frame(j->model[0], g));
     } else {
-        status = dfo_model_log_prob_estimate(j->plan[which], first, x, &cond, j->out[which], j->variance);
+        status = o->draws ? dfo_flow_bound_log_prob(j->bound[which], first, x, &cond, j->out[which], j->variance)
+                          : dfo_model_log_prob_estimate(j->plan[which], first, x, &cond, j->out[which], j->variance);
         for (size_t i = 0; i < n && !which && status == DFO_OK; i++)
             j->estimate += j->variance[i];
     }
@@ -181,20 +199,20 @@ static int report(struct job *j, double seconds)
     struct options *o = j->o;
     double rows = (double)o->input.info.rows, d = (double)dfo_shape_size(model_picture(j->model[0]));
     const dfo_flow *flow = dfo_model_flow(j->model[0]);
-    int bound = flow && (dfo_flow_bins(flow) || dfo_flow_base(flow)->ops->bound);
-    size_t probes = flow ? dfo_flow_probes(flow) : 0;
-    double error = probes > 1 && !o->gradient ? sqrt(j->estimate) / rows : NAN;    /* of the estimate, as far as it is known */
+    int bound = flow && (o->draws || dfo_flow_bins(flow) || dfo_flow_base(flow)->ops->bound);
+    size_t probes = flow && !o->draws ? dfo_flow_probes(flow) : 0;
+    double error = o->draws || (probes > 1 && !o->gradient) ? sqrt(j->estimate) / rows : NAN;    /* of the estimate, as far as it is known */
     if (o->common.json) {
         json_t *out = json_pack("{s:I, s:I, s:o, s:o, s:s, s:f, s:f, s:I}", "rows", (json_int_t)rows, "dims",
                                 (json_int_t)d, "mean_nats", real_or_null(j->logp[0].mean), "stderr_nats",
                                 real_or_null(stderr_of(&j->logp[0])), "estimate", bound ? "bound" : probes ? "hutchinson" : "exact", "seconds", seconds,
                                 "rows_per_second", rows / seconds, "peak_bytes",
                                 (json_int_t)dfo_ctx_peak_bytes(o->common.ctx));
-        if (out && probes)
+        if (out && (probes || o->draws))
             json_object_set_new(out, "estimate_stderr", real_or_null(error));
         if (out && o->input.rows.discrete)
             json_object_set_new(out, "bits_per_dim", json_real(dfo_bits_per_dim(j->logp[0].mean, d, 1)));
-        if (out && dfo_model_plan_nfe(j->plan[0]) > 0)
+        if (out && j->plan[0] && dfo_model_plan_nfe(j->plan[0]) > 0)
             json_object_set_new(out, "nfe", json_real(dfo_model_plan_nfe(j->plan[0])));
         if (out && o->input.info.has_entropy)
             json_object_set_new(out, "entropy_nats", json_real(o->input.info.entropy));
@@ -210,7 +228,9 @@ static int report(struct job *j, double seconds)
     if (o->input.rows.discrete)
         fprintf(to, " (%.4f bits per dimension%s)", dfo_bits_per_dim(j->logp[0].mean, d, 1), bound ? ", an upper bound" : "");
     fprintf(to, ", %.0f rows/s\n", rows / seconds);
-    if (probes && isfinite(error))
+    if (o->draws)
+        fprintf(to, "The variational bound by %llu draws a row: +- %.2g of that is its error\n", (unsigned long long)o->draws, error);
+    else if (probes && isfinite(error))
         fprintf(to, "The trace is an estimate by %zu probes: +- %.2g of that is its error\n", probes, error);
     else if (probes)
         fprintf(to, "The trace is an estimate by %zu probe%s%s\n", probes, probes > 1 ? "s" : "",
@@ -233,6 +253,10 @@ int CMD(cmd_loglik)(int argc, char **argv)
     struct job j = {.o = &o};
     if (argp_parse(&argp, argc, argv, 0, NULL, &o))
         return EXIT_USAGE;
+    if (o.draws % 2)
+        return usage_error(&o.common, "--bound: expected an even number of draws, got %llu", (unsigned long long)o.draws);
+    if (o.draws && o.gradient)
+        return usage_error(&o.common, "--bound: the bound has no gradient for --gradient-out");
     o.common.output = o.gradient && !strcmp(o.gradient, "-") ? o.gradient : o.output;
     int status = common_start(&o.common);
     if (!status)
@@ -246,6 +270,7 @@ int CMD(cmd_loglik)(int argc, char **argv)
     dfo_sink_free(j.gradient);
     for (int i = 0; i < 2; i++) {
         dfo_model_plan_free(j.plan[i]);
+        dfo_flow_bound_free(j.bound[i]);
         dfo_model_free(j.model[i]);
         free(j.out[i]);
     }

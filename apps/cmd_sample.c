@@ -2,12 +2,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "given.h"
 #include "sampler.h"
 
 struct options {
     struct common common;
     struct input  context;             /* rows of context */
     struct sampler_options sampler;
+    struct given  given;
     const char *model, *output, *format;
     uint64_t n, batch;
     double   temperature;              /* below 0: not given */
@@ -16,7 +18,7 @@ struct options {
 enum { TEMPERATURE = 256, CONTEXT, CLASS };
 
 static const struct argp_option options_list[] = {
-    {NULL, 'n', "N", 0, "Number of rows (with --context: for each of its rows)", 2},
+    {NULL, 'n', "N", 0, "Number of rows (with --context or --given: for each of its rows)", 2},
     {"output", 'o', "FILE", 0, "Where they go (.npy, .csv, '-'; images: a grid .png, a folder/ of .png)", 2},
     {"temperature", TEMPERATURE, "T", 0, "Spread of the base density (default 1)", 2},
     {"context", CONTEXT, "SPEC", 0, "Rows to condition on; output is context-major", 2},
@@ -34,6 +36,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
         state->child_inputs[1] = &o->batch;
         state->child_inputs[2] = &o->common;
         state->child_inputs[3] = &o->sampler;
+        state->child_inputs[4] = &o->given;
         return 0;
     case 'n': o->n = to_u64(state, "-n", arg, 1); return 0;
     case 'o': o->output = arg; return 0;
@@ -50,26 +53,49 @@ struct job {
     dfo_model      *model;
     dfo_model_plan *plan;              /* or, with --sampler, the other */
     dfo_flow_denoiser *sampler;
+    dfo_flow_plan  *given;             /* or, with --given and no sampler, this one */
     dfo_sink       *sink;
-    dfo_real       *x, *cond;
+    dfo_real       *x, *cond, *y;      /* y: what is given */
     size_t          chunk;
 };
+
+/* What draws: the model, a sampler of its net, or its chain where something is given.  */
+static int open_way(struct job *j)
+{
+    struct options *o = j->o;
+    struct common *c = &o->common;
+    const dfo_flow *flow = dfo_model_flow(j->model);
+    int diffuses = flow && dfo_flow_diffuses(flow);
+    o->sampler.how.given_noise = o->given.noise;
+    o->sampler.how.given_whole = o->given.whole;
+    if (o->sampler.how.sampler)
+        return sampler_new(c, &o->sampler, o->model, j->model, &j->sampler);
+    if (!o->given.data)
+        return dfo_model_plan_new(c->ctx, j->model, 0, &j->plan) ? failed(c) : 0;
+    if (diffuses)
+        return usage_error(c, "%s: --given wants --sampler NAME", o->model);
+    if (!flow || !dfo_flow_base(flow)->ops->sample_given)
+        return usage_error(c, "%s is no diffusion model: --given wants one", o->model), EXIT_FAILED;
+    return dfo_flow_plan_new(c->ctx, flow, 0, &j->given) ? failed(c) : 0;
+}
 
 static int set_up(struct job *j, uint64_t *rows)
 {
     struct options *o = j->o;
     struct common *c = &o->common;
     *rows = o->n;
+    if (o->given.data && o->sampler.how.sampler)
+        o->sampler.given |= DFO_TAKES_GIVEN;
     int status = sampler_options_fit(c, &o->sampler);
     if (status || (status = open_model(c, o->model, &j->model)))
         return status;
     if (dfo_model_wants_samples(j->model))
         return failed(c);
-    size_t before = dfo_ctx_bytes(c->ctx);
-    if (o->sampler.how.sampler && (status = sampler_new(c, &o->sampler, o->model, j->model, &j->sampler)))
+    if (o->given.data && (status = given_open(c, &o->given, j->model)))
         return status;
-    if (!j->sampler && dfo_model_plan_new(c->ctx, j->model, 0, &j->plan))
-        return failed(c);
+    size_t before = dfo_ctx_bytes(c->ctx);
+    if ((status = open_way(j)))
+        return status;
     dfo_chunk k = {.asked = o->batch, .block = dfo_model_block(j->model), .taken = dfo_ctx_bytes(c->ctx) - before};
     size_t d = dfo_model_features(j->model), context = dfo_model_context(j->model);
     status = labels_for(c, &o->context, o->model, j->model);
@@ -84,20 +110,25 @@ static int set_up(struct job *j, uint64_t *rows)
     if (o->context.context_d != context)
         return usage_error(c, "%s: expected %zu context columns, got %zu", o->context.context, context,
                            o->context.context_d), EXIT_FAILED;
-    if (o->context.source && __builtin_mul_overflow(*rows, o->context.info.rows, rows))
-        return usage_error(c, "-n times the rows of context is too much"), EXIT_FAILED;
+    uint64_t contexts = o->context.source ? o->context.info.rows : 1, each = o->given.data ? o->given.rows : contexts;
+    if (contexts != 1 && contexts != each)
+        return usage_error(c, "%s has %llu rows, %s %llu: expected as many", o->context.context, (unsigned long long)contexts, o->given.data,
+                           (unsigned long long)each), EXIT_FAILED;
+    if (__builtin_mul_overflow(*rows, each, rows))
+        return usage_error(c, "-n times the rows of %s is too much", o->given.data ? "--given" : "context"), EXIT_FAILED;
     k.rows = *rows;
-    k.row_bytes = (d + context) * sizeof(dfo_real);
+    k.row_bytes = (2 * d + context) * sizeof(dfo_real);
     if (dfo_chunk_rows(c->ctx, &k, &j->chunk))
         return failed(c);
     j->x = malloc(j->chunk * d * sizeof *j->x);
     j->cond = malloc(j->chunk * (context + 1) * sizeof *j->cond);
-    if (!j->x || !j->cond)
+    j->y = malloc(j->chunk * d * sizeof *j->y);
+    if (!j->x || !j->cond || !j->y)
         return usage_error(c, "out of memory"), EXIT_FAILED;
     return open_rows_out(c, j->model, o->output, o->format, *rows, 0, &j->sink);
 }
 
-/* Row i of the output has context row i / n.  */
+/* Row i of the output has context row i / n, or the only one.  */
 static dfo_status fill_context(struct job *j, uint64_t first, size_t n, dfo_cond *cond)
 {
     struct options *o = j->o;
@@ -109,12 +140,13 @@ static dfo_status fill_context(struct job *j, uint64_t first, size_t n, dfo_cond
     cond->part[0].rows = dfo_batch_of(j->cond, n, width);
     cond->part[0].shape = dfo_shape_vector(width);
     for (size_t i = 0; i < n; i++) {
-        if (i && (first + i) / o->n == (first + i - 1) / o->n) {
+        int only = o->context.info.rows == 1;
+        if (i && (only || (first + i) / o->n == (first + i - 1) / o->n)) {
             memcpy(j->cond + i * width, j->cond + (i - 1) * width, width * sizeof *j->cond);
             continue;
         }
         dfo_batch row = dfo_batch_of(j->cond + i * width, 1, width);
-        dfo_status status = dfo_source_read(o->context.source, o->common.ctx, (first + i) / o->n, row, NULL);
+        dfo_status status = dfo_source_read(o->context.source, o->common.ctx, only ? 0 : (first + i) / o->n, row, NULL);
         if (status)
             return status;
     }
@@ -124,9 +156,16 @@ static dfo_status fill_context(struct job *j, uint64_t first, size_t n, dfo_cond
 static dfo_status draw(struct job *j, uint64_t first, dfo_batch x, const dfo_cond *cond)
 {
     const struct options *o = j->o;
+    double temperature = o->temperature >= 0 ? o->temperature : 1;
+    dfo_batch y = dfo_batch_of(j->y, x.n, x.d);
+    dfo_status status = o->given.data ? given_read(&o->common, &o->given, first, o->n, y) : DFO_OK;
+    if (status)
+        return status;
+    if (j->given)
+        return dfo_flow_sample_given(j->given, o->common.seed, first, x, cond, temperature, y, o->given.noise);
     if (j->sampler)
-        return dfo_flow_denoiser_draw(j->sampler, first, x, cond);
-    return dfo_model_sample(j->plan, o->common.seed, first, x, cond, o->temperature >= 0 ? o->temperature : 1);
+        return o->given.data ? dfo_flow_denoiser_draw_given(j->sampler, first, x, cond, y) : dfo_flow_denoiser_draw(j->sampler, first, x, cond);
+    return dfo_model_sample(j->plan, o->common.seed, first, x, cond, temperature);
 }
 
 static int all_rows(struct job *j, uint64_t rows)
@@ -146,7 +185,7 @@ static int all_rows(struct job *j, uint64_t rows)
 
 static json_t *report(const struct job *j, uint64_t rows, double seconds)
 {
-    double nfe = j->sampler ? dfo_flow_denoiser_nfe(j->sampler) : dfo_model_plan_nfe(j->plan);
+    double nfe = j->sampler ? dfo_flow_denoiser_nfe(j->sampler) : j->plan ? dfo_model_plan_nfe(j->plan) : 0;
     json_t *out = json_pack("{s:I, s:I, s:f, s:f, s:I}", "rows", (json_int_t)rows, "dims", (json_int_t)dfo_model_features(j->model), "seconds",
                             seconds, "rows_per_second", (double)rows / seconds, "peak_bytes", (json_int_t)dfo_ctx_peak_bytes(j->o->common.ctx));
     if (out && nfe > 0)
@@ -157,7 +196,7 @@ static json_t *report(const struct job *j, uint64_t rows, double seconds)
 int CMD(cmd_sample)(int argc, char **argv)
 {
     static const struct argp_child children[] = {{&common_argp, 0, NULL, 0}, {&batch_argp, 0, NULL, 0},
-                                                 {&solver_argp, 0, NULL, 0}, {&sampler_argp, 0, NULL, 0}, {0}};
+                                                 {&solver_argp, 0, NULL, 0}, {&sampler_argp, 0, NULL, 0}, {&given_argp, 0, NULL, 0}, {0}};
     static const struct argp argp = {options_list, parse, "MODEL", "Draws rows from a model.", children, NULL, NULL};
     struct options o = {.common = {.command = "sample", .argc = argc, .argv = argv}, .temperature = -1};
     struct job j = {.o = &o};
@@ -182,10 +221,13 @@ int CMD(cmd_sample)(int argc, char **argv)
         fprintf(stderr, "%llu rows, %.0f rows/s\n", (unsigned long long)rows, (double)rows / seconds);
     dfo_sink_free(j.sink);
     dfo_flow_denoiser_free(j.sampler);
+    dfo_flow_plan_free(j.given);
+    given_close(&o.given);
     dfo_model_plan_free(j.plan);
     dfo_model_free(j.model);
     input_close(&o.context);
     free(j.x);
     free(j.cond);
+    free(j.y);
     return common_end(&o.common, status);
 }

@@ -5,6 +5,9 @@ noinst_HEADERS += \
     apps/exact.h \
     apps/verify.h \
     apps/rex.h \
+    apps/mask.h \
+    apps/given.h \
+    apps/normal.h \
     apps/sampler.h \
     apps/train_config.h
 APPS_REAL = \
@@ -14,6 +17,9 @@ APPS_REAL = \
     apps/solver.c \
     apps/verify.c \
     apps/rex.c \
+    apps/mask.c \
+    apps/given.c \
+    apps/normal.c \
     apps/sampler.c \
     apps/train_config.c \
     apps/cmd_train.c \
@@ -21,6 +27,7 @@ APPS_REAL = \
     apps/cmd_sample.c \
     apps/cmd_encode.c \
     apps/cmd_decode.c \
+    apps/cmd_edit.c \
     apps/cmd_classify.c \
     apps/cmd_check.c \
     apps/check_pixels.c \
@@ -29,6 +36,7 @@ APPS_REAL = \
     apps/plot_images.c \
     apps/cmd_interpolate.c \
     apps/cmd_distance.c \
+    apps/cmd_calibrate.c \
     apps/cmd_filter.c
 noinst_LTLIBRARIES += libapps_f.la libapps_d.la
 libapps_f_la_SOURCES = $(APPS_REAL)
@@ -58,11 +66,13 @@ dist_man_MANS += \
     apps/man/diffeo-sample.1 \
     apps/man/diffeo-encode.1 \
     apps/man/diffeo-decode.1 \
+    apps/man/diffeo-edit.1 \
     apps/man/diffeo-classify.1 \
     apps/man/diffeo-interpolate.1 \
     apps/man/diffeo-check.1 \
     apps/man/diffeo-info.1 \
     apps/man/diffeo-distance.1 \
+    apps/man/diffeo-calibrate.1 \
     apps/man/diffeo-filter.1 \
     apps/man/diffeo-plot.1 \
     apps/man/diffeo-layers.5

@@ -41,8 +41,10 @@ static int help(FILE *to)
           "  encode   data to latents                    decode   latents to data\n"
           "  info     what a model or preset is          plot     densities, corner plots, images, curves\n"
           "  classify   class probabilities of rows, and how good they are\n"
+          "  edit   rows of one class made into another's, kept where a mask says so\n"
           "  interpolate   rows between those of the data, through the latents\n"
           "  distance   how far two samples are apart\n"
+          "  calibrate   whether rows fall where a model says\n"
           "  filter   pictures convolved with a kernel, and exactly back\n\n"
           "'diffeo COMMAND --help' lists a command's options; 'man diffeo' tells the rest.\n",
           to);

@@ -61,7 +61,8 @@ static int misplaced(const struct common *c, unsigned which)
 {
     static const struct { unsigned which; const char *option; } all[] = {
         {DFO_TAKES_ETA, "--eta goes"}, {DFO_TAKES_SNR, "--snr goes"}, {DFO_TAKES_CORRECTIONS, "--corrections goes"},
-        {DFO_TAKES_CHURN, "--churn, --churn-min, --churn-max and --churn-noise go"}, {DFO_TAKES_METHOD, "--sde goes"}};
+        {DFO_TAKES_CHURN, "--churn, --churn-min, --churn-max and --churn-noise go"}, {DFO_TAKES_METHOD, "--sde goes"},
+        {DFO_TAKES_GIVEN, "--given goes"}};
     char names[128] = "";
     size_t m = 0;
     while (!(which & all[m].which))

@@ -11,7 +11,7 @@
  * states at its steps, and backward goes back through the steps that were taken: the gradient is that of the numbers that came out.
  * "kinetic", "jacobian", "acceleration": in training the log-det has so much of the mean over a row's features of the
  * integrals of |f|^2, |df/dz|^2, |d^2 z/dt^2|^2 taken off, which makes fields that need few steps (RNODE: Finlay et al. 2020;
- * TayNODE of order 2: Kelly et al. 2020).
+ * TayNODE, whose derivative is the second or of "order": Kelly et al. 2020).
  * "diffusion" (diffusion_impl.h): the field is the probability flow of a noise schedule, which takes from the net what is noise.
  * With "gradient":"checkpoint" it keeps the times alone, and backward a few states at a time.
  * With "gradient":"adjoint" the last state alone is kept, and state and gradient are solved back from there by the continuous adjoint:
@@ -275,6 +275,7 @@ static dfo_status describe(const dfo_bijector *bij, json_t *to)
     DFO_TRY(dfoi_json_set(bij->ctx, to, "coupling", json_real(c->coupling)));
     for (size_t k = 0; k < DFOI_CNF_COSTS; k++)
         DFO_TRY(dfoi_json_set(bij->ctx, to, cost_name[k], json_real(c->cost[k])));
+    DFO_TRY(dfoi_json_set(bij->ctx, to, "order", json_integer((json_int_t)c->order)));
     if (c->diffusion.on)
         DFO_TRY(dfoi_diffusion_describe(bij->ctx, &c->diffusion, to));
     DFO_TRY(dfoi_json_set(bij->ctx, to, "learn_end", json_boolean(c->learn_end)));
@@ -345,6 +346,7 @@ static dfo_status read_solver(dfo_ctx *ctx, const json_t *config, struct dfoi_cn
     DFO_TRY(dfoi_json_real(ctx, config, "coupling", 0.999, 1e-3, 1, &c->coupling));
     for (size_t k = 0; k < DFOI_CNF_COSTS; k++)
         DFO_TRY(dfoi_json_real(ctx, config, cost_name[k], 0, 0, 1e6, &c->cost[k]));
+    DFO_TRY(dfoi_json_size(ctx, config, "order", 2, 2, DFO_NET_ORDER, &c->order));
     DFO_TRY(dfoi_diffusion_read(ctx, json_object_get(config, "diffusion"), &c->diffusion));
     if (c->diffusion.on && (c->end != 1 || c->learn_end || c->cost[0] > 0 || c->cost[1] > 0 || c->cost[2] > 0))
         return dfoi_fail(ctx, DFO_EARG, "diffusion: its way ends at 1, and kinetic, jacobian, acceleration are 0");
@@ -401,7 +403,7 @@ dfo_solver_options dfoi_cnf_solver(const dfo_bijector *bij)
 dfo_status dfoi_cnf_create(dfo_build *build, json_t *config, dfo_bijector *bij)
 {
     static const char *const keys[] = {"type", "net", "solver", "steps", "rtol", "atol", "most_steps", "probes", "probe", "trace", "end",
-                                       "learn_end", "zero_init", "together", "gradient", "coupling", "kinetic", "jacobian", "acceleration",
+                                       "learn_end", "zero_init", "together", "gradient", "coupling", "kinetic", "jacobian", "acceleration", "order",
                                        "diffusion", NULL};
     dfo_ctx *ctx = build->ctx;
     struct dfoi_cnf *c;
@@ -431,6 +433,9 @@ dfo_status dfoi_cnf_create(dfo_build *build, json_t *config, dfo_bijector *bij)
     json_decref(usual);
     if (status == DFO_OK && (!c->net->ops->jvp || dfo_net_statistics(c->net)))
         status = dfoi_fail(ctx, DFO_EUNSUP, "a %s net cannot be a field", c->net->ops->type);
+    if (status == DFO_OK && c->order > 2 && !dfo_net_path_kept(c->net, 1, c->order))
+        status = dfoi_fail(ctx, DFO_EUNSUP, "order: a %s net has no derivative of order %zu along the path: concatsquash, concat and hyper have, "
+                                            "with tanh, softplus, silu or sigmoid", c->net->ops->type, c->order);
     if (status == DFO_OK && c->learn_end)
         status = build_end(build, c);
     return status;

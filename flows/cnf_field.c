@@ -2,9 +2,7 @@
  * both; and the same field fitted to velocities.  Rows go through the net some at a time.  */
 #include <string.h>
 
-#include "cnf_impl.h"
-#include "math/gemm_impl.h"
-#include "nn/rows_impl.h"
+#include "cnf_call_impl.h"
 
 static const struct dfoi_cnf *state(const dfo_bijector *bij)
 {
@@ -22,31 +20,27 @@ static size_t chunk(size_t rows)
     return rows < DFO_NET_ROWS ? rows : DFO_NET_ROWS;
 }
 
+/* Of a derivative above the second along the path.  */
+static size_t path_size(const struct dfoi_cnf *c, size_t n)
+{
+    return c->order > 2 ? dfo_arena_size(dfo_net_path_kept(c->net, n, c->order)) : 0;
+}
+
 static size_t field_scratch(const dfo_field *field, size_t rows)
 {
     const dfo_bijector *bij = flow_of(field)->bij;
     size_t n = chunk(rows);
     const dfo_net *net = state(bij)->net;
     return dfo_arena_size(dfo_net_trace_size(net)) + 2 * dfo_arena_size(n) + dfoi_doubles_size(n) + 2 * dfo_arena_size(n * bij->d) +
-           2 * dfo_arena_size(dfoi_block_size(net->ops->layout, n, bij->d)) + dfo_arena_size(2 * dfo_net_acts(net, n)) + dfo_net_scratch(net, n);
+           2 * dfo_arena_size(dfoi_block_size(net->ops->layout, n, bij->d)) + dfo_arena_size(2 * dfo_net_acts(net, n)) + dfo_net_scratch(net, n) +
+           path_size(state(bij), n) + (state(bij)->order > 2 ? dfo_net_path_scratch(net, state(bij)->order) : 0);
 }
 
-/* A chunk's arguments of the net: rows, condition, time; pulled: J^T e, or an adjoint of the tangent; ones: the time's tangent.  */
-struct call {
-    const dfo_net *net;
-    dfo_cond  in, din, gin;
-    dfo_block out, dout;
-    dfo_batch tangent, pulled;
-    dfo_real *acts, *ones;
-    double   *trace;
-    size_t    first, n, d, nq;
-};
-
-static struct call call_of(const dfo_field *field, dfo_run *run, const double *t, dfo_batch x, size_t first, size_t n)
+static struct dfoi_cnf_call call_of(const dfo_field *field, dfo_run *run, const double *t, dfo_batch x, size_t first, size_t n)
 {
     const dfo_bijector *bij = flow_of(field)->bij;
     const dfo_net *net = state(bij)->net;
-    struct call c = {.net = net, .first = first, .n = n, .d = bij->d, .nq = field->nq};
+    struct dfoi_cnf_call c = {.net = net, .first = first, .n = n, .d = bij->d, .nq = field->nq};
     dfo_real *time = dfo_arena_take(run, n);
     c.ones = dfo_arena_take(run, n);
     c.trace = dfoi_take_doubles(run, n);
@@ -55,6 +49,9 @@ static struct call call_of(const dfo_field *field, dfo_run *run, const double *t
     c.out = dfoi_block_take(run, net->ops->layout, n, bij->d);
     c.dout = dfoi_block_take(run, net->ops->layout, n, bij->d);
     c.acts = dfo_arena_take(run, 2 * dfo_net_acts(net, n));
+    c.order = state(bij)->order;
+    if (c.order > 2)
+        c.path = dfo_arena_take(run, dfo_net_path_kept(net, n, c.order));
     for (size_t i = 0; i < n; i++) {
         time[i] = (dfo_real)t[first + i];
         c.ones[i] = 1;
@@ -73,19 +70,7 @@ static struct call call_of(const dfo_field *field, dfo_run *run, const double *t
     return c;
 }
 
-/* Where feature e of row i stands in a block.  */
-static dfo_real *spot(dfo_block b, size_t i, size_t e)
-{
-    return b.layout == DFO_FEATURES ? b.x + (i / DFO_PANEL * b.d + e) * DFO_PANEL + i % DFO_PANEL : b.x + i * b.ld + e;
-}
-
-static size_t passes(const struct dfoi_cnf_solve *f)
-{
-    return f->probe ? state(f->bij)->probes : f->bij->d;
-}
-
-/* The direction of pass j: a probe, or the j-th unit vector.  */
-static void direct(const struct dfoi_cnf_solve *f, const struct call *c, size_t j)
+void dfoi_cnf_direct(const struct dfoi_cnf_solve *f, const struct dfoi_cnf_call *c, size_t j)
 {
     size_t d = c->d;
     for (size_t i = 0; i < c->n; i++) {
@@ -100,88 +85,20 @@ static void direct(const struct dfoi_cnf_solve *f, const struct call *c, size_t 
 }
 
 /* Adds e^T J e of every row, over the number of probes.  */
-static void add_trace(const struct dfoi_cnf_solve *f, const struct call *c, size_t j, double *dq)
+static void add_trace(const struct dfoi_cnf_solve *f, const struct dfoi_cnf_call *c, size_t j, double *dq)
 {
     for (size_t i = 0; i < c->n; i++) {
         double sum = 0;
         for (size_t e = 0; f->probe && e < c->d; e++)
-            sum += (double)dfo_row(c->tangent, i)[e] * (double)*spot(c->dout, i, e);
-        dq[(c->first + i) * c->nq] += f->probe ? sum / (double)passes(f) : (double)*spot(c->dout, i, j);
+            sum += (double)dfo_row(c->tangent, i)[e] * (double)*dfoi_cnf_spot(c->dout, i, e);
+        dq[(c->first + i) * c->nq] += f->probe ? sum / (double)dfoi_cnf_passes(f) : (double)*dfoi_cnf_spot(c->dout, i, j);
         if (f->each)
             dq[(c->first + i) * c->nq + 1 + j] = sum;
     }
 }
 
-/* ---- costs */
-
-/* a . b of row i.  */
-static double dot(dfo_batch a, dfo_batch b, size_t i)
-{
-    double sum = 0;
-    for (size_t e = 0; e < a.d; e++)
-        sum += (double)dfo_row(a, i)[e] * (double)dfo_row(b, i)[e];
-    return sum;
-}
-
-/* pulled = J^T e, e the call's direction; `out` holds f behind it.  */
-static dfo_status pull(struct call *c, dfo_run *run, dfo_batch f)
-{
-    dfo_real *grads = run->grads;
-    dfo_cond gin = {.n = c->in.n};
-    gin.part[0].rows = c->pulled;
-    DFO_TRY(dfo_net_forward(c->net, run, &c->in, c->out, c->acts));
-    if (f.x)
-        dfoi_block_to_rows(c->out, f);
-    dfoi_block_from_rows(c->tangent, c->out);
-    memset(c->pulled.x, 0, c->n * c->d * sizeof *c->pulled.x);
-    run->grads = NULL;
-    dfo_status status = dfo_net_backward(c->net, run, &c->in, c->out, &gin, c->acts);
-    run->grads = grads;
-    return status;
-}
-
-/* dout = d^2 z/dt^2: J f + df/dt.  */
-static dfo_status accelerate(struct call *c, dfo_run *run, dfo_real *acts)
-{
-    dfo_cond din = c->din;
-    DFO_TRY(dfo_net_forward(c->net, run, &c->in, c->out, NULL));
-    dfoi_block_to_rows(c->out, c->tangent);
-    din.part[din.n - 1].rows = dfo_batch_of(c->ones, c->n, 1);
-    return dfo_net_jvp(c->net, run, &c->in, &din, c->out, c->dout, acts);
-}
-
-/* The trace and the Jacobian's norm by J^T e; `to` gets f.  */
-static dfo_status eval_pulls(const struct dfoi_cnf_solve *f, dfo_run *run, struct call *c, dfo_batch to, double *dq)
-{
-    double share = f->probe ? 1 / (double)passes(f) : 1;
-    for (size_t j = 0; j < passes(f); j++) {
-        direct(f, c, j);
-        DFO_TRY(pull(c, run, j ? (dfo_batch){0} : to));
-        for (size_t i = 0; i < c->n; i++) {
-            double *q = dq + (c->first + i) * c->nq;
-            q[0] += share * dot(c->tangent, c->pulled, i);
-            q[1 + DFOI_CNF_JACOBIAN] += share * dot(c->pulled, c->pulled, i);
-        }
-    }
-    return DFO_OK;
-}
-
-/* The costs that need no direction; `to` holds f.  */
-static dfo_status eval_costs(const struct dfoi_cnf_solve *f, dfo_run *run, struct call *c, dfo_batch to, double *dq)
-{
-    for (size_t i = 0; i < c->n && f->wanted[DFOI_CNF_KINETIC]; i++)
-        dq[(c->first + i) * c->nq + 1 + DFOI_CNF_KINETIC] = dot(to, to, i);
-    if (!f->wanted[DFOI_CNF_ACCELERATION])
-        return DFO_OK;
-    DFO_TRY(accelerate(c, run, NULL));
-    dfoi_block_to_rows(c->dout, c->pulled);
-    for (size_t i = 0; i < c->n; i++)
-        dq[(c->first + i) * c->nq + 1 + DFOI_CNF_ACCELERATION] = dot(c->pulled, c->pulled, i);
-    return DFO_OK;
-}
-
 /* kept: what the trace in closed form has found for the time, or NULL.  */
-static dfo_status eval_chunk(const dfo_field *field, dfo_run *run, struct call *c, const dfo_real *kept, dfo_batch dx, double *dq)
+static dfo_status eval_chunk(const dfo_field *field, dfo_run *run, struct dfoi_cnf_call *c, const dfo_real *kept, dfo_batch dx, double *dq)
 {
     const struct dfoi_cnf_solve *f = flow_of(field);
     dfo_batch to = dfo_batch_rows(dx, c->first, c->n);
@@ -196,20 +113,20 @@ static dfo_status eval_chunk(const dfo_field *field, dfo_run *run, struct call *
         for (size_t i = 0; i < c->n; i++)
             dq[(c->first + i) * c->nq] = c->trace[i];
         dfoi_block_to_rows(c->out, to);
-        return eval_costs(f, run, c, to, dq);
+        return dfoi_cnf_eval_costs(f, run, c, to, dq);
     }
     if (f->wanted[DFOI_CNF_JACOBIAN]) {
-        DFO_TRY(eval_pulls(f, run, c, to, dq));
-        return eval_costs(f, run, c, to, dq);
+        DFO_TRY(dfoi_cnf_eval_pulls(f, run, c, to, dq));
+        return dfoi_cnf_eval_costs(f, run, c, to, dq);
     }
-    for (size_t j = 0; j < passes(f); j++) {
-        direct(f, c, j);
+    for (size_t j = 0; j < dfoi_cnf_passes(f); j++) {
+        dfoi_cnf_direct(f, c, j);
         DFO_TRY(dfo_net_jvp(c->net, run, &c->in, &c->din, c->out, c->dout, NULL));
         if (!j)
             dfoi_block_to_rows(c->out, to);
         add_trace(f, c, j, dq);
     }
-    return eval_costs(f, run, c, to, dq);
+    return dfoi_cnf_eval_costs(f, run, c, to, dq);
 }
 
 static dfo_status eval(const dfo_field *field, dfo_run *run, const double *t, dfo_batch x, dfo_batch dx, double *dq)
@@ -227,7 +144,7 @@ static dfo_status eval(const dfo_field *field, dfo_run *run, const double *t, df
     size_t mark = run->arena_used;
     for (size_t first = 0, n; first < x.n && status == DFO_OK; first += n) {
         n = chunk(x.n - first);
-        struct call c = call_of(field, run, t, x, first, n);
+        struct dfoi_cnf_call c = call_of(field, run, t, x, first, n);
         status = eval_chunk(field, run, &c, kept, dx, dq);
         run->arena_used = mark;
     }
@@ -235,8 +152,7 @@ static dfo_status eval(const dfo_field *field, dfo_run *run, const double *t, df
     return status;
 }
 
-/* The gradient of gdx . f and of the kinetic energy in `out`, which holds f: zero but for the first pass.  */
-static void seed_field(const struct dfoi_cnf_solve *f, struct call *c, size_t j, dfo_batch gdx, const double *gdq)
+void dfoi_cnf_seed_field(const struct dfoi_cnf_solve *f, struct dfoi_cnf_call *c, size_t j, dfo_batch gdx, const double *gdq)
 {
     dfo_batch g = dfo_batch_rows(gdx, c->first, c->n);
     if (j) {
@@ -246,71 +162,25 @@ static void seed_field(const struct dfoi_cnf_solve *f, struct call *c, size_t j,
     for (size_t i = 0; i < c->n && f->wanted[DFOI_CNF_KINETIC]; i++) {
         dfo_real by = (dfo_real)(2 * gdq[(c->first + i) * c->nq + 1 + DFOI_CNF_KINETIC]);
         for (size_t e = 0; e < c->d; e++)
-            dfo_row(g, i)[e] += by * *spot(c->out, i, e);
+            dfo_row(g, i)[e] += by * *dfoi_cnf_spot(c->out, i, e);
     }
     dfoi_block_from_rows(g, c->out);
 }
 
 /* The gradient of gdq times the trace in `dout`.  */
-static void seed_trace(const struct dfoi_cnf_solve *f, struct call *c, size_t j, const double *gdq)
+static void seed_trace(const struct dfoi_cnf_solve *f, struct dfoi_cnf_call *c, size_t j, const double *gdq)
 {
     memset(c->dout.x, 0, dfoi_block_size(c->out.layout, c->n, c->d) * sizeof *c->dout.x);
     for (size_t i = 0; i < c->n; i++) {
         double g = gdq[(c->first + i) * c->nq];
         if (!f->probe)
-            *spot(c->dout, i, j) = (dfo_real)g;
+            *dfoi_cnf_spot(c->dout, i, j) = (dfo_real)g;
         for (size_t e = 0; f->probe && e < c->d; e++)
-            *spot(c->dout, i, e) = (dfo_real)(g / (double)passes(f) * (double)dfo_row(c->tangent, i)[e]);
+            *dfoi_cnf_spot(c->dout, i, e) = (dfo_real)(g / (double)dfoi_cnf_passes(f) * (double)dfo_row(c->tangent, i)[e]);
     }
 }
 
-/* Of gdq times e^T J e and |J^T e|^2: that of e^T J w with w = gdq[0] e + 2 gdq[Jacobian] J^T e held fast.  */
-static dfo_status vjp_pulls(const struct dfoi_cnf_solve *f, dfo_run *run, struct call *c, dfo_batch gdx, const double *gdq)
-{
-    double share = f->probe ? 1 / (double)passes(f) : 1;
-    for (size_t j = 0; j < passes(f); j++) {
-        direct(f, c, j);
-        DFO_TRY(pull(c, run, (dfo_batch){0}));
-        for (size_t i = 0; i < c->n; i++) {
-            const double *g = gdq + (c->first + i) * c->nq;
-            dfo_real *w = dfo_row(c->tangent, i), *v = dfo_row(c->pulled, i);
-            for (size_t e = 0; e < c->d; e++) {
-                dfo_real direction = w[e];
-                w[e] = (dfo_real)(share * (g[0] * (double)w[e] + 2 * g[1 + DFOI_CNF_JACOBIAN] * (double)v[e]));
-                v[e] = direction;
-            }
-        }
-        DFO_TRY(dfo_net_jvp(c->net, run, &c->in, &c->din, c->out, c->dout, c->acts));
-        seed_field(f, c, j, gdx, gdq);
-        dfoi_block_from_rows(c->pulled, c->dout);
-        DFO_TRY(dfo_net_jvp_backward(c->net, run, &c->in, &c->din, c->out, c->dout, &c->gin, NULL, c->acts));
-    }
-    return DFO_OK;
-}
-
-/* Of |d^2 z/dt^2|^2; what f gets as the tangent goes to gdx.  */
-static dfo_status vjp_acceleration(dfo_run *run, struct call *c, dfo_batch gdx, const double *gdq)
-{
-    dfo_cond gdin = {.n = c->din.n}, din = c->din;
-    dfo_batch g = dfo_batch_rows(gdx, c->first, c->n);
-    DFO_TRY(accelerate(c, run, c->acts));
-    din.part[din.n - 1].rows = dfo_batch_of(c->ones, c->n, 1);
-    memset(c->out.x, 0, dfoi_block_size(c->out.layout, c->n, c->d) * sizeof *c->out.x);
-    dfoi_block_to_rows(c->dout, c->pulled);
-    for (size_t i = 0; i < c->n; i++)
-        for (size_t e = 0; e < c->d; e++)
-            dfo_row(c->pulled, i)[e] *= (dfo_real)(2 * gdq[(c->first + i) * c->nq + 1 + DFOI_CNF_ACCELERATION]);
-    dfoi_block_from_rows(c->pulled, c->dout);     /* zeros behind the last row */
-    memset(c->pulled.x, 0, c->n * c->d * sizeof *c->pulled.x);
-    gdin.part[0].rows = c->pulled;
-    DFO_TRY(dfo_net_jvp_backward(c->net, run, &c->in, &din, c->out, c->dout, &c->gin, &gdin, c->acts));
-    for (size_t i = 0; i < c->n; i++)
-        for (size_t e = 0; e < c->d; e++)
-            dfo_row(g, i)[e] += dfo_row(c->pulled, i)[e];
-    return DFO_OK;
-}
-
-static dfo_status vjp_chunk(const dfo_field *field, dfo_run *run, struct call *c, dfo_batch gdx, const double *gdq, dfo_batch gx)
+static dfo_status vjp_chunk(const dfo_field *field, dfo_run *run, struct dfoi_cnf_call *c, dfo_batch gdx, const double *gdq, dfo_batch gx)
 {
     const struct dfoi_cnf_solve *f = flow_of(field);
     dfo_cond gcond = dfo_cond_rows(field->gcond, c->first, c->n);
@@ -323,13 +193,13 @@ static dfo_status vjp_chunk(const dfo_field *field, dfo_run *run, struct call *c
         return dfo_net_backward(c->net, run, &c->in, c->out, &c->gin, c->acts);
     }
     if (f->wanted[DFOI_CNF_ACCELERATION])
-        DFO_TRY(vjp_acceleration(run, c, gdx, gdq));
+        DFO_TRY(dfoi_cnf_vjp_acceleration(run, c, gdx, gdq));
     if (f->wanted[DFOI_CNF_JACOBIAN])
-        return vjp_pulls(f, run, c, gdx, gdq);
-    for (size_t j = 0; j < passes(f); j++) {
-        direct(f, c, j);
+        return dfoi_cnf_vjp_pulls(f, run, c, gdx, gdq);
+    for (size_t j = 0; j < dfoi_cnf_passes(f); j++) {
+        dfoi_cnf_direct(f, c, j);
         DFO_TRY(dfo_net_jvp(c->net, run, &c->in, &c->din, c->out, c->dout, c->acts));
-        seed_field(f, c, j, gdx, gdq);
+        dfoi_cnf_seed_field(f, c, j, gdx, gdq);
         seed_trace(f, c, j, gdq);
         DFO_TRY(dfo_net_jvp_backward(c->net, run, &c->in, &c->din, c->out, c->dout, &c->gin, NULL, c->acts));
     }
@@ -342,7 +212,7 @@ static dfo_status vjp(const dfo_field *field, dfo_run *run, const double *t, dfo
     dfo_status status = DFO_OK;
     for (size_t first = 0, n; first < x.n && status == DFO_OK; first += n) {
         n = chunk(x.n - first);
-        struct call c = call_of(field, run, t, x, first, n);
+        struct dfoi_cnf_call c = call_of(field, run, t, x, first, n);
         status = vjp_chunk(field, run, &c, gdx, gdq, gx);
         run->arena_used = mark;
     }
@@ -382,7 +252,7 @@ dfo_status dfoi_cnf_push(const dfo_bijector *bij, dfo_run *run, double t, dfo_ba
         time[i] = state(bij)->learn_end ? dfoi_cnf_factor(state(bij), run) * t : t;
     for (size_t first = 0, n; first < x.n; first += n) {
         n = chunk(x.n - first);
-        struct call c = call_of(&field, run, time, x, first, n);
+        struct dfoi_cnf_call c = call_of(&field, run, time, x, first, n);
         memcpy(c.tangent.x, e + first * d, n * d * sizeof *e);
         DFO_TRY(dfo_net_jvp(c.net, run, &c.in, &c.din, c.out, c.dout, NULL));
         dfoi_block_to_rows(c.dout, dfo_batch_of(e + first * d, n, d));
@@ -418,7 +288,7 @@ size_t dfoi_cnf_regress_scratch(const dfo_bijector *bij, size_t rows)
 }
 
 /* The net's output in c->out becomes the gradient of sum by loss with respect to it; gend gets the end's.  */
-static void residuals(dfo_real end, struct call *c, dfo_batch u, const double *by, double *loss, double *gend)
+static void residuals(dfo_real end, struct dfoi_cnf_call *c, dfo_batch u, const double *by, double *loss, double *gend)
 {
     dfoi_block_to_rows(c->out, c->tangent);
     for (size_t i = 0; i < c->n; i++) {
@@ -450,7 +320,7 @@ dfo_status dfoi_cnf_regress(const dfo_bijector *bij, dfo_run *run, const double 
         time[i] = s->diffusion.on ? dfoi_diffusion_at(&s->diffusion, t[i]).net_time : end * t[i];
     for (size_t first = 0, n; first < x.n; first += n) {
         n = chunk(x.n - first);
-        struct call c = call_of(&field, run, time, x, first, n);
+        struct dfoi_cnf_call c = call_of(&field, run, time, x, first, n);
         DFO_TRY(dfo_net_forward(s->net, run, &c.in, c.out, c.acts));
         residuals((dfo_real)end, &c, u, by, loss, &gend);
         if (run->grads)

@@ -12,7 +12,7 @@
 #include "layer_impl.h"
 
 /* Integrals along the way, over the features of a row: of |f|^2, of the squared Frobenius norm of df/dz, or its estimate
- * |e^T df/dz|^2 (Finlay et al. 2020), of |d^2 z/dt^2|^2 (Kelly et al. 2020).  Quadratures behind the trace.  */
+ * |e^T df/dz|^2 (Finlay et al. 2020), of |d^K z/dt^K|^2, K = "order" (Kelly et al. 2020).  Quadratures behind the trace.  */
 typedef enum dfoi_cnf_cost { DFOI_CNF_KINETIC, DFOI_CNF_JACOBIAN, DFOI_CNF_ACCELERATION, DFOI_CNF_COSTS } dfoi_cnf_cost;
 
 struct dfoi_cnf {
@@ -30,6 +30,7 @@ struct dfoi_cnf {
     int      adjoint;                      /* or none but the last */
     int      zero_init, always_together;   /* evaluation too takes the same steps for the rows of a block */
     uint64_t stream;
+    size_t   order;                        /* of the acceleration's derivative: 2 */
     double   cost[DFOI_CNF_COSTS];         /* weights of what training adds to the loss */
     dfoi_diffusion diffusion;              /* what the net's output stands for; off: for the field itself */
     size_t   cond_d;                       /* features of the condition */
@@ -89,9 +90,10 @@ size_t dfoi_cnf_probes(const dfo_bijector *bij);
 const dfoi_diffusion *dfoi_cnf_diffusion(const dfo_bijector *bij);
 
 /* Of a flow that ends in such a layer, diffusion_map.c: the predictor of x_0 at x, for rows of one time, a field; the layers before
- * it, or their inverse; an error's words, with the layer in front; rows times a number.  */
+ * it, or their inverse, whose log-dets are added to logdet (n) unless that is NULL; an error's words, with the layer in front; rows times
+ * a number.  */
 dfo_field dfoi_diffusion_predictor(const dfo_bijector *layer, size_t d, const dfo_cond *cond);
-dfo_status dfoi_diffusion_others(const dfo_flow *flow, dfo_run *run, dfo_batch x, const dfo_cond *cond, int back);
+dfo_status dfoi_diffusion_others(const dfo_flow *flow, dfo_run *run, dfo_batch x, const dfo_cond *cond, int back, double *logdet);
 dfo_status dfoi_diffusion_named(const dfo_flow *flow, dfo_run *run);
 void dfoi_diffusion_scale(dfo_batch x, double by);
 

@@ -17,22 +17,46 @@ struct dfo_flow_denoiser {
     dfo_denoiser *denoiser;
     double    n;                           /* at the noisy level */
     uint64_t  seed;
+    double    given_noise;
+    int       takes_given;
     dfo_plan *plan;
 };
 
 /* ---- made and freed */
 
-static dfo_status levels(dfo_ctx *ctx, const dfoi_diffusion *d, const dfo_denoiser_kind *kind, const char *grid, size_t steps, double *t)
+/* The level that is nearest to the noise of what is given becomes it, if it lies between the first and the last.  */
+static void meet_noise(double at, size_t steps, double *t)
+{
+    size_t nearest = 0;
+    for (size_t i = 1; i < steps; i++)
+        if (fabs(t[i] - at) < fabs(t[nearest] - at))
+            nearest = i;
+    if ((t[0] - at) * (at - t[steps - 1]) > 0)
+        t[nearest] = at;
+}
+
+static dfo_status levels(dfo_ctx *ctx, const dfoi_diffusion *d, const dfo_denoiser_kind *kind, const dfo_denoiser_options *o, const char *grid,
+                         size_t steps, double *t)
 {
     const dfo_noise_schedule *of = &d->schedule;
     double noisy = dfo_noise_schedule_noisy(of);
     if (!(dfo_noise_schedule_clock(of, DFO_CLOCK_LOG_SNR, noisy) >= NOISIEST))
         noisy = dfo_noise_schedule_time(of, DFO_CLOCK_LOG_SNR, NOISIEST);
+    double met = dfo_noise_schedule_time(of, DFO_CLOCK_CHI, o->given_noise);
+    if (o->given_whole && !((noisy - met) * (met - d->first) >= 0))
+        return dfoi_fail(ctx, DFO_EARG, "noise %g of what is given: expected from %.3g to %.3g, what the schedule has", o->given_noise,
+                         dfo_noise_schedule_clock(of, DFO_CLOCK_CHI, d->first), dfo_noise_schedule_clock(of, DFO_CLOCK_CHI, noisy));
+    if (o->given_whole)
+        noisy = met;
     /* equal steps of edm's time, sigma, would leave out all that is below one step */
     const char *suits = of->kind == DFO_NOISE_EDM && !strcmp(kind->grid, "uniform") ? "edm" : kind->grid;
     dfo_time_grid how = {.kind = grid ? grid : suits, .from = noisy, .to = d->first};
     t[0] = noisy;
-    return steps > 1 ? dfo_noise_schedule_grid(ctx, of, &how, steps - 1, t) : DFO_OK;
+    if (steps > 1)
+        DFO_TRY(dfo_noise_schedule_grid(ctx, of, &how, steps - 1, t));
+    if (o->given_noise > 0 && isfinite(met))
+        meet_noise(met, steps, t);
+    return DFO_OK;
 }
 
 static dfo_status make_plan(dfo_flow_denoiser *r)
@@ -41,8 +65,8 @@ static dfo_status make_plan(dfo_flow_denoiser *r)
     dfo_field field = dfoi_diffusion_predictor(r->layer, r->flow->d, NULL);
     dfo_run how = {.memory = DFO_MEMORY_INVERT};
     dfo_need need = dfoi_flow_need(r->flow, block, &how, 0);
-    /* rows and condition of a block, log-dets of the other layers */
-    need.scratch += dfo_arena_size(block * r->flow->d) + dfo_arena_size(block * r->flow->cond_d) + dfoi_doubles_size(block) +
+    /* rows, what is given of them and condition of a block; log-dets of the other layers, both ways */
+    need.scratch += 2 * dfo_arena_size(block * r->flow->d) + dfo_arena_size(block * r->flow->cond_d) + 2 * dfoi_doubles_size(block) +
                     dfo_denoiser_scratch(r->denoiser, &field, block);
     dfo_plan_options plan = {.block = block, .memory = DFO_MEMORY_INVERT, .mode = DFO_EVALUATE};
     return dfo_plan_new(r->ctx, r->flow->store, &need, &plan, &r->plan);
@@ -56,9 +80,11 @@ static dfo_status make(dfo_flow_denoiser *r, dfo_denoiser_options *o, const char
     o->sampler = o->sampler ? o->sampler : dfo_denoiser_kind_at(0)->name;
     o->schedule = d->schedule;
     r->seed = o->seed;
+    r->given_noise = o->given_noise;
     DFO_TRY(dfo_denoiser_kind_named(r->ctx, o->sampler, &kind));
+    r->takes_given = (kind->takes & DFO_TAKES_GIVEN) != 0;
     DFO_TRY(dfoi_alloc(r->ctx, steps, sizeof *t, &t));
-    dfo_status status = levels(r->ctx, d, kind, grid, steps, t);
+    dfo_status status = levels(r->ctx, d, kind, o, grid, steps, t);
     dfo_noise_point at = dfo_noise_schedule_at(&d->schedule, t[0]);
     r->n = sqrt(at.alpha * at.alpha + at.sigma * at.sigma);
     if (status == DFO_OK)
@@ -110,19 +136,26 @@ double dfo_flow_denoiser_nfe(const dfo_flow_denoiser *r)
 
 struct call {
     const dfo_flow_denoiser *of;
-    dfo_batch       x;
+    dfo_batch       x, given;
     const dfo_cond *cond;
 };
 
-static dfo_status draw_block(const dfo_flow_denoiser *r, dfo_run *run, dfo_batch x, const dfo_cond *cond)
+/* given: of the rows, or nothing.  */
+static dfo_status draw_block(const dfo_flow_denoiser *r, dfo_run *run, dfo_batch x, dfo_batch given, const dfo_cond *cond)
 {
+    dfo_batch y = {0};
     dfo_field field = dfoi_diffusion_predictor(r->layer, r->flow->d, cond);
     DFO_TRY(dfo_dist_sample(r->flow->base, run, x, r->flow->base->conds ? cond : NULL, 1));
     dfoi_diffusion_scale(x, r->n);
     run->solves++;
-    if (dfo_denoiser_run(r->denoiser, &field, run, x) != DFO_OK)
+    if (given.x) {
+        y = dfoi_given_take(run, given, x.n);
+        DFO_TRY(dfoi_diffusion_others(r->flow, run, y, cond, 0, NULL));
+        dfoi_given_mark(given, y);
+    }
+    if (dfo_denoiser_run_given(r->denoiser, &field, run, x, y) != DFO_OK)
         return dfoi_diffusion_named(r->flow, run);
-    return dfoi_diffusion_others(r->flow, run, x, cond, 1);
+    return dfoi_diffusion_others(r->flow, run, x, cond, 1, NULL);
 }
 
 /* The last block is filled up, as in flow_plan.c.  */
@@ -134,16 +167,31 @@ static dfo_status block(void *data, dfo_run *run, size_t first, size_t n)
     dfo_cond cond = dfo_cond_rows(c->cond, first, n);
     for (size_t p = 0; p < cond.n; p++)
         cond.part[p].rows = dfoi_flow_fill(run, cond.part[p].rows, full);
-    DFO_TRY(draw_block(c->of, run, fx, c->of->flow->cond_d ? &cond : NULL));
+    dfo_batch given = dfo_batch_rows(c->given, first, n);
+    DFO_TRY(draw_block(c->of, run, fx, given, c->of->flow->cond_d ? &cond : NULL));
     dfoi_flow_put_back(fx, x);
+    if (given.x && !(c->of->given_noise > 0))
+        dfoi_given_put(given, x);
     return DFO_OK;
+}
+
+static dfo_status draw(dfo_flow_denoiser *r, uint64_t first_row, struct call *c)
+{
+    dfo_key key = {.seed = r->seed, .row = first_row, .purpose = DFO_FOR_BASE};
+    DFO_TRY(dfoi_flow_fits(r->flow, r->ctx, c->x, c->cond));
+    DFO_TRY(dfoi_flow_ready(r->flow, r->plan, key));
+    return dfoi_plan_blocks(r->plan, key, c->x.n, block, c);
 }
 
 dfo_status dfo_flow_denoiser_draw(dfo_flow_denoiser *r, uint64_t first_row, dfo_batch x, const dfo_cond *cond)
 {
-    struct call c = {.of = r, .x = x, .cond = cond};
-    dfo_key key = {.seed = r->seed, .row = first_row, .purpose = DFO_FOR_BASE};
-    DFO_TRY(dfoi_flow_fits(r->flow, r->ctx, x, cond));
-    DFO_TRY(dfoi_flow_ready(r->flow, r->plan, key));
-    return dfoi_plan_blocks(r->plan, key, x.n, block, &c);
+    return draw(r, first_row, &(struct call){.of = r, .x = x, .cond = cond});
+}
+
+dfo_status dfo_flow_denoiser_draw_given(dfo_flow_denoiser *r, uint64_t first_row, dfo_batch x, const dfo_cond *cond, dfo_batch given)
+{
+    if (!r->takes_given)
+        return dfoi_fail(r->ctx, DFO_EUNSUP, "rex: it goes all the way at once, and takes nothing that is given");
+    DFO_TRY(dfoi_given_check(r->flow, r->ctx, dfoi_chain_count(r->flow->bij) - 1, x, given));
+    return draw(r, first_row, &(struct call){.of = r, .x = x, .given = given, .cond = cond});
 }

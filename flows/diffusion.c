@@ -187,3 +187,36 @@ double dfoi_diffusion_weight(const dfoi_diffusion *d, const dfoi_diffusion_point
         return q * q / snr * (snr < 5 ? snr : 5);
     return 1;
 }
+
+double dfoi_diffusion_of_net(const dfoi_diffusion *d, const dfoi_diffusion_point *p)
+{
+    double ignored, q;
+    noise_of(d, &p->at, p->n, &ignored, &q);
+    return q;
+}
+
+/* The first of the chain's steps that is not before the data's time.  */
+static double first_step(const dfoi_diffusion *d)
+{
+    double k = ceil(d->first * (double)d->times * (1 - 1e-9));
+    return k < 1 ? 1 : k;
+}
+
+double dfoi_diffusion_data_place(const dfoi_diffusion *d)
+{
+    return d->times ? place_of(d, first_step(d) / (double)d->times) : 1;
+}
+
+/* l = log SNR.  In the limit 1/2 int |e - e(x)|^2 dl (Kingma et al. 2021, eq. 15-18), u spread evenly over l.  Of a chain sum 1/2
+ * (exp(l_(k-1) - l_k) - 1) |e - e(x_k)|^2 (their eq. 13-14; the variance is the posterior's), u falling into the steps by their
+ * parts of l.  */
+dfoi_diffusion_term dfoi_diffusion_term_at(const dfoi_diffusion *d, double u)
+{
+    double from = log_snr(d, noisy(d)), all = log_snr(d, d->first) - from, end = dfoi_diffusion_data_place(d), times = (double)d->times;
+    if (!d->times)
+        return (dfoi_diffusion_term){u, all / 2};
+    double low = first_step(d) + 1, k = ceil(time_of(d, u * end) * times - 1e-9);
+    k = k < low ? low : k > times ? times : k;
+    double step = log_snr(d, (k - 1) / times) - log_snr(d, k / times);
+    return (dfoi_diffusion_term){place_of(d, k / times), end * all * expm1(step) / (2 * step)};
+}

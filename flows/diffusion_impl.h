@@ -47,4 +47,15 @@ void dfoi_diffusion_target(const dfoi_diffusion *d, const dfoi_diffusion_point *
                            dfo_real *y, dfo_real *want);
 double dfoi_diffusion_weight(const dfoi_diffusion *d, const dfoi_diffusion_point *p);
 
+/* What an error of 1 of the net's is in the noise that it finds.  */
+double dfoi_diffusion_of_net(const dfoi_diffusion *d, const dfoi_diffusion_point *p);
+
+/* Of the likelihood's bound (bound.c): with u uniform in [0,1), a place, and what the squared error of the noise found there weighs;
+ * the place that data are read at.  With `times` they are steps of the chain with so many, else of its limit.  */
+typedef struct dfoi_diffusion_term {
+    double place, weight;
+} dfoi_diffusion_term;
+dfoi_diffusion_term dfoi_diffusion_term_at(const dfoi_diffusion *d, double u);
+double dfoi_diffusion_data_place(const dfoi_diffusion *d);
+
 #endif

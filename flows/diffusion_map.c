@@ -62,20 +62,22 @@ static dfo_status all_finite(dfo_run *run, dfo_batch x)
     return DFO_OK;
 }
 
-dfo_status dfoi_diffusion_others(const dfo_flow *flow, dfo_run *run, dfo_batch x, const dfo_cond *cond, int back)
+dfo_status dfoi_diffusion_others(const dfo_flow *flow, dfo_run *run, dfo_batch x, const dfo_cond *cond, int back, double *logdet)
 {
     size_t count = dfoi_chain_count(flow->bij) - 1, at;
     dfo_real *derived = run->derived;
-    double *logdet = dfoi_take_doubles(run, x.n);
+    double *one = dfoi_take_doubles(run, x.n);
     for (size_t k = 0; k < count; k++) {
         size_t i = back ? count - 1 - k : k;
         const dfo_bijector *layer = dfoi_chain_layer(flow->bij, i, &at);
-        memset(logdet, 0, x.n * sizeof *logdet);
+        memset(one, 0, x.n * sizeof *one);
         run->derived = derived ? derived + at : NULL;
-        dfo_status status = back ? dfo_bijector_inverse(layer, run, x, cond, logdet) : dfo_bijector_forward(layer, run, x, cond, logdet);
+        dfo_status status = back ? dfo_bijector_inverse(layer, run, x, cond, one) : dfo_bijector_forward(layer, run, x, cond, one);
         run->derived = derived;
         if (status != DFO_OK || all_finite(run, x) != DFO_OK)
             return named(flow, run, i);
+        for (size_t r = 0; logdet && r < x.n; r++)
+            logdet[r] += one[r];
     }
     return DFO_OK;
 }

@@ -220,8 +220,8 @@ dfo_status dfoi_flow_prepare(const dfo_flow *flow, dfo_run *run, dfo_real *deriv
     return dfo_dist_prepare(flow->base, run, derived + base_at(flow));
 }
 
-/* The base reads its own derived data.  */
-static dfo_status base_log_prob(const dfo_flow *flow, dfo_run *run, dfo_batch z, const dfo_cond *cond, double *logp)
+/* It reads its own derived data.  */
+dfo_status dfoi_flow_base_log_prob(const dfo_flow *flow, dfo_run *run, dfo_batch z, const dfo_cond *cond, double *logp)
 {
     dfo_real *derived = run->derived;
     run->derived = derived ? derived + base_at(flow) : NULL;
@@ -263,7 +263,7 @@ dfo_status dfoi_flow_log_prob(const dfo_flow *flow, dfo_run *run, dfo_batch x, c
 {
     memset(logp, 0, x.n * sizeof *logp);
     DFO_TRY(dfoi_flow_forward(flow, run, x, cond, logp));
-    return base_log_prob(flow, run, x, cond, logp);
+    return dfoi_flow_base_log_prob(flow, run, x, cond, logp);
 }
 
 /* A chain sums its layers' gradients one by one; any other bijector is one range.  */

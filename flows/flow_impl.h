@@ -36,6 +36,9 @@ dfo_status dfoi_flow_prepare(const dfo_flow *flow, dfo_run *run, dfo_real *deriv
 dfo_status dfoi_flow_forward(const dfo_flow *flow, dfo_run *run, dfo_batch x, const dfo_cond *cond, double *logdet);
 dfo_status dfoi_flow_inverse(const dfo_flow *flow, dfo_run *run, dfo_batch z, const dfo_cond *cond, double *logdet);
 
+/* Adds the base's log-density of latent rows to logp (n).  */
+dfo_status dfoi_flow_base_log_prob(const dfo_flow *flow, dfo_run *run, dfo_batch z, const dfo_cond *cond, double *logp);
+
 /* log p of the rows, in place (x becomes z); logp (n) is written.  */
 dfo_status dfoi_flow_log_prob(const dfo_flow *flow, dfo_run *run, dfo_batch x, const dfo_cond *cond, double *logp);
 
@@ -55,6 +58,13 @@ dfo_status dfoi_flow_ready(const dfo_flow *flow, dfo_plan *plan, dfo_key key);
 /* The rows of `from` in packed scratch of `rows` rows, the last of them repeated; and back to where they were (to.x may be NULL).  */
 dfo_batch dfoi_flow_fill(dfo_run *run, dfo_batch from, size_t rows);
 void dfoi_flow_put_back(dfo_batch from, dfo_batch to);
+
+/* Rows of which something is known, NaN elsewhere, given.c: DFO_ESHAPE unless given is like x, DFO_EUNSUP unless the first `count` layers act
+ * on entries one by one; a copy as dfoi_flow_fill makes it, zeros for NaN, to go through these; NaN again in y; what is known, to x.  */
+dfo_status dfoi_given_check(const dfo_flow *flow, dfo_ctx *ctx, size_t count, dfo_batch x, dfo_batch given);
+dfo_batch dfoi_given_take(dfo_run *run, dfo_batch given, size_t rows);
+void dfoi_given_mark(dfo_batch given, dfo_batch y);
+void dfoi_given_put(dfo_batch given, dfo_batch x);
 
 /* The bijector's data init; x holds the latent rows afterwards.  */
 dfo_status dfoi_flow_init(dfo_flow *flow, dfo_run *run, dfo_batch x, const dfo_cond *cond);

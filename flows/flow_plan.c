@@ -3,6 +3,7 @@
  * depend on how many rows come with it.  */
 #include <string.h>
 
+#include <diffeo/variational.h>
 #include "flow_impl.h"
 #include "layer_impl.h"
 #include "train/plan_impl.h"
@@ -24,8 +25,8 @@ dfo_status dfo_flow_plan_new(dfo_ctx *ctx, const dfo_flow *flow, int gradients, 
     size_t block = dfo_flow_block(flow);
     dfo_run how = {.memory = DFO_MEMORY_INVERT};
     dfo_need need = dfoi_flow_need(flow, block, &how, gradients);
-    /* rows of the last block, their gradients and log-dets */
-    need.scratch += 2 * dfo_arena_size(block * flow->d) + 2 * dfo_arena_size(block * flow->cond_d) +
+    /* rows of the last block, their gradients and log-dets; what is given of them */
+    need.scratch += 3 * dfo_arena_size(block * flow->d) + 2 * dfo_arena_size(block * flow->cond_d) +
                     2 * dfoi_doubles_size(block);
     dfo_plan_options options = {.block = block, .memory = DFO_MEMORY_INVERT, .mode = DFO_EVALUATE};
     DFO_GO(dfo_plan_new(ctx, flow->store, &need, &options, &plan->plan));
@@ -52,15 +53,19 @@ void dfo_flow_plan_evaluations(const dfo_flow_plan *plan, uint64_t *evaluations,
 
 struct call {
     const dfo_flow *flow;
-    enum { LOG_PROB, LOG_PROB_GRAD, ENCODE, DECODE, SAMPLE } what;
+    enum { LOG_PROB, LOG_PROB_GRAD, ENCODE, DECODE, SAMPLE, DECODE_BACKWARD, SAMPLE_GIVEN } what;
     dfo_batch       x, gx;
     const dfo_cond *cond;
     dfo_cond       *gcond;
     double         *out;               /* log p, or log-det, or NULL */
+    const double   *glogdet;           /* of DECODE_BACKWARD */
     double         *variance;          /* of log p's estimate, or NULL */
     double          temperature;
+    dfo_batch       given;             /* what is known of draws, and its noise */
+    double          noise;
 };
 
+/* gx: gradients, or what is given.  */
 static dfo_status work(const struct call *c, dfo_run *run, dfo_batch x, dfo_batch gx, const dfo_cond *cond,
                        dfo_cond *gcond, double *out)
 {
@@ -84,9 +89,21 @@ static dfo_status work(const struct call *c, dfo_run *run, dfo_batch x, dfo_batc
     case DECODE:
         memset(out, 0, x.n * sizeof *out);
         return dfoi_flow_inverse(flow, run, x, given, out);
+    case SAMPLE_GIVEN: {
+        dfo_batch y = dfoi_given_take(run, gx, x.n);
+        DFO_TRY(dfoi_flow_forward(flow, run, y, given, NULL));
+        dfoi_given_mark(gx, y);
+        DFO_TRY(dfo_dist_sample_given(flow->base, run, x, flow->base->conds ? given : NULL, c->temperature, y, c->noise));
+        DFO_TRY(dfoi_flow_inverse(flow, run, x, given, NULL));
+        if (!(c->noise > 0))
+            dfoi_given_put(gx, x);
+        return DFO_OK;
+    }
     case SAMPLE:                           /* without log-dets: of continuous layers these are most of the work */
         DFO_TRY(dfo_dist_sample(flow->base, run, x, flow->base->conds ? given : NULL, c->temperature));
         return dfoi_flow_inverse(flow, run, x, given, NULL);
+    case DECODE_BACKWARD:                  /* out holds its glogdet */
+        return dfo_bijector_inverse_backward(flow->bij, run, x, gx, given, NULL, out);
     }
     return DFO_OK;
 }
@@ -109,12 +126,14 @@ static dfo_status block(void *data, dfo_run *run, size_t first, size_t n)
 {
     struct call *c = data;
     size_t full = dfo_flow_block(c->flow);
-    dfo_batch x = dfo_batch_rows(c->x, first, n), gx = dfo_batch_rows(c->gx, first, n);
+    dfo_batch x = dfo_batch_rows(c->x, first, n), gx = dfo_batch_rows(c->what == SAMPLE_GIVEN ? c->given : c->gx, first, n);
     dfo_cond cond = dfo_cond_rows(c->cond, first, n), gcond = dfo_cond_rows(c->gcond, first, n);
     double *out = dfoi_take_doubles(run, full);
     run->variance = c->variance ? dfoi_take_doubles(run, full) : NULL;
     if (run->variance)
         memset(run->variance, 0, full * sizeof *out);
+    for (size_t i = 0; c->what == DECODE_BACKWARD && i < full; i++)
+        out[i] = c->glogdet[first + (i < n ? i : n - 1)];
     if (n == full) {
         DFO_TRY(work(c, run, x, gx, &cond, c->gcond ? &gcond : NULL, out));
     } else {
@@ -122,6 +141,8 @@ static dfo_status block(void *data, dfo_run *run, size_t first, size_t n)
         dfo_cond fcond = cond, fgcond = gcond;
         if (c->what == LOG_PROB_GRAD)
             fgx = dfo_batch_of(dfo_arena_take(run, full * x.d), full, x.d);
+        if (c->what == DECODE_BACKWARD || c->what == SAMPLE_GIVEN)
+            fgx = dfoi_flow_fill(run, gx, full);
         for (size_t p = 0; p < cond.n; p++)
             fcond.part[p].rows = dfoi_flow_fill(run, cond.part[p].rows, full);
         for (size_t p = 0; p < gcond.n; p++)
@@ -129,7 +150,8 @@ static dfo_status block(void *data, dfo_run *run, size_t first, size_t n)
                 fgcond.part[p].rows = dfoi_flow_fill(run, gcond.part[p].rows, full);
         DFO_TRY(work(c, run, fx, fgx, &fcond, c->gcond ? &fgcond : NULL, out));
         dfoi_flow_put_back(fx, x);
-        dfoi_flow_put_back(fgx, gx);
+        if (c->what != SAMPLE_GIVEN)
+            dfoi_flow_put_back(fgx, gx);
         for (size_t p = 0; p < gcond.n; p++)
             dfoi_flow_put_back(fgcond.part[p].rows, gcond.part[p].rows);
     }
@@ -195,16 +217,22 @@ dfo_status dfo_flow_log_prob_estimate(dfo_flow_plan *plan, uint64_t first_row, d
     return run_call(plan, &c, key);
 }
 
-dfo_status dfo_flow_log_prob_grad(dfo_flow_plan *plan, uint64_t first_row, dfo_batch x, const dfo_cond *cond,
-                                  double *out, dfo_batch gx, dfo_cond *gcond)
+static dfo_status gradients_fit(const dfo_flow_plan *plan, dfo_batch x, dfo_batch gx)
 {
-    struct call c = {.what = LOG_PROB_GRAD, .x = x, .cond = cond, .out = out, .gx = gx, .gcond = gcond};
-    dfo_key key = {.row = first_row, .purpose = DFO_FOR_DEQUANTISE};
     if (!plan->gradients)
         return dfoi_fail(plan->plan->ctx, DFO_EARG, "this plan was made without gradients");
     if (gx.d != x.d || gx.n != x.n || gx.ld < gx.d)
         return dfoi_fail(plan->plan->ctx, DFO_ESHAPE, "gradient: expected (%zu, %zu), got (%zu, %zu)", x.n, x.d,
                          gx.n, gx.d);
+    return DFO_OK;
+}
+
+dfo_status dfo_flow_log_prob_grad(dfo_flow_plan *plan, uint64_t first_row, dfo_batch x, const dfo_cond *cond,
+                                  double *out, dfo_batch gx, dfo_cond *gcond)
+{
+    struct call c = {.what = LOG_PROB_GRAD, .x = x, .cond = cond, .out = out, .gx = gx, .gcond = gcond};
+    dfo_key key = {.row = first_row, .purpose = DFO_FOR_DEQUANTISE};
+    DFO_TRY(gradients_fit(plan, x, gx));
     if (gcond && cond && gcond->n != cond->n)
         return dfoi_fail(plan->plan->ctx, DFO_ESHAPE, "gradient of the context: expected %zu parts, got %zu", cond->n,
                          gcond->n);
@@ -236,5 +264,26 @@ dfo_status dfo_flow_sample(dfo_flow_plan *plan, uint64_t seed, uint64_t first_ro
 {
     struct call c = {.what = SAMPLE, .x = x, .cond = cond, .temperature = temperature};
     dfo_key key = {.seed = seed, .row = first_row, .purpose = DFO_FOR_BASE};
+    return run_call(plan, &c, key);
+}
+
+dfo_status dfo_flow_decode_backward(dfo_flow_plan *plan, uint64_t first_row, dfo_batch x, dfo_batch gx, const dfo_cond *cond,
+                                    const double *glogdet)
+{
+    struct call c = {.what = DECODE_BACKWARD, .x = x, .cond = cond, .gx = gx, .glogdet = glogdet};
+    dfo_key key = {.row = first_row, .purpose = DFO_FOR_DEQUANTISE};
+    DFO_TRY(gradients_fit(plan, x, gx));
+    return run_call(plan, &c, key);
+}
+
+dfo_status dfo_flow_sample_given(dfo_flow_plan *plan, uint64_t seed, uint64_t first_row, dfo_batch x, const dfo_cond *cond, double temperature,
+                                 dfo_batch given, double noise)
+{
+    const dfo_flow *flow = plan->flow;
+    struct call c = {.what = SAMPLE_GIVEN, .x = x, .cond = cond, .temperature = temperature, .given = given, .noise = noise};
+    dfo_key key = {.seed = seed, .row = first_row, .purpose = DFO_FOR_BASE};
+    if (!flow->base->ops->sample_given)
+        return dfoi_fail(plan->plan->ctx, DFO_EUNSUP, "the base %s has no draws where something is given", flow->base->ops->type);
+    DFO_TRY(dfoi_given_check(flow, plan->plan->ctx, dfoi_chain_count(flow->bij), x, given));
     return run_call(plan, &c, key);
 }

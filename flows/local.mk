@@ -3,9 +3,11 @@ include_diffeo_HEADERS += \
     flows/diffeo/check.h \
     flows/diffeo/classifier.h \
     flows/diffeo/flow.h \
-    flows/diffeo/preset.h
+    flows/diffeo/preset.h \
+    flows/diffeo/variational.h
 noinst_HEADERS += \
     flows/layer_impl.h \
+    flows/cnf_call_impl.h \
     flows/layers.h \
     flows/channels_impl.h \
     flows/mix_impl.h \
@@ -57,7 +59,10 @@ FLOWS_REAL = \
     flows/diffusion.c \
     flows/diffusion_map.c \
     flows/denoise_map.c \
+    flows/diffusion_bound.c \
     flows/rex_map.c \
+    flows/edit_map.c \
+    flows/given.c \
     flows/channels.c \
     flows/matrix.c \
     flows/mix.c \
@@ -92,12 +97,14 @@ FLOWS_REAL = \
     flows/cnf_diffusion.c \
     flows/cnf_end.c \
     flows/cnf_field.c \
+    flows/cnf_cost.c \
     flows/cnf_guide.c \
     flows/cnf_probe.c \
     flows/flow.c \
     flows/flow_plan.c \
     flows/flow_moments.c \
     flows/loss_nll.c \
+    flows/loss_reverse.c \
     flows/matching.c \
     flows/loss_matching.c \
     flows/head.c \

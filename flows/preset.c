@@ -33,11 +33,11 @@ static const struct dfoi_setting nsf_settings[] = {
     {"standardise", "true"}, {"base", "{\"type\":\"normal\"}"}, {NULL, NULL}
 
 static const struct dfoi_setting ffjord_settings[] = {
-    {"hidden", "64"}, {"activation", "\"tanh\""}, {"kinetic", "0.0"}, {"jacobian", "0.0"}, {"acceleration", "0.0"}, CNF_SETTINGS,
+    {"hidden", "64"}, {"activation", "\"tanh\""}, {"kinetic", "0.0"}, {"jacobian", "0.0"}, {"acceleration", "0.0"}, {"order", "2"}, CNF_SETTINGS,
 };
 
 static const struct dfoi_setting rnode_settings[] = {
-    {"hidden", "64"}, {"activation", "\"tanh\""}, {"kinetic", "0.01"}, {"jacobian", "0.01"}, {"acceleration", "0.0"}, CNF_SETTINGS,
+    {"hidden", "64"}, {"activation", "\"tanh\""}, {"kinetic", "0.01"}, {"jacobian", "0.01"}, {"acceleration", "0.0"}, {"order", "2"}, CNF_SETTINGS,
 };
 
 static const struct dfoi_setting matching_settings[] = {
@@ -298,7 +298,7 @@ static dfo_status write_ffjord(dfo_ctx *ctx, const json_t *config, dfo_shape sha
 json_t *dfoi_preset_cnf(const json_t *config, size_t probes, json_t *net)
 {
     static const char *const key[] = {"solver", "rtol", "atol", "most_steps", "gradient", "coupling", "end", "learn_end", "together",
-                                      "probe", "trace", "kinetic", "jacobian", "acceleration"};
+                                      "probe", "trace", "kinetic", "jacobian", "acceleration", "order"};
     json_t *layer = json_pack("{s:s, s:O, s:I, s:o}", "type", "cnf", "steps", json_object_get(config, "solver_steps"), "probes",
                               (json_int_t)probes, "net", net);
     for (size_t i = 0; i < sizeof key / sizeof *key && layer; i++) {

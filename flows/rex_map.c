@@ -131,7 +131,7 @@ double dfo_flow_rex_growth(const dfo_flow_rex *r)
 static dfo_status encode_block(const dfo_flow_rex *r, dfo_run *run, dfo_batch x, const dfo_cond *cond, dfo_batch aux)
 {
     dfo_field field = dfoi_diffusion_predictor(r->layer, r->flow->d, cond);
-    DFO_TRY(dfoi_diffusion_others(r->flow, run, x, cond, 0));
+    DFO_TRY(dfoi_diffusion_others(r->flow, run, x, cond, 0, NULL));
     dfoi_diffusion_scale(x, r->n[0]);
     dfoi_flow_put_back(x, aux);
     if (dfo_rex_forward(r->rex, &field, run, r->options.steps, r->t, x, aux) != DFO_OK)
@@ -149,7 +149,7 @@ static dfo_status decode_block(const dfo_flow_rex *r, dfo_run *run, dfo_batch z,
     if (dfo_rex_inverse(r->rex, &field, run, r->options.steps, r->t, z, aux) != DFO_OK)
         return dfoi_diffusion_named(r->flow, run);
     dfoi_diffusion_scale(z, 1 / r->n[0]);
-    return dfoi_diffusion_others(r->flow, run, z, cond, 1);
+    return dfoi_diffusion_others(r->flow, run, z, cond, 1, NULL);
 }
 
 /* Y = n y / kappa in one product, so that float's y is found again to the last bit.  */
@@ -178,7 +178,7 @@ static void from_whole(const dfo_flow_rex *r, int end, const int64_t *whole, dfo
 static dfo_status encode_whole(const dfo_flow_rex *r, dfo_run *run, dfo_batch x, const dfo_cond *cond, int64_t *y, int64_t *yh)
 {
     dfo_field field = dfoi_diffusion_predictor(r->layer, r->flow->d, cond);
-    DFO_TRY(dfoi_diffusion_others(r->flow, run, x, cond, 0));
+    DFO_TRY(dfoi_diffusion_others(r->flow, run, x, cond, 0, NULL));
     dfo_status status = to_whole(r, run, x, y);
     memcpy(yh, y, x.n * x.d * sizeof *y);
     if (status == DFO_OK)
@@ -195,7 +195,7 @@ static dfo_status decode_whole(const dfo_flow_rex *r, dfo_run *run, dfo_batch x,
     if (dfo_rex_fixed_inverse(r->rex, &field, run, r->options.steps, r->t, r->bits, x.n, y, yh) != DFO_OK)
         return dfoi_diffusion_named(r->flow, run);
     from_whole(r, 0, y, x);
-    return dfoi_diffusion_others(r->flow, run, x, cond, 1);
+    return dfoi_diffusion_others(r->flow, run, x, cond, 1, NULL);
 }
 
 /* ---- calls */

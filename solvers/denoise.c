@@ -33,6 +33,7 @@ struct work {
     double   *t;                           /* (n) */
     dfo_real *x0, *kept;                   /* (n,d) */
     dfo_real *z;                           /* (d) */
+    dfo_batch given;                       /* (n,d), or nothing */
 };
 
 struct method {
@@ -79,6 +80,25 @@ static void add_noise(struct work *k, dfo_batch x, double by)
     }
 }
 
+/* Known entries of level p, from their law given what is known; with less noise than that has they go their own way.  */
+static void add_known(struct work *k, dfo_noise_point p, dfo_batch x)
+{
+    double s = p.alpha * k->of->options.given_noise, by = sqrt(fmax(0, (p.sigma - s) * (p.sigma + s)));
+    dfo_key key = {.seed = k->of->options.seed, .purpose = DFO_FOR_SAMPLER, .step = k->draws};
+    if (!k->given.x)
+        return;
+    k->draws++;
+    for (size_t i = 0; i < k->n && p.sigma * (1 + 1e-6) >= s; i++) {
+        dfo_real *row = dfo_row(x, i);
+        const dfo_real *y = dfo_row(k->given, i);
+        key.row = k->run->key.row + i;
+        dfo_draw_real_normal(key, k->d, k->z);
+        for (size_t j = 0; j < k->d; j++)
+            if (!isnan(y[j]))
+                row[j] = (dfo_real)(p.alpha * (double)y[j] + by * (double)k->z[j]);
+    }
+}
+
 static double log_gamma_of(dfo_noise_point p)
 {
     return p.log_alpha - p.log_sigma;
@@ -112,6 +132,7 @@ static dfo_status correct(struct work *k, dfo_noise_point *p, dfo_batch x)
         DFO_TRY(predict(k, *p, x));
         mix(k, x, 1 - by, by * p->alpha);
         add_noise(k, x, 2 * snr * p->sigma);
+        add_known(k, *p, x);
     }
     return DFO_OK;
 }
@@ -133,6 +154,7 @@ static dfo_status churn(struct work *k, dfo_noise_point *p, dfo_batch x)
     memset(k->x0, 0, k->n * k->d * sizeof *k->x0);
     mix(k, x, p->alpha / before, 0);
     add_noise(k, x, p->alpha * by * o->churn_noise);
+    add_known(k, *p, x);
     return DFO_OK;
 }
 
@@ -157,13 +179,13 @@ static dfo_status heun(struct work *k, dfo_noise_point p, dfo_noise_point q, dfo
 }
 
 static const struct method methods[] = {
-    {{"ancestral", "DDPM's own, with the posterior's variances", "uniform", 0, 0, 0}, NULL, ddim},
-    {{"ddim", "implicit: without noise, or with eta times ancestral's", "uniform", DFO_TAKES_ETA, 0, 0}, NULL, ddim},
-    {{"euler-maruyama", "the reverse SDE", "uniform", 0, 0, 0}, NULL, euler_maruyama},
-    {{"predictor-corrector", "Langevin's corrections before steps of the reverse SDE", "uniform", DFO_TAKES_SNR | DFO_TAKES_CORRECTIONS, 0.16, 1},
+    {{"ancestral", "DDPM's own, with the posterior's variances", "uniform", DFO_TAKES_GIVEN, 0, 0}, NULL, ddim},
+    {{"ddim", "implicit: without noise, or with eta times ancestral's", "uniform", DFO_TAKES_ETA | DFO_TAKES_GIVEN, 0, 0}, NULL, ddim},
+    {{"euler-maruyama", "the reverse SDE", "uniform", DFO_TAKES_GIVEN, 0, 0}, NULL, euler_maruyama},
+    {{"predictor-corrector", "Langevin's corrections before steps of the reverse SDE", "uniform", DFO_TAKES_SNR | DFO_TAKES_CORRECTIONS | DFO_TAKES_GIVEN, 0.16, 1},
      correct, euler_maruyama},
-    {{"edm-heun", "Heun's method with churn", "edm", DFO_TAKES_CHURN, 0, 0}, churn, heun},
-    {{"langevin", "annealed, level by level", "log-snr", DFO_TAKES_SNR | DFO_TAKES_CORRECTIONS, 0.35, 10}, correct, keep_data_scale},
+    {{"edm-heun", "Heun's method with churn", "edm", DFO_TAKES_CHURN | DFO_TAKES_GIVEN, 0, 0}, churn, heun},
+    {{"langevin", "annealed, level by level", "log-snr", DFO_TAKES_SNR | DFO_TAKES_CORRECTIONS | DFO_TAKES_GIVEN, 0.35, 10}, correct, keep_data_scale},
     {{"rex", "exponential Runge-Kutta, of the probability flow or the SDE", "log-snr", DFO_TAKES_METHOD, 0, 0}, NULL, NULL},
 };
 enum { METHODS = sizeof methods / sizeof *methods };
@@ -215,6 +237,8 @@ static dfo_status check_options(dfo_ctx *ctx, const dfo_denoiser_options *o)
     if (!(o->churn >= 0 && o->churn < HUGE_VAL && o->churn_noise > 0 && o->churn_noise < HUGE_VAL))
         return dfoi_fail(ctx, DFO_EARG, "%s: churn %g, its noise %g: expected a number from 0, and one above 0", o->sampler, o->churn,
                          o->churn_noise);
+    if (!(o->given_noise >= 0 && o->given_noise < HUGE_VAL))
+        return dfoi_fail(ctx, DFO_EARG, "%s: noise of what is given %g: expected a number from 0", o->sampler, o->given_noise);
     if (!(o->churn_min <= o->churn_max))
         return dfoi_fail(ctx, DFO_EARG, "%s: churn from %g to %g: expected them to rise", o->sampler, o->churn_min, o->churn_max);
     return dfo_noise_schedule_check(ctx, &o->schedule);
@@ -319,28 +343,45 @@ static dfo_status all_finite(const struct work *k, dfo_batch x, double t)
 static dfo_status walk(struct work *k, dfo_batch x)
 {
     const dfo_denoiser *r = k->of;
-    dfo_noise_point p;
+    dfo_noise_point p = dfo_noise_schedule_at(&r->options.schedule, r->t[0]);
+    add_known(k, p, x);
     if (r->rex && r->steps > 1)
         DFO_TRY(dfo_rex_forward(r->rex, k->field, k->run, r->steps - 1, r->t, x, dfo_batch_of(NULL, k->n, k->d)));
     for (size_t m = r->rex ? r->steps - 1 : 0; m < r->steps; m++) {
         p = dfo_noise_schedule_at(&r->options.schedule, r->t[m]);
         if (r->method->level)
             DFO_TRY(r->method->level(k, &p, x));
-        if (m + 1 < r->steps)
-            DFO_TRY(r->method->step(k, p, dfo_noise_schedule_at(&r->options.schedule, r->t[m + 1]), x));
+        if (m + 1 < r->steps) {
+            dfo_noise_point next = dfo_noise_schedule_at(&r->options.schedule, r->t[m + 1]);
+            DFO_TRY(r->method->step(k, p, next, x));
+            add_known(k, next, x);
+        }
         DFO_TRY(all_finite(k, x, p.t));
     }
     DFO_TRY(predict(k, p, x));
     mix(k, x, 0, 1);
+    for (size_t i = 0; k->given.x && !(r->options.given_noise > 0) && i < k->n; i++)
+        for (size_t j = 0; j < k->d; j++)
+            if (!isnan(dfo_row(k->given, i)[j]))
+                dfo_row(x, i)[j] = dfo_row(k->given, i)[j];
     return all_finite(k, x, p.t);
 }
 
 dfo_status dfo_denoiser_run(const dfo_denoiser *r, const dfo_field *field, dfo_run *run, dfo_batch x)
 {
+    return dfo_denoiser_run_given(r, field, run, x, (dfo_batch){0});
+}
+
+dfo_status dfo_denoiser_run_given(const dfo_denoiser *r, const dfo_field *field, dfo_run *run, dfo_batch x, dfo_batch given)
+{
     size_t mark = run->arena_used;
-    struct work k = {.of = r, .field = field, .run = run, .n = x.n, .d = field->d};
+    struct work k = {.of = r, .field = field, .run = run, .n = x.n, .d = field->d, .given = given};
     if (x.d != field->d)
         return dfo_run_fail(run, DFO_ESHAPE, (size_t)-1, "%s: rows of %zu numbers, expected %zu", r->options.sampler, x.d, field->d);
+    if (given.x && (given.n != x.n || given.d != x.d))
+        return dfo_run_fail(run, DFO_ESHAPE, (size_t)-1, "%s: (%zu, %zu) given for rows (%zu, %zu)", r->options.sampler, given.n, given.d, x.n, x.d);
+    if (given.x && r->rex)
+        return dfo_run_fail(run, DFO_EUNSUP, (size_t)-1, "rex: it goes all the way at once, and takes nothing that is given");
     k.t = dfoi_take_doubles(run, x.n);
     k.x0 = dfo_arena_take(run, x.n * x.d);
     k.kept = dfo_arena_take(run, x.n * x.d);

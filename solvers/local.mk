@@ -9,7 +9,6 @@ include_diffeo_HEADERS += \
     solvers/diffeo/path.h \
     solvers/diffeo/reversible.h \
     solvers/diffeo/denoise.h \
-    solvers/diffeo/discrete.h \
     solvers/diffeo/rex.h \
     solvers/diffeo/schedule.h \
     solvers/diffeo/sde.h
@@ -49,8 +48,7 @@ SOLVERS_REAL = \
     solvers/sde_reversible.c
 # Compiled once, for double.
 SOLVERS_ONCE = \
-    solvers/brownian.c \
-    solvers/discrete.c
+    solvers/brownian.c
 noinst_LTLIBRARIES += libsolvers_f.la libsolvers_d.la
 libsolvers_f_la_SOURCES = $(SOLVERS_REAL)
 libsolvers_f_la_CPPFLAGS = $(SOLVERS_CPPFLAGS)

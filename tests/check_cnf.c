@@ -282,15 +282,16 @@ START_TEST(adjoint)
 }
 END_TEST
 
-/* dz/dt = A z: what training takes off the log-det is the mean over features of the integrals of |A z|^2, |A|^2, |A A z|^2.  */
+/* dz/dt = A z: what training takes off the log-det is the mean over features of the integrals of |A z|^2, |A|^2, |A A z|^2, or of
+ * |A A A z|^2 for the third derivative, by a net that has it.  */
 START_TEST(costs)
 {
     enum { D = 3, FINE = 2000 };
-    static const char *const name[] = {"kinetic", "jacobian", "acceleration"};
+    static const char *const name[] = {"kinetic", "jacobian", "acceleration", "acceleration"};
     const double a[D][D] = {{0.3, -0.9, 0.1}, {0.5, -0.4, 0.2}, {-0.6, 0.3, 0.7}}, x[D] = {0.8, -0.5, 1.1};
-    double want[3] = {0}, z[D] = {0.8, -0.5, 1.1}, out[D], plain, ld;
+    double want[4] = {0}, z[D] = {0.8, -0.5, 1.1}, out[D], plain, ld;
     for (int s = 0; s < FINE; s++) {                     /* back from t = 1 by midpoint steps */
-        double v[D] = {0}, m[D], w[D] = {0}, u[D] = {0};
+        double v[D] = {0}, m[D], w[D] = {0}, u[D] = {0}, third[D] = {0};
         for (int i = 0; i < D * D; i++)
             v[i / D] += a[i / D][i % D] * z[i % D];
         for (int i = 0; i < D; i++)
@@ -299,21 +300,24 @@ START_TEST(costs)
             w[i / D] += a[i / D][i % D] * m[i % D];
         for (int i = 0; i < D * D; i++)
             u[i / D] += a[i / D][i % D] * w[i % D];
+        for (int i = 0; i < D * D; i++)
+            third[i / D] += a[i / D][i % D] * u[i % D];
         for (int i = 0; i < D; i++) {
             z[i] -= w[i] / FINE;
             want[0] += w[i] * w[i] / FINE;
             want[2] += u[i] * u[i] / FINE;
+            want[3] += third[i] * third[i] / FINE;
         }
     }
     for (int i = 0; i < D * D; i++)
         want[1] += a[i / D][i % D] * a[i / D][i % D];
-    for (size_t k = 0; k < 3; k++) {
-        size_t count;
-        layerfix f = layerfix_new(json_pack("{s:s, s:s, s:i, s:f, s:{s:s, s:[]}}", "type", "cnf", "solver", "rk4", "steps", 40, name[k], 0.6,
-                                            "net", "type", "mlp", "hidden"), dfo_shape_vector(D), 0, 1);
+    for (size_t k = 0; k < 4; k++) {
+        size_t count, in = k < 3 ? D + 1 : D;              /* the third's net has the time beside its matrix, at zero */
+        layerfix f = layerfix_new(json_pack("{s:s, s:s, s:i, s:f, s:i, s:{s:s, s:[]}}", "type", "cnf", "solver", "rk4", "steps", 40, name[k], 0.6,
+                                            "order", k < 3 ? 2 : 3, "net", "type", k < 3 ? "mlp" : "concat", "hidden"), dfo_shape_vector(D), 0, 1);
         dfo_real *w = layerfix_array(&f, "net.w0", &count);
-        for (size_t i = 0; i < D * (D + 1); i++)
-            w[i] = i % (D + 1) < D ? (dfo_real)a[i / (D + 1)][i % (D + 1)] : 0;
+        for (size_t i = 0; i < D * in; i++)
+            w[i] = i % in < D ? (dfo_real)a[i / in][i % in] : 0;
         ck_assert_int_eq(layerfix_forward(&f, 1, x, NULL, out, &plain), DFO_OK);
         f.t->run.mode = DFO_TRAIN;
         ck_assert_int_eq(layerfix_forward(&f, 1, x, NULL, out, &ld), DFO_OK);
@@ -336,9 +340,9 @@ START_TEST(cost_gradients)
         x[i] = (double)(dfo_real)test_rng_normal(&rng);
     for (int k = 0; k < 9; k++) {
         size_t count;
-        layerfix f = layerfix_new(json_pack("{s:s, s:s, s:i, s:b, s:i, s:s, s:f, s:f, s:f, s:{s:s, s:[i, i], s:s}}", "type", "cnf", "solver",
+        layerfix f = layerfix_new(json_pack("{s:s, s:s, s:i, s:b, s:i, s:s, s:f, s:f, s:f, s:i, s:{s:s, s:[i, i], s:s}}", "type", "cnf", "solver",
                                             "rk4", "steps", 3, "zero_init", 0, "probes", k % 3, "gradient", gradient[k / 3], "kinetic", 0.7,
-                                            "jacobian", 0.9, "acceleration", 0.4, "net", "type", "concatsquash", "hidden", 7, 6, "activation",
+                                            "jacobian", 0.9, "acceleration", 0.4, "order", 2 + (k + 1) % 3, "net", "type", "concatsquash", "hidden", 7, 6, "activation",
                                             "tanh"), dfo_shape_vector(D), 0, N);
         dfo_real *w = layerfix_array(&f, "net.w1", &count);
         f.t->run.mode = DFO_TRAIN;
@@ -359,10 +363,10 @@ static layerfix learned(const char *gradient, int learn, int probes, size_t d, s
 {
     int solved = !strcmp(gradient, "adjoint");
     double tol = IS_DOUBLE ? 1e-10 : 1e-6;
-    json_t *config = json_pack("{s:s, s:s, s:i, s:f, s:f, s:b, s:i, s:s, s:f, s:b, s:f, s:f, s:f, s:i, s:{s:s, s:[i, i], s:s}}", "type", "cnf", "solver",
+    json_t *config = json_pack("{s:s, s:s, s:i, s:f, s:f, s:b, s:i, s:s, s:f, s:b, s:f, s:f, s:f, s:i, s:i, s:{s:s, s:[i, i], s:s}}", "type", "cnf", "solver",
                                solved ? "dopri5" : "rk4", "steps", solved ? 0 : 4, "rtol", tol, "atol", tol, "zero_init", 0, "probes", probes,
                                "gradient", gradient, "end", 1.7, "learn_end", learn, "kinetic", 0.7, "jacobian", 0.9, "acceleration", 0.4,
-                               "most_steps", 1000, "net", "type", "concatsquash", "hidden", 7, 6, "activation", "tanh");
+                               "order", 2 + probes, "most_steps", 1000, "net", "type", "concatsquash", "hidden", 7, 6, "activation", "tanh");
     return layerfix_new(config, dfo_shape_vector(d), 0, n);
 }
 
@@ -417,6 +421,7 @@ START_TEST(failures)
         {"{\"type\":\"cnf\",\"solver\":\"kvaerno3\"}", "its gradient is the adjoint's alone"},
         {"{\"type\":\"cnf\",\"gradient\":\"backsolve\"}", "expected stored, checkpoint, adjoint or reversible"},
         {"{\"type\":\"cnf\",\"rtol\":-1}", "rtol"},
+        {"{\"type\":\"cnf\",\"order\":3,\"net\":{\"type\":\"mlp\"}}", "mlp net has no derivative of order 3"},
         {"{\"type\":\"cnf\",\"end\":0}", "end"},
         {"{\"type\":\"cnf\",\"probe\":\"normal\"}", "expected rademacher or gaussian, got normal"},
         {"{\"type\":\"cnf\",\"trace\":\"exact\"}", "expected hutchinson or hutch++, got exact"},

@@ -1,11 +1,11 @@
-/* Likelihoods of diffusion models by the probability flow's equation against exact ones, and the discrete bound's terms, for numbers and
+/* Likelihoods of diffusion models by the probability flow's equation against exact ones, and the terms of chains of noise, for numbers and
  * bits: the reference vectors, and what bounds must be.  */
 #include <math.h>
 #include <string.h>
 
-#include <diffeo/discrete.h>
 #include <diffeo/ode.h>
 #include "ctxfix.h"
+#include "dist/markov_impl.h"
 #include "mixfield.h"
 #include "util.h"
 
@@ -86,28 +86,81 @@ static void flow_case(ref_case c)
     dfo_ode_free(ode);
 }
 
-/* ---- discrete steps */
+/* ---- chains of noise (lib/dist/markov*.c) */
+
+/* Steps of rates beta, into step (n).  */
+static void steps_of(ref_array beta, dfoi_markov_step *step)
+{
+    double at = 0;
+    for (size_t i = 0; i < beta.n; i++) {
+        step[i] = (dfoi_markov_step){i + 1, beta.data[i], at + log1p(-beta.data[i]), at};
+        at = step[i].here;
+    }
+}
 
 static void posterior_case(ref_case c)
 {
     ref_array beta = ref_need(c, "inputs.beta");
     double of_data[MOST], of_x[MOST], variance[MOST], abar[MOST];
-    dfo_discrete_posterior(beta.n, beta.data, of_data, of_x, variance, abar);
+    dfoi_markov_step step[MOST];
+    steps_of(beta, step);
+    for (size_t i = 0; i < beta.n; i++) {
+        dfoi_markov_posterior q = dfoi_markov_posterior_of(step + i);
+        of_data[i] = q.c;
+        of_x[i] = q.k;
+        variance[i] = q.v;
+        abar[i] = exp(step[i].here);
+    }
     near(c, "abar", abar, ref_need(c, "outputs.abar").data, beta.n, 1e-14);
     near(c, "coef_x0", of_data, ref_need(c, "outputs.coef_x0").data, beta.n, 1e-14);
     near(c, "coef_xt", of_x, ref_need(c, "outputs.coef_xt").data, beta.n, 1e-14);
     near(c, "beta_tilde", variance, ref_need(c, "outputs.beta_tilde").data, beta.n, 1e-14);
 }
 
+/* A way back N(u x_t + w, v).  */
+struct reverse {
+    const double *u, *w, *v;
+};
+
+/* A net that says so, for S = sigmoid(s + logit b) = v and x_t (1 - S) + S u' = u x_t + w.  */
+static double term_at(const dfoi_markov_step *s, const struct reverse *p, double x0, double xt)
+{
+    double v = p->v[s->t - 1], net[2] = {xt + (p->u[s->t - 1] * xt + p->w[s->t - 1] - xt) / v, log(v / (1 - v)) - log(s->beta / (1 - s->beta))};
+    return dfoi_markov_gaussian.term(s, 1, &x0, &xt, net, 0, &(dfoi_markov_grads){0});
+}
+
+/* E over x_0 of that mean and variance (0: one x_0), and the noise: terms are quadratic in both, so Gauss and Hermite's three nodes are exact.  */
+static double mean_term(const dfoi_markov_step *s, const struct reverse *p, double mean, double variance)
+{
+    double sum = 0;
+    for (int i = -1; i <= 1; i++)
+        for (int j = -1; j <= 1; j++) {
+            double x0 = mean + i * sqrt(3 * variance), e = j * sqrt(3), weight = (i ? 1 : 4) * (j ? 1 : 4) / 36.0;
+            double xt = exp(s->here / 2) * x0 + sqrt(-expm1(s->here)) * e;
+            sum += weight * (p ? term_at(s, p, x0, xt) : dfoi_markov_gaussian.last(s, 1, &x0, 0, &(dfoi_markov_grads){0}));
+        }
+    return sum;
+}
+
+/* term[0 .. T-1], and term[T] of the end.  */
+static void terms_of(ref_array beta, const struct reverse *p, double mean, double variance, double *term)
+{
+    dfoi_markov_step step[MOST];
+    steps_of(beta, step);
+    for (size_t i = 0; i < beta.n; i++)
+        term[i] = mean_term(step + i, p, mean, variance);
+    term[beta.n] = mean_term(step + beta.n - 1, NULL, mean, variance);
+}
+
 static void bound_case(ref_case c)
 {
     ref_array beta = ref_need(c, "inputs.beta"), x0 = ref_need(c, "inputs.x0"), terms = ref_need(c, "outputs.L_0_to_Tm1"),
               last = ref_need(c, "outputs.L_T"), elbo = ref_need(c, "outputs.elbo");
-    dfo_discrete_reverse p = {ref_need(c, "inputs.u").data, ref_need(c, "inputs.w").data, ref_need(c, "inputs.v").data};
-    double term[MOST + 1], work[4 * MOST];
+    struct reverse p = {ref_need(c, "inputs.u").data, ref_need(c, "inputs.w").data, ref_need(c, "inputs.v").data};
+    double term[MOST + 1];
     for (size_t i = 0; i < x0.n; i++) {
         double sum = 0;
-        dfo_discrete_bound(beta.n, beta.data, &p, x0.data[i], 0, term, work);
+        terms_of(beta, &p, x0.data[i], 0, term);
         for (size_t k = 0; k <= beta.n; k++)
             sum -= term[k];
         near(c, "L_0 to T-1", term, terms.data + i * beta.n, beta.n, 1e-12);
@@ -116,38 +169,33 @@ static void bound_case(ref_case c)
     }
 }
 
+/* The way back that is right for normal data: what is missing of the entropy is what x_T of all data is from the prior.  */
 static void exact_case(ref_case c)
 {
     ref_array beta = ref_need(c, "inputs.beta"), entropy = ref_need(c, "outputs.negative_entropy");
-    double mean = ref_number(c, "settings.data_mean", 0), v = ref_number(c, "settings.data_var", 0);
-    double u[MOST], w[MOST], var[MOST], term[MOST + 1], work[4 * MOST], sum = 0;
-    dfo_discrete_exact_reverse(beta.n, beta.data, mean, v, u, w, var);
-    near(c, "u", u, ref_need(c, "outputs.u").data, beta.n, 1e-13);
-    near(c, "w", w, ref_need(c, "outputs.w").data, beta.n, 1e-13);
-    near(c, "v", var, ref_need(c, "outputs.v").data, beta.n, 1e-13);
-    dfo_discrete_bound(beta.n, beta.data, &(dfo_discrete_reverse){u, w, var}, mean, v, term, work);
+    struct reverse p = {ref_need(c, "outputs.u").data, ref_need(c, "outputs.w").data, ref_need(c, "outputs.v").data};
+    double mean = ref_number(c, "settings.data_mean", 0), v = ref_number(c, "settings.data_var", 0), term[MOST + 1], sum = 0;
+    dfoi_markov_step step[MOST];
+    steps_of(beta, step);
+    terms_of(beta, &p, mean, v, term);
     for (size_t k = 0; k <= beta.n; k++)
         sum -= term[k];
     near(c, "expected_elbo", &sum, ref_need(c, "outputs.expected_elbo").data, 1, 1e-12);
-    /* what is missing is that of the last marginal, of all data, to the prior */
-    double abar = work[4 * beta.n - 1], all = abar * v + 1 - abar, missing = dfo_discrete_normal_kl(sqrt(abar) * mean, all, 0, 1);
+    double abar = exp(step[beta.n - 1].here), all = abar * v + 1 - abar, missing = (all + abar * mean * mean - 1 - log(all)) / 2;
     ck_assert(fabs(sum + missing - entropy.data[0]) < 1e-12 && missing > 1e-3);
 }
 
-/* K = -sum E KL + H(x_T | x_0) - H(x_1 | x_0) - H_p(x_T).  */
+/* K = -sum E KL + H(x_T | x_0) - H(x_1 | x_0) - H_p(x_T), the entropies being the reference's.  */
 static void entropy_case(ref_case c)
 {
     ref_array beta = ref_need(c, "inputs.beta");
-    dfo_discrete_reverse p = {ref_need(c, "inputs.u").data, ref_need(c, "inputs.w").data, ref_need(c, "inputs.v").data};
-    double term[MOST + 1], work[4 * MOST], whole = 1 + 1.8378770664093454836;
-    dfo_discrete_bound(beta.n, beta.data, &p, ref_number(c, "settings.data_mean", 0), ref_number(c, "settings.data_var", 0), term, work);
-    double to = (whole + log(1 - work[4 * beta.n - 1])) / 2, from = (whole + log(beta.data[0])) / 2, prior = whole / 2, k = to - from - prior;
+    struct reverse p = {ref_need(c, "inputs.u").data, ref_need(c, "inputs.w").data, ref_need(c, "inputs.v").data};
+    double term[MOST + 1], k = ref_need(c, "outputs.H_XT_given_X0").data[0] - ref_need(c, "outputs.H_X1_given_X0").data[0] -
+                               ref_need(c, "outputs.H_p_XT").data[0];
+    terms_of(beta, &p, ref_number(c, "settings.data_mean", 0), ref_number(c, "settings.data_var", 0), term);
     for (size_t i = 1; i < beta.n; i++)
         k -= term[i];
     near(c, "EKL", term + 1, ref_need(c, "outputs.EKL_2_to_T").data, beta.n - 1, 1e-12);
-    near(c, "H(x_T|x_0)", &to, ref_need(c, "outputs.H_XT_given_X0").data, 1, 1e-12);
-    near(c, "H(x_1|x_0)", &from, ref_need(c, "outputs.H_X1_given_X0").data, 1, 1e-12);
-    near(c, "H_p(x_T)", &prior, ref_need(c, "outputs.H_p_XT").data, 1, 1e-12);
     near(c, "K", &k, ref_need(c, "outputs.K").data, 1, 1e-12);
 }
 
@@ -155,11 +203,15 @@ static void bits_case(ref_case c)
 {
     ref_array beta = ref_need(c, "inputs.beta"), p = ref_need(c, "inputs.p");
     double marginal[2 * MOST], posterior[4 * MOST], kl[4 * MOST];
+    dfoi_markov_step step[MOST];
     size_t n = 4 * (beta.n - 1);
-    dfo_discrete_bits_marginal(beta.n, beta.data, marginal);
-    dfo_discrete_bits_posterior(beta.n, beta.data, posterior);
-    for (size_t i = 0; i < n; i++)
-        kl[i] = dfo_discrete_bits_kl(posterior[i], p.data[i / 4 + 1]);
+    steps_of(beta, step);
+    for (size_t i = 0; i < 2 * beta.n; i++)
+        marginal[i] = dfoi_markov_bits_marginal(step + i / 2, i % 2 ? 1 : -1);
+    for (size_t i = 0; i < n; i++) {
+        posterior[i] = dfoi_markov_bits_posterior(step + i / 4 + 1, i % 2 ? 1 : -1, i / 2 % 2 ? 1 : -1);
+        kl[i] = dfoi_markov_bits_kl(posterior[i], p.data[i / 4 + 1], 1 - p.data[i / 4 + 1]);
+    }
     near(c, "marginal", marginal, ref_need(c, "outputs.marginal").data, 2 * beta.n, 1e-14);
     near(c, "posterior", posterior, ref_need(c, "outputs.posterior").data, n, 1e-13);
     near(c, "kl", kl, ref_need(c, "outputs.kl").data, n, 1e-12);
@@ -187,14 +239,17 @@ START_TEST(reference)
 }
 END_TEST
 
-/* Divergences: 0 of a law to itself, above 0 else; certain bits.  */
+/* 0 of a law to itself, above 0 else; certain bits.  */
 START_TEST(divergences)
 {
-    ck_assert_double_eq(dfo_discrete_normal_kl(0.3, 0.7, 0.3, 0.7), 0);
-    ck_assert(dfo_discrete_normal_kl(0.3, 0.7, 0.3, 0.8) > 0 && dfo_discrete_normal_kl(0.3, 0.7, 0.4, 0.7) > 0);
-    ck_assert(isinf(dfo_discrete_normal_kl(0, 0, 0, 1)));
-    ck_assert_double_eq(dfo_discrete_bits_kl(0.3, 0.3), 0);
-    ck_assert(fabs(dfo_discrete_bits_kl(1, 0.5) - log(2)) < 1e-15 && fabs(dfo_discrete_bits_kl(0, 0.5) - log(2)) < 1e-15);
+    ck_assert_double_eq(dfoi_markov_bits_kl(0.3, 0.3, 0.7), 0);
+    ck_assert(dfoi_markov_bits_kl(0.3, 0.4, 0.6) > 0);
+    ck_assert(fabs(dfoi_markov_bits_kl(1, 0.5, 0.5) - log(2)) < 1e-15 && fabs(dfoi_markov_bits_kl(0, 0.5, 0.5) - log(2)) < 1e-15);
+    dfoi_markov_step s = {3, 0.2, -0.5, -0.5 - log1p(-0.2)};
+    dfoi_markov_posterior q = dfoi_markov_posterior_of(&s);
+    double u[3] = {0, 0, q.k}, w[3] = {0, 0, q.c * 0.7}, more[3] = {0, 0, q.c * 0.7 + 0.1}, v[3] = {0, 0, q.v};
+    struct reverse p = {u, w, v}, other = {u, more, v};
+    ck_assert(fabs(term_at(&s, &p, 0.7, 1.3)) < 1e-14 && term_at(&s, &other, 0.7, 1.3) > 1e-3);
 }
 END_TEST
 

@@ -141,6 +141,83 @@ START_TEST(draws)
 }
 END_TEST
 
+/* Of two columns the first is known, of the Gaussian chain with noise s or without: a step times the likelihood takes a mean m to (1 - g) (1 - b)
+ * m + g y and a variance v to (1 - g)^2 (1 - b)^2 v + (1 - g) b, g = b/(b + s^2).  The second is drawn as ever.  */
+START_TEST(given_numbers)
+{
+    json_t *json = json_object();
+    struct distfix f;
+    dfo_real x[128], y[128];
+    double noise = 0.7 * _i, m[2] = {0, 0}, v[2] = {1, 1}, sum[2] = {0}, squares[2] = {0}, n = (TIMES + 63) / 64 * 64;
+    open_chain(&f, json, "diffusion-gaussian", 0);
+    for (size_t t = STEPS; t; t--)
+        for (int j = 0; j < 2; j++) {
+            double b = rate(t), g = j ? 0 : b / (b + noise * noise);
+            m[j] = (1 - g) * (1 - b) * m[j] + g * 1.5;
+            v[j] = pow((1 - g) * (1 - b), 2) * v[j] + (1 - g) * b;
+        }
+    for (size_t i = 0; i < 128; i++)
+        y[i] = i % 2 ? (dfo_real)NAN : (dfo_real)1.5;
+    for (size_t k = 0; k < TIMES; k += 64) {
+        f.run.key.row = k;
+        ck_assert_msg(dfo_dist_sample_given(f.dist, &f.run, dfo_batch_of(x, 64, 2), NULL, 1, dfo_batch_of(y, 64, 2), noise) == DFO_OK, "%s", f.run.text);
+        for (size_t i = 0; i < 128; i++) {
+            double off = (double)x[i] - m[i % 2];
+            sum[i % 2] += off;
+            squares[i % 2] += off * off;
+            ck_assert(i % 2 || noise > 0 || x[i] == y[i]);
+        }
+    }
+    for (int j = noise > 0 ? 0 : 1; j < 2; j++) {
+        ck_assert_msg(fabs(sum[j] / n) < 4 * sqrt(v[j] / n), "column %d: mean off by %g, standard error %g", j, sum[j] / n, sqrt(v[j] / n));
+        ck_assert_msg(fabs(squares[j] / n / v[j] - 1) < 4 * sqrt(2 / n) + 1e-3, "column %d: variance %g, expected %g", j, squares[j] / n, v[j]);
+    }
+    distfix_close(&f);
+    json_decref(json);
+}
+END_TEST
+
+/* A bit that is wrong with the chance s: its chances from step to step, by both bits before.  */
+START_TEST(given_bits)
+{
+    json_t *json = json_object();
+    struct distfix f;
+    dfo_real x[128], y[128];
+    double noise = 0.2 * _i, one = 0.5, sum[2] = {0}, n = (TIMES + 63) / 64 * 64;
+    open_chain(&f, json, "diffusion-binary", 0);
+    double abar[STEPS + 1] = {1};
+    for (size_t t = 1; t <= STEPS; t++)
+        abar[t] = abar[t - 1] * (1 - 1 / (STEPS - (double)t + 1));
+    for (size_t t = STEPS; t; t--) {
+        double next = 0, r = abar[t - 1] > 0 ? abar[t] / abar[t - 1] : 0;
+        for (int k = -1; k < 2; k += 2) {
+            double w = (1 + abar[t] * k) / 2, q[2], p;
+            for (int b = 0; b < 2; b++)
+                q[b] = t == 1 ? b : 0.5 * (1 + r * k) * (1 + abar[t - 1] * (2 * b - 1)) / (1 + abar[t] * k * (2 * b - 1));
+            p = w * q[1] + (1 - w) * q[0];
+            p = p * (1 - noise) / (p * (1 - noise) + (1 - p) * noise);          /* the bit is given as 1 */
+            next += (k > 0 ? one : 1 - one) * p;
+        }
+        one = next;
+    }
+    for (size_t i = 0; i < 128; i++)
+        y[i] = i % 2 ? (dfo_real)NAN : 1;
+    for (size_t k = 0; k < TIMES; k += 64) {
+        f.run.key.row = k;
+        ck_assert_msg(dfo_dist_sample_given(f.dist, &f.run, dfo_batch_of(x, 64, 2), NULL, 1, dfo_batch_of(y, 64, 2), noise) == DFO_OK, "%s", f.run.text);
+        for (size_t i = 0; i < 128; i++)
+            sum[i % 2] += (double)x[i];
+    }
+    ck_assert_msg(fabs(sum[0] / n - one) <= 4 * sqrt(one * (1 - one) / n), "%g of the known bits are 1, expected %g", sum[0] / n, one);
+    ck_assert_msg(fabs(sum[1] / n - 0.5) < 4 * sqrt(0.25 / n), "%g of the other bits are 1", sum[1] / n);
+    y[0] = (dfo_real)0.5;
+    ck_assert_int_eq(dfo_dist_sample_given(f.dist, &f.run, dfo_batch_of(x, 64, 2), NULL, 1, dfo_batch_of(y, 64, 2), noise), DFO_EARG);
+    ck_assert_ptr_nonnull(strstr(f.run.text, "column 0: expected 0 or 1, got 0.5"));
+    distfix_close(&f);
+    json_decref(json);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("chains of noise (" DFO_REAL_NAME ")");
@@ -148,6 +225,8 @@ int main(void)
     tcase_add_test(tc, bounds);
     tcase_add_test(tc, bits);
     tcase_add_test(tc, draws);
+    tcase_add_loop_test(tc, given_numbers, 0, 2);
+    tcase_add_loop_test(tc, given_bits, 0, 2);
     suite_add_tcase(suite, tc);
     return test_run(suite);
 }

@@ -33,9 +33,9 @@ tests_jsonget_SOURCES = tests/jsonget.c
 tests_jsonget_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_jsonget_LDADD = $(JANSSON_LIBS) -lm
 TESTS += tests/harness.sh tests/install.sh tests/symbols.sh tests/cli.sh tests/man_examples.sh tests/reader.sh \
-    tests/completion.sh tests/images.sh tests/classify.sh tests/filter.sh tests/solve.sh tests/diffuse.sh
+    tests/completion.sh tests/images.sh tests/classify.sh tests/filter.sh tests/solve.sh tests/diffuse.sh tests/calibrate.sh tests/edit.sh
 EXTRA_DIST += tests/sh.sh tests/harness.sh tests/symbols.sh tests/install.sh tests/cli.sh tests/man_examples.sh \
-    tests/reader.sh tests/reader.py tests/completion.sh tests/images.sh tests/classify.sh tests/filter.sh tests/solve.sh tests/diffuse.sh
+    tests/reader.sh tests/reader.py tests/completion.sh tests/images.sh tests/classify.sh tests/filter.sh tests/solve.sh tests/diffuse.sh tests/calibrate.sh tests/edit.sh
 
 # The house rules, see the script.
 TESTS += tests/lint.sh
@@ -56,7 +56,7 @@ MULTIPLIER = DIFFEO_TEST_MULTIPLIER=$${DIFFEO_TEST_MULTIPLIER:-
 
 check-asan:
 	$(MKDIR_P) check-asan
-	cd check-asan && { $(SUB_CONFIGURE) --enable-asan --enable-ubsan CFLAGS='-g -O1'; }
+	cd check-asan && { $(SUB_CONFIGURE) --enable-asan --enable-ubsan CFLAGS='-g1 -O1'; }
 	cd check-asan && $(MULTIPLIER)0.3} CK_TIMEOUT_MULTIPLIER=10 $(MAKE) check
 
 # Without ASLR where the system allows: gcc 12's ThreadSanitizer does not know the newest memory layouts.
@@ -83,7 +83,7 @@ check-oom check-faults: check-%:
 check-fuzz:
 	$(MKDIR_P) check-fuzz
 	cd check-fuzz && { $(SUB_CONFIGURE) --enable-fuzz --enable-asan --enable-ubsan --without-openmp \
-	    --without-cairo CC=clang CFLAGS='-g -O1 -w'; }
+	    --without-cairo CC=clang CFLAGS='-g1 -O1 -w'; }
 	cd check-fuzz && $(MAKE) fuzz-targets
 	cd check-fuzz && top_srcdir=$(abs_srcdir) $(SHELL) $(abs_srcdir)/tests/fuzz/run.sh $(FUZZ_SECONDS) $(FUZZ_TARGETS)
 

@@ -13,14 +13,14 @@ train() {
 title 'help and version'
 run diffeo --help
 ok
-for command in train loglik sample encode decode classify check info plot interpolate distance; do
+for command in train loglik sample encode decode edit classify check info plot interpolate distance calibrate; do
     out "^ .*$command"
 done
 run diffeo --version
 ok
 out '^diffeo [0-9]+\.[0-9]+\.[0-9]+$'
 out '^OpenBLAS: '
-for command in train loglik sample encode decode classify check info plot interpolate distance; do
+for command in train loglik sample encode decode edit classify check info plot interpolate distance calibrate; do
     run diffeo $command --help
     ok
     out '^Usage: diffeo'

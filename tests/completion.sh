@@ -42,6 +42,8 @@ offers logdet_over_bound= diffeo check --tolerance logdet_o
 offers nsf diffeo train --flow ns
 offers some.json diffeo train --flow ''
 offers circle diffeo interpolate --route =
+offers --from-class= diffeo edit --fr
+offers rex:rk4 diffeo edit --sampler rex:rk4
 offers cifar10 diffeo train --format c
 offers double diffeo check --precision = d
 offers cosine diffeo train --schedule =

@@ -16,7 +16,14 @@ for flow in $flows; do
     run diffeo loglik "$flow.safetensors" --data toy:gaussian:500:3 --solver rk4 --solver-steps 20 --json
     ok
     json estimate == exact
-    run awk "BEGIN { d = $(value mean_nats) + $(value entropy_nats); exit !(d > -0.3 && d < 0.1) }"
+    flow_nats=$(value mean_nats)
+    run awk "BEGIN { d = $flow_nats + $(value entropy_nats); exit !(d > -0.3 && d < 0.1) }"
+    ok
+    run diffeo loglik "$flow.safetensors" --data toy:gaussian:500:3 --bound --json
+    ok
+    json estimate == bound
+    json estimate_stderr '<' 0.05
+    run awk "BEGIN { d = $(value mean_nats) - $flow_nats; exit !(d > -0.3 && d < 4 * $(value estimate_stderr)) }"
     ok
     run diffeo sample "$flow.safetensors" -n 1000 --solver heun --solver-steps 20 -o "$flow.csv"
     ok
@@ -24,6 +31,25 @@ for flow in $flows; do
     ok
     json sliced_wasserstein '<' 0.5
 done
+
+title 'a bound: the same for the same seed'
+run diffeo loglik vp.safetensors --data toy:gaussian:300:3 --bound=16 -o bound.csv
+ok
+out 'The variational bound by 16 draws a row'
+run diffeo loglik vp.safetensors --data toy:gaussian:300:3 --bound=16 --batch 128 --threads 1 -o again.csv
+same bound.csv again.csv
+run diffeo loglik vp.safetensors --data toy:gaussian:300:3 --bound=16 --seed 1 -o other.csv
+run cmp -s bound.csv other.csv
+code 1
+run diffeo loglik vp.safetensors --data toy:gaussian:10 --bound=7
+error 2 'an even number of draws, got 7'
+run diffeo loglik vp.safetensors --data toy:gaussian:10 --bound=0
+error 2 '--bound'
+run diffeo loglik vp.safetensors --data toy:gaussian:10 --bound --gradient-out g.csv
+error 2 'no gradient'
+run diffeo train --data toy:moons:100 --flow nice --set layers=2 --steps 2 --quiet -o nice.safetensors
+run diffeo loglik nice.safetensors --data toy:moons:10 --bound
+error 1 'nice.safetensors is no diffusion model'
 
 title 'a density, there and back'
 if [ "$flows" != vp ]; then
@@ -35,6 +61,13 @@ fi
 run diffeo encode vp.safetensors --data toy:gaussian:200:3 --rtol 1e-6 --atol 1e-6 --precision double -o z.safetensors --verify --json
 ok
 json max_roundtrip_error '<' 0.01
+json normality_rows == 200
+json latents_variance '<' 1.5
+json column_distance '<' 0.3
+json normality_p '<' 1.01
+run diffeo encode vp.safetensors --data toy:moons:500 --solver heun --solver-steps 20 -o z.csv
+ok
+out ': not normal at 1 %'
 run diffeo info vp.safetensors
 out '"flow": "vp"'
 
@@ -96,7 +129,6 @@ run diffeo encode vp.safetensors --data toy:gaussian:300:3 --sampler rex:shark -
 same sde.safetensors again.safetensors
 
 title 'Rex: what is refused'
-run diffeo train --data toy:moons:100 --flow nice --set layers=2 --steps 2 --quiet -o nice.safetensors
 rex() { run diffeo encode vp.safetensors --data toy:gaussian:10 -o no.safetensors --sampler "$@"; }
 run diffeo encode nice.safetensors --data toy:moons:10 --sampler rex --solver-steps 5 -o no.safetensors
 error 1 'nice.safetensors has no diffusion layer: --sampler rex wants one'

@@ -38,3 +38,15 @@ TESTS += tests/check_distance
 tests_check_distance_SOURCES = tests/check_distance.c
 tests_check_distance_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_check_distance_LDADD = $(OOM_LIBS) $(TEST_LIBS)
+
+check_PROGRAMS += tests/check_forecast
+TESTS += tests/check_forecast
+tests_check_forecast_SOURCES = tests/check_forecast.c
+tests_check_forecast_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_check_forecast_LDADD = $(OOM_LIBS) $(TEST_LIBS)
+
+check_PROGRAMS += tests/check_normality
+TESTS += tests/check_normality
+tests_check_normality_SOURCES = tests/check_normality.c
+tests_check_normality_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_check_normality_LDADD = $(OOM_LIBS) $(TEST_LIBS)

@@ -155,6 +155,24 @@ tests_check_matching_d_SOURCES = $(tests_check_matching_SOURCES)
 tests_check_matching_d_CPPFLAGS = $(TEST_CPPFLAGS) -DDFO_DOUBLE
 tests_check_matching_d_LDADD = $(TEST_LIBS)
 
+check_PROGRAMS += tests/check_edit tests/check_edit_d
+TESTS += tests/check_edit tests/check_edit_d
+tests_check_edit_SOURCES = tests/check_edit.c
+tests_check_edit_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_check_edit_LDADD = $(TEST_LIBS)
+tests_check_edit_d_SOURCES = $(tests_check_edit_SOURCES)
+tests_check_edit_d_CPPFLAGS = $(TEST_CPPFLAGS) -DDFO_DOUBLE
+tests_check_edit_d_LDADD = $(TEST_LIBS)
+
+check_PROGRAMS += tests/check_given tests/check_given_d
+TESTS += tests/check_given tests/check_given_d
+tests_check_given_SOURCES = tests/check_given.c $(MIXFIELD) $(REFERENCE)
+tests_check_given_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_check_given_LDADD = $(TEST_LIBS)
+tests_check_given_d_SOURCES = $(tests_check_given_SOURCES)
+tests_check_given_d_CPPFLAGS = $(TEST_CPPFLAGS) -DDFO_DOUBLE
+tests_check_given_d_LDADD = $(TEST_LIBS)
+
 check_PROGRAMS += tests/check_rex_map tests/check_rex_map_d
 TESTS += tests/check_rex_map tests/check_rex_map_d
 tests_check_rex_map_SOURCES = tests/check_rex_map.c
@@ -163,3 +181,12 @@ tests_check_rex_map_LDADD = $(TEST_LIBS)
 tests_check_rex_map_d_SOURCES = $(tests_check_rex_map_SOURCES)
 tests_check_rex_map_d_CPPFLAGS = $(TEST_CPPFLAGS) -DDFO_DOUBLE
 tests_check_rex_map_d_LDADD = $(TEST_LIBS)
+
+check_PROGRAMS += tests/check_bound tests/check_bound_d
+TESTS += tests/check_bound tests/check_bound_d
+tests_check_bound_SOURCES = tests/check_bound.c
+tests_check_bound_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_check_bound_LDADD = $(TEST_LIBS)
+tests_check_bound_d_SOURCES = $(tests_check_bound_SOURCES)
+tests_check_bound_d_CPPFLAGS = $(TEST_CPPFLAGS) -DDFO_DOUBLE
+tests_check_bound_d_LDADD = $(TEST_LIBS)

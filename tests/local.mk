@@ -30,6 +30,7 @@ include tests/examples.mk
 include tests/spline.mk
 include tests/dist.mk
 include tests/classify.mk
+include tests/samplers.mk
 include tests/nn.mk
 include tests/data.mk
 include tests/plot.mk

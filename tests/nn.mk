@@ -19,6 +19,15 @@ tests_check_net_d_SOURCES = $(tests_check_net_SOURCES)
 tests_check_net_d_CPPFLAGS = $(TEST_CPPFLAGS) -DDFO_DOUBLE
 tests_check_net_d_LDADD = $(OOM_LIBS) $(TEST_LIBS)
 
+check_PROGRAMS += tests/check_net_path tests/check_net_path_d
+TESTS += tests/check_net_path tests/check_net_path_d
+tests_check_net_path_SOURCES = tests/check_net_path.c $(NETCASE)
+tests_check_net_path_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_check_net_path_LDADD = $(TEST_LIBS)
+tests_check_net_path_d_SOURCES = $(tests_check_net_path_SOURCES)
+tests_check_net_path_d_CPPFLAGS = $(TEST_CPPFLAGS) -DDFO_DOUBLE
+tests_check_net_path_d_LDADD = $(TEST_LIBS)
+
 check_PROGRAMS += tests/check_time_net tests/check_time_net_d
 TESTS += tests/check_time_net tests/check_time_net_d
 tests_check_time_net_SOURCES = tests/check_time_net.c $(NETCASE)

@@ -77,6 +77,11 @@ dfo_status dfo_flow_decode(dfo_flow_plan *plan, uint64_t first_row, dfo_batch z,
 dfo_status dfo_flow_sample(dfo_flow_plan *plan, uint64_t seed, uint64_t first_row, dfo_batch x,
                            const dfo_cond *cond, double temperature);
 
+/* The same where something is known of the rows: given (n,d), NaN where nothing is, with noise in the units of the base, as dfo_dist_sample_given;
+ * DFO_EUNSUP where the base cannot, and where layers do not act on entries one by one.  Without noise known entries end as they were given.  */
+dfo_status dfo_flow_sample_given(dfo_flow_plan *plan, uint64_t seed, uint64_t first_row, dfo_batch x, const dfo_cond *cond, double temperature,
+                                 dfo_batch given, double noise);
+
 /* Sets the first layer's mean and standard deviation from all rows of a source (their first d features), if
  * it is of type standardise; else nothing is done.  density: a density is fitted, and a column that never changes is
  * DFO_EARG, naming it; else it is centred.  */
@@ -145,6 +150,31 @@ dfo_status dfo_flow_rex_encode_exact(dfo_flow_rex *rex, uint64_t first_row, dfo_
 dfo_status dfo_flow_rex_decode_exact(dfo_flow_rex *rex, uint64_t first_row, dfo_batch x, const dfo_cond *cond, const int64_t *y,
                                      const int64_t *yh);
 
+/* ---- rows of one condition made into rows of another */
+
+/* method, steps and zeta as dfo_flow_rex_options have them, always along the probability flow.  strength: how far to noise before it turns,
+ * above 0, 1 (all the way) at most: that part of the schedule's time, of edm of sigma^(1/7).  guidance: of the target (dfo_flow_set_guidance).  */
+typedef struct dfo_flow_edit_options {
+    const char *method;
+    size_t      steps;
+    double      zeta, strength, guidance;
+} dfo_flow_edit_options;
+
+/* Working memory and grid of the calls below, as dfo_flow_plan_new.  keep (d), copied: not 0 where rows stay as they are; NULL: nowhere.
+ * DFO_EUNSUP unless the flow diffuses and has a condition, and for guidance as dfo_flow_set_guidance; DFO_EARG names the option.  */
+typedef struct dfo_flow_editor dfo_flow_editor;
+dfo_status dfo_flow_editor_new(dfo_ctx *ctx, const dfo_flow *flow, const dfo_flow_edit_options *options, const unsigned char *keep,
+                               dfo_flow_editor **out);
+void dfo_flow_editor_free(dfo_flow_editor *editor);
+/* The options, with the method's name filled in; and the schedule where it turns.  */
+const dfo_flow_edit_options *dfo_flow_editor_options(const dfo_flow_editor *editor);
+dfo_noise_point dfo_flow_editor_turn(const dfo_flow_editor *editor);
+
+/* Rows x (n,d), in place: by Rex to the turn under the condition `from`, and back under `to`, kept entries along the source's way.  They end
+ * as what they were, to the bit; off (n), or NULL: the largest distance that a row's were from that before they were put back.  Shapes,
+ * first_row and errors as in dfo_flow_encode.  */
+dfo_status dfo_flow_edit(dfo_flow_editor *editor, uint64_t first_row, dfo_batch x, const dfo_cond *from, const dfo_cond *to, double *off);
+
 /* ---- diffusion's samples, by other ways than its probability flow's solver (<diffeo/denoise.h>) */
 
 /* Working memory and levels of the calls below, as dfo_flow_plan_new: steps levels from noise to the data's time, spaced as the grid of
@@ -158,8 +188,29 @@ void dfo_flow_denoiser_free(dfo_flow_denoiser *denoiser);
 /* Draws, as dfo_flow_sample: row i is a function of the weights, the options and first_row + i.  */
 dfo_status dfo_flow_denoiser_draw(dfo_flow_denoiser *denoiser, uint64_t first_row, dfo_batch x, const dfo_cond *cond);
 
+/* The same where something is known of the rows: given (n,d), NaN where nothing is, as dfo_denoiser_run_given, in the rows' own units but for
+ * options.given_noise, which is in those of the rows that diffusion sees.  Layers before it act on entries one by one (DFO_EUNSUP).  Without noise
+ * known entries end as they were given, to the bit; with it the level that is nearest to the noise becomes it.  */
+dfo_status dfo_flow_denoiser_draw_given(dfo_flow_denoiser *denoiser, uint64_t first_row, dfo_batch x, const dfo_cond *cond, dfo_batch given);
+
 /* Evaluations of the net for a row, 0 before the first draw.  */
 double dfo_flow_denoiser_nfe(const dfo_flow_denoiser *denoiser);
+
+/* ---- diffusion's likelihood from below */
+
+/* Working memory of the call below, as dfo_flow_plan_new.  draws: evaluations of the net that the integral over the way is estimated
+ * by, for a row, an even number, at least 2 (there are 4 more, of the two ends); seed: of the noise.  DFO_EUNSUP unless the flow diffuses,
+ * DFO_EARG.  */
+typedef struct dfo_flow_bound dfo_flow_bound;
+dfo_status dfo_flow_bound_new(dfo_ctx *ctx, const dfo_flow *flow, size_t draws, uint64_t seed, dfo_flow_bound **out);
+void dfo_flow_bound_free(dfo_flow_bound *bound);
+
+/* Estimates of the variational bound of the rows' log-densities, in nats, to out (n), and of the variance of their errors to
+ * variance (n).  Bound of the stochastic model (the reverse SDE, or the chain where training was at `times`), whose density is another
+ * than that of the probability flow as far as the net is not exact.  A row's is a function of the weights, seed, draws and first_row +
+ * i; its mean over seeds is below log p.  x is left with what the diffusion layer is given.  Shapes, first_row and errors as in
+ * dfo_flow_log_prob.  */
+dfo_status dfo_flow_bound_log_prob(dfo_flow_bound *bound, uint64_t first_row, dfo_batch x, const dfo_cond *cond, double *out, double *variance);
 
 /* Negative log-likelihood, in nats, of a flow.  The flow must outlive the loss.  */
 dfo_status dfo_loss_nll_new(dfo_flow *flow, dfo_loss **out);

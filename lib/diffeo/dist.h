@@ -26,6 +26,9 @@ struct dfo_dist_ops {
     /* Fills x with draws; row i is a function of run->key (row = key.row + i).  temperature scales
      * the spread (1: the density itself).  */
     dfo_status (*sample)(const dfo_dist *, dfo_run *, dfo_batch x, const dfo_cond *cond, double temperature);
+    /* Draws where something is known: given (n,d), NaN where nothing is, with noise of that deviation, 0: none (of numbers 0 and 1: the
+     * chance that one is wrong, below 1/2).  Absent: dfo_dist_sample_given is DFO_EUNSUP.  */
+    dfo_status (*sample_given)(const dfo_dist *, dfo_run *, dfo_batch x, const dfo_cond *cond, double temperature, dfo_batch given, double noise);
     dfo_status (*describe)(const dfo_dist *, struct json_t *);
     void       (*free)(dfo_dist *);
 };
@@ -70,6 +73,8 @@ dfo_status dfo_dist_log_prob_grad(const dfo_dist *dist, dfo_run *run, dfo_batch 
                                   const double *glogp, dfo_batch gx, dfo_cond *gcond);
 dfo_status dfo_dist_sample(const dfo_dist *dist, dfo_run *run, dfo_batch x, const dfo_cond *cond,
                            double temperature);
+dfo_status dfo_dist_sample_given(const dfo_dist *dist, dfo_run *run, dfo_batch x, const dfo_cond *cond, double temperature, dfo_batch given,
+                                 double noise);
 dfo_status dfo_dist_describe(const dfo_dist *dist, struct json_t *to);
 
 #ifdef __cplusplus

@@ -56,6 +56,14 @@ struct dfo_net_ops {
     size_t     (*trace_size)(const dfo_net *);
     dfo_status (*trace_begin)(const dfo_net *, dfo_run *, dfo_real t, dfo_real *kept);
     dfo_status (*trace)(const dfo_net *, dfo_run *, const dfo_cond *in, const dfo_real *kept, dfo_block out, double *trace);
+    /* Absent, or for nets whose first part is as their output and whose last is the time t: out = the derivative of `order` (1: the
+     * net itself) at s = 0 of the path x(s), x(0) the first part, x' = f(x, the other parts, t + s); Kelly et al. 2020.
+     * kept, of path_kept reals (0: this net has no such form), holds what path_backward needs, which is as backward.  */
+    size_t     (*path_kept)(const dfo_net *, size_t rows, size_t order);
+    size_t     (*path_scratch)(const dfo_net *, size_t order);              /* arena of path_backward */
+    dfo_status (*path)(const dfo_net *, dfo_run *, const dfo_cond *in, size_t order, dfo_block out, dfo_real *kept);
+    dfo_status (*path_backward)(const dfo_net *, dfo_run *, const dfo_cond *in, size_t order, dfo_block gout, dfo_cond *gin,
+                                const dfo_real *kept);
     /* Absent unless the net keeps running statistics of its rows: reals that the shards' backward passes
      * add to run->gderived (each once a step, where it is not NULL), and what becomes of their sum, found
      * there: run->new_buffers, after an accepted step.  */
@@ -119,6 +127,14 @@ size_t dfo_net_trace_size(const dfo_net *net);
 /* As in the table; the arena mark is put back.  */
 dfo_status dfo_net_trace_begin(const dfo_net *net, dfo_run *run, dfo_real t, dfo_real *kept);
 dfo_status dfo_net_trace(const dfo_net *net, dfo_run *run, const dfo_cond *in, const dfo_real *kept, dfo_block out, double *trace);
+#define DFO_NET_ORDER 8
+/* Derivatives along the path, of order 1 to DFO_NET_ORDER, see the table: reals kept of so many rows (0: there are none); the arena
+ * of backward; the two passes.  The arena mark is put back.  */
+size_t dfo_net_path_kept(const dfo_net *net, size_t rows, size_t order);
+size_t dfo_net_path_scratch(const dfo_net *net, size_t order);
+dfo_status dfo_net_path(const dfo_net *net, dfo_run *run, const dfo_cond *in, size_t order, dfo_block out, dfo_real *kept);
+dfo_status dfo_net_path_backward(const dfo_net *net, dfo_run *run, const dfo_cond *in, size_t order, dfo_block gout, dfo_cond *gin,
+                                 const dfo_real *kept);
 /* A layer with a net counts dfo_net_statistics in its gderived() and calls dfo_net_update in its
  * update(); 0 and nothing for most nets.  */
 size_t dfo_net_statistics(const dfo_net *net);

@@ -216,6 +216,26 @@ dfo_status dfo_dist_sample(const dfo_dist *dist, dfo_run *run, dfo_batch x, cons
     return status;
 }
 
+dfo_status dfo_dist_sample_given(const dfo_dist *dist, dfo_run *run, dfo_batch x, const dfo_cond *cond, double temperature, dfo_batch given,
+                                 double noise)
+{
+    size_t mark = run->arena_used;
+    if (!dist->ops->sample_given)
+        return absent(dist, run, "draws where something is given");
+    DFO_TRY(check(dist, run, x, cond));
+    if (!(temperature >= 0) || !isfinite(temperature))
+        return dfo_run_fail(run, DFO_EARG, (size_t)-1, "%s: temperature must be a number from 0, got %g", dist->ops->type, temperature);
+    if (!(noise >= 0) || !isfinite(noise))
+        return dfo_run_fail(run, DFO_EARG, (size_t)-1, "%s: noise must be a number from 0, got %g", dist->ops->type, noise);
+    if (given.n != x.n || given.d != x.d || (given.n > 1 && given.ld < given.d))
+        return dfo_run_fail(run, DFO_ESHAPE, (size_t)-1, "%s: %zu x %zu given for %zu x %zu rows", dist->ops->type, given.n, given.d, x.n, x.d);
+    if (!x.n)
+        return DFO_OK;
+    dfo_status status = dist->ops->sample_given(dist, run, x, cond, temperature, given, noise);
+    run->arena_used = mark;
+    return status;
+}
+
 dfo_status dfo_dist_describe(const dfo_dist *dist, json_t *to)
 {
     return dist->ops->describe(dist, to);

@@ -4,7 +4,10 @@
  *     m = c x + k x_t,   c = sqrt(P) b/(1 - A),   k = sqrt(1 - b) (1 - P)/(1 - A),   v = b (1 - P)/(1 - A).
  *
  * The net says u and s of every column, and the way back is N(x_t (1 - S) + u S, S), S = sigmoid(s + logit b): at zero it all but
- * shrinks by the noise of the step.  KL = (log(S/v) + (v + (m - mu)^2)/S - 1)/2; at t = 1, where v = 0, the density of x itself.  */
+ * shrinks by the noise of the step.  KL = (log(S/v) + (v + (m - mu)^2)/S - 1)/2; at t = 1, where v = 0, the density of x itself.
+ *
+ * What is known of x, y with noise of deviation s, multiplies every step back by the likelihood r(x_t-1) = N(y; x_t-1, s^2), the same for all
+ * t (section 2.5): N(mu, S) r is N(mu + g (y - mu), S (1 - g)) but for a constant, g = S/(S + s^2).  */
 #include <math.h>
 
 #include "dist/dist_impl.h"
@@ -29,16 +32,11 @@ static void noise_grad(const dfoi_markov_step *s, size_t d, const dfo_real *x, c
     g->slope.here += sum;
 }
 
-/* c, k, v and their derivatives with respect to here and before.  */
-struct posterior {
-    double c, k, v, c_here, c_before, k_here, k_before, v_here, v_before;
-};
-
-static struct posterior posterior_of(const dfoi_markov_step *s)
+dfoi_markov_posterior dfoi_markov_posterior_of(const dfoi_markov_step *s)
 {
     double a = exp(s->here), p = exp(s->before), r = exp(s->here - s->before), b = -expm1(s->here - s->before), left = -expm1(s->here),
            over = a / left, free = -expm1(s->before);
-    struct posterior q = {.c = sqrt(p) * b / left, .k = sqrt(r) * free / left, .v = b * free / left};
+    dfoi_markov_posterior q = {.c = sqrt(p) * b / left, .k = sqrt(r) * free / left, .v = b * free / left};
     q.c_here = q.c * over - sqrt(p) * r / left;
     q.c_before = 0.5 * q.c + sqrt(p) * r / left;
     q.k_here = q.k * (0.5 + over);
@@ -56,7 +54,7 @@ static double sigmoid(double x)
 static double term(const dfoi_markov_step *s, size_t d, const dfo_real *x, const dfo_real *xt, const dfo_real *net, double by,
                    dfoi_markov_grads *g)
 {
-    struct posterior q = posterior_of(s);
+    dfoi_markov_posterior q = dfoi_markov_posterior_of(s);
     double sum = 0, first = s->t == 1, logit = log(s->beta) - log1p(-s->beta), log_v = first ? 0 : log(q.v), of_v = 0, of_here = 0, of_before = 0;
     for (size_t j = 0; j < d; j++) {
         double at = (double)xt[j], x0 = (double)x[j], u = (double)net[j], raw = (double)net[d + j] + logit, spread = sigmoid(raw),
@@ -107,13 +105,19 @@ static void begin(size_t d, dfo_key key, double temperature, dfo_real *xt)
         xt[j] *= (dfo_real)temperature;
 }
 
-static void step(const dfoi_markov_step *s, size_t d, const dfo_real *net, dfo_key key, double temperature, dfo_real *room, dfo_real *xt)
+static void step(const dfoi_markov_step *s, size_t d, const dfo_real *net, dfo_key key, double temperature, const dfoi_markov_given *given,
+                 dfo_real *room, dfo_real *xt)
 {
     double logit = log(s->beta) - log1p(-s->beta);
     dfo_draw_real_normal(key, d, room);
     for (size_t j = 0; j < d; j++) {
-        double spread = sigmoid((double)net[d + j] + logit), at = (double)xt[j];
-        xt[j] = (dfo_real)(at + spread * ((double)net[j] - at) + temperature * sqrt(spread) * (double)room[j]);
+        double spread = sigmoid((double)net[d + j] + logit), at = (double)xt[j], mean = at + spread * ((double)net[j] - at);
+        if (given && !isnan(given->y[j])) {        /* the product of two normal densities; without noise it is what is known */
+            double of_y = spread / (spread + given->noise * given->noise);
+            mean += of_y * ((double)given->y[j] - mean);
+            spread *= 1 - of_y;
+        }
+        xt[j] = (dfo_real)(mean + temperature * sqrt(spread) * (double)room[j]);
     }
 }
 

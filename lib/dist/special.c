@@ -1,4 +1,4 @@
-/* Differences of log-gamma functions.
+/* Differences of log-gamma functions, and the incomplete one.
  *
  * For large a:  log Gamma(a+1/2) - log Gamma(a) = 1/2 log a - 1/(8a) + 1/(192 a^3) - 1/(640 a^5) +
  * … (Tricomi and Erdelyi 1951, "The asymptotic expansion of a ratio of gamma functions"); at a >=
@@ -44,4 +44,32 @@ double dfoi_log_gamma_step(double a, size_t m, double *slope)
     if (slope)
         *slope = derivative;
     return value;
+}
+
+/* x^a e^-x/Gamma(a) times the series of Abramowitz and Stegun 6.5.29 below the bulk of the law; beyond, 1 less their continued fraction
+ * 6.5.31, by Lentz's method.  Terms go with sqrt(a).  */
+double dfoi_gamma_below(double a, double x)
+{
+    if (!(x > 0))
+        return 0;
+    double front = exp(a * log(x) - x - lgamma(a)), last = 1e-16;
+    if (x < a + 1) {
+        double term = 1 / a, sum = term;
+        for (double k = 1; term > last * sum; k++) {
+            term *= x / (a + k);
+            sum += term;
+        }
+        return front * sum;
+    }
+    double b = x + 1 - a, c = 1e300, d = 1 / b, h = d;
+    for (double k = 1; k < 1e6; k++) {
+        double by = -k * (k - a);
+        b += 2;
+        d = 1 / (by * d + b);
+        c = b + by / c;
+        h *= c * d;
+        if (fabs(c * d - 1) < 4e-16)
+            break;
+    }
+    return 1 - front * h;
 }

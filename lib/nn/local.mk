@@ -23,6 +23,7 @@ noinst_HEADERS += \
     lib/nn/kernel_impl.h \
     lib/nn/kernel_kern_impl.h \
     lib/nn/squash_impl.h \
+    lib/nn/jet_impl.h \
     lib/nn/squash_kern_impl.h \
     lib/nn/unit_kern_impl.h
 LIB_REAL += \
@@ -40,6 +41,8 @@ LIB_REAL += \
     lib/nn/made_residual.c \
     lib/nn/squash.c \
     lib/nn/squash_trace.c \
+    lib/nn/jet.c \
+    lib/nn/squash_jet.c \
     lib/nn/residual.c \
     lib/nn/residual_pass.c \
     lib/nn/batch_norm.c \

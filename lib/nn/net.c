@@ -317,3 +317,44 @@ dfo_status dfo_net_jvp_backward(const dfo_net *net, dfo_run *run, const dfo_cond
     run->key.row = row;
     return status;
 }
+
+/* ---- derivatives along the path */
+
+size_t dfo_net_path_kept(const dfo_net *net, size_t rows, size_t order)
+{
+    int fits = net->parts > 1 && net->ops->path && dfo_shape_size(net->part[0]) == net->out &&
+               dfo_shape_size(net->part[net->parts - 1]) == 1 && order >= 1 && order <= DFO_NET_ORDER;
+    return fits ? net->ops->path_kept(net, rows, order) : 0;
+}
+
+size_t dfo_net_path_scratch(const dfo_net *net, size_t order)
+{
+    return net->ops->path ? net->ops->path_scratch(net, order) : 0;
+}
+
+static dfo_status check_path(const dfo_net *net, dfo_run *run, const dfo_cond *in, size_t order, dfo_block out)
+{
+    if (!dfo_net_path_kept(net, 1, order))
+        return absent(net, run, "derivative along the path");
+    DFO_TRY(check_block(net, run, out));
+    return check_parts(net, run, in, out.n, "");
+}
+
+dfo_status dfo_net_path(const dfo_net *net, dfo_run *run, const dfo_cond *in, size_t order, dfo_block out, dfo_real *kept)
+{
+    size_t mark = run->arena_used;
+    DFO_TRY(check_path(net, run, in, order, out));
+    DFO_TRY(check_acts(net, run, kept, out.n));
+    return out.n ? done(run, mark, net->ops->path(net, run, in, order, out, kept)) : DFO_OK;
+}
+
+dfo_status dfo_net_path_backward(const dfo_net *net, dfo_run *run, const dfo_cond *in, size_t order, dfo_block gout, dfo_cond *gin,
+                                 const dfo_real *kept)
+{
+    size_t mark = run->arena_used;
+    DFO_TRY(check_path(net, run, in, order, gout));
+    DFO_TRY(check_acts(net, run, kept, gout.n));
+    if (gin)
+        DFO_TRY(check_parts(net, run, gin, gout.n, " (gradient)"));
+    return gout.n ? done(run, mark, net->ops->path_backward(net, run, in, order, gout, gin, kept)) : DFO_OK;
+}

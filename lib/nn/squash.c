@@ -336,7 +336,8 @@ static dfo_status jvp_backward(const dfo_net *net, dfo_run *run, const dfo_cond 
 #define OPS(name)                                                                                                                  \
     {.type = name, .layout = DFO_FEATURES, .scratch = scratch, .acts = acts, .forward = forward, .backward = backward, .jvp = jvp,   \
      .jvp_backward = jvp_backward, .trace_size = dfoi_squash_trace_size, .trace_begin = dfoi_squash_trace_begin,                     \
-     .trace = dfoi_squash_trace, .describe = describe, .free = release}
+     .trace = dfoi_squash_trace, .path_kept = dfoi_squash_path_kept, .path_scratch = dfoi_squash_path_scratch,                      \
+     .path = dfoi_squash_path, .path_backward = dfoi_squash_path_backward, .describe = describe, .free = release}
 
 static const struct dfo_net_ops gated = OPS("concatsquash"), concat = OPS("concat"), hyper = OPS("hyper");
 

@@ -57,4 +57,11 @@ size_t dfoi_squash_trace_scratch(const dfo_net *net, size_t rows);
 dfo_status dfoi_squash_trace_begin(const dfo_net *net, dfo_run *run, dfo_real t, dfo_real *kept);
 dfo_status dfoi_squash_trace(const dfo_net *net, dfo_run *run, const dfo_cond *in, const dfo_real *kept, dfo_block out, double *trace);
 
+/* Its derivatives along the path, squash_jet.c.  */
+size_t dfoi_squash_path_kept(const dfo_net *net, size_t rows, size_t order);
+size_t dfoi_squash_path_scratch(const dfo_net *net, size_t order);
+dfo_status dfoi_squash_path(const dfo_net *net, dfo_run *run, const dfo_cond *in, size_t order, dfo_block out, dfo_real *kept);
+dfo_status dfoi_squash_path_backward(const dfo_net *net, dfo_run *run, const dfo_cond *in, size_t order, dfo_block gout, dfo_cond *gin,
+                                     const dfo_real *kept);
+
 #endif

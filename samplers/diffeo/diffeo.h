@@ -13,7 +13,9 @@
 #include <diffeo/dist.h>
 #include <diffeo/calibration.h>
 #include <diffeo/distance.h>
+#include <diffeo/normality.h>
 #include <diffeo/filter.h>
+#include <diffeo/forecast.h>
 #include <diffeo/c2st.h>
 #include <diffeo/net.h>
 #include <diffeo/loss.h>
@@ -37,9 +39,12 @@
 #include <diffeo/rex.h>
 #include <diffeo/ddim.h>
 #include <diffeo/denoise.h>
-#include <diffeo/discrete.h>
 #include <diffeo/path.h>
 #include <diffeo/netfield.h>
 #include <diffeo/latents.h>
+#include <diffeo/target.h>
+#include <diffeo/variational.h>
+#include <diffeo/mcmc.h>
+#include <diffeo/neutra.h>
 
 #endif

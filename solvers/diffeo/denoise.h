@@ -16,7 +16,8 @@ typedef struct dfo_denoiser dfo_denoiser;
 
 /* Which numbers of the options a sampler takes.  */
 typedef enum dfo_denoiser_takes {
-    DFO_TAKES_ETA = 1, DFO_TAKES_SNR = 2, DFO_TAKES_CORRECTIONS = 4, DFO_TAKES_CHURN = 8, DFO_TAKES_METHOD = 16
+    DFO_TAKES_ETA = 1, DFO_TAKES_SNR = 2, DFO_TAKES_CORRECTIONS = 4, DFO_TAKES_CHURN = 8, DFO_TAKES_METHOD = 16,
+    DFO_TAKES_GIVEN = 32                   /* dfo_denoiser_run_given */
 } dfo_denoiser_takes;
 
 /* With x_0 and e = (x - alpha x_0)/sigma as predicted at x, from level 0 (noisier) to 1, z new normal numbers, u = 1 - rho_0/rho_1,
@@ -42,6 +43,8 @@ typedef struct dfo_denoiser_options {
     size_t   corrections;                  /* at a level; 0: the sampler's own */
     double   churn, churn_min, churn_max, churn_noise;
     int      sde;
+    double   given_noise;                  /* from 0: deviation of the noise in what is given of data (dfo_denoiser_run_given) */
+    int      given_whole;                  /* nothing is missing: dfo_flow_denoiser_new has the levels begin at that noise */
     uint64_t seed;                         /* of all noise: a function of it, the row and the step */
 } dfo_denoiser_options;
 
@@ -71,6 +74,17 @@ size_t dfo_denoiser_scratch(const dfo_denoiser *denoiser, const dfo_field *field
 /* Rows x (n,d) of level t[0], usually of deviation sqrt(alpha^2 + sigma^2), to data, in place; field predicts x_0.  The last step takes
  * the data that it finds at the last level.  DFO_ENUM, naming time and row, where something is not finite.  */
 dfo_status dfo_denoiser_run(const dfo_denoiser *denoiser, const dfo_field *field, dfo_run *run, dfo_batch x);
+
+/* The same where something is known of the data: given (n,d), y = x_0 + s e, s = given_noise, or NaN.  At every level, after every step and
+ * correction, known entries are multiplied by their likelihood there (Sohl-Dickstein et al. 2015, section 2.5), the law of x given y
+ *
+ *     N(alpha y, sigma^2 - alpha^2 s^2)     while sigma > alpha s,
+ *
+ * and drawn from it (Song et al. 2021, appendix I.2); less noise than s tells nothing new, and they go on as the others do.  With s = 0 they end
+ * as y.  Rows that are known whole are exact draws of p(x_0 | y) up to the steps, if a level has sigma = alpha s: what comes before it is
+ * forgotten.  Entries that are not known are drawn as if the noise of the known ones were no news: exact in the limit of many corrections
+ * at each level, biased without; s > 0 is biased wherever not all is known.  DFO_EUNSUP: rex, which goes all the way at once.  */
+dfo_status dfo_denoiser_run_given(const dfo_denoiser *denoiser, const dfo_field *field, dfo_run *run, dfo_batch x, dfo_batch given);
 
 #ifdef __cplusplus
 }

@@ -1,6 +1,6 @@
 #!/bin/sh
 # The figures that README quotes: trains, scores and checks on real data, and writes one file a job into
-# tests/results: command, seed, wall time, figures.  Long: power 5 min, bsds 20 min, wine 40 min, deblur, sides and sampling a minute each, detest seconds, kodak, reflow, perflow and neural_cde 3 min, continuous two hours, gradients 3 min, roundtrip 10 min, binary 6 min, samplers 5 min, toys 15 min, ffjord_image two hours,
+# tests/results: command, seed, wall time, figures.  Long: power 5 min, bsds 20 min, wine 40 min, deblur, sides and sampling a minute each, detest seconds, kodak, reflow, perflow and neural_cde 3 min, continuous two hours, gradients 3 min, roundtrip 10 min, binary 6 min, samplers 5 min, edit 15 min, toys 15 min, ffjord_image two hours,
 # glow and inverse_flow an hour a set, irevnet an hour.
 #     make results               all of them            make results JOBS='power wine'     some
 #     make results THREADS=1     on one core
@@ -13,7 +13,7 @@ out=$top_srcdir/tests/results
 [ -d "$data" ] || { echo "results: no data in $data"; exit 77; }
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-jobs=${JOBS:-power bsds wine deblur sides detest sampling kodak reflow perflow binary samplers neural_cde gradients roundtrip toys continuous ffjord_image glow inverse_flow irevnet}
+jobs=${JOBS:-power bsds wine deblur sides detest sampling kodak reflow perflow binary samplers edit neural_cde gradients roundtrip toys continuous ffjord_image glow inverse_flow irevnet}
 threads=${THREADS:-$(nproc)}
 
 # record FILE: what follows on stdin, with the machine and the program.
@@ -216,16 +216,40 @@ roundtrip() {
     } | record roundtrip.txt
 }
 
+# MNIST by a small diffusion model of classes: test pictures made into eights, whole and their lower halves alone (pictures before and after, in
+# pairs); all the way to noise and back as what they are not, threes; lower halves drawn anew under what is above them (four draws of each).
+edit() {
+    f=$data/mnist
+    awk 'BEGIN { for (k = 0; k < 784; k++) printf "%s%d", k ? "," : "", k < 392 ? 0 : 255; print "" }' >"$work/mask.csv"
+    echo 1 >"$work/one.csv"
+    gunzip -c "$f/t10k-labels-idx1-ubyte.gz" | tail -c +9 | head -c 16 | od -An -v -tu1 -w1 |
+        awk '{ for (k = 0; k < 10; k++) printf "%s%d", k ? "," : "", k == $1; print "" }' >"$work/classes.csv"
+    images=$f/t10k-images-idx3-ubyte.gz labels=$f/t10k-labels-idx1-ubyte.gz
+    {
+        run train --data "$f/train-images-idx3-ubyte.gz#0:50000" --labels "$f/train-labels-idx1-ubyte.gz#0:50000" --flow vp --set channels=16 \
+            --batch 32 --lr 2e-3 --schedule cosine --ema 0.99 --valid-fraction 0 --time-limit "${EDIT_SECONDS:-570}" --threads 1 --seed 0 \
+            --checkpoint none -o "$work/m.safetensors" --json --quiet
+        run filter "$work/mask.csv" --images 28x28 --kernel "$work/one.csv" -o "$work/mask.png"
+        run edit "$work/m.safetensors" --data "$images#0:32" --labels "$labels#0:32" --to-class 8 --strength 0.6 --guidance 3 --solver-steps 20 \
+            --before -o "$out/edit.png" --json
+        run edit "$work/m.safetensors" --data "$images#0:16" --labels "$labels#0:16" --to-class 8 --strength 0.8 --guidance 1.5 --solver-steps 20 \
+            --mask "$work/mask.png" --before -o "$out/edit_mask.png" --json
+        run edit "$work/m.safetensors" --data "$images#0:16" --from-class 3 --to-class 3 --strength 1 --solver-steps 20 -o "$work/same.png" --json
+        run sample "$work/m.safetensors" --given "$images#0:16" --mask "$work/mask.png" --context "$work/classes.csv" -n 4 \
+            --sampler predictor-corrector --solver-steps 30 --corrections 2 -o "$out/inpaint.png" --json
+    } | record edit.txt
+}
+
 # Flow matching and ffjord on toys: held-out nats beside the entropy, and their densities side by side.
 toys() {
     for name in ${FLOWS:-flow-matching ffjord}; do
-        how="--lr 2e-3"
-        [ $name = flow-matching ] || how="--lr 5e-3"
+        how="--lr 2e-3 --steps ${TOY_STEPS:-20000}"
+        [ $name = flow-matching ] || how="--lr 5e-3 --steps ${TOY_SOLVES:-3000}"
         pictures=
         {
             for toy in checkerboard rings spirals pinwheel moons; do
                 run train --data toy:$toy:50000 --flow $name $how --rtol 1e-3 --atol 1e-3 --batch 512 --seed 0 \
-                    --time-limit "${TOY_SECONDS:-60}" --threads "$threads" --quiet -o "$work/m.safetensors" --json
+                    --schedule cosine --threads "$threads" --quiet -o "$work/m.safetensors" --json
                 run loglik "$work/m.safetensors" --data toy:$toy:5000:9 --rtol 1e-5 --atol 1e-5 --threads "$threads" --json
                 run plot "$work/m.safetensors" --width 300 --height 300 --title $toy -o "$work/$toy.png"
             done

@@ -230,7 +230,7 @@ static struct problem of_model(dfo_ctx *ctx, const char *path, const char *pictu
     run.arena = room(run.arena_size, sizeof *run.arena);
     if (dfo_source_read(source, ctx, 0, p.x, NULL))
         die(ctx);
-    if (dfoi_diffusion_others(flow, &run, p.x, NULL, 0)) {
+    if (dfoi_diffusion_others(flow, &run, p.x, NULL, 0, NULL)) {
         fprintf(stderr, "roundtrip: %s\n", run.text);
         exit(1);
     }

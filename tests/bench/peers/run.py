@@ -15,6 +15,7 @@ import w3_glow
 import w4_ffjord
 import w5_invconv
 import w6_irevnet
+import w7_diffusion
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 CASES = {
@@ -31,6 +32,8 @@ CASES = {
     "48x64x64": ("W5", w5_invconv, dict(case="48x64x64", images=32)),
     "small": ("W6", w6_irevnet, dict(case="small")),
     "full": ("W6", w6_irevnet, dict(case="full")),
+    "mlp2d": ("W7", w7_diffusion, dict(case="mlp2d")),
+    "conv32": ("W7", w7_diffusion, dict(case="conv32")),
 }
 
 PEERS = {"W4": ["torchdiffeq+plain"], "W5": ["torch-loop", "torch-wave", "torch-fft-cached"]}     # else --libs
@@ -40,8 +43,8 @@ def ours(program, case, threads, seconds):
     env = common.config_env("tuned", threads)
     env.pop("LD_LIBRARY_PATH", None)
     work = CASES[case][0]
-    if work == "W6":
-        program = os.path.join(os.path.dirname(program), "bench_irevnet")
+    own = {"W6": "bench_irevnet", "W7": "bench_diffusion"}.get(work)
+    program = os.path.join(os.path.dirname(program), own) if own else program
     out = subprocess.run([program, "--threads", str(threads), "--seconds", str(seconds), "--filter", "%s %s" % (work, case)],
                          env=env, stdout=subprocess.PIPE, text=True, check=True).stdout
     return [json.loads(x) for x in out.splitlines() if x.startswith("{")]
@@ -80,7 +83,7 @@ def table(rows, dropped, rounds):
     print("|---|---|---|---|---|---|---|")
     for case in CASES:
         for op in ("log_prob", "sample", "train", "train, store", "encode", "invert", "solve", "conv_fwd", "solve_bwd",
-                   "solve_bwd, store", "fft_solve"):
+                   "solve_bwd, store", "fft_solve", "ddim", "em"):
             best = None
             mine = {}
             for (c, o, lib, threads), v in cell.items():
