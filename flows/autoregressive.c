@@ -270,8 +270,9 @@ dfo_status dfoi_autoregressive_create(dfo_build *build, json_t *config, dfo_bije
     DFO_TRY(dfoi_alloc(ctx, 1, sizeof *a, &a));
     bij->state = a;
     DFO_TRY(read_kind(ctx, config, a));
-    bij->caps |= sigmoids(a) || polynomial(a) ? DFO_KEEPS_INPUT : 0;
-    DFO_TRY(dfoi_json_bool(ctx, config, "solve", 0, &a->solve));
+        DFO_TRY(dfoi_json_bool(ctx, config, "solve", 0, &a->solve));
+    a->at_input = sigmoids(a) || polynomial(a);
+    bij->caps |= a->at_input || !a->solve ? DFO_KEEPS_INPUT : 0;
     DFO_TRY(dfoi_json_bool(ctx, config, "zero_init", 1, &a->zero_init));
     DFO_TRY(read_order(build, config, bij));
     return add_net(build, config, bij);

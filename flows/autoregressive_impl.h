@@ -22,6 +22,7 @@ typedef struct dfoi_autoregressive {
     int         natural;               /* columns stand as they are */
     int         solve;                 /* the net is given the latents, not the data */
     int         unbounded;             /* affine */
+    int         at_input;              /* the transforms' way back from latents wants x */
     int         zero_init;
     size_t      params;                /* outputs of the net for one value */
     dfoi_affine affine;

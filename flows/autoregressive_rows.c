@@ -7,7 +7,8 @@
  * back of sweep, from u: the net's pass, then columns from the last to the first: u_j's gradient is its own and what
  * the outputs of the columns behind it send back through the net, so it is complete when it is asked for.
  *
- * Transforms that keep their input are given x: kept, it is u of a pass, which is then run again, and v of a sweep.
+ * Where x was kept it is u of a pass, which is then run again: a sweep's errors grow from column to column.  Some transforms
+ * want it on their way back, as v of a sweep too.
  *
  * Memory mode store keeps the net's activations and outputs.  */
 #include <string.h>
@@ -254,7 +255,7 @@ static dfo_status net_backward(struct block *b)
 static dfo_status find_u(struct block *b, int to_latents)
 {
     size_t mark = b->run->arena_used;
-    if (b->at_input && b->input.x) {
+    if (b->input.x) {
         for (size_t i = 0; i < b->rows.n; i++)
             memcpy(dfo_row(b->rows, i), dfo_row(b->input, i), b->rows.d * sizeof(dfo_real));
         dfo_cond in = inputs(b);
@@ -276,7 +277,8 @@ static dfo_status pass_back(struct block *b, int to_latents)
     for (size_t p = 0; p < b->panels; p++)
         dfoi_autoregressive_transform_back(b->a, to_latents, b->bij->d, params(b, b->par, p, 0), columns(b, b->x, p),
                                            columns(b, b->gx, p), b->gld + p * DFO_PANEL, params(b, b->gpar, p, 0));
-    from_panels(b, b->x, b->rows);
+    if (!b->input.x)
+        from_panels(b, b->x, b->rows);
     from_panels(b, b->gx, b->grows);
     return net_backward(b);
 }
@@ -333,8 +335,8 @@ dfo_status dfoi_autoregressive_back(const dfo_bijector *bij, dfo_run *run, dfo_b
         begin_block(&b, x, cond, first);
         b.grows = dfo_batch_rows(gx, first, b.rows.n);
         b.gcond = dfo_cond_rows(gcond, first, b.rows.n);
-        b.at_input = to_latents && bij->caps & DFO_KEEPS_INPUT;
-        if (b.at_input && run->saved)
+        b.at_input = to_latents && b.a->at_input;
+        if (to_latents && run->saved && bij->caps & DFO_KEEPS_INPUT)
             b.input = dfo_batch_of(run->saved + first * bij->d, b.rows.n, bij->d);
         for (size_t i = 0; i < b.panels * DFO_PANEL; i++)
             b.gld[i] = i < b.rows.n ? (dfo_real)glogdet[first + i] : 0;

@@ -18,6 +18,7 @@ struct polynomial {
     lanes c[MOST];                     /* d_1 .. d_K; or the squares' coefficients, with their 1 and o_k */
     lanes t, rest;                     /* Bernstein at x: t, 1 - t */
     lanes b[DFOI_BERNSTEIN_MOST + 1];  /* and the polynomials of degree K - 1 */
+    lanes level[DFOI_BERNSTEIN_MOST + 1];      /* base, and with d_1 .. d_k added */
 };
 
 /* x between the ends, what it is beyond them, and what the map is there.  */
@@ -76,8 +77,11 @@ static void set(const dfoi_polynomial *how, size_t m, const dfo_real *par, size_
             LANES x->c[k][i] = step * (how->least + (1 - how->least) * dfoi_fun_softplus(x->c[k][i] + ONE));
         }
     }
-    if (!how->squares)
-        LANES x->base[i] -= how->bound;
+    if (how->squares)
+        return;
+    LANES x->level[0][i] = x->base[i] -= how->bound;
+    for (size_t k = 0; k < n; k++)
+        LANES x->level[k + 1][i] = x->level[k][i] + x->c[k][i];
 }
 
 /* b_j^n = t b_(j-1)^(n-1) + (1 - t) b_j^(n-1), to degree K - 1; where there is a place, its curve on the way, from those of
@@ -102,21 +106,19 @@ static void basis(const dfoi_polynomial *how, struct polynomial *x, struct place
     }
 }
 
-/* The sum from j on of the polynomials of degree K is t b_(j-1) + b_j + ... + b_(K-1), those of degree K - 1.  */
+/* z is the mean of levels that the polynomials of degree K make: near x levels are near z, and so is the rounding.  */
 static void bernstein(const dfoi_polynomial *how, struct polynomial *x, struct place *p)
 {
     dfo_real scale = (dfo_real)how->degree / (2 * how->bound);
-    lanes behind = {0}, sum = {0}, slope = {0};
+    lanes sum = {0}, slope = {0};
     basis(how, x, p);
-    for (size_t j = how->degree; j > 0; j--)
+    for (size_t j = 0; j < how->degree; j++)
         LANES {
-            dfo_real b = x->b[j - 1][i], d = x->c[j - 1][i];
-            sum[i] += d * (x->t[i] * b + behind[i]);
-            slope[i] += d * b;
-            behind[i] += b;
+            sum[i] += x->b[j][i] * (x->rest[i] * x->level[j][i] + x->t[i] * x->level[j + 1][i]);
+            slope[i] += x->b[j][i] * x->c[j][i];
         }
     LANES {
-        p->z[i] = x->base[i] + sum[i];
+        p->z[i] = sum[i];
         p->slope[i] = scale * slope[i];
     }
 }
@@ -230,7 +232,8 @@ static void solve(const dfoi_polynomial *how, struct polynomial *x, const dfo_re
     evaluate(how, x, to, p);
 }
 
-/* Of the sums' gradients: d z/d c_k and d log dz/dx / d c_k at the place, and from d_k to p_k: d softplus = 1 - e^-softplus.  */
+/* d_k counts in z with the polynomials of degree K from k on, t b_(k-1) + b_k + ... + b_(K-1); from d_k to p_k: d softplus = 1 -
+ * e^-softplus.  */
 static void bernstein_gradients(const dfoi_polynomial *how, const struct polynomial *x, const struct place *p, const dfo_real *g,
                                 const dfo_real *gl, size_t m, size_t first, size_t count, dfo_real *gpar)
 {
