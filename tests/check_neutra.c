@@ -175,7 +175,8 @@ START_TEST(chains)
     o.chains = CHAINS;
     o.warmup = 500;
     o.draws = DRAWS;
-    o.leapfrog = 6;
+    o.leapfrog = 8;
+    o.acceptance = 0.95;
     o.seed = test_seed();
     for (size_t i = 0; i < CHAINS * 2; i++)
         start[i] = 0.1 * (double)i - 0.5;
