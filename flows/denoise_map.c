@@ -150,7 +150,7 @@ static dfo_status draw_block(const dfo_flow_denoiser *r, dfo_run *run, dfo_batch
     run->solves++;
     if (given.x) {
         y = dfoi_given_take(run, given, x.n);
-        DFO_TRY(dfoi_diffusion_others(r->flow, run, y, cond, 0));
+        DFO_TRY(dfoi_diffusion_others(r->flow, run, y, cond, 0, NULL));
         dfoi_given_mark(given, y);
     }
     if (dfo_denoiser_run_given(r->denoiser, &field, run, x, y) != DFO_OK)

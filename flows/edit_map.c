@@ -267,12 +267,12 @@ static dfo_status block(void *data, dfo_run *run, size_t first, size_t n)
     dfo_batch x = dfo_batch_rows(c->x, first, n);
     dfo_cond from = filled(run, c->from, first, n, full), to = filled(run, c->to, first, n, full);
     struct pair at = {dfoi_flow_fill(run, x, full), dfo_batch_of(dfo_arena_take(run, full * d), full, d)};
-    DFO_TRY(dfoi_diffusion_others(e->flow, run, at.x, &from, 0));
+    DFO_TRY(dfoi_diffusion_others(e->flow, run, at.x, &from, 0, NULL));
     dfoi_diffusion_scale(at.x, e->n);
     if (there_and_back(e, run, at, &from, &to) != DFO_OK)
         return dfoi_diffusion_named(e->flow, run);
     dfoi_diffusion_scale(at.x, 1 / e->n);
-    DFO_TRY(dfoi_diffusion_others(e->flow, run, at.x, &to, 1));
+    DFO_TRY(dfoi_diffusion_others(e->flow, run, at.x, &to, 1, NULL));
     for (size_t i = 0; i < n; i++) {
         double off = put_kept(e, dfo_row(x, i), dfo_row(at.x, i), d);
         if (c->off)
