@@ -3,7 +3,7 @@
 
 #include "chainfix.h"
 
-#define RHO 0.8
+#define RHO 0.6
 #define D 10
 
 static double scale_of(size_t k)
@@ -30,15 +30,15 @@ static dfo_status normal(const dfo_target *target, size_t n, const double *x, do
     return DFO_OK;
 }
 
-/* x1 ~ N(0, 1.5^2), x2 ~ N((x1^2 - 1.5^2)/2, 1).  */
+/* x1 ~ N(0, 1), x2 ~ N((x1^2 - 1)/2, 1).  */
 static dfo_status banana(const dfo_target *target, size_t n, const double *x, double *out, double *g)
 {
     (void)target;
     for (size_t i = 0; i < n; i++) {
-        double a = x[2 * i], r = x[2 * i + 1] - 0.5 * (a * a - 2.25);
-        out[i] = -0.5 * (a * a / 2.25 + r * r);
+        double a = x[2 * i], r = x[2 * i + 1] - 0.5 * (a * a - 1);
+        out[i] = -0.5 * (a * a + r * r);
         if (g) {
-            g[2 * i] = -a / 2.25 + r * a;
+            g[2 * i] = -a + r * a;
             g[2 * i + 1] = -r;
         }
     }
@@ -75,7 +75,7 @@ const chain_target *chain_target_at(size_t which)
 {
     static chain_target all[CHAIN_TARGETS] = {
         [CHAIN_NORMAL] = {.name = "normal", .target = {.d = D, .log_prob = normal}},
-        [CHAIN_BANANA] = {.name = "banana", .target = {.d = 2, .log_prob = banana}, .variance = {2.25, 1 + 0.5 * 2.25 * 2.25}},
+        [CHAIN_BANANA] = {.name = "banana", .target = {.d = 2, .log_prob = banana}, .variance = {1, 1.5}},
         [CHAIN_FUNNEL] = {.name = "funnel", .target = {.d = 2, .log_prob = funnel}},
         [CHAIN_HALF] = {.name = "half", .target = {.d = 1, .log_prob = half}},
     };
@@ -86,7 +86,7 @@ const chain_target *chain_target_at(size_t which)
         all[CHAIN_NORMAL].variance[k] = scale_of(k) * scale_of(k);
         all[CHAIN_NORMAL].log_normaliser += log(scale_of(k));
     }
-    all[CHAIN_BANANA].log_normaliser = two_pi + log(1.5);
+    all[CHAIN_BANANA].log_normaliser = two_pi;
     all[CHAIN_FUNNEL].variance[0] = 1;
     all[CHAIN_FUNNEL].variance[1] = exp(0.5);
     all[CHAIN_FUNNEL].log_normaliser = two_pi;
