@@ -227,7 +227,7 @@ static void solve(const dfoi_polynomial *how, struct polynomial *x, const dfo_re
     LANES {
         dfo_real below = z[i] - end[0].z[i], above = z[i] - end[1].z[i];
         dfo_real root = below <= 0 ? below / end[0].slope[i] - how->bound : above >= 0 ? above / end[1].slope[i] + how->bound : at[i];
-        to[i] = z[i] == z[i] ? root : z[i];
+        to[i] = z[i] == z[i] && end[0].slope[i] == end[0].slope[i] ? root : z[i] + end[0].slope[i];
     }
     evaluate(how, x, to, p);
 }
