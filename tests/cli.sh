@@ -210,7 +210,7 @@ code 1
 title 'autoregressive flows'
 for flow in maf iaf bnaf bernstein sum-of-squares nsf-ar; do
     [ $flow = bnaf ] && steps=300 || steps=60              # it learns more slowly
-    run diffeo train --data "$data" --flow $flow --set layers=2 --set hidden=16 --batch 64 --steps $steps --lr 1e-2 --quiet --json \
+    run diffeo train --data "$data" --flow $flow --set layers=2 --set hidden=16 --batch 64 --steps "$steps" --lr 1e-2 --quiet --json \
         -o ar.safetensors
     ok
     json valid_nats '>' -5
