@@ -16,6 +16,8 @@
 #     same FILE FILE                 the same bytes
 #     json PATH [OP VALUE [TOL]]     standard output is one JSON object and the comparison holds (see
 #                                    tests/jsonget.c);  json  alone: it is one JSON object
+#     fitted CHECK...                such a check of what a training has reached: not asked where loops are shortened
+#     steps N                        prints the steps of such a training: N, or a twentieth there
 #     value PATH                     prints a value of standard output's JSON
 #     python 'text' SCRIPT ARG...    runs a python3 script, or says that it was left out (no python3/numpy)
 #     finish                         says how many checks held; the test's exit status
@@ -38,6 +40,11 @@ trap 'exit 130' INT TERM
 cd "$work" || exit 99
 
 title() { case_=$1; }
+
+# Loops are shortened by DIFFEO_TEST_MULTIPLIER below 1, as under sanitizers.
+case ${DIFFEO_TEST_MULTIPLIER:-1} in 0*) short=yes ;; *) short=no ;; esac
+fitted() { [ "$short" = yes ] || "$@"; }
+steps() { if [ "$short" = yes ]; then echo $(($1 / 20 + 1)); else echo "$1"; fi; }
 
 run() {
     last=$*

@@ -99,13 +99,13 @@ error 1 'lipschitz'
 title 'rnode: fewer evaluations; images'
 for cost in 0 1; do
     # shellcheck disable=SC2086
-    run diffeo train --data toy:moons:2000 --flow rnode $small --steps 300 --lr 1e-2 --rtol 1e-4 --atol 1e-4 --set kinetic=$cost --set jacobian=$cost \
+    run diffeo train --data toy:moons:2000 --flow rnode $small --steps "$(steps 300)" --lr 1e-2 --rtol 1e-4 --atol 1e-4 --set kinetic=$cost --set jacobian=$cost \
         -o $cost.safetensors
     ok
     run diffeo loglik $cost.safetensors --data toy:moons:500:3 --json
     eval "nfe$cost=$(value nfe)"
 done
-run awk "BEGIN { exit !(${nfe1:?} < 0.8 * ${nfe0:?}) }"
+fitted run awk "BEGIN { exit !(${nfe1:?} < 0.8 * ${nfe0:?}) }"
 ok
 for cost in 0 1; do
     run diffeo check $cost.safetensors --json
@@ -150,13 +150,13 @@ same whole.safetensors resumed.safetensors
 title 'flow matching'
 for flow in flow-matching ot-flow-matching; do
     # shellcheck disable=SC2086
-    run diffeo train --data toy:gaussian:5000 --flow $flow $small --steps 800 --lr 1e-2 -o m.safetensors --json
+    run diffeo train --data toy:gaussian:5000 --flow $flow $small --steps "$(steps 800)" --lr 1e-2 -o m.safetensors --json
     ok
     json valid_nats == null
-    json valid_loss '<' 2
+    fitted json valid_loss '<' 2
     run diffeo loglik m.safetensors --data toy:gaussian:1000:3 --json
     ok
-    run awk "BEGIN { d = -($(value entropy_nats)) - ($(value mean_nats)); exit !(d < 0.1 && d > -0.1) }"
+    fitted run awk "BEGIN { d = -($(value entropy_nats)) - ($(value mean_nats)); exit !(d < 0.1 && d > -0.1) }"
     ok
     run diffeo sample m.safetensors -n 1000 --solver euler --solver-steps 8 -o s.csv
     ok
@@ -168,15 +168,15 @@ out 'matching loss'
 
 title 'reflow: straight paths want fewer steps'
 # shellcheck disable=SC2086
-run diffeo train --data toy:moons:4000 --flow rectified-flow ${small% --quiet} --quiet --steps 1500 --lr 5e-3 -o one.safetensors
+run diffeo train --data toy:moons:4000 --flow rectified-flow ${small% --quiet} --quiet --steps "$(steps 1500)" --lr 5e-3 -o one.safetensors
 ok
 run diffeo encode one.safetensors --data toy:moons:4000:5 -o pairs.npy
 ok
 # shellcheck disable=SC2086
-run diffeo train --data toy:moons:4000:5 --pairs pairs.npy --flow rectified-flow $small --init one.safetensors --steps 1500 --lr 5e-3 -o two.safetensors \
+run diffeo train --data toy:moons:4000:5 --pairs pairs.npy --flow rectified-flow $small --init one.safetensors --steps "$(steps 1500)" --lr 5e-3 -o two.safetensors \
     --log two.jsonl --checkpoint-every 700 --json
 ok
-json valid_loss '<' 0.3
+fitted json valid_loss '<' 0.3
 run diffeo info two.safetensors
 out '"given"'
 for m in one two; do
@@ -184,23 +184,23 @@ for m in one two; do
     run diffeo distance $m.csv toy:moons:2000:9 --json
     eval "far_$m=$(value sliced_wasserstein)"
 done
-run awk "BEGIN { exit !(${far_two:?} < ${far_one:?} / 2) }"
+fitted run awk "BEGIN { exit !(${far_two:?} < ${far_one:?} / 2) }"
 ok
 run diffeo loglik two.safetensors --data toy:moons:1000:3 --json
 ok
 json nfe '>' 5
 title 'perflow: windows of a fitted flow, a step each'
 # shellcheck disable=SC2086
-run diffeo train --data toy:moons:4000 --teacher one.safetensors --flow perflow $small --set windows=2 --set solver_steps=2 --steps 1500 --lr 5e-3 \
+run diffeo train --data toy:moons:4000 --teacher one.safetensors --flow perflow $small --set windows=2 --set solver_steps=2 --steps "$(steps 1500)" --lr 5e-3 \
     -o windows.safetensors --json
 ok
-json valid_loss '<' 0.2
+fitted json valid_loss '<' 0.2
 for m in one windows; do
     run diffeo sample $m.safetensors -n 2000 --solver euler --solver-steps 2 -o $m.csv
     run diffeo distance $m.csv toy:moons:2000:9 --json
     eval "far_$m=$(value sliced_wasserstein)"
 done
-run awk "BEGIN { exit !(${far_windows:?} < 0.7 * ${far_one:?}) }"
+fitted run awk "BEGIN { exit !(${far_windows:?} < 0.7 * ${far_one:?}) }"
 ok
 run diffeo sample windows.safetensors -n 2000 -o plain.csv
 same plain.csv windows.csv
