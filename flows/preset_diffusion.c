@@ -132,7 +132,7 @@ dfo_status dfoi_preset_write_diffusion(dfo_ctx *ctx, const json_t *config, dfo_s
 {
     size_t probes = dfo_shape_size(shape) > FEW_FEATURES;
     int discrete;
-    json_t *of, *layer, *to;
+    json_t *of = NULL, *layer, *to;
     if (!json_is_null(json_object_get(config, "probes")))
         DFO_TRY(dfoi_json_size(ctx, config, "probes", 0, 0, 10000, &probes));
     DFO_TRY(write_begin(ctx, config, shape, list, &discrete));

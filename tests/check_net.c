@@ -530,7 +530,7 @@ START_TEST(shapes_that_do_not_fit_are_refused)
         if (panel)
             refused(&c, dfo_net_forward(c.net, run, &c.in, block, NULL), DFO_ESHAPE, "129 rows");
         block = out;
-        block.ld = c.net->out - 1;
+        block.ld = (panel ? DFO_PANEL : c.net->out) - 1;
         refused(&c, dfo_net_forward(c.net, run, &c.in, block, NULL), DFO_ESHAPE, ", stride ");
         block = out;
         block.layout = panel ? DFO_ROWS : DFO_FEATURES;
