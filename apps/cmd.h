@@ -67,6 +67,18 @@ uint64_t to_u64(struct argp_state *state, const char *option, const char *text, 
 
 double seconds_now(void);
 
+/* Mean and standard error by Welford's recurrence.  */
+struct moments {
+    double n, mean, m2;
+};
+#define moments_add CMD(moments_add)
+#define moments_stderr CMD(moments_stderr)
+#define real_or_null CMD(real_or_null)
+void moments_add(struct moments *m, double x);
+double moments_stderr(const struct moments *m);
+/* JSON has no infinities: null.  */
+json_t *real_or_null(double x);
+
 /* Options that say where rows come from.  */
 struct input {
     const char *data, *columns, *context_columns, *context, *weights_column, *format, *images;

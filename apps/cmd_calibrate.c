@@ -22,7 +22,7 @@ enum { DRAWS = 256, BINS, LEVEL, PLOT };
 
 static const struct argp_option options_list[] = {
     {"draws", DRAWS, "N", 0, "Draws for each row (default 99)", 2},
-    {"bins", BINS, "N", 0, "Bins of the rank histograms (default 20, or as many as there are ranks)", 2},
+    {"bins", BINS, "N", 0, "Bins of the rank histograms (default 20, less for few rows or ranks)", 2},
     {"levels", LEVEL, "LIST", 0, "Masses of the regions whose coverage is told (default 0.5,0.8,0.9,0.95)", 2},
     {"output", 'o', "FILE", 0, "PIT of every row's columns, mass of its region, scores (.npy or .csv)", 2},
     {"plot", PLOT, "FILE.png", 0, "Coverage over the mass of regions and intervals", 2},
@@ -74,9 +74,58 @@ struct job {
     dfo_real *x, *cond;                /* (chunk L, d), (chunk L, context) */
     double   *y, *draw;                /* (chunk, d), (chunk L, d) */
     double   *logp, *draw_logp;        /* (chunk), (chunk L) */
-    double    sum, squares;            /* of the rows' log densities less the first, `origin` */
-    double    origin;
+    struct moments nats;
+    dfo_sink *sink;
 };
+
+/* A column's name, or a number from 1.  */
+static const char *name_of(const struct job *j, size_t k, char text[32])
+{
+    json_t *names = json_object_get(dfo_model_notes(j->model), "columns");
+    const char *name = json_array_size(names) == j->d ? json_string_value(json_array_get(names, k)) : NULL;
+    snprintf(text, 32, "x%zu", k + 1);
+    return name ? name : text;
+}
+
+/* PIT of every column and the mass of the row's region, then the scores.  */
+static int open_rows(struct job *j)
+{
+    const struct common *c = &j->o->common;
+    size_t d = j->d, width = 2 * (d + 1);
+    char (*text)[80] = calloc(width, sizeof *text), own[32];
+    const char **names = calloc(width, sizeof *names);
+    int status = text && names ? 0 : (usage_error(c, "out of memory"), EXIT_FAILED);
+    for (size_t k = 0; k <= d && !status; k++) {
+        snprintf(text[k], sizeof *text, k < d ? "pit_%s" : "region", k < d ? name_of(j, k, own) : "");
+        snprintf(text[d + 1 + k], sizeof *text, k < d ? "crps_%s" : "energy", k < d ? name_of(j, k, own) : "");
+        names[k] = text[k];
+        names[d + 1 + k] = text[d + 1 + k];
+    }
+    if (!status && dfo_sink_open(c->ctx, j->o->output, NULL, j->o->input.info.rows, width, names, &j->sink))
+        status = failed(c);
+    free(names);
+    free(text);
+    return status;
+}
+
+static int write_rows(struct job *j)
+{
+    const struct common *c = &j->o->common;
+    size_t d = j->d, width = 2 * (d + 1);
+    dfo_real *row = calloc(width, sizeof *row);
+    dfo_status bad = DFO_OK;
+    if (!row)
+        return usage_error(c, "out of memory"), EXIT_FAILED;
+    for (size_t i = 0; i < j->o->input.info.rows && !bad; i++) {
+        for (size_t k = 0; k <= d; k++) {
+            row[k] = (dfo_real)dfo_forecast_pit(j->forecast, i, k);
+            row[d + 1 + k] = (dfo_real)dfo_forecast_score(j->forecast, i, k);
+        }
+        bad = dfo_sink_write(j->sink, dfo_batch_of(row, 1, width));
+    }
+    free(row);
+    return bad ? failed(c) : 0;
+}
 
 static int set_up(struct job *j)
 {
@@ -97,8 +146,9 @@ static int set_up(struct job *j)
     j->draws = (size_t)o->draws;
     size_t before = dfo_ctx_bytes(c->ctx), per = (j->d + j->context) * sizeof(dfo_real) + (j->d + 1) * sizeof(double), row;
     dfo_forecast_options f = {(size_t)o->input.info.rows, j->d, j->draws, (size_t)o->bins, c->seed};
-    if (!f.bins)
-        f.bins = o->draws < 19 ? j->draws + 1 : 20;
+    if (!f.bins)                       /* some rows to expect in each, and no more than there are ranks */
+        f.bins = o->input.info.rows < 100 ? (size_t)o->input.info.rows / 5 : 20;
+    f.bins = f.bins < 2 ? 2 : f.bins > j->draws + 1 && !o->bins ? j->draws + 1 : f.bins;
     o->bins = f.bins;
     if (o->draws > SIZE_MAX / per - 1 || __builtin_mul_overflow(per, j->draws + 1, &row))
         return usage_error(c, "--draws: %llu are too many", (unsigned long long)o->draws), EXIT_FAILED;
@@ -118,7 +168,7 @@ static int set_up(struct job *j)
     j->draw_logp = malloc(all * sizeof *j->draw_logp);
     if (!j->rows || !j->x || !j->cond || !j->y || !j->draw || !j->logp || !j->draw_logp)
         return usage_error(c, "out of memory"), EXIT_FAILED;
-    return 0;
+    return o->output ? open_rows(j) : 0;
 }
 
 /* Draws of row i stand at i L .. i L + L-1, as their context does.  */
@@ -159,58 +209,9 @@ static int chunk(struct job *j, uint64_t first, size_t n)
     if (dfo_model_log_prob(j->plan, first * j->draws, x, &spread, j->draw_logp) ||
         dfo_forecast_add(j->forecast, first, n, j->y, j->draw, j->logp, j->draw_logp))
         return failed(c);
-    if (!first)
-        j->origin = isfinite(j->logp[0]) ? j->logp[0] : 0;
-    for (size_t i = 0; i < n; i++) {
-        j->sum += j->logp[i] - j->origin;
-        j->squares += (j->logp[i] - j->origin) * (j->logp[i] - j->origin);
-    }
+    for (size_t i = 0; i < n; i++)
+        moments_add(&j->nats, j->logp[i]);
     return 0;
-}
-
-/* A column's name, or a number from 1.  */
-static const char *name_of(const struct job *j, size_t k, char text[32])
-{
-    json_t *names = json_object_get(dfo_model_notes(j->model), "columns");
-    const char *name = json_array_size(names) == j->d ? json_string_value(json_array_get(names, k)) : NULL;
-    snprintf(text, 32, "x%zu", k + 1);
-    return name ? name : text;
-}
-
-static int write_rows(struct job *j)
-{
-    const struct common *c = &j->o->common;
-    size_t d = j->d, width = 2 * (d + 1), rows = (size_t)j->o->input.info.rows;
-    char (*text)[80] = calloc(width, sizeof *text), own[32];
-    const char **names = calloc(width, sizeof *names);
-    dfo_real *row = calloc(width, sizeof *row);
-    dfo_sink *sink = NULL;
-    dfo_status bad = DFO_OK;
-    int status = 0;
-    if (!text || !names || !row)
-        status = (usage_error(c, "out of memory"), EXIT_FAILED);
-    for (size_t k = 0; k <= d && !status; k++) {
-        snprintf(text[k], sizeof *text, k < d ? "pit_%s" : "region", k < d ? name_of(j, k, own) : "");
-        snprintf(text[d + 1 + k], sizeof *text, k < d ? "crps_%s" : "energy", k < d ? name_of(j, k, own) : "");
-        names[k] = text[k];
-        names[d + 1 + k] = text[d + 1 + k];
-    }
-    if (!status && dfo_sink_open(c->ctx, j->o->output, NULL, rows, width, names, &sink))
-        status = failed(c);
-    for (size_t i = 0; i < rows && !status && !bad; i++) {
-        for (size_t k = 0; k <= d; k++) {
-            row[k] = (dfo_real)dfo_forecast_pit(j->forecast, i, k);
-            row[d + 1 + k] = (dfo_real)dfo_forecast_score(j->forecast, i, k);
-        }
-        bad = dfo_sink_write(sink, dfo_batch_of(row, 1, width));
-    }
-    if (!status && (bad || dfo_sink_finish(sink)))
-        status = failed(c);
-    dfo_sink_free(sink);
-    free(row);
-    free(names);
-    free(text);
-    return status;
 }
 
 /* Coverage of regions and of the first columns' middle intervals over their mass.  */
@@ -240,11 +241,6 @@ static int draw_coverage(struct job *j)
     free(series);
     free(value);
     return status;
-}
-
-static json_t *real_or_null(double x)
-{
-    return isfinite(x) ? json_real(x) : json_null();
 }
 
 /* Tests, ranks and coverage at place k; r and ranks are what was measured there.  */
@@ -299,8 +295,7 @@ static int report(struct job *j, double seconds)
 {
     const struct options *o = j->o;
     const struct common *c = &o->common;
-    double n = (double)o->input.info.rows, nats = j->origin + j->sum / n, least = 1, crps = 0;
-    double error = n > 1 ? sqrt(fmax(0, j->squares - j->sum * j->sum / n) / (n - 1) / n) : NAN;
+    double n = (double)o->input.info.rows, nats = j->nats.mean, error = moments_stderr(&j->nats), least = 1, crps = 0;
     uint64_t *ranks = calloc((size_t)o->bins, sizeof *ranks);
     json_t *columns = json_array(), *region = NULL;
     int status = ranks && columns ? 0 : (usage_error(c, "out of memory"), EXIT_FAILED);
@@ -363,6 +358,9 @@ int CMD(cmd_calibrate)(int argc, char **argv)
         status = draw_coverage(&j);
     if (!status)
         status = report(&j, seconds_now() - started);
+    if (!status && j.sink && dfo_sink_finish(j.sink))        /* last: rows are there if all else is */
+        status = failed(&o.common);
+    dfo_sink_free(j.sink);
     dfo_forecast_free(j.forecast);
     dfo_model_plan_free(j.plan);
     dfo_model_free(j.model);

@@ -92,13 +92,15 @@ static int open_rows(struct job *j)
     struct input *in = &o->input;
     in->class = in->class ? in->class : o->from;
     int status = open_model(c, o->model, &j->model);
-    if (status || (status = labels_for(c, in, o->model, j->model)))
+    if (status)
+        return status;
+    const dfo_flow *flow = dfo_model_flow(j->model);
+    if (!flow || !dfo_flow_diffuses(flow))
+        return usage_error(c, "%s: edit wants a diffusion model that goes there and back (vp, subvp, ve, edm, ddpm)", o->model), EXIT_FAILED;
+    if ((status = labels_for(c, in, o->model, j->model)))
         return status;
     if (!in->classes || in->classes != dfo_model_context(j->model))
         return usage_error(c, "%s was not trained with --labels: it knows no classes", o->model), EXIT_FAILED;
-    const dfo_flow *flow = dfo_model_flow(j->model);
-    if (!flow || !dfo_flow_diffuses(flow))
-        return usage_error(c, "%s is not a diffusion model: edit wants one", o->model), EXIT_FAILED;
     const struct { const char *option; size_t class; } both[] = {{"--from-class", o->from}, {"--to-class", o->to}};
     for (int i = 0; i < 2; i++)
         if (both[i].class > in->classes)

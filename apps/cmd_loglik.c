@@ -46,24 +46,6 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     }
 }
 
-/* Mean and standard error by Welford's recurrence.  */
-struct moments {
-    double n, mean, m2;
-};
-
-static void add(struct moments *m, double x)
-{
-    double d = x - m->mean;
-    m->n += 1;
-    m->mean += d / m->n;
-    m->m2 += d * (x - m->mean);
-}
-
-static double stderr_of(const struct moments *m)
-{
-    return m->n > 1 ? sqrt(m->m2 / (m->n - 1) / m->n) : NAN;
-}
-
 struct job {
     struct options  *o;
     dfo_model       *model[2];
@@ -84,6 +66,8 @@ static int plan_of(struct job *j, int i)
     const dfo_flow *flow = dfo_model_flow(j->model[i]);
     if (!o->draws)
         return dfo_model_plan_new(c->ctx, j->model[i], o->gradient != NULL && !i, &j->plan[i]) ? failed(c) : 0;
+    if (flow && dfo_flow_base(flow)->ops->bound)
+        return usage_error(c, "--bound: what %s has is a bound without it", o->model[i]), EXIT_FAILED;
     if (!flow || !dfo_flow_diffuses(flow))
         return usage_error(c, "--bound: %s is no diffusion model", o->model[i]), EXIT_FAILED;
     return dfo_flow_bound_new(c->ctx, flow, (size_t)o->draws, c->seed, &j->bound[i]) ? failed(c) : 0;
@@ -161,7 +145,7 @@ static int score(struct job *j, uint64_t first, size_t n, int which)
         if (isnan(j->out[which][i]))
             return usage_error(c, "%s: row %llu: log-likelihood is not a number", o->input.data,
                                (unsigned long long)(first + i)), EXIT_NUMERICAL;
-        add(&j->logp[which], j->out[which][i]);
+        moments_add(&j->logp[which], j->out[which][i]);
     }
     return 0;
 }
@@ -180,18 +164,13 @@ static int all_rows(struct job *j)
         if (!status && j->model[1])
             status = score(j, first, n, 1);
         for (size_t i = 0; i < n && !status && j->model[1]; i++)
-            add(&j->difference, j->out[0][i] - j->out[1][i]);
+            moments_add(&j->difference, j->out[0][i] - j->out[1][i]);
         if (!status && j->sink && dfo_sink_write_doubles(j->sink, j->out[0], n))
             return failed(c);
     }
     if (!status && ((j->sink && dfo_sink_finish(j->sink)) || (j->gradient && dfo_sink_finish(j->gradient))))
         return failed(c);
     return status;
-}
-
-static json_t *real_or_null(double x)
-{
-    return isfinite(x) ? json_real(x) : json_null();
 }
 
 static int report(struct job *j, double seconds)
@@ -205,7 +184,7 @@ static int report(struct job *j, double seconds)
     if (o->common.json) {
         json_t *out = json_pack("{s:I, s:I, s:o, s:o, s:s, s:f, s:f, s:I}", "rows", (json_int_t)rows, "dims",
                                 (json_int_t)d, "mean_nats", real_or_null(j->logp[0].mean), "stderr_nats",
-                                real_or_null(stderr_of(&j->logp[0])), "estimate", bound ? "bound" : probes ? "hutchinson" : "exact", "seconds", seconds,
+                                real_or_null(moments_stderr(&j->logp[0])), "estimate", bound ? "bound" : probes ? "hutchinson" : "exact", "seconds", seconds,
                                 "rows_per_second", rows / seconds, "peak_bytes",
                                 (json_int_t)dfo_ctx_peak_bytes(o->common.ctx));
         if (out && (probes || o->draws))
@@ -219,12 +198,12 @@ static int report(struct job *j, double seconds)
         if (out && j->model[1]) {
             json_object_set_new(out, "other_mean_nats", real_or_null(j->logp[1].mean));
             json_object_set_new(out, "difference_nats", real_or_null(j->difference.mean));
-            json_object_set_new(out, "difference_stderr", real_or_null(stderr_of(&j->difference)));
+            json_object_set_new(out, "difference_stderr", real_or_null(moments_stderr(&j->difference)));
         }
         return print_json(&o->common, out);
     }
     FILE *to = text_out(&o->common);
-    fprintf(to, "%.0f rows, %.0f dimensions: %.6g +- %.2g nats", rows, d, j->logp[0].mean, stderr_of(&j->logp[0]));
+    fprintf(to, "%.0f rows, %.0f dimensions: %.6g +- %.2g nats", rows, d, j->logp[0].mean, moments_stderr(&j->logp[0]));
     if (o->input.rows.discrete)
         fprintf(to, " (%.4f bits per dimension%s)", dfo_bits_per_dim(j->logp[0].mean, d, 1), bound ? ", an upper bound" : "");
     fprintf(to, ", %.0f rows/s\n", rows / seconds);
@@ -239,7 +218,7 @@ static int report(struct job *j, double seconds)
         fprintf(to, "%s: its own density gives %.6g nats\n", o->input.data, -o->input.info.entropy);
     if (j->model[1])
         fprintf(to, "%s: %.6g nats; difference %.6g +- %.2g (paired)\n", o->model[1], j->logp[1].mean, j->difference.mean,
-               stderr_of(&j->difference));
+               moments_stderr(&j->difference));
     return 0;
 }
 
@@ -255,6 +234,8 @@ int CMD(cmd_loglik)(int argc, char **argv)
         return EXIT_USAGE;
     if (o.draws % 2)
         return usage_error(&o.common, "--bound: expected an even number of draws, got %llu", (unsigned long long)o.draws);
+    if (o.draws && o.common.solves)
+        return usage_error(&o.common, "--bound: the bound solves nothing: --solver, --solver-steps, --rtol, --atol and --trace do not go with it");
     if (o.draws && o.gradient)
         return usage_error(&o.common, "--bound: the bound has no gradient for --gradient-out");
     o.common.output = o.gradient && !strcmp(o.gradient, "-") ? o.gradient : o.output;

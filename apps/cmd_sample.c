@@ -117,13 +117,13 @@ static int set_up(struct job *j, uint64_t *rows)
     if (__builtin_mul_overflow(*rows, each, rows))
         return usage_error(c, "-n times the rows of %s is too much", o->given.data ? "--given" : "context"), EXIT_FAILED;
     k.rows = *rows;
-    k.row_bytes = (2 * d + context) * sizeof(dfo_real);
+    k.row_bytes = ((o->given.data ? 2 : 1) * d + context) * sizeof(dfo_real);
     if (dfo_chunk_rows(c->ctx, &k, &j->chunk))
         return failed(c);
     j->x = malloc(j->chunk * d * sizeof *j->x);
     j->cond = malloc(j->chunk * (context + 1) * sizeof *j->cond);
-    j->y = malloc(j->chunk * d * sizeof *j->y);
-    if (!j->x || !j->cond || !j->y)
+    j->y = o->given.data ? malloc(j->chunk * d * sizeof *j->y) : NULL;
+    if (!j->x || !j->cond || (o->given.data && !j->y))
         return usage_error(c, "out of memory"), EXIT_FAILED;
     return open_rows_out(c, j->model, o->output, o->format, *rows, 0, &j->sink);
 }
@@ -139,8 +139,8 @@ static dfo_status fill_context(struct job *j, uint64_t first, size_t n, dfo_cond
     cond->n = 1;
     cond->part[0].rows = dfo_batch_of(j->cond, n, width);
     cond->part[0].shape = dfo_shape_vector(width);
+    int only = o->context.info.rows == 1;
     for (size_t i = 0; i < n; i++) {
-        int only = o->context.info.rows == 1;
         if (i && (only || (first + i) / o->n == (first + i - 1) / o->n)) {
             memcpy(j->cond + i * width, j->cond + (i - 1) * width, width * sizeof *j->cond);
             continue;

@@ -148,6 +148,24 @@ double seconds_now(void)
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
+void moments_add(struct moments *m, double x)
+{
+    double d = x - m->mean;
+    m->n += 1;
+    m->mean += d / m->n;
+    m->m2 += d * (x - m->mean);
+}
+
+double moments_stderr(const struct moments *m)
+{
+    return m->n > 1 ? sqrt(m->m2 / (m->n - 1) / m->n) : NAN;
+}
+
+json_t *real_or_null(double x)
+{
+    return isfinite(x) ? json_real(x) : json_null();
+}
+
 /* ---- input */
 
 enum { LABELS_COLUMN = 700, CLASS };

@@ -32,7 +32,7 @@ static const struct argp_option options[] = {
 
 const struct argp given_argp = {options, parse, NULL, NULL, NULL, NULL, NULL};
 
-/* Does any row lack something?  */
+/* Does any row lack something?  Is what they have a number?  */
 static int look(const struct common *c, struct given *g, size_t d)
 {
     dfo_real *row = malloc(d * sizeof *row);
@@ -40,10 +40,14 @@ static int look(const struct common *c, struct given *g, size_t d)
         return usage_error(c, "out of memory"), EXIT_FAILED;
     g->whole = 1;
     int status = 0;
-    for (uint64_t i = 0; i < g->rows && g->whole && !status; i++) {
+    for (uint64_t i = 0; i < g->rows && !status; i++) {
         status = given_read(c, g, i, 1, dfo_batch_of(row, 1, d)) ? failed(c) : 0;
-        for (size_t j = 0; j < d && !status; j++)
+        for (size_t j = 0; j < d && !status; j++) {
             g->whole &= !isnan(row[j]);
+            if (isinf(row[j]))
+                status = (usage_error(c, "%s: row %llu, column %zu: expected a finite number, or NaN, got %g", g->data, (unsigned long long)i, j + 1,
+                                      (double)row[j]), EXIT_FAILED);
+        }
     }
     free(row);
     if (!status && g->whole && !(g->noise > 0))

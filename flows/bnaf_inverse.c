@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "bnaf_impl.h"
+#include "math/lanes_impl.h"
 
 #define LOOP _Pragma("GCC ivdep") for (size_t i = 0; i < DFO_PANEL; i++)
 enum { ITERATIONS = 300 };
@@ -98,8 +99,7 @@ static void bracket(struct column *c, const dfo_real *z, dfo_real *low, dfo_real
     }
 }
 
-/* To the last digit: a step of Newton's, or half the bracket where that would leave it or steps do not halve.  Rows that are
- * done stay, so none depends on its neighbours.  */
+/* To the last digit.  */
 static void root(struct column *c, const dfo_real *z, dfo_real *x)
 {
     lanes low, high, last, open;
@@ -109,27 +109,10 @@ static void root(struct column *c, const dfo_real *z, dfo_real *x)
         last[i] = high[i] - low[i];
         open[i] = 1;
     }
-    for (size_t n = 0; n < ITERATIONS; n++) {
-        dfo_real left = 0;
+    for (size_t n = 0; n < ITERATIONS && dfoi_any_open(open, DFO_PANEL); n++) {
         evaluate(c, x);
-        LOOP {
-            dfo_real off = c->value[i] - z[i], step = off / c->slope[i], far = off < 0 ? -off : off;
-            dfo_real size = c->size[i] + c->a * (x[i] < 0 ? -x[i] : x[i]), stride = step < 0 ? -step : step;
-            low[i] = off < 0 ? x[i] : low[i];
-            high[i] = off > 0 ? x[i] : high[i];
-            dfo_real newton = x[i] - step, half = (dfo_real)0.5 * (low[i] + high[i]);
-            int near = far <= 4 * DFO_REAL_EPS * size;
-            int inside = (newton >= low[i]) & (newton <= high[i]) & ((2 * stride <= last[i]) | near);
-            dfo_real next = inside ? newton : near ? x[i] : half, moved = next > x[i] ? next - x[i] : x[i] - next;
-            next = open[i] > 0 ? next : x[i];
-            last[i] = moved;
-            open[i] = near | !(moved > 0) ? 0 : open[i];
-            x[i] = next;
-        }
-        for (size_t i = 0; i < DFO_PANEL; i++)
-            left += open[i];
-        if (!(left > 0))
-            break;
+        LOOP x[i] = dfoi_newton(&low[i], &high[i], &last[i], &open[i], x[i], c->value[i] - z[i], c->slope[i],
+                                c->size[i] + c->a * (x[i] < 0 ? -x[i] : x[i]));
     }
     evaluate(c, x);
 }

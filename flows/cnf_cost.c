@@ -99,8 +99,6 @@ dfo_status dfoi_cnf_vjp_acceleration(dfo_run *run, struct dfoi_cnf_call *c, dfo_
     dfo_cond gdin = {.n = c->din.n}, din = c->din;
     dfo_batch g = dfo_batch_rows(gdx, c->first, c->n);
     DFO_TRY(accelerate(c, run, c->acts));
-    din.part[din.n - 1].rows = dfo_batch_of(c->ones, c->n, 1);
-    memset(c->out.x, 0, dfoi_block_size(c->out.layout, c->n, c->d) * sizeof *c->out.x);
     dfoi_block_to_rows(c->dout, c->pulled);
     for (size_t i = 0; i < c->n; i++)
         for (size_t e = 0; e < c->d; e++)
@@ -108,7 +106,9 @@ dfo_status dfoi_cnf_vjp_acceleration(dfo_run *run, struct dfoi_cnf_call *c, dfo_
     dfoi_block_from_rows(c->pulled, c->dout);     /* zeros behind the last row */
     if (c->order > 2)
         return dfo_net_path_backward(c->net, run, &c->in, c->order, c->dout, &c->gin, c->path);
+    memset(c->out.x, 0, dfoi_block_size(c->out.layout, c->n, c->d) * sizeof *c->out.x);
     memset(c->pulled.x, 0, c->n * c->d * sizeof *c->pulled.x);
+    din.part[din.n - 1].rows = dfo_batch_of(c->ones, c->n, 1);
     gdin.part[0].rows = c->pulled;
     DFO_TRY(dfo_net_jvp_backward(c->net, run, &c->in, &din, c->out, c->dout, &c->gin, &gdin, c->acts));
     for (size_t i = 0; i < c->n; i++)
@@ -116,4 +116,3 @@ dfo_status dfoi_cnf_vjp_acceleration(dfo_run *run, struct dfoi_cnf_call *c, dfo_
             dfo_row(g, i)[e] += dfo_row(c->pulled, i)[e];
     return DFO_OK;
 }
-

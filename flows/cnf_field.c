@@ -20,10 +20,15 @@ static size_t chunk(size_t rows)
     return rows < DFO_NET_ROWS ? rows : DFO_NET_ROWS;
 }
 
-/* Of a derivative above the second along the path.  */
-static size_t path_size(const struct dfoi_cnf *c, size_t n)
+/* Is the acceleration's cost of a derivative above the second?  */
+static int higher(const struct dfoi_cnf *c)
 {
-    return c->order > 2 ? dfo_arena_size(dfo_net_path_kept(c->net, n, c->order)) : 0;
+    return c->order > 2 && c->cost[DFOI_CNF_ACCELERATION] > 0;
+}
+
+static size_t path_scratch(const struct dfoi_cnf *c, size_t n)
+{
+    return higher(c) ? dfo_arena_size(dfo_net_path_kept(c->net, n, c->order)) + dfo_net_path_scratch(c->net, c->order) : 0;
 }
 
 static size_t field_scratch(const dfo_field *field, size_t rows)
@@ -33,7 +38,7 @@ static size_t field_scratch(const dfo_field *field, size_t rows)
     const dfo_net *net = state(bij)->net;
     return dfo_arena_size(dfo_net_trace_size(net)) + 2 * dfo_arena_size(n) + dfoi_doubles_size(n) + 2 * dfo_arena_size(n * bij->d) +
            2 * dfo_arena_size(dfoi_block_size(net->ops->layout, n, bij->d)) + dfo_arena_size(2 * dfo_net_acts(net, n)) + dfo_net_scratch(net, n) +
-           path_size(state(bij), n) + (state(bij)->order > 2 ? dfo_net_path_scratch(net, state(bij)->order) : 0);
+           path_scratch(state(bij), n);
 }
 
 static struct dfoi_cnf_call call_of(const dfo_field *field, dfo_run *run, const double *t, dfo_batch x, size_t first, size_t n)
@@ -50,7 +55,7 @@ static struct dfoi_cnf_call call_of(const dfo_field *field, dfo_run *run, const 
     c.dout = dfoi_block_take(run, net->ops->layout, n, bij->d);
     c.acts = dfo_arena_take(run, 2 * dfo_net_acts(net, n));
     c.order = state(bij)->order;
-    if (c.order > 2)
+    if (higher(state(bij)))
         c.path = dfo_arena_take(run, dfo_net_path_kept(net, n, c.order));
     for (size_t i = 0; i < n; i++) {
         time[i] = (dfo_real)t[first + i];
@@ -271,11 +276,16 @@ size_t dfoi_cnf_net_scratch(const dfo_bijector *bij, size_t rows)
     return dfoi_cnf_own_ops(state(bij))->scratch(&field, rows);
 }
 
-dfo_status dfoi_cnf_net(const dfo_bijector *bij, dfo_run *run, const double *t, dfo_batch y, const dfo_cond *cond, dfo_batch out)
+dfo_layout dfoi_cnf_net_layout(const dfo_bijector *bij)
 {
-    struct dfoi_cnf_solve f = {.bij = bij, .n = y.n};
+    return state(bij)->net->ops->layout;
+}
+
+dfo_status dfoi_cnf_net(const struct dfoi_cnf_solve *of, dfo_run *run, const double *t, dfo_batch y, const dfo_cond *cond, dfo_batch out)
+{
+    struct dfoi_cnf_solve f = {.bij = of->bij, .n = y.n, .guidance = of->guidance};
     dfo_field field = dfoi_cnf_field(&f, cond, NULL);
-    return dfoi_cnf_own_ops(state(bij))->eval(&field, run, t, y, out, NULL);
+    return dfoi_cnf_own_ops(state(of->bij))->eval(&field, run, t, y, out, NULL);
 }
 
 /* ---- flow matching */

@@ -24,9 +24,15 @@ static size_t scratch(const dfo_field *field, size_t rows)
            dfoi_cnf_field_ops.scratch(field, rows);
 }
 
+static double guidance(const dfo_field *field)
+{
+    const struct dfoi_cnf_solve *f = field->state;
+    return f->guidance ? *f->guidance : state(field)->guidance;
+}
+
 static int guides(const dfo_field *field)
 {
-    return state(field)->guidance < 1 || state(field)->guidance > 1;
+    return guidance(field) < 1 || guidance(field) > 1;
 }
 
 /* A condition of zeros like the field's.  */
@@ -46,7 +52,7 @@ static dfo_cond nothing(const dfo_field *field, dfo_run *run, size_t n)
 static dfo_status eval(const dfo_field *field, dfo_run *run, const double *t, dfo_batch x, dfo_batch dx, double *dq)
 {
     size_t mark = run->arena_used, count = x.n * field->nq;
-    double w = state(field)->guidance;
+    double w = guidance(field);
     if (!guides(field))
         return dfoi_cnf_field_ops.eval(field, run, t, x, dx, dq);
     dfo_cond none = nothing(field, run, x.n);
@@ -69,7 +75,7 @@ static dfo_status eval(const dfo_field *field, dfo_run *run, const double *t, df
 static dfo_status vjp(const dfo_field *field, dfo_run *run, const double *t, dfo_batch x, dfo_batch gdx, const double *gdq, dfo_batch gx)
 {
     size_t mark = run->arena_used, count = x.n * field->nq;
-    double w = state(field)->guidance;
+    double w = guidance(field);
     if (!guides(field))
         return dfoi_cnf_field_ops.vjp(field, run, t, x, gdx, gdq, gx);
     dfo_cond none = nothing(field, run, x.n);

@@ -30,7 +30,7 @@ struct dfoi_cnf {
     int      adjoint;                      /* or none but the last */
     int      zero_init, always_together;   /* evaluation too takes the same steps for the rows of a block */
     uint64_t stream;
-    size_t   order;                        /* of the acceleration's derivative: 2 */
+    size_t   order;                        /* of the acceleration's derivative: 2, or higher */
     double   cost[DFOI_CNF_COSTS];         /* weights of what training adds to the loss */
     dfoi_diffusion diffusion;              /* what the net's output stands for; off: for the field itself */
     size_t   cond_d;                       /* features of the condition */
@@ -47,6 +47,7 @@ struct dfoi_cnf_solve {
     int             each;                  /* every probe's estimate is a quadrature of its own */
     size_t          n;
     dfo_real       *gtime;                 /* (n) where gradients add the time's, or NULL */
+    const double   *guidance;              /* NULL: the layer's own */
 };
 
 /* Its field: the net, with the trace as the first quadrature, and behind it the costs if any is wanted, or each probe's estimate.  */
@@ -77,9 +78,10 @@ void dfoi_cnf_variance(const dfo_bijector *bij, const double *q, size_t n, doubl
 dfo_status dfoi_cnf_push(const dfo_bijector *bij, dfo_run *run, double t, dfo_batch x, const dfo_cond *cond, dfo_real *e);
 size_t dfoi_cnf_push_scratch(const dfo_bijector *bij, size_t rows);
 
-/* What the net says of rows y at its times t (n), and arena for it.  */
-dfo_status dfoi_cnf_net(const dfo_bijector *bij, dfo_run *run, const double *t, dfo_batch y, const dfo_cond *cond, dfo_batch out);
+/* What the net says of rows y at its times t (n), of `of` layer and guidance alone, and arena for it.  */
+dfo_status dfoi_cnf_net(const struct dfoi_cnf_solve *of, dfo_run *run, const double *t, dfo_batch y, const dfo_cond *cond, dfo_batch out);
 size_t dfoi_cnf_net_scratch(const dfo_bijector *bij, size_t rows);
+dfo_layout dfoi_cnf_net_layout(const dfo_bijector *bij);
 
 /* See dfo_flow_set_solver, dfo_flow_solver, dfo_flow_probes.  */
 dfo_status dfoi_cnf_set_solver(dfo_ctx *ctx, dfo_bijector *bij, const dfo_solver_options *o);
@@ -89,10 +91,10 @@ size_t dfoi_cnf_probes(const dfo_bijector *bij);
 /* What the net's output stands for; NULL: for the field.  */
 const dfoi_diffusion *dfoi_cnf_diffusion(const dfo_bijector *bij);
 
-/* Of a flow that ends in such a layer, diffusion_map.c: the predictor of x_0 at x, for rows of one time, a field; the layers before
+/* Of a flow that ends in such a layer, diffusion_map.c: the predictor of x_0 at x, for rows of one time, a field, with `of` its state; the layers before
  * it, or their inverse, whose log-dets are added to logdet (n) unless that is NULL; an error's words, with the layer in front; rows times
  * a number.  */
-dfo_field dfoi_diffusion_predictor(const dfo_bijector *layer, size_t d, const dfo_cond *cond);
+dfo_field dfoi_diffusion_predictor(const struct dfoi_cnf_solve *of, size_t d, const dfo_cond *cond);
 dfo_status dfoi_diffusion_others(const dfo_flow *flow, dfo_run *run, dfo_batch x, const dfo_cond *cond, int back, double *logdet);
 dfo_status dfoi_diffusion_named(const dfo_flow *flow, dfo_run *run);
 void dfoi_diffusion_scale(dfo_batch x, double by);

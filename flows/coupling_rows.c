@@ -174,7 +174,7 @@ dfo_status dfoi_coupling_rows_map(const dfoi_coupling *c, dfo_run *run, dfo_batc
 {
     struct work w = take(c, run, x.n);
     int keep = run->saved && run->memory == DFO_MEMORY_STORE && !inverse;
-    dfo_real *saved_at = run->saved + (run->saved ? dfo_arena_size(x.n * c->kept) : 0);
+    dfo_real *saved_at = run->saved ? run->saved + dfo_arena_size(x.n * c->kept) : NULL;
     for (size_t first = 0, n; first < x.n; first += n) {
         n = block_rows(x.n, first);
         dfo_batch rows = dfo_batch_rows(x, first, n);
@@ -225,7 +225,7 @@ dfo_status dfoi_coupling_rows_back(const dfoi_coupling *c, dfo_run *run, dfo_bat
 {
     struct work w = take(c, run, x.n);
     int kept = run->saved && run->memory == DFO_MEMORY_STORE && !inverse;
-    dfo_real *saved_at = run->saved + (run->saved ? dfo_arena_size(x.n * c->kept) : 0);
+    dfo_real *saved_at = run->saved ? run->saved + dfo_arena_size(x.n * c->kept) : NULL;
     for (size_t first = 0, n; first < x.n; first += n) {
         n = block_rows(x.n, first);
         dfo_batch rows = dfo_batch_rows(x, first, n), grows = dfo_batch_rows(gx, first, n);

@@ -8,8 +8,8 @@
 #include "matching_impl.h"
 #include "train/plan_impl.h"
 
-#define BLOCK_NUMBERS 32768                /* of images a worker takes fewer rows at a time: 16 of 32x32x3 are work for two */
-#define NOISIEST -14                       /* log(alpha^2/sigma^2): beyond, x_0 of a net that finds noise has no digits */
+#define SAMPLER_NUMBERS 32768              /* of images a worker takes fewer rows at a time, 16 of 32x32x3 are work for two; */
+#define LEAST_IMAGES 4                     /* not fewer than share products */
 
 struct dfo_flow_denoiser {
     dfo_ctx *ctx;
@@ -41,10 +41,7 @@ static dfo_status levels(dfo_ctx *ctx, const dfoi_diffusion *d, const dfo_denois
                          size_t steps, double *t)
 {
     const dfo_noise_schedule *of = &d->schedule;
-    double noisy = dfo_noise_schedule_noisy(of);
-    if (!(dfo_noise_schedule_clock(of, DFO_CLOCK_LOG_SNR, noisy) >= NOISIEST))
-        noisy = dfo_noise_schedule_time(of, DFO_CLOCK_LOG_SNR, NOISIEST);
-    double met = dfo_noise_schedule_time(of, DFO_CLOCK_CHI, o->given_noise);
+    double noisy = dfoi_diffusion_noisiest(d), met = dfo_noise_schedule_time(of, DFO_CLOCK_CHI, o->given_noise);
     if (o->given_whole && !((noisy - met) * (met - d->first) >= 0))
         return dfoi_fail(ctx, DFO_EARG, "noise %g of what is given: expected from %.3g to %.3g, what the schedule has", o->given_noise,
                          dfo_noise_schedule_clock(of, DFO_CLOCK_CHI, d->first), dfo_noise_schedule_clock(of, DFO_CLOCK_CHI, noisy));
@@ -65,10 +62,12 @@ static dfo_status make_plan(dfo_flow_denoiser *r)
 {
     size_t block = dfo_flow_block(r->flow);
     dfo_shape shape = r->layer->shape;
-    while (shape.h * shape.w > 1 && block > 1 && block * r->flow->d > BLOCK_NUMBERS)
+    size_t least = dfoi_cnf_net_layout(r->layer) == DFO_FEATURES ? block : LEAST_IMAGES;      /* dense nets take whole panels */
+    while (shape.h * shape.w > 1 && block / 2 >= least && block * r->flow->d > SAMPLER_NUMBERS)
         block /= 2;
     r->block = block;
-    dfo_field field = dfoi_diffusion_predictor(r->layer, r->flow->d, NULL);
+    struct dfoi_cnf_solve of = {.bij = r->layer};
+    dfo_field field = dfoi_diffusion_predictor(&of, r->flow->d, NULL);
     dfo_run how = {.memory = DFO_MEMORY_INVERT};
     dfo_need need = dfoi_flow_need(r->flow, block, &how, 0);
     /* rows, what is given of them and condition of a block; log-dets of the other layers, both ways */
@@ -150,7 +149,8 @@ struct call {
 static dfo_status draw_block(const dfo_flow_denoiser *r, dfo_run *run, dfo_batch x, dfo_batch given, const dfo_cond *cond)
 {
     dfo_batch y = {0};
-    dfo_field field = dfoi_diffusion_predictor(r->layer, r->flow->d, cond);
+    struct dfoi_cnf_solve of = {.bij = r->layer};
+    dfo_field field = dfoi_diffusion_predictor(&of, r->flow->d, cond);
     DFO_TRY(dfo_dist_sample(r->flow->base, run, x, r->flow->base->conds ? cond : NULL, 1));
     dfoi_diffusion_scale(x, r->n);
     run->solves++;
@@ -170,9 +170,7 @@ static dfo_status block(void *data, dfo_run *run, size_t first, size_t n)
     const struct call *c = data;
     size_t full = c->of->block;
     dfo_batch x = dfo_batch_rows(c->x, first, n), fx = dfoi_flow_fill(run, x, full);
-    dfo_cond cond = dfo_cond_rows(c->cond, first, n);
-    for (size_t p = 0; p < cond.n; p++)
-        cond.part[p].rows = dfoi_flow_fill(run, cond.part[p].rows, full);
+    dfo_cond cond = dfoi_flow_fill_cond(run, c->cond, first, n, full);
     dfo_batch given = dfo_batch_rows(c->given, first, n);
     DFO_TRY(draw_block(c->of, run, fx, given, c->of->flow->cond_d ? &cond : NULL));
     dfoi_flow_put_back(fx, x);

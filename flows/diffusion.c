@@ -8,6 +8,8 @@
 #include "base/json_impl.h"
 #include "diffusion_impl.h"
 
+#define NOISIEST -14                       /* log(alpha^2/sigma^2): beyond, x_0 of a net that finds noise has no digits */
+
 static const char *const prediction_name[DFOI_PREDICTIONS] = {"noise", "data", "velocity", "edm"};
 static const char *const weighting_name[DFOI_WEIGHTINGS] = {"simple", "likelihood", "min-snr"};
 
@@ -207,16 +209,33 @@ double dfoi_diffusion_data_place(const dfoi_diffusion *d)
     return d->times ? place_of(d, first_step(d) / (double)d->times) : 1;
 }
 
+double dfoi_diffusion_noisiest(const dfoi_diffusion *d)
+{
+    double t = noisy(d);
+    return log_snr(d, t) >= NOISIEST ? t : dfo_noise_schedule_time(&d->schedule, DFO_CLOCK_LOG_SNR, NOISIEST);
+}
+
+double dfoi_diffusion_noise_place(const dfoi_diffusion *d)
+{
+    double t = dfoi_diffusion_noisiest(d), times = (double)d->times, k = floor(t * times + 1e-9);
+    if (!(t < noisy(d)))
+        return 0;
+    return place_of(d, d->times ? (k < first_step(d) ? first_step(d) : k) / times : t);
+}
+
 /* l = log SNR.  In the limit 1/2 int |e - e(x)|^2 dl (Kingma et al. 2021, eq. 15-18), u spread evenly over l.  Of a chain sum 1/2
  * (exp(l_(k-1) - l_k) - 1) |e - e(x_k)|^2 (their eq. 13-14; the variance is the posterior's), u falling into the steps by their
- * parts of l.  */
+ * parts of l.  Either from the noise's place to the data's.  */
 dfoi_diffusion_term dfoi_diffusion_term_at(const dfoi_diffusion *d, double u)
 {
-    double from = log_snr(d, noisy(d)), all = log_snr(d, d->first) - from, end = dfoi_diffusion_data_place(d), times = (double)d->times;
+    double all = log_snr(d, d->first) - log_snr(d, noisy(d)), from = dfoi_diffusion_noise_place(d), part = dfoi_diffusion_data_place(d) - from;
+    double place = from + u * part, times = (double)d->times;
     if (!d->times)
-        return (dfoi_diffusion_term){u, all / 2};
-    double low = first_step(d) + 1, k = ceil(time_of(d, u * end) * times - 1e-9);
-    k = k < low ? low : k > times ? times : k;
+        return (dfoi_diffusion_term){place, part * all / 2};
+    if (!(part > 0))                       /* a chain of one step: its ends are all there is */
+        return (dfoi_diffusion_term){from, 0};
+    double low = first_step(d) + 1, high = floor(time_of(d, from) * times + 0.5), k = ceil(time_of(d, place) * times - 1e-9);
+    k = k < low ? low : k > high ? high : k;
     double step = log_snr(d, (k - 1) / times) - log_snr(d, k / times);
-    return (dfoi_diffusion_term){place_of(d, k / times), end * all * expm1(step) / (2 * step)};
+    return (dfoi_diffusion_term){place_of(d, k / times), part * all * expm1(step) / (2 * step)};
 }

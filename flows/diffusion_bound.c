@@ -107,7 +107,7 @@ static double square(const dfo_real *e, size_t d)
 static dfo_status prior(const dfo_flow_bound *b, dfo_run *run, struct rows *r, const dfo_cond *cond, size_t draw, double *sum)
 {
     const dfoi_diffusion *of = dfoi_cnf_diffusion(b->layer);
-    dfoi_diffusion_point p = dfoi_diffusion_at(of, 0);
+    dfoi_diffusion_point p = dfoi_diffusion_at(of, dfoi_diffusion_noise_place(of));
     double d = (double)r->x.d;
     for (size_t i = 0; i < r->x.n; i++) {
         dfo_draw_real_normal(key_of(b, run, i, DFO_FOR_NOISE, draw), r->x.d, dfo_row(r->e, i));
@@ -135,7 +135,7 @@ static dfo_status errors(const dfo_flow_bound *b, dfo_run *run, struct rows *r, 
         sum[i] += r->weight[i] * pow(keep, 4) * (square(dfo_row(r->e, i), d) - (double)d);
         r->weight[i] *= by * by;
     }
-    DFO_TRY(dfoi_cnf_net(b->layer, run, r->time, r->y, cond, r->said));
+    DFO_TRY(dfoi_cnf_net(&(struct dfoi_cnf_solve){.bij = b->layer}, run, r->time, r->y, cond, r->said));
     for (size_t i = 0; i < r->x.n; i++) {
         double off = 0;
         for (size_t j = 0; j < d; j++) {
@@ -210,10 +210,8 @@ static dfo_status block(void *data, dfo_run *run, size_t first, size_t n)
     const struct call *c = data;
     size_t full = dfo_flow_block(c->of->flow);
     dfo_batch x = dfo_batch_rows(c->x, first, n), fx = dfoi_flow_fill(run, x, full);
-    dfo_cond cond = dfo_cond_rows(c->cond, first, n);
+    dfo_cond cond = dfoi_flow_fill_cond(run, c->cond, first, n, full);
     double *out = dfoi_take_doubles(run, full), *variance = dfoi_take_doubles(run, full);
-    for (size_t p = 0; p < cond.n; p++)
-        cond.part[p].rows = dfoi_flow_fill(run, cond.part[p].rows, full);
     DFO_TRY(bound_block(c->of, run, fx, c->of->flow->cond_d ? &cond : NULL, out, variance));
     dfoi_flow_put_back(fx, x);
     memcpy(c->out + first, out, n * sizeof *out);

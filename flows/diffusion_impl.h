@@ -50,12 +50,17 @@ double dfoi_diffusion_weight(const dfoi_diffusion *d, const dfoi_diffusion_point
 /* What an error of 1 of the net's is in the noise that it finds.  */
 double dfoi_diffusion_of_net(const dfoi_diffusion *d, const dfoi_diffusion_point *p);
 
-/* Of the likelihood's bound (bound.c): with u uniform in [0,1), a place, and what the squared error of the noise found there weighs;
- * the place that data are read at.  With `times` they are steps of the chain with so many, else of its limit.  */
+/* The time at which what finds x_0 in noise begins: the schedule's noisiest, or where its log-SNR is -14, if that is later.  */
+double dfoi_diffusion_noisiest(const dfoi_diffusion *d);
+
+/* Of the likelihood's bound (diffusion_bound.c): with u uniform in [0,1), a place, and what the squared error of the noise found there weighs;
+ * the places that the way begins at (of dfoi_diffusion_noisiest) and that data are read at.  With `times` they are steps of the chain with
+ * so many, else of its limit.  */
 typedef struct dfoi_diffusion_term {
     double place, weight;
 } dfoi_diffusion_term;
 dfoi_diffusion_term dfoi_diffusion_term_at(const dfoi_diffusion *d, double u);
+double dfoi_diffusion_noise_place(const dfoi_diffusion *d);
 double dfoi_diffusion_data_place(const dfoi_diffusion *d);
 
 #endif

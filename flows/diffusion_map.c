@@ -15,32 +15,33 @@ int dfo_flow_diffuses(const dfo_flow *flow)
 
 static size_t predictor_scratch(const dfo_field *field, size_t rows)
 {
-    return dfo_arena_size(rows * field->d) + dfoi_doubles_size(rows) + dfoi_cnf_net_scratch(field->state, rows);
+    const struct dfoi_cnf_solve *of = field->state;
+    return dfo_arena_size(rows * field->d) + dfoi_doubles_size(rows) + dfoi_cnf_net_scratch(of->bij, rows);
 }
 
 static dfo_status predict(const dfo_field *field, dfo_run *run, const double *t, dfo_batch x, dfo_batch dx, double *dq)
 {
-    const dfo_bijector *layer = field->state;
+    const struct dfoi_cnf_solve *of = field->state;
     dfo_batch y = dfo_batch_of(dfo_arena_take(run, x.n * x.d), x.n, x.d);
     double *time = dfoi_take_doubles(run, x.n);
-    dfoi_diffusion_data p = dfoi_diffusion_data_at(dfoi_cnf_diffusion(layer), x.n ? t[0] : 1);
+    dfoi_diffusion_data p = dfoi_diffusion_data_at(dfoi_cnf_diffusion(of->bij), x.n ? t[0] : 1);
     (void)dq;
     for (size_t i = 0; i < x.n; i++) {     /* all at one time */
         time[i] = p.net_time;
         for (size_t j = 0; j < x.d; j++)
             dfo_row(y, i)[j] = (dfo_real)((double)dfo_row(x, i)[j] / p.n);
     }
-    DFO_TRY(dfoi_cnf_net(layer, run, time, y, field->cond, dx));
+    DFO_TRY(dfoi_cnf_net(of, run, time, y, field->cond, dx));
     for (size_t i = 0; i < x.n; i++)
         for (size_t j = 0; j < x.d; j++)
             dfo_row(dx, i)[j] = (dfo_real)(p.of_x * (double)dfo_row(x, i)[j] + p.of_net * (double)dfo_row(dx, i)[j]);
     return DFO_OK;
 }
 
-dfo_field dfoi_diffusion_predictor(const dfo_bijector *layer, size_t d, const dfo_cond *cond)
+dfo_field dfoi_diffusion_predictor(const struct dfoi_cnf_solve *of, size_t d, const dfo_cond *cond)
 {
     static const struct dfo_field_ops ops = {.type = "diffusion", .scratch = predictor_scratch, .eval = predict};
-    return (dfo_field){.ops = &ops, .state = layer, .d = d, .cond = cond};
+    return (dfo_field){.ops = &ops, .state = of, .d = d, .cond = cond};
 }
 
 static dfo_status named(const dfo_flow *flow, dfo_run *run, size_t i)

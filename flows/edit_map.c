@@ -6,7 +6,7 @@
  *     x <- m x_edit + (1 - m) x_source,
  *
  * both states of Rex, m = 0 where they are kept; the source's states are found again by stepping back, exactly, and are not stored.
- * Guidance is the target's alone, x_0 = w x_0(condition) + (1 - w) x_0(zeros) (Ho and Salimans 2021).  */
+ * Guidance (cnf_guide.c) is the target's alone.  */
 #include <math.h>
 #include <string.h>
 
@@ -28,47 +28,6 @@ struct dfo_flow_editor {
     dfo_plan *plan;
 };
 
-/* ---- the target's predictor, guided */
-
-struct guided {
-    dfo_field of;
-    double    w;
-};
-
-static size_t guided_scratch(const dfo_field *field, size_t rows)
-{
-    const struct guided *g = field->state;
-    size_t cond_d = 0;
-    for (size_t p = 0; field->cond && p < field->cond->n; p++)
-        cond_d += dfo_arena_size(rows * field->cond->part[p].rows.d);
-    return dfo_arena_size(rows * field->d) + cond_d + g->of.ops->scratch(&g->of, rows);
-}
-
-static dfo_status guided_eval(const dfo_field *field, dfo_run *run, const double *t, dfo_batch x, dfo_batch dx, double *dq)
-{
-    const struct guided *g = field->state;
-    dfo_field with = g->of, without = g->of;
-    dfo_cond none = *field->cond;
-    dfo_batch other = dfo_batch_of(dfo_arena_take(run, x.n * x.d), x.n, x.d);
-    for (size_t p = 0; p < none.n; p++) {
-        size_t count = x.n * none.part[p].rows.d;
-        none.part[p].rows = dfo_batch_of(dfo_arena_take(run, count), x.n, none.part[p].rows.d);
-        memset(none.part[p].rows.x, 0, count * sizeof(dfo_real));
-    }
-    with.cond = field->cond;
-    without.cond = &none;
-    size_t mark = run->arena_used;
-    DFO_TRY(g->of.ops->eval(&without, run, t, x, other, dq));
-    run->arena_used = mark;
-    DFO_TRY(g->of.ops->eval(&with, run, t, x, dx, dq));
-    for (size_t i = 0; i < x.n; i++)
-        for (size_t j = 0; j < x.d; j++)
-            dfo_row(dx, i)[j] = (dfo_real)(g->w * (double)dfo_row(dx, i)[j] + (1 - g->w) * (double)dfo_row(other, i)[j]);
-    return DFO_OK;
-}
-
-static const struct dfo_field_ops guided_ops = {.type = "diffusion", .scratch = guided_scratch, .eval = guided_eval};
-
 /* ---- made and freed */
 
 /* The time at that part of the way to noise: even in the schedule's time; of edm, whose time is sigma, in sigma^(1/7) (Karras et al.
@@ -87,10 +46,8 @@ static double time_at(const dfoi_diffusion *d, double strength)
 static dfo_status make_plan(dfo_flow_editor *e)
 {
     size_t block = dfo_flow_block(e->flow), d = e->flow->d;
-    struct dfo_cond_part part = {.rows = dfo_batch_of(NULL, block, e->flow->cond_d)};
-    dfo_cond cond = {.n = 1, .part = {part}};
-    struct guided guided = {dfoi_diffusion_predictor(e->layer, d, NULL), e->options.guidance};
-    dfo_field field = {.ops = &guided_ops, .state = &guided, .d = d, .cond = &cond};
+    struct dfoi_cnf_solve of = {.bij = e->layer};
+    dfo_field field = dfoi_diffusion_predictor(&of, d, NULL);
     dfo_run how = {.memory = DFO_MEMORY_INVERT};
     dfo_need need = dfoi_flow_need(e->flow, block, &how, 0);
     /* rows, both states of source and target, two conditions of a block; log-dets of the other layers, both ways */
@@ -138,9 +95,6 @@ static dfo_status check(dfo_ctx *ctx, const dfo_flow *flow, const dfo_flow_edit_
     int guides = o->guidance < 1 || o->guidance > 1;
     if (guides && !(flow->matching.label_dropout > 0))
         return dfoi_fail(ctx, DFO_EUNSUP, "guidance: it was not trained with label_dropout, to know rows without their condition");
-    double own = dfo_flow_guidance(flow);
-    if (own < 1 || own > 1)
-        return dfoi_fail(ctx, DFO_EARG, "edit: the flow is guided by %g: expected 1, the editor has its own guidance", own);
     return DFO_OK;
 }
 
@@ -217,12 +171,11 @@ static void keep_source(const dfo_flow_editor *e, struct pair edit, struct pair 
 /* To the turn as the source, and back as the target.  */
 static dfo_status there_and_back(const dfo_flow_editor *e, dfo_run *run, struct pair at, const dfo_cond *from, const dfo_cond *to)
 {
-    dfo_field plain = dfoi_diffusion_predictor(e->layer, e->flow->d, from), target = dfoi_diffusion_predictor(e->layer, e->flow->d, to);
-    struct guided guided = {target, e->options.guidance};
+    const double unguided = 1;
+    struct dfoi_cnf_solve as_source = {.bij = e->layer, .guidance = &unguided}, as_target = {.bij = e->layer, .guidance = &e->options.guidance};
+    dfo_field plain = dfoi_diffusion_predictor(&as_source, e->flow->d, from), target = dfoi_diffusion_predictor(&as_target, e->flow->d, to);
     struct pair source = {0};
     size_t steps = e->options.steps;
-    if (guided.w < 1 || guided.w > 1)
-        target = (dfo_field){.ops = &guided_ops, .state = &guided, .d = e->flow->d, .cond = to};
     dfoi_flow_put_back(at.x, at.xh);
     DFO_TRY(dfo_rex_forward(e->rex, &plain, run, steps, e->t, at.x, at.xh));
     if (!e->keep)
@@ -250,14 +203,6 @@ static double put_kept(const dfo_flow_editor *e, const dfo_real *from, dfo_real 
     return off;
 }
 
-static dfo_cond filled(dfo_run *run, const dfo_cond *cond, size_t first, size_t n, size_t full)
-{
-    dfo_cond rows = dfo_cond_rows(cond, first, n);
-    for (size_t p = 0; p < rows.n; p++)
-        rows.part[p].rows = dfoi_flow_fill(run, rows.part[p].rows, full);
-    return rows;
-}
-
 /* The last block is filled up, as in flow_plan.c.  */
 static dfo_status block(void *data, dfo_run *run, size_t first, size_t n)
 {
@@ -265,7 +210,7 @@ static dfo_status block(void *data, dfo_run *run, size_t first, size_t n)
     const dfo_flow_editor *e = c->of;
     size_t full = dfo_flow_block(e->flow), d = e->flow->d;
     dfo_batch x = dfo_batch_rows(c->x, first, n);
-    dfo_cond from = filled(run, c->from, first, n, full), to = filled(run, c->to, first, n, full);
+    dfo_cond from = dfoi_flow_fill_cond(run, c->from, first, n, full), to = dfoi_flow_fill_cond(run, c->to, first, n, full);
     struct pair at = {dfoi_flow_fill(run, x, full), dfo_batch_of(dfo_arena_take(run, full * d), full, d)};
     DFO_TRY(dfoi_diffusion_others(e->flow, run, at.x, &from, 0, NULL));
     dfoi_diffusion_scale(at.x, e->n);

@@ -57,6 +57,8 @@ dfo_status dfoi_flow_ready(const dfo_flow *flow, dfo_plan *plan, dfo_key key);
 
 /* The rows of `from` in packed scratch of `rows` rows, the last of them repeated; and back to where they were (to.x may be NULL).  */
 dfo_batch dfoi_flow_fill(dfo_run *run, dfo_batch from, size_t rows);
+/* The same of rows first .. first + n - 1 of all parts of a condition.  */
+dfo_cond dfoi_flow_fill_cond(dfo_run *run, const dfo_cond *cond, size_t first, size_t n, size_t rows);
 void dfoi_flow_put_back(dfo_batch from, dfo_batch to);
 
 /* Rows of which something is known, NaN elsewhere, given.c: DFO_ESHAPE unless given is like x, DFO_EUNSUP unless the first `count` layers act

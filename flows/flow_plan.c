@@ -116,6 +116,14 @@ dfo_batch dfoi_flow_fill(dfo_run *run, dfo_batch from, size_t rows)
     return to;
 }
 
+dfo_cond dfoi_flow_fill_cond(dfo_run *run, const dfo_cond *cond, size_t first, size_t n, size_t rows)
+{
+    dfo_cond filled = dfo_cond_rows(cond, first, n);
+    for (size_t p = 0; p < filled.n; p++)
+        filled.part[p].rows = dfoi_flow_fill(run, filled.part[p].rows, rows);
+    return filled;
+}
+
 void dfoi_flow_put_back(dfo_batch from, dfo_batch to)
 {
     for (size_t i = 0; to.x && i < to.n; i++)
@@ -138,13 +146,11 @@ static dfo_status block(void *data, dfo_run *run, size_t first, size_t n)
         DFO_TRY(work(c, run, x, gx, &cond, c->gcond ? &gcond : NULL, out));
     } else {
         dfo_batch fx = dfoi_flow_fill(run, x, full), fgx = {0};
-        dfo_cond fcond = cond, fgcond = gcond;
+        dfo_cond fcond = dfoi_flow_fill_cond(run, c->cond, first, n, full), fgcond = gcond;
         if (c->what == LOG_PROB_GRAD)
             fgx = dfo_batch_of(dfo_arena_take(run, full * x.d), full, x.d);
         if (c->what == DECODE_BACKWARD || c->what == SAMPLE_GIVEN)
             fgx = dfoi_flow_fill(run, gx, full);
-        for (size_t p = 0; p < cond.n; p++)
-            fcond.part[p].rows = dfoi_flow_fill(run, cond.part[p].rows, full);
         for (size_t p = 0; p < gcond.n; p++)
             if (gcond.part[p].rows.x)
                 fgcond.part[p].rows = dfoi_flow_fill(run, gcond.part[p].rows, full);

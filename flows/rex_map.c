@@ -45,7 +45,8 @@ static dfo_status choose_noise(dfo_flow_rex *r, const dfo_noise_schedule *schedu
 static dfo_status make_plan(dfo_flow_rex *r)
 {
     size_t block = dfo_flow_block(r->flow);
-    dfo_field field = dfoi_diffusion_predictor(r->layer, r->flow->d, NULL);
+    struct dfoi_cnf_solve of = {.bij = r->layer};
+    dfo_field field = dfoi_diffusion_predictor(&of, r->flow->d, NULL);
     dfo_run how = {.memory = DFO_MEMORY_INVERT};
     dfo_need need = dfoi_flow_need(r->flow, block, &how, 0);
     /* rows, second states, condition of a block; whole numbers, and what they are as numbers; log-dets of the other layers */
@@ -130,7 +131,8 @@ double dfo_flow_rex_growth(const dfo_flow_rex *r)
 
 static dfo_status encode_block(const dfo_flow_rex *r, dfo_run *run, dfo_batch x, const dfo_cond *cond, dfo_batch aux)
 {
-    dfo_field field = dfoi_diffusion_predictor(r->layer, r->flow->d, cond);
+    struct dfoi_cnf_solve of = {.bij = r->layer};
+    dfo_field field = dfoi_diffusion_predictor(&of, r->flow->d, cond);
     DFO_TRY(dfoi_diffusion_others(r->flow, run, x, cond, 0, NULL));
     dfoi_diffusion_scale(x, r->n[0]);
     dfoi_flow_put_back(x, aux);
@@ -143,7 +145,8 @@ static dfo_status encode_block(const dfo_flow_rex *r, dfo_run *run, dfo_batch x,
 
 static dfo_status decode_block(const dfo_flow_rex *r, dfo_run *run, dfo_batch z, const dfo_cond *cond, dfo_batch aux)
 {
-    dfo_field field = dfoi_diffusion_predictor(r->layer, r->flow->d, cond);
+    struct dfoi_cnf_solve of = {.bij = r->layer};
+    dfo_field field = dfoi_diffusion_predictor(&of, r->flow->d, cond);
     dfoi_diffusion_scale(z, r->n[1]);
     dfoi_diffusion_scale(aux, r->n[1]);
     if (dfo_rex_inverse(r->rex, &field, run, r->options.steps, r->t, z, aux) != DFO_OK)
@@ -188,7 +191,8 @@ static void parting(const dfo_flow_rex *r, dfo_run *run)
 
 static dfo_status encode_whole(const dfo_flow_rex *r, dfo_run *run, dfo_batch x, const dfo_cond *cond, int64_t *y, int64_t *yh)
 {
-    dfo_field field = dfoi_diffusion_predictor(r->layer, r->flow->d, cond);
+    struct dfoi_cnf_solve of = {.bij = r->layer};
+    dfo_field field = dfoi_diffusion_predictor(&of, r->flow->d, cond);
     DFO_TRY(dfoi_diffusion_others(r->flow, run, x, cond, 0, NULL));
     dfo_status status = to_whole(r, run, x, y);
     memcpy(yh, y, x.n * x.d * sizeof *y);
@@ -205,7 +209,8 @@ static dfo_status encode_whole(const dfo_flow_rex *r, dfo_run *run, dfo_batch x,
 
 static dfo_status decode_whole(const dfo_flow_rex *r, dfo_run *run, dfo_batch x, const dfo_cond *cond, int64_t *y, int64_t *yh)
 {
-    dfo_field field = dfoi_diffusion_predictor(r->layer, r->flow->d, cond);
+    struct dfoi_cnf_solve of = {.bij = r->layer};
+    dfo_field field = dfoi_diffusion_predictor(&of, r->flow->d, cond);
     if (dfo_rex_fixed_inverse(r->rex, &field, run, r->options.steps, r->t, r->bits, x.n, y, yh) != DFO_OK)
         return dfoi_diffusion_named(r->flow, run);
     from_whole(r, 0, y, x);
@@ -250,9 +255,7 @@ static dfo_status block(void *data, dfo_run *run, size_t first, size_t n)
     size_t full = dfo_flow_block(c->rex->flow);
     dfo_batch x = dfo_batch_rows(c->x, first, n), aux = dfo_batch_rows(c->aux, first, n);
     dfo_batch fx = dfoi_flow_fill(run, x, full), faux = {0};
-    dfo_cond cond = dfo_cond_rows(c->cond, first, n);
-    for (size_t p = 0; p < cond.n; p++)
-        cond.part[p].rows = dfoi_flow_fill(run, cond.part[p].rows, full);
+    dfo_cond cond = dfoi_flow_fill_cond(run, c->cond, first, n, full);
     const dfo_cond *given = c->rex->flow->cond_d ? &cond : NULL;
     if (c->rex->options.exact) {
         DFO_TRY(whole_block(c, run, fx, given, first, n));

@@ -7,7 +7,6 @@
  *
  * Dual averaging (Hoffman and Gelman 2014, eq. 6, with their gamma, t0 and kappa) aims the mean over chains of that probability at
  * what was asked for.  */
-#include <float.h>
 #include <math.h>
 #include <string.h>
 
@@ -167,7 +166,7 @@ static dfo_status iterate(struct chains *c, uint32_t iteration, int *lost)
  * chains stay.  */
 static dfo_status find_step(struct chains *c, uint32_t place, int *lost)
 {
-    double lot;
+    double lot, first = c->step;
     int grow = 0;
     for (int s = 0; s < SEARCHES; s++) {
         for (size_t i = 0; i < c->n; i++)
@@ -180,7 +179,7 @@ static dfo_status find_step(struct chains *c, uint32_t place, int *lost)
             return DFO_OK;
         c->step *= grow ? 2 : 0.5;
     }
-    return dfoi_fail(c->ctx, DFO_ENUM, "mcmc: no step was found between %g and %g: is the density's gradient right?", DBL_MIN, c->step);
+    return dfoi_fail(c->ctx, DFO_ENUM, "mcmc: no step was found from %g to %g: is the density's gradient right?", first, c->step);
 }
 
 static void average_anew(struct chains *c)

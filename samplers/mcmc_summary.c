@@ -97,7 +97,7 @@ static double rhat(struct work *w, const double *x)
 {
     double within, plus;
     moments(w, x, &within, &plus);
-    return within > 0 ? sqrt(plus / within) : NAN;
+    return within > 0 ? sqrt(plus / within) : plus > 0 ? INFINITY : NAN;
 }
 
 static double rho(const struct work *w, const double *x, size_t lag, double within, double plus)

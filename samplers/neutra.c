@@ -91,14 +91,16 @@ static int all_finite(size_t n, const double *x)
     return 1;
 }
 
-/* At most ROWS rows.  */
-static dfo_status some(dfo_neutra *t, size_t n, const double *z, double *out, double *gradient)
+/* At most ROWS rows.  by_flow: was it the flow that failed?  */
+static dfo_status some(dfo_neutra *t, size_t n, const double *z, double *out, double *gradient, int *by_flow)
 {
     size_t d = t->own.d;
     dfo_batch x = dfo_batch_of(t->x, n, d), g = dfo_batch_of(t->g, n, d);
     narrow(n * d, z, t->x);
+    *by_flow = 1;
     DFO_TRY(dfo_flow_decode(t->plan, 0, x, NULL, t->logdet));
     widen(n * d, t->x, t->wide);
+    *by_flow = 0;
     DFO_TRY(t->target->log_prob(t->target, n, t->wide, out, gradient ? t->gwide : NULL));
     for (size_t i = 0; i < n; i++) {
         out[i] += t->logdet[i];
@@ -108,6 +110,7 @@ static dfo_status some(dfo_neutra *t, size_t n, const double *z, double *out, do
     if (!gradient)
         return DFO_OK;
     narrow(n * d, t->gwide, t->g);
+    *by_flow = 1;
     DFO_TRY(dfo_flow_decode_backward(t->plan, 0, x, g, NULL, t->ones));
     widen(n * d, t->g, gradient);
     return DFO_OK;
@@ -116,8 +119,9 @@ static dfo_status some(dfo_neutra *t, size_t n, const double *z, double *out, do
 /* A row that the flow cannot take has density 0.  */
 static dfo_status alone(dfo_neutra *t, const double *z, double *out, double *gradient)
 {
-    dfo_status status = some(t, 1, z, out, gradient);
-    if (status != DFO_ENUM)
+    int by_flow;
+    dfo_status status = some(t, 1, z, out, gradient, &by_flow);
+    if (status != DFO_ENUM || !by_flow)
         return status;
     dfo_ctx_clear(t->ctx);
     *out = -INFINITY;
@@ -132,8 +136,9 @@ static dfo_status log_prob(const dfo_target *target, size_t n, const double *x, 
     size_t d = target->d;
     for (size_t first = 0; first < n; first += ROWS) {
         size_t m = n - first < ROWS ? n - first : ROWS;
-        dfo_status status = some(t, m, x + first * d, out + first, gradient ? gradient + first * d : NULL);
-        if (status == DFO_ENUM) {
+        int by_flow;
+        dfo_status status = some(t, m, x + first * d, out + first, gradient ? gradient + first * d : NULL, &by_flow);
+        if (status == DFO_ENUM && by_flow) {
             dfo_ctx_clear(t->ctx);
             status = DFO_OK;
             for (size_t i = first; i < first + m && status == DFO_OK; i++)

@@ -39,7 +39,7 @@ dfo_status dfo_weights_summarise(dfo_ctx *ctx, size_t n, const double *log_weigh
 
 dfo_status dfo_weights_resample(dfo_ctx *ctx, size_t n, const double *log_weight, uint64_t seed, size_t m, size_t *places)
 {
-    dfo_key key = {.seed = seed, .purpose = DFO_FOR_MCMC};
+    dfo_key key = {.seed = seed, .row = UINT64_MAX, .purpose = DFO_FOR_MCMC};       /* no chain's */
     double top, sum = 0, u, passed = 0;
     size_t at = 0;
     DFO_TRY(largest(ctx, n, log_weight, &top));

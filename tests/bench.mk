@@ -1,7 +1,7 @@
 # The benchmark of flows (make bench), and the peers beside it (make bench-peers); whole processes are timed without
 # the script that libtool puts before the program.
 EXTRA_PROGRAMS += tests/bench/bench
-tests_bench_bench_SOURCES = tests/bench/bench.c tests/bench/timing.c tests/bench/timing.h
+tests_bench_bench_SOURCES = tests/bench/bench.c tests/bench/timed_fit.c tests/bench/timed_fit.h tests/bench/timing.c tests/bench/timing.h
 tests_bench_bench_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_bench_bench_LDADD = $(FLOOR_LIBS) $(DEP_LIBS)
 EXTRA_PROGRAMS += tests/bench/bench_irevnet
@@ -9,7 +9,7 @@ tests_bench_bench_irevnet_SOURCES = tests/bench/bench_irevnet.c tests/bench/timi
 tests_bench_bench_irevnet_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_bench_bench_irevnet_LDADD = $(FLOOR_LIBS) $(DEP_LIBS)
 EXTRA_PROGRAMS += tests/bench/bench_diffusion
-tests_bench_bench_diffusion_SOURCES = tests/bench/bench_diffusion.c tests/bench/timing.c tests/bench/timing.h
+tests_bench_bench_diffusion_SOURCES = tests/bench/bench_diffusion.c tests/bench/timed_fit.c tests/bench/timed_fit.h tests/bench/timing.c tests/bench/timing.h
 tests_bench_bench_diffusion_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_bench_bench_diffusion_LDADD = $(FLOOR_LIBS) $(DEP_LIBS)
 EXTRA_PROGRAMS += tests/bench/bench_sides

@@ -68,11 +68,14 @@ static double log_snr(const dfoi_diffusion *d, double t)
 /* The bound's mean: Simpson's rule over the log-SNR, or the chain's sum.  */
 static double mean_of(const dfoi_diffusion *d, double xx)
 {
-    double noisy = dfo_noise_schedule_noisy(&d->schedule), end = d->times ? 1 / (double)d->times : d->first, from = log_snr(d, noisy), sum = 0;
+    double noisy = dfoi_diffusion_noisiest(d), times = (double)d->times, end = d->times ? 1 / times : d->first, sum = 0;
+    size_t steps = (size_t)floor(noisy * times + 1e-9);    /* the chain begins at one of its own */
+    noisy = d->times ? (double)steps / times : noisy;
+    double from = log_snr(d, noisy);
     dfo_noise_point p = dfo_noise_schedule_at(&d->schedule, noisy), q = dfo_noise_schedule_at(&d->schedule, end);
     double n = p.alpha * p.alpha + p.sigma * p.sigma, parts = 4000, h = (log_snr(d, end) - from) / parts;
-    for (size_t k = 2; k <= d->times; k++) {
-        double t = (double)k / (double)d->times, before = (double)(k - 1) / (double)d->times;
+    for (size_t k = 2; k <= steps; k++) {
+        double t = (double)k / times, before = (double)(k - 1) / times;
         sum += 0.5 * expm1(log_snr(d, before) - log_snr(d, t)) * error_of(d, t, xx);
     }
     for (double k = 0; k <= parts && !d->times; k++) {
@@ -117,7 +120,7 @@ static struct measured measure(struct model *m, const dfo_real row[D], size_t dr
     return (struct measured){sum / N, sqrt(squares / (N - 1.0) / N), sqrt(told) / N};
 }
 
-static const char *const schedule[] = {"vp", "subvp", "ve", "edm", "scaled-linear"};
+static const char *const schedule[] = {"vp", "subvp", "ve", "edm", "scaled-linear", "cosine"};
 static const dfo_real rows[2][D] = {{(dfo_real)0.3, (dfo_real)-1.2}, {(dfo_real)2.1, 0}};
 
 START_TEST(means)

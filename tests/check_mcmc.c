@@ -228,6 +228,10 @@ START_TEST(refusals)
     ck_assert_int_eq(dfo_mcmc_summarise(ctx, 0, 9, 1, x, &s), DFO_EARG);
     OK(dfo_mcmc_summarise(ctx, 1, 9, 1, x, &s));
     ck_assert(isnan(s.rhat) && isnan(s.ess) && s.mean == 0 && s.deviation == 0);
+    for (size_t i = 0; i < 8; i++)
+        x[i] = i < 4 ? 1 : 2;              /* two chains, each of them stuck */
+    OK(dfo_mcmc_summarise(ctx, 2, 4, 1, x, &s));
+    ck_assert_msg(isinf(s.rhat) && s.rhat > 0, "R-hat %g", s.rhat);
     x[7] = NAN;
     ck_assert_int_eq(dfo_mcmc_summarise(ctx, 2, 4, 2, x, &s), DFO_ENUM);
     ck_assert_str_eq(dfo_ctx_error(ctx), "mcmc: chain 0, draw 3, column 2 is not finite");

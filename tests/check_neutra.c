@@ -109,7 +109,7 @@ START_TEST(own)
         z[i] = test_rng_normal(&rng);
     const dfo_target *t = dfo_neutra_target(f.neutra);
     OK(t->log_prob(t, N, z, out, g));
-    size_t off = 0;                                /* at a spline's knots the gradient jumps, and rounding may cross one */
+    size_t off = 0;                                /* at a spline's knots the gradient jumps, and float's rounding may cross one */
     for (size_t i = 0; i < N; i++) {
         double squares = 0;
         for (size_t k = 0; k < D; k++) {
@@ -118,7 +118,8 @@ START_TEST(own)
         }
         near(out[i], -0.5 * squares - 0.5 * D * log(2 * M_PI), small, "density");
     }
-    ck_assert_msg(off <= N * D / 200, "%zu of %d gradients are off (seed %llu)", off, N * D, (unsigned long long)test_seed());
+    size_t knots = !IS_DOUBLE && _i % 2 ? N * D / 200 : 0;
+    ck_assert_msg(off <= knots, "%zu of %d gradients are off (seed %llu)", off, N * D, (unsigned long long)test_seed());
     double x[N * D], weight[N];
     OK(dfo_neutra_draw(f.neutra, 3, N, x, weight));
     for (size_t i = 0; i < N; i++)

@@ -117,7 +117,7 @@ run diffeo train --data rows.csv --labels labels.csv --flow nice --set layers=2 
 run diffeo edit plain.safetensors --data first.csv --from-class 0 --to-class 1 -o no.csv
 error 1 'plain.safetensors was not trained with --labels: it knows no classes'
 run diffeo edit classes.safetensors --data first.csv --from-class 0 --to-class 1 -o no.csv
-error 1 'classes.safetensors is not a diffusion model: edit wants one'
+error 1 'classes.safetensors: edit wants a diffusion model that goes there and back'
 edit --from-class 2 --to-class 1 -o no.csv
 error 2 'from-class: expected 0 to 1, got 2'
 edit --from-class 0 --to-class 7 -o no.csv

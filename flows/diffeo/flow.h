@@ -199,7 +199,7 @@ double dfo_flow_denoiser_nfe(const dfo_flow_denoiser *denoiser);
 /* ---- diffusion's likelihood from below */
 
 /* Working memory of the call below, as dfo_flow_plan_new.  draws: evaluations of the net that the integral over the way is estimated
- * by, for a row, an even number, at least 2 (there are 4 more, of the two ends); seed: of the noise.  DFO_EUNSUP unless the flow diffuses,
+ * by, for a row, an even number, at least 2 (there are 2 more, where data are); seed: of the noise.  DFO_EUNSUP unless the flow diffuses,
  * DFO_EARG.  */
 typedef struct dfo_flow_bound dfo_flow_bound;
 dfo_status dfo_flow_bound_new(dfo_ctx *ctx, const dfo_flow *flow, size_t draws, uint64_t seed, dfo_flow_bound **out);

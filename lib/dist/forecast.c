@@ -62,12 +62,6 @@ void dfo_forecast_free(dfo_forecast *forecast)
     dfoi_free(forecast->ctx, forecast);
 }
 
-static int rising(const void *a, const void *b)
-{
-    const double *x = a, *y = b;
-    return (*x > *y) - (*x < *y);
-}
-
 /* Rows that are being added.  */
 struct adding {
     dfo_forecast *f;
@@ -97,7 +91,7 @@ static double crps(size_t draws, const double *x, size_t stride, double y, doubl
         *below += sorted[l] < y;
         *equal += sorted[l] == y;
     }
-    qsort(sorted, draws, sizeof *sorted, rising);
+    dfoi_sort(draws, sorted);
     for (size_t k = 0; k < draws; k++)
         spread += (2.0 * (double)k + 1 - (double)draws) * sorted[k];
     return off / (double)draws - spread / ((double)draws * (double)(draws - 1));
@@ -132,7 +126,7 @@ static void task(void *data, size_t i, int worker)
         f->score[j * f->o.rows + row] = crps(draws, x + j, d, y[j], a->sorted + (size_t)worker * draws, &below, &equal);
         f->pit[j * f->o.rows + row] = pit_of(f, row, j, below, equal);
     }
-    f->score[d * f->o.rows + row] = energy(draws, d, x, y);
+    f->score[d * f->o.rows + row] = d == 1 ? f->score[row] : energy(draws, d, x, y);      /* of one column it is the CRPS */
     below = equal = 0;
     for (size_t l = 0; a->logp && l < draws; l++) {
         below += a->draw_logp[i * draws + l] > a->logp[i];
@@ -218,15 +212,6 @@ static double chi_square(const dfo_forecast *f, const uint64_t *count, double *e
     return sum;
 }
 
-/* Kolmogorov's distance of sorted numbers from the uniform law.  */
-static double uniform_distance(size_t n, const double *sorted)
-{
-    double most = 0;
-    for (size_t i = 0; i < n; i++)
-        most = fmax(most, fmax(sorted[i] - (double)i / (double)n, (double)(i + 1) / (double)n - sorted[i]));
-    return most;
-}
-
 dfo_status dfo_forecast_measure(const dfo_forecast *forecast, size_t j, dfo_forecast_result *out, uint64_t *ranks)
 {
     const dfo_forecast *f = forecast;
@@ -249,10 +234,9 @@ dfo_status dfo_forecast_measure(const dfo_forecast *forecast, size_t j, dfo_fore
     }
     *out = (dfo_forecast_result){mean(n, f->score + j * n), NAN, NAN, NAN, NAN};
     if (known) {
-        qsort(sorted, n, sizeof *sorted, rising);
         out->chi_square = chi_square(f, count, expected);
         out->chi_square_p = dfoi_chi_square_tail(out->chi_square, (double)(bins - 1));
-        out->ks = uniform_distance(n, sorted);
+        out->ks = dfoi_uniform_distance(n, sorted);
         out->ks_p = dfoi_kolmogorov_tail(out->ks, n);
     }
     if (ranks)

@@ -103,7 +103,7 @@ static void step(const dfoi_markov_step *s, size_t d, const dfo_real *net, dfo_k
         double w = exp(one), p = s->t == 1 ? w : w * dfoi_markov_bits_posterior(s, at, 1) + exp(zero) * dfoi_markov_bits_posterior(s, at, -1);
         if (given && !isnan(given->y[j])) {
             double one_of_y = given->y[j] > 0 ? 1 - given->noise : given->noise;
-            p = p * one_of_y / (p * one_of_y + (1 - p) * (1 - one_of_y));
+            p = given->noise > 0 ? p * one_of_y / (p * one_of_y + (1 - p) * (1 - one_of_y)) : one_of_y;
         }
         double odds = temperature > 0 ? (log(p) - log1p(-p)) / temperature : p > 0.5 ? INFINITY : -INFINITY;
         xt[j] = (double)room[j] < 1 / (1 + exp(-odds));

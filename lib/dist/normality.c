@@ -1,43 +1,10 @@
-/* One-sample Kolmogorov-Smirnov tests, see <diffeo/normality.h>: D = sup |F_n - F|.  With s = (sqrt(n) + 0.12 + 0.11/sqrt(n)) D
- * (Stephens 1970, "Use of the Kolmogorov-Smirnov ... statistics without extensive tables") the chance of more is Kolmogorov's
- *
- *     Q(s) = 2 sum_k (-1)^(k-1) exp(-2 k^2 s^2) = 1 - sqrt(2 pi)/s sum_k exp(-(2k-1)^2 pi^2/(8 s^2)),
- *
- * the second series for small s.  */
+/* One-sample Kolmogorov-Smirnov tests, see <diffeo/normality.h>.  */
 #include <math.h>
-#include <stdlib.h>
 
 #include <diffeo/normality.h>
 #include "base/ctx_impl.h"
 #include "dist/special_impl.h"
-
-static double kolmogorov(double s)
-{
-    const double pi = 3.14159265358979323846;
-    double sum = 0;
-    if (s < 0.05)
-        return 1;
-    for (int k = 1; k <= 20; k++)
-        sum += s < 1.18 ? exp(-(2 * k - 1) * (2 * k - 1) * pi * pi / (8 * s * s)) : (k % 2 ? 1 : -1) * exp(-2.0 * k * k * s * s);
-    return s < 1.18 ? 1 - sqrt(2 * pi) / s * sum : 2 * sum;
-}
-
-static int rising(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-/* Of n numbers u that should be uniform; they are sorted.  */
-static double distance_of(double *u, size_t n, double *p)
-{
-    double most = 0, root = sqrt((double)n);
-    qsort(u, n, sizeof *u, rising);
-    for (size_t i = 0; i < n; i++)
-        most = fmax(most, fmax((double)(i + 1) / (double)n - u[i], u[i] - (double)i / (double)n));
-    *p = kolmogorov((root + 0.12 + 0.11 / root) * most);
-    return most;
-}
+#include "dist/tail_impl.h"
 
 static dfo_status check(dfo_ctx *ctx, const dfo_samples *z)
 {
@@ -56,18 +23,17 @@ dfo_status dfo_normality_test(dfo_ctx *ctx, const dfo_samples *z, dfo_normality 
     DFO_TRY(dfoi_alloc(ctx, z->n, sizeof *u, &u));
     *out = (dfo_normality){.column_p = 1};
     for (size_t j = 0; j < z->d; j++) {
-        double p;
         for (size_t i = 0; i < z->n; i++) {
             double x = z->x[i * z->d + j];
             out->mean += x / (n * d);
             out->variance += x * x / (n * d);
             u[i] = erfc(-x / sqrt(2)) / 2;
         }
-        double distance = distance_of(u, z->n, &p);
+        double distance = dfoi_uniform_distance(z->n, u);
         if (!j || distance > out->distance) {
             out->distance = distance;
             out->column = j;
-            out->column_p = fmin(1, p * d);
+            out->column_p = fmin(1, d * dfoi_kolmogorov_tail(distance, z->n));
         }
     }
     for (size_t i = 0; i < z->n; i++) {
@@ -76,7 +42,8 @@ dfo_status dfo_normality_test(dfo_ctx *ctx, const dfo_samples *z, dfo_normality 
             sum += z->x[i * z->d + j] * z->x[i * z->d + j];
         u[i] = dfoi_gamma_below(d / 2, sum / 2);
     }
-    out->norm_distance = distance_of(u, z->n, &out->norm_p);
+    out->norm_distance = dfoi_uniform_distance(z->n, u);
+    out->norm_p = dfoi_kolmogorov_tail(out->norm_distance, z->n);
     out->p = fmin(1, 2 * fmin(out->column_p, out->norm_p));
     dfoi_free(ctx, u);
     return DFO_OK;

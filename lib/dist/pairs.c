@@ -8,6 +8,7 @@
 #include "base/ctx_impl.h"
 #include "base/par_impl.h"
 #include "dist/distance_impl.h"
+#include "dist/tail_impl.h"
 
 #define CATEGORIES (2 * DFOI_GROUPS)
 #define ROWS 64                        /* of a task */
@@ -119,12 +120,6 @@ static dfo_estimate estimate(const struct pairs *p, double (*of)(const struct pa
     return (dfo_estimate){of(p, DFOI_GROUPS), dfoi_jackknife(without)};
 }
 
-static int rising(const void *a, const void *b)
-{
-    const double *x = a, *y = b;
-    return (*x > *y) - (*x < *y);
-}
-
 /* The median of |x - y| over the pairs of the first rows of both samples.  */
 static dfo_status median(dfo_ctx *ctx, const dfo_samples *a, const dfo_samples *b, double *out)
 {
@@ -141,7 +136,7 @@ static dfo_status median(dfo_ctx *ctx, const dfo_samples *a, const dfo_samples *
                 sum += (x[k] - y[k]) * (x[k] - y[k]);
             all[count++] = sqrt(sum);
         }
-    qsort(all, count, sizeof *all, rising);
+    dfoi_sort(count, all);
     *out = all[count / 2];
     dfoi_free(ctx, all);
     if (!(*out > 0))

@@ -46,21 +46,26 @@ double dfoi_log_gamma_step(double a, size_t m, double *slope)
     return value;
 }
 
-/* x^a e^-x/Gamma(a) times the series of Abramowitz and Stegun 6.5.29 below the bulk of the law; beyond, 1 less their continued fraction
- * 6.5.31, by Lentz's method.  Terms go with sqrt(a).  */
-double dfoi_gamma_below(double a, double x)
+/* x^a e^-x/Gamma(a), which both forms have in front.  */
+static double front(double a, double x)
 {
-    if (!(x > 0))
-        return 0;
-    double front = exp(a * log(x) - x - lgamma(a)), last = 1e-16;
-    if (x < a + 1) {
-        double term = 1 / a, sum = term;
-        for (double k = 1; term > last * sum; k++) {
-            term *= x / (a + k);
-            sum += term;
-        }
-        return front * sum;
+    return exp(a * log(x) - x - lgamma(a));
+}
+
+/* Abramowitz and Stegun 6.5.29, of the part below x, for x < a + 1.  Terms go with sqrt(a).  */
+static double series(double a, double x)
+{
+    double term = 1 / a, sum = term;
+    for (double k = 1; term > 1e-16 * sum; k++) {
+        term *= x / (a + k);
+        sum += term;
     }
+    return front(a, x) * sum;
+}
+
+/* Their continued fraction 6.5.31, even part, of the part above, beyond; by Lentz's method.  */
+static double fraction(double a, double x)
+{
     double b = x + 1 - a, c = 1e300, d = 1 / b, h = d;
     for (double k = 1; k < 1e6; k++) {
         double by = -k * (k - a);
@@ -71,5 +76,23 @@ double dfoi_gamma_below(double a, double x)
         if (fabs(c * d - 1) < 4e-16)
             break;
     }
-    return 1 - front * h;
+    return front(a, x) * h;
+}
+
+double dfoi_gamma_below(double a, double x)
+{
+    if (!(x > 0))
+        return isnan(x) ? x : 0;
+    if (isinf(x))
+        return 1;
+    return x < a + 1 ? series(a, x) : 1 - fraction(a, x);
+}
+
+double dfoi_gamma_above(double a, double x)
+{
+    if (!(x > 0))
+        return isnan(x) ? x : 1;
+    if (isinf(x))
+        return 0;
+    return x < a + 1 ? 1 - series(a, x) : fraction(a, x);
 }

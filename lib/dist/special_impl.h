@@ -8,8 +8,9 @@
  * derivative with respect to a (slope may be NULL).  Relative error about 1e-15.  */
 double dfoi_log_gamma_step(double a, size_t m, double *slope);
 
-/* P(a, x), the part of the gamma law of shape a > 0 that lies below x (of |z|^2 of d normal numbers: P(d/2, x/2)).  Absolute error about
- * 1e-16 max(a, 100).  */
+/* P(a, x) and Q = 1 - P, the parts of the gamma law of shape a > 0 that lie below and above x (of |z|^2 of d normal numbers: P(d/2,
+ * x/2)).  Absolute error about 1e-16 max(a, 100); the smaller of the two is relatively as good.  */
 double dfoi_gamma_below(double a, double x);
+double dfoi_gamma_above(double a, double x);
 
 #endif

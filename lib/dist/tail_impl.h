@@ -11,4 +11,9 @@ double dfoi_chi_square_tail(double x, double k);
  * 0.001 from n = 20 on (Stephens 1970, "Use of the Kolmogorov-Smirnov, Cramer-von Mises and related statistics without extensive tables").  */
 double dfoi_kolmogorov_tail(double d, size_t n);
 
+/* Kolmogorov's distance of n numbers from the uniform law on (0, 1); they are sorted.  */
+double dfoi_uniform_distance(size_t n, double *u);
+
+void dfoi_sort(size_t n, double *x);
+
 #endif

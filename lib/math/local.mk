@@ -9,6 +9,7 @@ noinst_HEADERS += \
     lib/math/assign_impl.h \
     lib/math/lapack_impl.h \
     lib/math/linalg_impl.h \
+    lib/math/lanes_impl.h \
     lib/math/quadrature_impl.h \
     lib/math/root_impl.h \
     lib/math/spectral_impl.h \

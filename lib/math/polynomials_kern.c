@@ -3,14 +3,13 @@
 #include <string.h>
 
 #include "math/fun_impl.h"
+#include "math/lanes_impl.h"
 #include "math/polynomials_impl.h"
 #include "math/quadrature_impl.h"
-#include "math/vec_impl.h"
 
-enum { WIDE = 16, ITERATIONS = 200, MOST = DFOI_SQUARES_TERMS * (DFOI_SQUARES_MOST + 1) };
-#define LANES _Pragma("GCC ivdep") for (size_t i = 0; i < WIDE; i++)
+enum { ITERATIONS = 200, MOST = DFOI_SQUARES_TERMS * (DFOI_SQUARES_MOST + 1) };
 
-typedef dfo_real lanes[WIDE];
+typedef dfoi_lanes lanes;
 
 /* The polynomials of sixteen values.  */
 struct polynomial {
@@ -25,29 +24,6 @@ struct polynomial {
 struct place {
     lanes at, beyond, z, slope, curve;
 };
-
-static inline dfo_real smaller(dfo_real x, dfo_real y)
-{
-    return x < y ? x : y;
-}
-
-static inline dfo_real larger(dfo_real x, dfo_real y)
-{
-    return x > y ? x : y;
-}
-
-/* The values at..at+count-1 of parameter p; those behind repeat the last one.  */
-static void load(const dfo_real *par, size_t m, size_t p, size_t at, size_t count, dfo_real *to)
-{
-    const dfo_real *from = par + p * m + at;
-    for (size_t i = 0; i < WIDE; i++)
-        to[i] = from[i < count ? i : count - 1];
-}
-
-static void store(dfo_real *par, size_t m, size_t p, size_t at, size_t count, const dfo_real *from)
-{
-    memcpy(par + p * m + at, from, count * sizeof *from);
-}
 
 #define ONE ((dfo_real)0.54132485461291805736)             /* softplus(ONE) = 1 */
 
@@ -67,9 +43,9 @@ static void set(const dfoi_polynomial *how, size_t m, const dfo_real *par, size_
 {
     size_t each = how->degree + 1, n = dfoi_polynomial_params(how) - 1;
     dfo_real step = how->squares ? 0 : step_of(how);
-    load(par, m, 0, at, count, x->base);
+    dfoi_lanes_load(par, m, 0, at, count, x->base);
     for (size_t k = 0; k < n; k++) {
-        load(par, m, 1 + k, at, count, x->c[k]);
+        dfoi_lanes_load(par, m, 1 + k, at, count, x->c[k]);
         if (how->squares) {
             dfo_real by = k % each == 0 ? 1 : k % each == 1 ? offset(how, k / each) : 0;
             LANES x->c[k][i] += by;
@@ -172,7 +148,7 @@ static void squares(const dfoi_polynomial *how, const struct polynomial *x, stru
 static void evaluate(const dfoi_polynomial *how, struct polynomial *x, const dfo_real *at, struct place *p)
 {
     LANES {
-        p->at[i] = larger(smaller(at[i], how->bound), -how->bound);
+        p->at[i] = dfoi_larger(dfoi_smaller(at[i], how->bound), -how->bound);
         p->beyond[i] = at[i] - p->at[i];
     }
     if (how->squares)
@@ -185,8 +161,7 @@ static void evaluate(const dfoi_polynomial *how, struct polynomial *x, const dfo
     }
 }
 
-/* The root of z(x) = z: beyond the ends a straight line's; between them to the last digit, a step of Newton's, or half the
- * bracket where that would leave it or steps do not halve.  Values that are done stay, so none depends on its neighbours.  */
+/* The root of z(x) = z: beyond the ends a straight line's; between them to the last digit.  */
 static void solve(const dfoi_polynomial *how, struct polynomial *x, const dfo_real *z, dfo_real *to, struct place *p)
 {
     struct place end[2];
@@ -199,30 +174,14 @@ static void solve(const dfoi_polynomial *how, struct polynomial *x, const dfo_re
     evaluate(how, x, high, &end[1]);
     LANES {
         dfo_real share = (z[i] - end[0].z[i]) / (end[1].z[i] - end[0].z[i]);
-        at[i] = larger(smaller(how->bound * (2 * share - 1), how->bound), -how->bound);
+        at[i] = dfoi_larger(dfoi_smaller(how->bound * (2 * share - 1), how->bound), -how->bound);
         last[i] = high[i] - low[i];
         open[i] = z[i] > end[0].z[i] && z[i] < end[1].z[i] ? 1 : 0;
     }
-    for (size_t n = 0; n < ITERATIONS; n++) {
-        dfo_real left = 0;
-        for (size_t i = 0; i < WIDE; i++)
-            left += open[i];
-        if (!(left > 0))
-            break;
+    for (size_t n = 0; n < ITERATIONS && dfoi_any_open(open, DFOI_WIDE); n++) {
         evaluate(how, x, at, p);
-        LANES {
-            dfo_real off = p->z[i] - z[i], step = off / p->slope[i];
-            low[i] = off < 0 ? at[i] : low[i];
-            high[i] = off > 0 ? at[i] : high[i];
-            dfo_real newton = at[i] - step, half = (dfo_real)0.5 * (low[i] + high[i]);
-            int near = dfoi_fabs(off) <= 4 * DFO_REAL_EPS * (dfoi_fabs(x->base[i]) + dfoi_fabs(z[i] - x->base[i]));
-            int inside = (newton >= low[i]) & (newton <= high[i]) & ((2 * dfoi_fabs(step) <= last[i]) | near);
-            dfo_real next = inside ? newton : near ? at[i] : half, moved = dfoi_fabs(next - at[i]);
-            next = open[i] > 0 ? next : at[i];
-            last[i] = moved;
-            open[i] = near | !(moved > 0) ? 0 : open[i];
-            at[i] = next;
-        }
+        LANES at[i] = dfoi_newton(&low[i], &high[i], &last[i], &open[i], at[i], p->z[i] - z[i], p->slope[i],
+                                  dfoi_fabs(x->base[i]) + dfoi_fabs(z[i] - x->base[i]));
     }
     LANES {
         dfo_real below = z[i] - end[0].z[i], above = z[i] - end[1].z[i];
@@ -244,10 +203,10 @@ static void bernstein_gradients(const dfoi_polynomial *how, const struct polynom
             dfo_real b = x->b[j - 1][i], soft = (x->c[j - 1][i] / step - how->least) / (1 - how->least);
             dfo_real of_slope = g[i] * p->beyond[i] + gl[i] / p->slope[i];
             to[i] = g[i] * (x->t[i] * b + behind[i]) + of_slope * scale * b;
-            to[i] *= -step * (1 - how->least) * dfoi_fun_expm1_negative(-larger(soft, 0));
+            to[i] *= -step * (1 - how->least) * dfoi_fun_expm1_negative(-dfoi_larger(soft, 0));
             behind[i] += b;
         }
-        store(gpar, m, j, first, count, to);
+        dfoi_lanes_store(gpar, m, j, first, count, to);
     }
 }
 
@@ -275,7 +234,7 @@ static void squares_gradients(const dfoi_polynomial *how, const struct polynomia
                 }
         }
         for (size_t l = 0; l < each; l++)
-            store(gpar, m, 1 + k * each + l, first, count, sum[l]);
+            dfoi_lanes_store(gpar, m, 1 + k * each + l, first, count, sum[l]);
     }
 }
 
@@ -284,15 +243,11 @@ static void gradients(const dfoi_polynomial *how, const struct polynomial *x, co
                       const dfo_real *gl, size_t m, size_t first, size_t count, dfo_real *gpar)
 {
     (how->squares ? squares_gradients : bernstein_gradients)(how, x, p, g, gl, m, first, count, gpar);
-    store(gpar, m, 0, first, count, g);
+    dfoi_lanes_store(gpar, m, 0, first, count, g);
     LANES g[i] = g[i] * p->slope[i] + gl[i] * p->curve[i] / p->slope[i];
 }
 
-/* Over features, sixteen values at a time: `first` of m, `count` of them.  */
-#define OVER_VALUES                                                                            \
-    for (size_t j = 0; j < nb; j++)                                                            \
-        for (size_t first = 0, count; first < m; first += count)                               \
-            if (count = m - first < WIDE ? m - first : WIDE, set(how, m, par + j * params * m, first, count, &now), 1)
+#define OVER_VALUES DFOI_OVER_VALUES(nb, m, set(how, m, par + j * params * m, first, count, &now))
 
 static void forward(const dfoi_polynomial *how, size_t nb, size_t m, const dfo_real *par, dfo_real *x, dfo_real *ld)
 {
@@ -301,9 +256,9 @@ static void forward(const dfoi_polynomial *how, size_t nb, size_t m, const dfo_r
     struct place p;
     lanes at;
     OVER_VALUES {
-        load(x, m, j, first, count, at);
+        dfoi_lanes_load(x, m, j, first, count, at);
         evaluate(how, &now, at, &p);
-        store(x, m, j, first, count, p.z);
+        dfoi_lanes_store(x, m, j, first, count, p.z);
         LANES p.slope[i] = dfoi_fun_log(p.slope[i]);
         for (size_t i = 0; i < count; i++)
             ld[first + i] += p.slope[i];
@@ -317,9 +272,9 @@ static void inverse(const dfoi_polynomial *how, size_t nb, size_t m, const dfo_r
     struct place p;
     lanes at;
     OVER_VALUES {
-        load(z, m, j, first, count, at);
+        dfoi_lanes_load(z, m, j, first, count, at);
         solve(how, &now, at, at, &p);
-        store(z, m, j, first, count, at);
+        dfoi_lanes_store(z, m, j, first, count, at);
         LANES p.slope[i] = dfoi_fun_log(p.slope[i]);
         for (size_t i = 0; i < count; i++)
             ld[first + i] -= p.slope[i];
@@ -334,12 +289,12 @@ static void backward(const dfoi_polynomial *how, size_t nb, size_t m, const dfo_
     struct place p;
     lanes at, g, gl;
     OVER_VALUES {
-        load(x, m, j, first, count, at);
-        load(gz, m, j, first, count, g);
-        load(gld, m, 0, first, count, gl);
+        dfoi_lanes_load(x, m, j, first, count, at);
+        dfoi_lanes_load(gz, m, j, first, count, g);
+        dfoi_lanes_load(gld, m, 0, first, count, gl);
         evaluate(how, &now, at, &p);
         gradients(how, &now, &p, g, gl, m, first, count, gpar + j * params * m);
-        store(gz, m, j, first, count, g);
+        dfoi_lanes_store(gz, m, j, first, count, g);
     }
 }
 
@@ -352,9 +307,9 @@ static void inverse_backward(const dfoi_polynomial *how, size_t nb, size_t m, co
     struct place p;
     lanes at, g, gl, back;
     OVER_VALUES {
-        load(x, m, j, first, count, at);
-        load(gx, m, j, first, count, g);
-        load(gld, m, 0, first, count, gl);
+        dfoi_lanes_load(x, m, j, first, count, at);
+        dfoi_lanes_load(gx, m, j, first, count, g);
+        dfoi_lanes_load(gld, m, 0, first, count, gl);
         evaluate(how, &now, at, &p);
         LANES {
             back[i] = (g[i] - gl[i] * p.curve[i] / p.slope[i]) / p.slope[i];
@@ -362,8 +317,8 @@ static void inverse_backward(const dfoi_polynomial *how, size_t nb, size_t m, co
             gl[i] = -gl[i];
         }
         gradients(how, &now, &p, g, gl, m, first, count, gpar + j * params * m);
-        store(x, m, j, first, count, p.z);
-        store(gx, m, j, first, count, back);
+        dfoi_lanes_store(x, m, j, first, count, p.z);
+        dfoi_lanes_store(gx, m, j, first, count, back);
     }
 }
 

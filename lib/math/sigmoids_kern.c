@@ -5,14 +5,14 @@
 #include <string.h>
 
 #include "math/fun_impl.h"
+#include "math/lanes_impl.h"
 #include "math/sigmoids_impl.h"
 #include "math/vec_impl.h"
 
-enum { WIDE = 16, ITERATIONS = 200 };
-#define LANES _Pragma("GCC ivdep") for (size_t i = 0; i < WIDE; i++)
+enum { ITERATIONS = 200 };
 #define EACH for (size_t k = 0; k < how->components; k++)
 
-typedef dfo_real lanes[WIDE];
+typedef dfoi_lanes lanes;
 
 /* The components of sixteen values, and what they are at x.  */
 struct mixture {
@@ -23,29 +23,11 @@ struct mixture {
     lanes outer, add;                                                      /* z e^outer + add */
 };
 
-static inline dfo_real smaller(dfo_real x, dfo_real y)
-{
-    return x < y ? x : y;
-}
-
-static inline dfo_real larger(dfo_real x, dfo_real y)
-{
-    return x > y ? x : y;
-}
-
-/* The values at..at+count-1 of parameter p; those behind repeat the last one.  */
-static void load(const dfo_real *par, size_t m, size_t p, size_t at, size_t count, dfo_real *to)
-{
-    const dfo_real *from = par + p * m + at;
-    for (size_t i = 0; i < WIDE; i++)
-        to[i] = from[i < count ? i : count - 1];
-}
-
 static void set_weights(const dfoi_sigmoids *how, struct mixture *x)
 {
     lanes most, sum = {0};
     memcpy(most, x->log_weight[0], sizeof most);
-    EACH LANES most[i] = larger(most[i], x->log_weight[k][i]);
+    EACH LANES most[i] = dfoi_larger(most[i], x->log_weight[k][i]);
     EACH LANES sum[i] += dfoi_fun_exp(x->log_weight[k][i] - most[i]);
     LANES most[i] += dfoi_fun_log(sum[i]);
     EACH LANES x->log_weight[k][i] -= most[i];
@@ -66,9 +48,9 @@ static void set(const dfoi_sigmoids *how, size_t m, const dfo_real *par, size_t 
 {
     size_t components = how->components;
     EACH {
-        load(par, m, k, at, count, x->log_weight[k]);
-        load(par, m, components + k, at, count, how->deep ? x->slope[k] : x->centre[k]);
-        load(par, m, 2 * components + k, at, count, how->deep ? x->shift[k] : x->log_slope[k]);
+        dfoi_lanes_load(par, m, k, at, count, x->log_weight[k]);
+        dfoi_lanes_load(par, m, components + k, at, count, how->deep ? x->slope[k] : x->centre[k]);
+        dfoi_lanes_load(par, m, 2 * components + k, at, count, how->deep ? x->shift[k] : x->log_slope[k]);
         dfo_real o = offset(how, k);
         if (how->deep) {
             LANES {
@@ -89,8 +71,8 @@ static void set(const dfoi_sigmoids *how, size_t m, const dfo_real *par, size_t 
     memset(x->outer, 0, sizeof x->outer);
     memset(x->add, 0, sizeof x->add);
     if (how->outer) {
-        load(par, m, 3 * components, at, count, x->outer);
-        load(par, m, 3 * components + 1, at, count, x->add);
+        dfoi_lanes_load(par, m, 3 * components, at, count, x->outer);
+        dfoi_lanes_load(par, m, 3 * components + 1, at, count, x->add);
         LANES x->outer[i] = outer_scale(how, x->outer[i]);
     }
 }
@@ -98,12 +80,12 @@ static void set(const dfoi_sigmoids *how, size_t m, const dfo_real *par, size_t 
 /* log w sigmoid(t), log w sigmoid(-t), log w slope sigmoid(t) sigmoid(-t).  */
 static inline dfo_real log_up(const struct mixture *x, size_t k, size_t i)
 {
-    return x->log_weight[k][i] + smaller(x->t[k][i], 0) - x->soft[k][i];
+    return x->log_weight[k][i] + dfoi_smaller(x->t[k][i], 0) - x->soft[k][i];
 }
 
 static inline dfo_real log_down(const struct mixture *x, size_t k, size_t i)
 {
-    return x->log_weight[k][i] + smaller(-x->t[k][i], 0) - x->soft[k][i];
+    return x->log_weight[k][i] + dfoi_smaller(-x->t[k][i], 0) - x->soft[k][i];
 }
 
 static inline dfo_real log_density(const struct mixture *x, size_t k, size_t i)
@@ -119,9 +101,9 @@ static void evaluate(const dfoi_sigmoids *how, struct mixture *x, const dfo_real
         dfo_real t = (at[i] - x->centre[k][i]) * x->slope[k][i] + x->shift[k][i];
         x->t[k][i] = t;
         x->soft[k][i] = dfoi_fun_log1p_unit(dfoi_fun_exp(-dfoi_fabs(t)));
-        x->a[i] = larger(x->a[i], log_up(x, k, i));
-        x->b[i] = larger(x->b[i], log_down(x, k, i));
-        x->f[i] = larger(x->f[i], log_density(x, k, i));
+        x->a[i] = dfoi_larger(x->a[i], log_up(x, k, i));
+        x->b[i] = dfoi_larger(x->b[i], log_down(x, k, i));
+        x->f[i] = dfoi_larger(x->f[i], log_density(x, k, i));
     }
     EACH LANES {
         up[i] += dfoi_fun_exp(log_up(x, k, i) - x->a[i]);
@@ -142,13 +124,12 @@ static void bracket(const dfoi_sigmoids *how, const struct mixture *x, const dfo
     LANES high[i] = -DFOI_INF;
     EACH LANES {
         dfo_real place = (logit[i] - x->shift[k][i]) / x->slope[k][i] + x->centre[k][i];
-        low[i] = smaller(low[i], place);
-        high[i] = larger(high[i], place);
+        low[i] = dfoi_smaller(low[i], place);
+        high[i] = dfoi_larger(high[i], place);
     }
 }
 
-/* The root of a(x) - b(x) = logit to the last digit: a step of Newton's, or half the bracket where that would leave it or
- * steps do not halve.  Values that are done stay, so none depends on its neighbours.  */
+/* The root of a(x) - b(x) = logit to the last digit.  */
 static void solve(const dfoi_sigmoids *how, struct mixture *x, const dfo_real *logit, dfo_real *at)
 {
     lanes low, high, last, open;
@@ -158,27 +139,10 @@ static void solve(const dfoi_sigmoids *how, struct mixture *x, const dfo_real *l
         last[i] = high[i] - low[i];
         open[i] = 1;
     }
-    for (size_t n = 0; n < ITERATIONS; n++) {
-        dfo_real left = 0;
+    for (size_t n = 0; n < ITERATIONS && dfoi_any_open(open, DFOI_WIDE); n++) {
         evaluate(how, x, at);
-        LANES {
-            dfo_real off = x->a[i] - x->b[i] - logit[i];
-            dfo_real step = off / dfoi_fun_exp(x->f[i] - x->a[i] - x->b[i]);
-            low[i] = off < 0 ? at[i] : low[i];
-            high[i] = off > 0 ? at[i] : high[i];
-            dfo_real newton = at[i] - step, half = (dfo_real)0.5 * (low[i] + high[i]);
-            int near = dfoi_fabs(off) <= 4 * DFO_REAL_EPS * (1 - x->a[i] - x->b[i]);
-            int inside = (newton >= low[i]) & (newton <= high[i]) & ((2 * dfoi_fabs(step) <= last[i]) | near);
-            dfo_real next = inside ? newton : near ? at[i] : half, moved = dfoi_fabs(next - at[i]);
-            next = open[i] > 0 ? next : at[i];
-            last[i] = moved;
-            open[i] = near | !(moved > 0) ? 0 : open[i];
-            at[i] = next;
-        }
-        for (size_t i = 0; i < WIDE; i++)
-            left += open[i];
-        if (!(left > 0))
-            return;
+        LANES at[i] = dfoi_newton(&low[i], &high[i], &last[i], &open[i], at[i], x->a[i] - x->b[i] - logit[i],
+                                  dfoi_fun_exp(x->f[i] - x->a[i] - x->b[i]), 1 - x->a[i] - x->b[i]);
     }
 }
 
@@ -202,11 +166,6 @@ static void bend(const dfoi_sigmoids *how, const struct mixture *x, dfo_real *to
         dfo_real p = dfoi_fun_sigmoid(x->t[k][i]), q = dfoi_fun_sigmoid(-x->t[k][i]);
         to[i] += x->slope[k][i] * (s.density * (q - p) - s.up * q + s.down * p);
     }
-}
-
-static void store(dfo_real *par, size_t m, size_t p, size_t at, size_t count, const dfo_real *from)
-{
-    memcpy(par + p * m + at, from, count * sizeof *from);
 }
 
 /* Of g of z and gl of the log-det at `at`: g becomes that of x, and gpar is written.  */
@@ -237,17 +196,17 @@ static void gradients(const dfoi_sigmoids *how, const struct mixture *x, const d
                 third[i] = -gt * t - gl[i] * s.density;
             }
         }
-        store(gpar, m, k, first, count, weight);
-        store(gpar, m, components + k, first, count, second);
-        store(gpar, m, 2 * components + k, first, count, third);
+        dfoi_lanes_store(gpar, m, k, first, count, weight);
+        dfoi_lanes_store(gpar, m, components + k, first, count, second);
+        dfoi_lanes_store(gpar, m, 2 * components + k, first, count, third);
     }
     if (how->outer) {
         LANES {
             dfo_real bound = x->outer[i] / how->scale_max;
             second[i] = (g[i] * (x->a[i] - x->b[i]) * dfoi_fun_exp(x->outer[i]) + gl[i]) * (1 - bound * bound);
         }
-        store(gpar, m, 3 * components, first, count, second);
-        store(gpar, m, 3 * components + 1, first, count, g);
+        dfoi_lanes_store(gpar, m, 3 * components, first, count, second);
+        dfoi_lanes_store(gpar, m, 3 * components + 1, first, count, g);
     }
     memcpy(g, gx, sizeof gx);
 }
@@ -272,11 +231,7 @@ static void back(const dfoi_sigmoids *how, struct mixture *x, dfo_real *at, dfo_
     LANES s[i] = x->f[i] - x->a[i] - x->b[i] + x->outer[i];
 }
 
-/* Over features, sixteen values at a time: `first` of m, `count` of them.  */
-#define OVER_VALUES                                                                            \
-    for (size_t j = 0; j < nb; j++)                                                            \
-        for (size_t first = 0, count; first < m; first += count)                               \
-            if (count = m - first < WIDE ? m - first : WIDE, set(how, m, par + j * params * m, first, count, &now), 1)
+#define OVER_VALUES DFOI_OVER_VALUES(nb, m, set(how, m, par + j * params * m, first, count, &now))
 
 static void forward(const dfoi_sigmoids *how, size_t nb, size_t m, const dfo_real *par, dfo_real *x, dfo_real *ld)
 {
@@ -284,9 +239,9 @@ static void forward(const dfoi_sigmoids *how, size_t nb, size_t m, const dfo_rea
     struct mixture now;
     lanes at, s;
     OVER_VALUES {
-        load(x, m, j, first, count, at);
+        dfoi_lanes_load(x, m, j, first, count, at);
         there(how, &now, at, s);
-        store(x, m, j, first, count, at);
+        dfoi_lanes_store(x, m, j, first, count, at);
         for (size_t i = 0; i < count; i++)
             ld[first + i] += s[i];
     }
@@ -298,9 +253,9 @@ static void inverse(const dfoi_sigmoids *how, size_t nb, size_t m, const dfo_rea
     struct mixture now;
     lanes at, s;
     OVER_VALUES {
-        load(z, m, j, first, count, at);
+        dfoi_lanes_load(z, m, j, first, count, at);
         back(how, &now, at, s);
-        store(z, m, j, first, count, at);
+        dfoi_lanes_store(z, m, j, first, count, at);
         for (size_t i = 0; i < count; i++)
             ld[first + i] -= s[i];
     }
@@ -313,12 +268,12 @@ static void backward(const dfoi_sigmoids *how, size_t nb, size_t m, const dfo_re
     struct mixture now;
     lanes at, g, gl;
     OVER_VALUES {
-        load(x, m, j, first, count, at);
-        load(gz, m, j, first, count, g);
-        load(gld, m, 0, first, count, gl);
+        dfoi_lanes_load(x, m, j, first, count, at);
+        dfoi_lanes_load(gz, m, j, first, count, g);
+        dfoi_lanes_load(gld, m, 0, first, count, gl);
         evaluate(how, &now, at);
         gradients(how, &now, at, g, gl, m, first, count, gpar + j * params * m);
-        store(gz, m, j, first, count, g);
+        dfoi_lanes_store(gz, m, j, first, count, g);
     }
 }
 
@@ -331,9 +286,9 @@ static void inverse_backward(const dfoi_sigmoids *how, size_t nb, size_t m, cons
     struct mixture now;
     lanes at, z, s, g, gl, curve;
     OVER_VALUES {
-        load(x, m, j, first, count, at);
-        load(gx, m, j, first, count, g);
-        load(gld, m, 0, first, count, gl);
+        dfoi_lanes_load(x, m, j, first, count, at);
+        dfoi_lanes_load(gx, m, j, first, count, g);
+        dfoi_lanes_load(gld, m, 0, first, count, gl);
         memcpy(z, at, sizeof z);
         there(how, &now, z, s);
         bend(how, &now, curve);
@@ -344,8 +299,8 @@ static void inverse_backward(const dfoi_sigmoids *how, size_t nb, size_t m, cons
         memcpy(s, g, sizeof s);
         gradients(how, &now, at, g, gl, m, first, count, gpar + j * params * m);
         LANES g[i] = -s[i];
-        store(x, m, j, first, count, z);
-        store(gx, m, j, first, count, g);
+        dfoi_lanes_store(x, m, j, first, count, z);
+        dfoi_lanes_store(gx, m, j, first, count, g);
     }
 }
 
@@ -420,7 +375,7 @@ DFOI_INLINE dfo_real normal_slope(dfo_real y, dfo_real z)
 DFOI_INLINE dfo_real logit_of(dfo_real z)
 {
     dfo_real w = dfoi_fabs(z), cubic = w * ((dfo_real)1.5957691 + (dfo_real)0.0706 * w * w);
-    dfo_real y = smaller(cubic, (dfo_real)0.5 * w * w + dfoi_fun_log(1 + w) + LOG_ROOT_2PI);
+    dfo_real y = dfoi_smaller(cubic, (dfo_real)0.5 * w * w + dfoi_fun_log(1 + w) + LOG_ROOT_2PI);
     for (size_t n = 0; n < 4; n++) {
         dfo_real q = quantile(y);
         y += (w - q) / dfoi_fun_exp(normal_slope(y, q));

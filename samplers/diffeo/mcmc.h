@@ -52,7 +52,8 @@ typedef struct dfo_mcmc_summary {
     double error;                  /* of the mean: deviation / sqrt(ess) */
     double ess;                    /* effective sample size for the mean: Geyer's initial monotone sequence, over split chains */
     double ess_bulk, ess_tail;     /* of rank-normalised values; of the 5 and 95 % quantiles, the smaller */
-    double rhat;                   /* of ranks, split, the larger of bulk and folded; NAN where all values are the same */
+    double rhat;                   /* of ranks, split, the larger of bulk and folded; NAN where all values are the same,
+                                    * infinite where no chain moves and they differ */
 } dfo_mcmc_summary;
 
 /* Summarises chains (chains, draws, d) column by column to out (d).  At least 4 draws a chain (DFO_EARG); DFO_ENUM names a value

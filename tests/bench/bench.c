@@ -17,17 +17,14 @@
 #include <string.h>
 #include <diffeo/diffeo.h>
 #include "math/fft_impl.h"
+#include "timed_fit.h"
 #include "timing.h"
 
 #define BATCH 512                      /* rows; images: IMAGES */
 #define IMAGES 32
-#define MOST 4096                      /* samples kept */
 
-static struct {
-    int    threads;
-    double seconds;
-    const char *filter, *plot;
-} option = {0, 1.0, "", NULL};
+static struct bench_options option = {.seconds = 1, .filter = ""};
+static const char *plot;               /* of --memory, or NULL */
 
 struct bench {
     const char *workload, *name;
@@ -191,59 +188,10 @@ static void print_line(const struct bench *b, dfo_model *model, const char *op, 
     fflush(stdout);
 }
 
-/* A loss that looks at the clock once a step, in draw().  */
-struct timed {
-    dfo_loss *inner;
-    double    ms[MOST], last;
-    size_t    n;
-};
-
-static struct timed *timed_of(const dfo_loss *l)
-{
-    return l->state;
-}
-
-static dfo_need t_need(const dfo_loss *l, size_t rows, const dfo_run *how, int train)
-{
-    return timed_of(l)->inner->ops->need(timed_of(l)->inner, rows, how, train);
-}
-
-static dfo_status t_prepare(const dfo_loss *l, dfo_run *run, dfo_real *derived)
-{
-    return timed_of(l)->inner->ops->prepare(timed_of(l)->inner, run, derived);
-}
-
-static dfo_status t_pullback(const dfo_loss *l, dfo_run *run, const dfo_real *derived, const dfo_real *g)
-{
-    return timed_of(l)->inner->ops->pullback(timed_of(l)->inner, run, derived, g);
-}
-
-static dfo_status t_draw(const dfo_loss *l, dfo_run *run, dfo_minibatch *batch)
-{
-    struct timed *t = timed_of(l);
-    double at = now();
-    (void)run;
-    (void)batch;
-    if (t->last > 0 && t->n < MOST)
-        t->ms[t->n++] = 1e3 * (at - t->last);
-    t->last = at;
-    return DFO_OK;
-}
-
-static dfo_status t_grad(const dfo_loss *l, dfo_run *run, dfo_minibatch shard, double scale, double *sum)
-{
-    return timed_of(l)->inner->ops->grad(timed_of(l)->inner, run, shard, scale, sum);
-}
-
-static const struct dfo_loss_ops timed_ops = {
-    .type = "timed", .need = t_need, .prepare = t_prepare, .pullback = t_pullback, .draw = t_draw, .grad = t_grad,
-};
-
-static dfo_fit_options fit_options(const struct bench *b, uint64_t steps)
+static dfo_fit_options fit_options(const struct bench *b)
 {
     dfo_fit_options o;
     dfo_fit_defaults(&o);
-    o.steps = steps;
     o.batch = batch_of(b);
     o.lr = 1e-4;
     o.schedule = DFO_CONSTANT;
@@ -259,27 +207,11 @@ static dfo_fit_options fit_options(const struct bench *b, uint64_t steps)
 
 static void train(dfo_ctx *ctx, const struct bench *b, dfo_model *model, dfo_batch x, double rate)
 {
-    static struct timed t;
-    dfo_source *source;
-    dfo_fit_report report;
-    memset(&t, 0, sizeof t);
-    if (dfo_model_loss(model, &t.inner) || dfo_source_rows(ctx, x, &source))
+    static double ms[TIMED_MOST];
+    size_t n = timed_fit(ctx, model, x, fit_options(b), option.seconds, ms);
+    if (!n)
         die(ctx);
-    dfo_loss loss = {&timed_ops, ctx, dfo_model_store(model), &t};
-    uint64_t steps = 8;
-    for (int round = 0; round < 2; round++) {          /* a few to warm up and to see how many it takes */
-        t.n = 0;
-        t.last = 0;
-        dfo_fit_options o = fit_options(b, steps);
-        if (dfo_fit(&loss, source, NULL, 0, &o, &report))
-            die(ctx);
-        steps = (uint64_t)(option.seconds * 1e3 / quantile(t.ms, t.n, 0.5)) + 6;
-        steps = steps > MOST ? MOST : steps;
-    }
-    /* The first step of a run meets cold pages.  */
-    print_line(b, model, causal(b) ? "solve_bwd" : "train", t.ms + 1, t.n - 1, continuous(b) ? 0 : 3 * gflop(b, model), rate);
-    dfo_source_free(source);
-    dfo_loss_free(t.inner);
+    print_line(b, model, causal(b) ? "solve_bwd" : "train", ms, n, continuous(b) ? 0 : 3 * gflop(b, model), rate);
 }
 
 /* GFLOP of a log-likelihood; 0: not counted.  */
@@ -292,7 +224,7 @@ static double work_of(const struct bench *b, dfo_model *model)
 
 static void evaluate(dfo_ctx *ctx, const struct bench *b, dfo_model *model, dfo_batch x, int sample, double rate)
 {
-    static double ms[MOST];
+    static double ms[TIMED_MOST];
     static double out[BATCH];
     dfo_model_plan *plan;
     dfo_batch y = dfo_batch_of(calloc(batch_of(b) * b->d, sizeof(dfo_real)), batch_of(b), b->d);
@@ -300,7 +232,7 @@ static void evaluate(dfo_ctx *ctx, const struct bench *b, dfo_model *model, dfo_
     if (!y.x || dfo_model_plan_new(ctx, model, 0, &plan))
         die(ctx);
     double end = now() + option.seconds;
-    for (int i = 0; n < 5 || (now() < end && n < MOST); i++) {
+    for (int i = 0; n < 5 || (now() < end && n < TIMED_MOST); i++) {
         double t = now();
         if (!sample || causal(b))
             memcpy(y.x, x.x, batch_of(b) * b->d * sizeof(dfo_real));
@@ -322,7 +254,7 @@ static void evaluate(dfo_ctx *ctx, const struct bench *b, dfo_model *model, dfo_
 
 static void bare(dfo_ctx *ctx, const struct bench *b, dfo_model *model, dfo_batch x, double rate)
 {
-    static double ms[MOST];
+    static double ms[TIMED_MOST];
     size_t plane = b->side * b->side, size = dfo_arena_size(2 * dfoi_fft_count(b->side, b->side)), n = 0;
     dfo_real *spectrum = aligned_alloc(64, x.n * b->hidden * size * sizeof *spectrum);
     dfo_real *rows = aligned_alloc(64, x.n * b->d * sizeof *rows);
@@ -330,7 +262,7 @@ static void bare(dfo_ctx *ctx, const struct bench *b, dfo_model *model, dfo_batc
     if (!spectrum || !rows || dfoi_fft_new(ctx, DFOI_FFT_REAL, b->side, b->side, &fft))
         die(ctx);
     double end = now() + option.seconds;
-    for (int i = 0; n < 5 || (now() < end && n < MOST); i++) {
+    for (int i = 0; n < 5 || (now() < end && n < TIMED_MOST); i++) {
         memcpy(rows, x.x, x.n * b->d * sizeof *rows);
         double t = now();
 #pragma omp parallel for num_threads(option.threads)
@@ -405,7 +337,8 @@ static double memory_line(const struct bench *b, const char *mode)
     if (dfo_model_new(ctx, config, shape_of(b), 0, 0, &model) || dfo_model_loss(model, &loss) ||
         dfo_source_rows(ctx, x, &source))
         die(ctx);
-    dfo_fit_options o = fit_options(b, 2);
+    dfo_fit_options o = fit_options(b);
+    o.steps = 2;
     if (dfo_fit(loss, source, NULL, 0, &o, &report))
         die(ctx);
     double weights = (double)(dfo_store_weights_size(dfo_model_store(model)) * sizeof(dfo_real));
@@ -439,7 +372,7 @@ static void draw_memory(const char *const name[MODES], double mb[MODES][DEPTHS])
                          .x_scale = DFO_PLOT_LOG, .y_scale = DFO_PLOT_LOG, .series = series, .n = MODES};
     if (dfo_ctx_new(&ctx))
         exit(1);
-    if (dfo_plot_curves_png(ctx, &c, option.plot))
+    if (dfo_plot_curves_png(ctx, &c, plot))
         die(ctx);
     dfo_ctx_free(ctx);
 }
@@ -467,25 +400,18 @@ static void memory_table(void)
             b.anchors = modes[m].anchors;
             mb[m][i % DEPTHS] = memory_line(&b, modes[m].name);    /* W3 comes last */
         }
-    if (option.plot)
+    if (plot)
         draw_memory(name, mb);
 }
 
 int main(int argc, char **argv)
 {
-    int list = 0, memory = 0, machine = 0;
+    int memory = 0, machine = 0;
     for (int i = 1; i < argc; i++) {
-        const char *value = i + 1 < argc ? argv[i + 1] : "";
-        if (!strcmp(argv[i], "--threads"))
-            option.threads = (int)strtol(value, NULL, 10), i++;
-        else if (!strcmp(argv[i], "--seconds"))
-            option.seconds = strtod(value, NULL), i++;
-        else if (!strcmp(argv[i], "--filter"))
-            option.filter = value, i++;
-        else if (!strcmp(argv[i], "--plot"))
-            option.plot = value, i++;
-        else if (!strcmp(argv[i], "--list"))
-            list = 1;
+        if (bench_option(&option, argc, argv, &i))
+            continue;
+        if (!strcmp(argv[i], "--plot") && i + 1 < argc)
+            plot = argv[++i];
         else if (!strcmp(argv[i], "--memory"))
             memory = 1;
         else if (!strcmp(argv[i], "--machine"))
@@ -500,15 +426,8 @@ int main(int argc, char **argv)
     if (machine)
         return printf("{\"workload\": \"machine\", \"cpu\": \"%s\", \"blas\": \"%s\", \"sgemm_1\": %.1f, "
                       "\"sgemm_2\": %.1f}\n", dfo_cpu_name(), dfo_blas_core(NULL), sgemm_rate(1), sgemm_rate(2)) < 0;
-    for (size_t i = 0; i < sizeof benches / sizeof *benches; i++) {
-        char name[64];
-        snprintf(name, sizeof name, "%s %s", benches[i].workload, benches[i].name);
-        if (!strstr(name, option.filter))
-            continue;
-        if (list)
-            puts(name);
-        else
+    for (size_t i = 0; i < sizeof benches / sizeof *benches; i++)
+        if (bench_wanted(&option, benches[i].workload, benches[i].name))
             run(&benches[i]);
-    }
     return 0;
 }

@@ -10,10 +10,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <diffeo/diffeo.h>
+#include "timed_fit.h"
 #include "timing.h"
 
 #define STEPS 10
-#define MOST 4096                      /* samples kept */
 
 static const struct bench {
     const char *name, *net;
@@ -25,8 +25,7 @@ static const struct bench {
     {"conv32", "{\"type\":\"unet\",\"channels\":64,\"levels\":1,\"blocks\":4,\"norm\":\"none\",\"embedding\":0}", 16, 8, {3, 32, 32}, 2},
 };
 
-static int threads;
-static double seconds = 1;
+static struct bench_options option = {.seconds = 1, .filter = ""};
 
 static void die(dfo_ctx *ctx)
 {
@@ -67,7 +66,7 @@ static void print_line(const struct bench *b, dfo_model *model, const char *op, 
     printf("{\"workload\": \"W7\", \"case\": \"%s\", \"lib\": \"ours\", \"config\": \"tuned\", \"threads\": %d, \"op\": \"%s\", \"batch\": %zu, \"n\": %zu, "
            "\"rounds\": 1, \"ms_med\": %.4f, \"ms_min\": %.4f, \"ms_p90\": %.4f, \"ms_max\": %.4f, \"samples_per_s\": %.2f, \"peak_rss_mb\": %.1f, "
            "\"params\": %zu, \"gflop\": %.6f, \"gflops_achieved\": %.2f, \"ref_gflops\": %.1f, \"gemm_share\": %.3f, \"cpu\": \"%s\", \"blas\": \"%s\"}\n",
-           b->name, threads, op, b->batch, n, median, ms[0], quantile(ms, n, 0.9), ms[n - 1], (double)b->batch / median * 1e3, peak_rss_mb(),
+           b->name, option.threads, op, b->batch, n, median, ms[0], quantile(ms, n, 0.9), ms[n - 1], (double)b->batch / median * 1e3, peak_rss_mb(),
            dfo_store_parameters(dfo_model_store(model)), work, work / median * 1e3, rate, work / ms[0] * 1e3 / rate, dfo_cpu_name(), dfo_blas_core(NULL));
     fflush(stdout);
 }
@@ -76,7 +75,7 @@ static void print_line(const struct bench *b, dfo_model *model, const char *op, 
 
 static void sample(dfo_ctx *ctx, const struct bench *b, dfo_model *model, const char *sampler, const char *op, dfo_batch x, double rate)
 {
-    static double ms[MOST];
+    static double ms[TIMED_MOST];
     dfo_denoiser_options o;
     dfo_flow_denoiser *r;
     size_t n = 0;
@@ -84,8 +83,8 @@ static void sample(dfo_ctx *ctx, const struct bench *b, dfo_model *model, const 
     o.sampler = sampler;
     if (dfo_flow_denoiser_new(ctx, dfo_model_flow(model), &o, "uniform", STEPS, &r))
         die(ctx);
-    double end = now() + seconds;
-    for (int i = 0; n < 5 || (now() < end && n < MOST); i++) {
+    double end = now() + option.seconds;
+    for (int i = 0; n < 5 || (now() < end && n < TIMED_MOST); i++) {
         double t = now();
         if (dfo_flow_denoiser_draw(r, 0, x, NULL))
             die(ctx);
@@ -119,7 +118,7 @@ static struct worker worker_of(dfo_store *store, const dfo_net *net, size_t rows
 
 static void net_alone(dfo_ctx *ctx, const struct bench *b, dfo_model *model, dfo_batch x, double rate)
 {
-    static double ms[MOST];
+    static double ms[TIMED_MOST];
     const dfo_shape in[2] = {b->shape, dfo_shape_vector(1)};
     dfo_store *store;
     dfo_net *net;
@@ -130,16 +129,16 @@ static void net_alone(dfo_ctx *ctx, const struct bench *b, dfo_model *model, dfo
     dfo_build build = {.ctx = ctx, .store = store, .seed = 1, .path = "net"};
     if (dfo_net_new(&build, config, 2, in, b->shape, 0, &net))
         die(ctx);
-    struct worker *w = calloc((size_t)threads, sizeof *w);
-    for (int k = 0; w && k < threads; k++)
+    struct worker *w = calloc((size_t)option.threads, sizeof *w);
+    for (int k = 0; w && k < option.threads; k++)
         w[k] = worker_of(store, net, block);
-    double end = now() + seconds;
-    for (int i = 0; w && (n < 5 || (now() < end && n < MOST)); i++) {
+    double end = now() + option.seconds;
+    for (int i = 0; w && (n < 5 || (now() < end && n < TIMED_MOST)); i++) {
         double t = now();
         for (int step = 0; step < STEPS; step++) {
-#pragma omp parallel for num_threads(threads) schedule(static, 1)
+#pragma omp parallel for num_threads(option.threads) schedule(static, 1)
             for (size_t k = 0; k < blocks; k++) {
-                struct worker *own = &w[k % (size_t)threads];
+                struct worker *own = &w[k % (size_t)option.threads];
                 dfo_batch rows = dfo_batch_rows(x, k * block, block);
                 dfo_cond parts = {.n = 2, .part = {{rows, in[0]}, {dfo_batch_of(own->time, block, 1), in[1]}}};
                 if (dfo_net_rows_forward(net, &own->run, &parts, dfo_batch_of(own->out, block, net->out)))
@@ -150,7 +149,7 @@ static void net_alone(dfo_ctx *ctx, const struct bench *b, dfo_model *model, dfo
             ms[n++] = 1e3 * (now() - t);
     }
     print_line(b, model, "net", ms, n, STEPS * gflop(b, model), rate);
-    for (int k = 0; w && k < threads; k++) {
+    for (int k = 0; w && k < option.threads; k++) {
         free(w[k].run.arena);
         free(w[k].out);
         free(w[k].time);
@@ -161,77 +160,22 @@ static void net_alone(dfo_ctx *ctx, const struct bench *b, dfo_model *model, dfo
     dfo_store_free(store);
 }
 
-/* ---- training: a loss that looks at the clock once a step, in draw() */
-
-struct timed {
-    dfo_loss *inner;
-    double    ms[MOST], last;
-    size_t    n;
-};
-
-static dfo_loss *inner_of(const dfo_loss *l)
-{
-    return ((struct timed *)l->state)->inner;
-}
-
-static dfo_need t_need(const dfo_loss *l, size_t rows, const dfo_run *how, int train)
-{
-    return inner_of(l)->ops->need(inner_of(l), rows, how, train);
-}
-
-static dfo_status t_prepare(const dfo_loss *l, dfo_run *run, dfo_real *derived)
-{
-    return inner_of(l)->ops->prepare(inner_of(l), run, derived);
-}
-
-static dfo_status t_draw(const dfo_loss *l, dfo_run *run, dfo_minibatch *batch)
-{
-    struct timed *t = l->state;
-    double at = now();
-    (void)run;
-    (void)batch;
-    if (t->last > 0 && t->n < MOST)
-        t->ms[t->n++] = 1e3 * (at - t->last);
-    t->last = at;
-    return DFO_OK;
-}
-
-static dfo_status t_grad(const dfo_loss *l, dfo_run *run, dfo_minibatch shard, double scale, double *sum)
-{
-    return inner_of(l)->ops->grad(inner_of(l), run, shard, scale, sum);
-}
-
 static void train(dfo_ctx *ctx, const struct bench *b, dfo_model *model, dfo_batch x, double rate)
 {
-    static const struct dfo_loss_ops ops = {.type = "timed", .need = t_need, .prepare = t_prepare, .draw = t_draw, .grad = t_grad};
-    static struct timed t;
-    dfo_source *source;
-    dfo_fit_report report;
+    static double ms[TIMED_MOST];
     dfo_fit_options o;
-    uint64_t steps = 8;
-    if (dfo_model_loss(model, &t.inner) || dfo_source_rows(ctx, x, &source))
+    dfo_fit_defaults(&o);
+    o.batch = b->batch;
+    o.lr = 1e-4;
+    o.schedule = DFO_CONSTANT;
+    o.clip = 0;
+    o.threads = option.threads;
+    o.shards = b->shards;
+    o.valid_every = UINT64_MAX;
+    size_t n = timed_fit(ctx, model, x, o, option.seconds, ms);
+    if (!n)
         die(ctx);
-    dfo_loss loss = {&ops, ctx, dfo_model_store(model), &t};
-    for (int round = 0; round < 2; round++) {          /* a few to warm up and to see how many it takes */
-        t.n = 0;
-        t.last = 0;
-        dfo_fit_defaults(&o);
-        o.steps = steps;
-        o.batch = b->batch;
-        o.lr = 1e-4;
-        o.schedule = DFO_CONSTANT;
-        o.clip = 0;
-        o.threads = threads;
-        o.shards = b->shards;
-        o.valid_every = UINT64_MAX;
-        if (dfo_fit(&loss, source, NULL, 0, &o, &report))
-            die(ctx);
-        steps = (uint64_t)(seconds * 1e3 / quantile(t.ms, t.n, 0.5)) + 6;
-        steps = steps > MOST ? MOST : steps;
-    }
-    print_line(b, model, "train", t.ms + 1, t.n - 1, 3 * gflop(b, model), rate);       /* the first step meets cold pages */
-    dfo_source_free(source);
-    dfo_loss_free(t.inner);
+    print_line(b, model, "train", ms, n, 3 * gflop(b, model), rate);
 }
 
 static void run(const struct bench *b)
@@ -240,13 +184,13 @@ static void run(const struct bench *b)
     size_t d = dfo_shape_size(b->shape);
     if (dfo_ctx_new(&ctx))
         exit(1);
-    dfo_ctx_set_threads(ctx, threads);
-    threads = dfo_ctx_threads(ctx);
+    dfo_ctx_set_threads(ctx, option.threads);
+    option.threads = dfo_ctx_threads(ctx);
     dfo_model *model = model_of(ctx, b);
     dfo_batch x = dfo_batch_of(malloc(b->batch * d * sizeof(dfo_real)), b->batch, d);
     if (!x.x)
         exit(1);
-    double rate = sgemm_rate(threads);
+    double rate = sgemm_rate(option.threads);
     dfo_draw_real_normal((dfo_key){.purpose = DFO_FOR_TEST}, b->batch * d, x.x);
     train(ctx, b, model, x, rate);
     net_alone(ctx, b, model, x, rate);
@@ -259,30 +203,11 @@ static void run(const struct bench *b)
 
 int main(int argc, char **argv)
 {
-    int list = 0;
-    const char *filter = "";
-    for (int i = 1; i < argc; i++) {
-        const char *value = i + 1 < argc ? argv[i + 1] : "";
-        if (!strcmp(argv[i], "--threads"))
-            threads = (int)strtol(value, NULL, 10), i++;
-        else if (!strcmp(argv[i], "--seconds"))
-            seconds = strtod(value, NULL), i++;
-        else if (!strcmp(argv[i], "--filter"))
-            filter = value, i++;
-        else if (!strcmp(argv[i], "--list"))
-            list = 1;
-        else
+    for (int i = 1; i < argc; i++)
+        if (!bench_option(&option, argc, argv, &i))
             return fprintf(stderr, "bench_diffusion: unknown option %s\n", argv[i]), 2;
-    }
-    for (size_t i = 0; i < sizeof benches / sizeof *benches; i++) {
-        char name[64];
-        snprintf(name, sizeof name, "W7 %s", benches[i].name);
-        if (!strstr(name, filter))
-            continue;
-        if (list)
-            puts(name);
-        else
+    for (size_t i = 0; i < sizeof benches / sizeof *benches; i++)
+        if (bench_wanted(&option, "W7", benches[i].name))
             run(&benches[i]);
-    }
     return 0;
 }

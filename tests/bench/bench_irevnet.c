@@ -112,31 +112,12 @@ static void run(const struct bench *b, int threads, double seconds)
 
 int main(int argc, char **argv)
 {
-    int threads = 0, list = 0;
-    double seconds = 1;
-    const char *filter = "";
-    for (int i = 1; i < argc; i++) {
-        const char *value = i + 1 < argc ? argv[i + 1] : "";
-        if (!strcmp(argv[i], "--threads"))
-            threads = (int)strtol(value, NULL, 10), i++;
-        else if (!strcmp(argv[i], "--seconds"))
-            seconds = strtod(value, NULL), i++;
-        else if (!strcmp(argv[i], "--filter"))
-            filter = value, i++;
-        else if (!strcmp(argv[i], "--list"))
-            list = 1;
-        else
+    struct bench_options o = {.seconds = 1, .filter = ""};
+    for (int i = 1; i < argc; i++)
+        if (!bench_option(&o, argc, argv, &i))
             return fprintf(stderr, "bench_irevnet: unknown option %s\n", argv[i]), 2;
-    }
-    for (size_t i = 0; i < sizeof benches / sizeof *benches; i++) {
-        char name[64];
-        snprintf(name, sizeof name, "W6 %s", benches[i].name);
-        if (!strstr(name, filter))
-            continue;
-        if (list)
-            puts(name);
-        else
-            run(&benches[i], threads, seconds);
-    }
+    for (size_t i = 0; i < sizeof benches / sizeof *benches; i++)
+        if (bench_wanted(&o, "W6", benches[i].name))
+            run(&benches[i], o.threads, o.seconds);
     return 0;
 }

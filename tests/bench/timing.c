@@ -2,6 +2,8 @@
 #define _GNU_SOURCE
 #include <cblas.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <time.h>
 #include "timing.h"
 
@@ -56,4 +58,33 @@ double peak_rss_mb(void)
     if (f)
         fclose(f);
     return kb / 1024;
+}
+
+int bench_option(struct bench_options *o, int argc, char **argv, int *i)
+{
+    const char *name = argv[*i], *value = *i + 1 < argc ? argv[*i + 1] : "";
+    if (!strcmp(name, "--list")) {
+        o->list = 1;
+        return 1;
+    }
+    if (!strcmp(name, "--threads"))
+        o->threads = (int)strtol(value, NULL, 10);
+    else if (!strcmp(name, "--seconds"))
+        o->seconds = strtod(value, NULL);
+    else if (!strcmp(name, "--filter"))
+        o->filter = value;
+    else
+        return 0;
+    ++*i;
+    return 1;
+}
+
+int bench_wanted(const struct bench_options *o, const char *workload, const char *name)
+{
+    char text[64];
+    snprintf(text, sizeof text, "%s %s", workload, name);
+    int wanted = strstr(text, o->filter) != NULL;
+    if (wanted && o->list)
+        puts(text);
+    return wanted && !o->list;
 }

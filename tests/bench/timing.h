@@ -11,4 +11,16 @@ double quantile(const double *sorted, size_t n, double q);
 double sgemm_rate(int threads);
 double peak_rss_mb(void);
 
+/* --threads N --seconds S --filter TEXT --list, which all of them take.  */
+struct bench_options {
+    int    threads, list;
+    double seconds;
+    const char *filter;
+};
+
+/* Was argv[*i] one of those?  *i goes to what belongs to it.  */
+int bench_option(struct bench_options *o, int argc, char **argv, int *i);
+/* Is this case to run?  A list prints its name instead.  */
+int bench_wanted(const struct bench_options *o, const char *workload, const char *name);
+
 #endif
