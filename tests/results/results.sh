@@ -1,6 +1,6 @@
 #!/bin/sh
 # The figures that README quotes: trains, scores and checks on real data, and writes one file a job into
-# tests/results: command, seed, wall time, figures.  Long: power 5 min, bsds 20 min, wine 40 min, deblur, sides and sampling a minute each, detest seconds, kodak, reflow, perflow and neural_cde 3 min, continuous two hours, gradients 3 min, roundtrip 10 min, binary 6 min, samplers 5 min, edit 15 min, toys 15 min, ffjord_image two hours,
+# tests/results: command, seed, wall time, figures.  Long: power 5 min, bsds 20 min, wine 40 min, deblur, sides and sampling a minute each, detest seconds, kodak, reflow, perflow and neural_cde 3 min, continuous two hours, gradients 3 min, roundtrip 10 min, binary 6 min, samplers 5 min, edit 15 min, toys 15 min, ffjord_image two hours, table 80 min,
 # glow and inverse_flow an hour a set, irevnet an hour.
 #     make results               all of them            make results JOBS='power wine'     some
 #     make results THREADS=1     on one core
@@ -13,7 +13,7 @@ out=$top_srcdir/tests/results
 [ -d "$data" ] || { echo "results: no data in $data"; exit 77; }
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-jobs=${JOBS:-power bsds wine deblur sides detest sampling kodak reflow perflow binary samplers edit neural_cde gradients roundtrip toys continuous ffjord_image glow inverse_flow irevnet}
+jobs=${JOBS:-power bsds wine deblur sides detest sampling kodak reflow perflow binary samplers edit neural_cde gradients roundtrip toys continuous ffjord_image table glow inverse_flow irevnet}
 threads=${THREADS:-$(nproc)}
 
 # record FILE: what follows on stdin, with the machine and the program.
@@ -445,6 +445,8 @@ kodak() {
     } | record kodak.txt
 }
 
+# shellcheck source=/dev/null
+. "$top_srcdir/tests/results/tables.sh"
 for job in $jobs; do
     "$job"
 done
