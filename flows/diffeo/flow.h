@@ -190,7 +190,8 @@ dfo_status dfo_flow_denoiser_draw(dfo_flow_denoiser *denoiser, uint64_t first_ro
 
 /* The same where something is known of the rows: given (n,d), NaN where nothing is, as dfo_denoiser_run_given, in the rows' own units but for
  * options.given_noise, which is in those of the rows that diffusion sees.  Layers before it act on entries one by one (DFO_EUNSUP).  Without noise
- * known entries end as they were given, to the bit; with it the level that is nearest to the noise becomes it.  */
+ * known entries end as they were given, to the bit; with it the levels go to that noise and, evenly
+ * in log-SNR, on from it, each side's part of them as its part of the log-SNR.  */
 dfo_status dfo_flow_denoiser_draw_given(dfo_flow_denoiser *denoiser, uint64_t first_row, dfo_batch x, const dfo_cond *cond, dfo_batch given);
 
 /* Evaluations of the net for a row, 0 before the first draw.  */
