@@ -97,6 +97,7 @@ FLOWS_REAL = \
     flows/cnf_diffusion.c \
     flows/cnf_end.c \
     flows/cnf_field.c \
+    flows/cnf_net.c \
     flows/cnf_cost.c \
     flows/cnf_guide.c \
     flows/cnf_probe.c \
