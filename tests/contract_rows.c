@@ -329,8 +329,8 @@ static json_t *make_autoregressive(test_rng *rng, const struct setting *s, const
     if (between(rng, 0, 1))
         json_object_update_new(of, json_pack("{s:b, s:i, s:i, s:s}", "residual", 1, "hidden", (int)between(rng, 1, 20),
                                              "blocks", (int)between(rng, 0, 2), "context", between(rng, 0, 1) ? "gate" : "concat"));
-    json_t *a = json_pack("{s:s, s:o, s:b, s:b, s:s}", "type", type, "net", of, "zero_init", (int)between(rng, 0, 1), "solve",
-                          (int)between(rng, 0, 1), "order", named[between(rng, 0, 2)]);
+    json_t *a = json_pack("{s:s, s:o, s:b, s:b, s:s, s:s}", "type", type, "net", of, "zero_init", (int)between(rng, 0, 1), "solve",
+                          (int)between(rng, 0, 1), "order", named[between(rng, 0, 2)], "sweep", between(rng, 0, 1) ? "jacobi" : "columns");
     if (between(rng, 0, 1)) {
         json_object_set_new(a, "transform", json_string("spline"));
         json_object_set_new(a, "bins", json_integer((json_int_t)between(rng, 2, 9)));
