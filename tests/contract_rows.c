@@ -520,7 +520,7 @@ const struct row contract_rows[] = {
     {"planar", SUMS, make_plain, {{NULL, NULL}}},
     {"radial", SUMS, make_plain, {{NULL, NULL}}},
     {"sylvester", SUMS, make_sylvester, {{"{\"rank\":0}", "rank"}, {"{\"rank\":99}", "rank"}, {"{\"reflections\":0}", "reflections"}}},
-    {"residual", SUMS | STEEP, make_residual,
+    {"residual", TAKES_CONDS | SUMS | STEEP, make_residual,
      {{"{\"lipschitz\":1}", "lipschitz"}, {"{\"hidden\":0}", "hidden"}, {"{\"depth\":9}", "depth"}, {"{\"activation\":\"relu\"}", "activation"},
       {"{\"trace\":\"hutchinson\"}", "trace"}, {"{\"terms\":0}", "terms"}, {"{\"probes\":0}", "probes"}}},
     {"sigmoid", BOUNDED_Z | TAKES_IMAGES, make_plain, {{NULL, NULL}}},
