@@ -3,7 +3,6 @@
  * one column) and no condition the net is a learned constant: the elementwise form.
  * What passes unchanged and the condition are the net's inputs; its weights' gradients come from the same
  * activations, recomputed in backward unless the memory mode keeps them.  */
-#include <math.h>
 #include <string.h>
 
 #include "coupling_impl.h"
@@ -79,38 +78,6 @@ static struct work take(const dfoi_coupling *c, dfo_run *run, size_t rows)
     return w;
 }
 
-/* Columns a side by side; of columns on a circle (period 2B) the cosines, then the sines: the net's output
- * must not jump where -B meets B.  */
-static dfo_batch gather(const dfoi_coupling *c, dfo_batch x, dfo_real *pass)
-{
-    dfo_batch to = dfo_batch_of(pass, x.n, c->mask.na * c->each);
-    for (size_t i = 0; i < x.n; i++) {
-        dfo_real *row = dfo_row(to, i), *sines = row + c->mask.na;
-        for (size_t j = 0; j < c->mask.na; j++)
-            row[j] = dfo_row(x, i)[c->mask.a[j]];
-        if (c->each == 1)
-            continue;
-        for (size_t j = 0; j < c->mask.na; j++) {
-            double turns = (double)row[j] / (2 * (double)c->spline.bound);
-            sines[j] = (dfo_real)(turns - floor(turns));
-        }
-        dfoi_vsincos2pi(c->mask.na, sines, sines, row);
-    }
-    return to;
-}
-
-/* Gradients of what gather made, added to those of the rows.  */
-static void scatter_add(const dfoi_coupling *c, const dfo_real *pass, const dfo_real *gpass, dfo_batch gx)
-{
-    dfo_real turn = (dfo_real)(3.14159265358979323846 / (double)c->spline.bound);
-    for (size_t i = 0; i < gx.n; i++) {
-        const dfo_real *v = pass + i * c->mask.na * c->each, *g = gpass + i * c->mask.na * c->each;
-        dfo_real *to = dfo_row(gx, i);
-        for (size_t j = 0; j < c->mask.na; j++)
-            to[c->mask.a[j]] += c->each == 1 ? g[j] : turn * (v[j] * g[c->mask.na + j] - v[c->mask.na + j] * g[j]);
-    }
-}
-
 /* The net's inputs: what passes (if anything), then the condition.  */
 static dfo_cond inputs(const dfoi_coupling *c, dfo_batch x, const dfo_cond *cond, dfo_real *pass)
 {
@@ -121,7 +88,7 @@ static dfo_cond inputs(const dfoi_coupling *c, dfo_batch x, const dfo_cond *cond
         if (c->mask.run_a)
             in.part[0].rows = dfo_batch_columns(x, c->mask.a[0], c->mask.na);
         else
-            in.part[0].rows = gather(c, x, pass);
+            in.part[0].rows = dfoi_coupling_features(c, x, pass);
     }
     dfoi_coupling_add_conds(cond, cond ? cond->n : 0, &in);
     return in;
@@ -245,7 +212,7 @@ dfo_status dfoi_coupling_rows_back(const dfoi_coupling *c, dfo_run *run, dfo_bat
                            panel_rows(grows, i), glogdet + first + i, inverse);
         DFO_TRY(net_backward(c, run, first, &in, block(w.gpar, n, outputs(c)), &gin, acts));
         if (c->mask.na && !c->mask.run_a)
-            scatter_add(c, w.pass, w.gpass, grows);
+            dfoi_coupling_features_back(c, rows, w.pass, w.gpass, grows);
     }
     return DFO_OK;
 }
