@@ -260,13 +260,13 @@ static dfo_status set_image(dfo_ctx *ctx, const json_t *config, dfoi_coupling *c
 
 static const struct kind {
     const struct dfo_bijector_ops *ops;
-    const char *keys[14];
+    const char *keys[16];
 } kinds[] = {
     [DFOI_ADDITIVE] = {&dfoi_additive_coupling_ops, {COMMON_KEYS}},
     [DFOI_AFFINE] = {&dfoi_affine_coupling_ops, {COMMON_KEYS, "scale", "scale_max"}},
     [DFOI_SPLINE] = {&dfoi_spline_coupling_ops,
                      {COMMON_KEYS, "bins", "tail_bound", "tails", "min_width", "min_height", "min_derivative", "parameter_scale", "input",
-                      "harmonics"}},
+                      "harmonics", "fade"}},
     [DFOI_MIXTURE] = {&dfoi_mixture_coupling_ops, {COMMON_KEYS, "components", "spread", "scale", "scale_max"}},
     [DFOI_DEEP_SIGMOIDAL] = {&dfoi_deep_sigmoidal_coupling_ops, {COMMON_KEYS, "components", "spread"}},
     [DFOI_BERNSTEIN] = {&dfoi_bernstein_coupling_ops, {COMMON_KEYS, "degree", "tail_bound", "min_derivative"}},
@@ -293,6 +293,7 @@ dfo_status dfoi_coupling_create(dfo_build *build, json_t *config, dfo_bijector *
     } else if (c->kind == DFOI_SPLINE) {
         DFO_TRY(dfoi_spline_read(ctx, config, &c->spline, c->given));
         DFO_TRY(dfoi_coupling_features_read(ctx, config, c));
+        DFO_TRY(dfoi_coupling_fade_read(ctx, config, c));
         c->params = dfoi_spline_params(&c->spline);
     } else if (c->kind == DFOI_BERNSTEIN || c->kind == DFOI_SQUARES) {
         DFO_TRY(dfoi_polynomial_read(ctx, config, c->kind == DFOI_SQUARES, &c->polynomial, c->given));

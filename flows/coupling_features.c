@@ -27,6 +27,7 @@ dfo_status dfoi_coupling_features_describe(dfo_ctx *ctx, json_t *to, const dfoi_
 {
     const char *name = c->features == DFOI_VALUES ? "value" : c->features == DFOI_CIRCLE ? "circle" : "interval";
     DFO_TRY(dfoi_json_set(ctx, to, "input", json_string(name)));
+    DFO_TRY(dfoi_json_set(ctx, to, "fade", json_boolean(c->fade)));
     return dfoi_json_set(ctx, to, "harmonics", json_integer((json_int_t)c->harmonics));
 }
 

@@ -42,6 +42,7 @@ typedef struct dfoi_coupling {
     dfoi_features features;            /* what a dense net is given for a feature */
     size_t      harmonics;             /* so many of it */
     size_t      each;                  /* numbers */
+    int         fade;                  /* the spline becomes the identity at both ends of what passes */
     size_t      params;                /* outputs of the net for one value */
     dfoi_affine affine;
     int         unbounded;             /* affine: without a bound */
@@ -64,6 +65,13 @@ dfo_status dfoi_coupling_features_describe(dfo_ctx *ctx, json_t *to, const dfoi_
 /* What the net is told of the columns that pass, in pass (n, na * each); gradients of it added to those of the rows x.  */
 dfo_batch dfoi_coupling_features(const dfoi_coupling *c, dfo_batch x, dfo_real *pass);
 void dfoi_coupling_features_back(const dfoi_coupling *c, dfo_batch x, const dfo_real *pass, const dfo_real *gpass, dfo_batch gx);
+
+/* Reads "fade", where the features are known.  */
+dfo_status dfoi_coupling_fade_read(dfo_ctx *ctx, const json_t *config, dfoi_coupling *c);
+/* Of a panel of at most 64 rows: what the transform is given, par itself or made in `to`; gpar, of that, becomes the gradient of par, and
+ * grows has added what it makes of the feature that passes.  */
+const dfo_real *dfoi_coupling_fade(const dfoi_coupling *c, dfo_batch rows, const dfo_real *par, dfo_real *to);
+void dfoi_coupling_fade_back(const dfoi_coupling *c, dfo_batch rows, const dfo_real *par, dfo_real *gpar, dfo_batch grows);
 
 /* x -> z (or z -> x) of nb features with m values each, parameters by features (params, m); ld (m) has the
  * log-dets added.  */

@@ -39,7 +39,7 @@ size_t dfoi_coupling_rows_scratch(const dfoi_coupling *c, size_t rows)
 {
     size_t most = block_rows(rows, 0);
     return 2 * block_params(c, most) + 2 * c->mask.nb * DFO_PANEL + 2 * dfo_arena_size(pass_size(c)) +
-           2 * DFO_PANEL + block_acts(c, most) + dfo_net_scratch(c->net, most);
+           (c->fade ? outputs(c) : 0) * DFO_PANEL + 2 * DFO_PANEL + block_acts(c, most) + dfo_net_scratch(c->net, most);
 }
 
 size_t dfoi_coupling_rows_saved(const dfoi_coupling *c, size_t rows)
@@ -57,6 +57,7 @@ struct work {
     dfo_real *x, *gx;                  /* (nb, 64) */
     dfo_real *par, *gpar;              /* panels of (params, 64) */
     dfo_real *pass, *gpass;            /* (rows, na * each) where the net does not read the rows themselves */
+    dfo_real *faded;                   /* (params, 64) */
     dfo_real *ld;                      /* (64) */
     dfo_real *gld;                     /* (64) */
     dfo_real *acts;
@@ -72,6 +73,7 @@ static struct work take(const dfoi_coupling *c, dfo_run *run, size_t rows)
     w.gpar = dfo_arena_take(run, block_params(c, most));
     w.pass = dfo_arena_take(run, pass_size(c));
     w.gpass = dfo_arena_take(run, pass_size(c));
+    w.faded = c->fade ? dfo_arena_take(run, outputs(c) * DFO_PANEL) : NULL;
     w.ld = dfo_arena_take(run, DFO_PANEL);
     w.gld = dfo_arena_take(run, DFO_PANEL);
     w.acts = dfo_arena_take(run, block_acts(c, most));
@@ -130,6 +132,7 @@ static void map_panel(const dfoi_coupling *c, const struct work *w, const dfo_re
 {
     dfoi_to_panel(rows.n, c->mask.nb, rows.x, rows.ld, c->mask.b, 0, w->x);
     memset(w->ld, 0, DFO_PANEL * sizeof *w->ld);
+    par = dfoi_coupling_fade(c, rows, par, w->faded);
     dfoi_coupling_transform(c, inverse, c->mask.nb, DFO_PANEL, par, w->x, w->ld);
     dfoi_from_panel(rows.n, c->mask.nb, w->x, c->mask.b, rows.x, rows.ld);
     for (size_t i = 0; logdet && i < rows.n; i++)
@@ -182,7 +185,9 @@ static void map_panel_back(const dfoi_coupling *c, const struct work *w, const d
     dfoi_to_panel(rows.n, c->mask.nb, grows.x, grows.ld, c->mask.b, 1, w->gx);
     for (size_t i = 0; i < DFO_PANEL; i++)
         w->gld[i] = i < rows.n ? (dfo_real)glogdet[i] : 0;
-    dfoi_coupling_transform_back(c, inverse, c->mask.nb, DFO_PANEL, par, w->x, w->gx, w->gld, gpar);
+    const dfo_real *used = dfoi_coupling_fade(c, rows, par, w->faded);
+    dfoi_coupling_transform_back(c, inverse, c->mask.nb, DFO_PANEL, used, w->x, w->gx, w->gld, gpar);
+    dfoi_coupling_fade_back(c, rows, par, gpar, grows);
     dfoi_from_panel(rows.n, c->mask.nb, w->x, c->mask.b, rows.x, rows.ld);
     dfoi_from_panel(rows.n, c->mask.nb, w->gx, c->mask.b, grows.x, grows.ld);
 }

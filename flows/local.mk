@@ -92,6 +92,7 @@ FLOWS_REAL = \
     flows/coupling.c \
     flows/coupling_mask.c \
     flows/coupling_features.c \
+    flows/coupling_fade.c \
     flows/coupling_rows.c \
     flows/coupling_image.c \
     flows/autoregressive.c \

@@ -1,6 +1,7 @@
 /* The preset for places on a sphere: recursive flows (Rezende et al. 2020) on the cylinder that has the sphere's areas.  A
  * layer turns longitudes by circular splines that know the height, then heights by splines that know the longitude; between
- * layers a learned rotation moves the poles and the meridian that splines keep.  */
+ * layers a learned rotation moves the poles and the meridian that splines keep.  Longitudes fade to themselves at the poles, so that
+ * every layer is a smooth map of the sphere.  */
 #include <math.h>
 
 #include "layer_impl.h"
@@ -13,9 +14,10 @@ const struct dfoi_setting dfoi_sphere_settings[] = {
 
 static json_t *coupling(const json_t *config, size_t hidden, int longitudes)
 {
-    return json_pack("{s:s, s:[i, i], s:s, s:s, s:f, s:O, s:O, s:f, s:{s:s, s:O, s:O, s:O, s:O}}", "type", "spline-coupling", "mask",
+    return json_pack("{s:s, s:[i, i], s:s, s:s, s:f, s:b, s:O, s:O, s:f, s:{s:s, s:O, s:O, s:O, s:O}}", "type", "spline-coupling", "mask",
                      longitudes, !longitudes, "tails", longitudes ? "circular" : "linear", "input",
-                     longitudes ? "interval" : "circle", "tail_bound", 1.0, "harmonics", json_object_get(config, "harmonics"), "bins",
+                     longitudes ? "interval" : "circle", "tail_bound", 1.0, "fade", longitudes,
+                     "harmonics", json_object_get(config, "harmonics"), "bins",
                      json_object_get(config, "bins"), "parameter_scale", 1 / sqrt((double)hidden), "net", "type", "residual-mlp",
                      "hidden", json_object_get(config, "hidden"), "blocks", json_object_get(config, "blocks"), "activation",
                      json_object_get(config, "activation"), "dropout", json_object_get(config, "dropout"));

@@ -329,7 +329,7 @@ END_TEST
 START_TEST(turned_density)
 {
 #define REST                                                                                                             \
-    "{\"type\":\"spline-coupling\",\"mask\":[1,0],\"tails\":\"circular\",\"input\":\"interval\",\"harmonics\":3,\"tail_bound\":1," \
+    "{\"type\":\"spline-coupling\",\"mask\":[1,0],\"tails\":\"circular\",\"input\":\"interval\",\"fade\":true,\"harmonics\":3,\"tail_bound\":1," \
     "\"zero_init\":false,\"net\":{\"hidden\":[8],\"activation\":\"tanh\"}},"                                                 \
     "{\"type\":\"spline-coupling\",\"mask\":[0,1],\"input\":\"circle\",\"harmonics\":3,\"tail_bound\":1,"                          \
     "\"zero_init\":false,\"net\":{\"hidden\":[8],\"activation\":\"tanh\"}}]}"

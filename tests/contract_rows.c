@@ -547,7 +547,7 @@ const struct row contract_rows[] = {
     {"spline-coupling", TAKES_CONDS | TAKES_IMAGES, make_spline_coupling,
      {COUPLING_BAD, {"{\"bins\":1}", "bins"}, {"{\"bins\":65}", "bins"}, {"{\"tail_bound\":0}", "tail_bound"},
       {"{\"min_width\":0.5}", "min_width"}, {"{\"tails\":\"none\"}", "tails"}, {"{\"input\":\"angle\"}", "input"},
-      {"{\"input\":\"value\",\"harmonics\":2}", "harmonics"}, {"{\"harmonics\":0}", "harmonics"}}},
+      {"{\"input\":\"value\",\"harmonics\":2}", "harmonics"}, {"{\"harmonics\":0}", "harmonics"}, {"{\"input\":\"value\",\"harmonics\":1,\"fade\":true}", "fade"}}},
     {"autoregressive", TAKES_CONDS | TAKES_IMAGES | SUMS, make_autoregressive, {AUTOREGRESSIVE_BAD}},
     {"autoregressive", TAKES_CONDS | TAKES_IMAGES | SUMS | FLAT, make_neural_autoregressive,
      {{"{\"transform\":\"mixture\",\"components\":0}", "components"}, {"{\"transform\":\"deep-sigmoidal\",\"scale\":\"exp\"}", "scale"}}},
@@ -573,6 +573,7 @@ const struct row contract_rows[] = {
     {"sum-of-squares-coupling", TAKES_CONDS | TAKES_IMAGES | SUMS | FLAT, make_polynomial_coupling,
      {COUPLING_BAD, {"{\"degree\":9}", "degree"}, {"{\"components\":0}", "components"}, {"{\"spread\":-1}", "spread"}}},
     {"sphere", SPHERE | BOUNDED_X, make_sphere, {{"{\"units\":\"miles\"}", "units"}}},
+    {"spline-coupling", SPHERE | TAKES_CONDS, make_sphere_coupling, {{"{\"fade\":true,\"input\":\"circle\"}", "fade"}}},
     {"sphere-rotation", SPHERE, make_sphere_rotation, {{"{\"init\":\"north\"}", "init"}}},
     {"bnaf", TAKES_CONDS | SUMS | STEEP, make_bnaf, {{"{\"hidden\":0}", "hidden"}, {"{\"depth\":9}", "depth"}}},
 };
