@@ -89,6 +89,7 @@ START_TEST(refused)
          "part: goes first", 3},
         {"{\"type\":\"invert\",\"layer\":{\"type\":\"sphere\"}}", "sphere: goes first", 2},
         {"{\"type\":\"dequantise\",\"kind\":\"variational\",\"layer\":{\"type\":\"sphere\"}}", "sphere: goes first", 2},
+        {"{\"type\":\"spline-coupling\",\"mask\":[1,1,0],\"input\":\"interval\",\"fade\":true}", "fade: wants", 3},
         {"{\"type\":\"spline-coupling\",\"mask\":\"channels\",\"net\":{\"type\":\"conv\"},\"input\":\"circle\"}", "input: harmonics", 2},
     };
     char text[500];
@@ -368,6 +369,33 @@ START_TEST(turned_density)
 }
 END_TEST
 
+/* At the poles longitudes that fade stay as they are, and heights' log-dets do not depend on them; off the poles they move.  */
+START_TEST(layers_at_poles)
+{
+    static const char *const config[] = {
+        "{\"type\":\"spline-coupling\",\"mask\":[1,0],\"tails\":\"circular\",\"input\":\"interval\",\"fade\":true,"
+        "\"harmonics\":4,\"tail_bound\":1,\"zero_init\":false,\"net\":{\"hidden\":[8],\"activation\":\"tanh\"}}",
+        "{\"type\":\"spline-coupling\",\"mask\":[0,1],\"input\":\"circle\",\"harmonics\":4,\"tail_bound\":1,"
+        "\"zero_init\":false,\"net\":{\"hidden\":[8],\"activation\":\"tanh\"}}"};
+    for (size_t k = 0; k < 2; k++) {
+        layerfix f = layer(config[k], 1);
+        double out[2], ld, moved = 0;
+        for (double v = -0.9; v < 1; v += 0.1)
+            for (int place = -1; place <= 1; place++) {
+                const double x[2] = {place, (double)(dfo_real)v};
+                ck_assert_int_eq(layerfix_forward(&f, 1, x, NULL, out, &ld), DFO_OK);
+                if (!place)
+                    moved = fmax(moved, fabs(out[0] - x[0]) + fabs(out[1] - x[1]) + fabs(ld));
+                else
+                    ck_assert_msg(fabs(out[0] - x[0]) + fabs(out[1] - x[1]) + fabs(ld) <= 40 * EPS, "%s: %d, %g: %.9g %.9g, %g", config[k],
+                                  place, v, out[0], out[1], ld);
+            }
+        ck_assert_msg(moved > 0.05, "%s: moves nothing", config[k]);
+        layerfix_free(&f);
+    }
+}
+END_TEST
+
 /* What a net is told, against the definitions: cosines and sines of k pi x/B, cos(k acos(x/B)).  */
 START_TEST(features)
 {
@@ -411,6 +439,7 @@ int main(void)
     tcase_add_test(t, integral);
     tcase_add_test(t, poles_and_date_line);
     tcase_add_test(t, turned_density);
+    tcase_add_test(t, layers_at_poles);
     tcase_add_test(t, features);
     suite_add_tcase(suite, t);
     return test_run(suite);
