@@ -9,7 +9,7 @@
 
 const struct dfoi_setting dfoi_sphere_settings[] = {
     {"units", "\"degrees\""}, {"layers", "8"}, {"hidden", "64"}, {"blocks", "2"}, {"activation", "\"silu\""}, {"dropout", "0.0"},
-    {"bins", "16"}, {"harmonics", "8"}, {"base", "{\"type\":\"box\",\"low\":-1,\"high\":1}"}, {NULL, NULL},
+    {"bins", "32"}, {"harmonics", "8"}, {"base", "{\"type\":\"box\",\"low\":-1,\"high\":1}"}, {NULL, NULL},
 };
 
 static json_t *coupling(const json_t *config, size_t hidden, int longitudes)
