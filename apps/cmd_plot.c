@@ -6,6 +6,7 @@
 
 #include <diffeo/plot.h>
 #include "plot_images.h"
+#include "plot_sphere.h"
 
 #define MOST_ARGS 8
 #define MOST_POINTS 20000              /* rows that are drawn */
@@ -221,6 +222,12 @@ static int density_map(struct options *o, dfo_model_plan *plan, const struct row
     return status ? failed(&o->common) : 0;
 }
 
+static int sphere_map(struct options *o, dfo_model_plan *plan, double half_turn, const struct rows *data)
+{
+    dfo_plot_map map = {.look = look_of(o, NULL), .scale = o->log_scale ? DFO_PLOT_LOG : DFO_PLOT_LINEAR, .points.name = data->name};
+    return plot_sphere(&o->common, plan, half_turn, &map, data->x ? data->n : 0, data->x, o->output);
+}
+
 static int density_curve(struct options *o, dfo_model_plan *plan, const struct rows *r)
 {
     double low, high, x[2000];
@@ -287,10 +294,13 @@ static int plot_model(struct options *o, const char *path, const char *data)
         status = load_rows(o, data, &r);
     if (!status && data && r.d != d)
         status = (usage_error(c, "%s: expected %zu columns, got %zu", data, d, r.d), EXIT_FAILED);
-    if (!status && (!data || d > 2))
+    double half_turn = plot_sphere_units(model);
+    if (!status && (!data || d > 2) && !half_turn)
         status = draw_rows(o, model, plan, &draws);
     const struct rows *shown = data ? &r : &draws;
-    if (!status && d == 1)
+    if (!status && half_turn)
+        status = sphere_map(o, plan, half_turn, &r);
+    else if (!status && d == 1)
         status = density_curve(o, plan, shown);
     else if (!status && d == 2)
         status = density_map(o, plan, shown, data != NULL);

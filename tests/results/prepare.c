@@ -1,8 +1,9 @@
 /* Recipes of data sets that need more than a file: `prepare bsds SEED IN.npy OUT.npy` makes the 63 columns of the
  * BSDS300 benchmark from 8x8 patches of bytes: x = (patch + U[0,1)) / 256, minus the patch's mean, without the
  * last column.  `prepare fold K FOLDS IN.npy TRAIN.npy TEST.npy` takes row i into the test part if a fixed random
- * order of the rows puts it into fold K, and standardises both parts with the training part's moments.  `prepare crop
- * LEFT TOP SIDE OUT PICTURE...` puts squares of pictures of one size side by side.  */
+ * order of the rows puts it into fold K, and standardises both parts with the training part's moments.  `prepare shuffle
+ * SEED IN OUT` writes the rows in an order that the seed says.  `prepare crop LEFT TOP SIDE OUT PICTURE...` puts squares of
+ * pictures of one size side by side.  */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -135,6 +136,33 @@ static int fold(dfo_ctx *ctx, uint64_t k, uint64_t folds, const char *in, const 
     return bad;
 }
 
+static int shuffle(dfo_ctx *ctx, uint64_t seed, const char *in, const char *out)
+{
+    dfo_source *source;
+    dfo_source_info info;
+    dfo_sink *sink;
+    dfo_key key = {.seed = seed, .purpose = DFO_FOR_SPLIT};
+    double row[64];
+    if (dfo_source_open(ctx, in, NULL, &source))
+        return fail(ctx);
+    dfo_source_describe(source, &info);
+    size_t d = dfo_shape_size(info.shape);
+    if (d > 64)
+        return fprintf(stderr, "prepare: %s: expected at most 64 columns\n", in), 1;
+    if (dfo_sink_open(ctx, out, NULL, info.rows, d, NULL, &sink))
+        return fail(ctx);
+    for (uint64_t i = 0; i < info.rows; i++)
+        if (dfo_source_read(source, ctx, dfo_permute_index(key, info.rows, i), dfo_batch_of(row, 1, d), NULL) ||
+            dfo_sink_write(sink, dfo_batch_of(row, 1, d)))
+            return fail(ctx);
+    int bad = dfo_sink_finish(sink) != DFO_OK;
+    if (bad)
+        fail(ctx);
+    dfo_sink_free(sink);
+    dfo_source_free(source);
+    return bad;
+}
+
 /* A row of squares (side, side) whose upper left corners are at (left, top), as one image after the other.  */
 static int crop(dfo_ctx *ctx, size_t left, size_t top, size_t side, const char *out, int n, char **picture)
 {
@@ -178,12 +206,14 @@ int main(int argc, char **argv)
     else if ((argc == 7 || argc == 9) && !strcmp(argv[1], "fold") && strtoull(argv[3], NULL, 10) > 1)
         status = fold(ctx, strtoull(argv[2], NULL, 10), strtoull(argv[3], NULL, 10), argv[4], argv[5], argv[6],
                       argc == 9 ? strtoull(argv[7], NULL, 10) : 1, argc == 9 ? strtod(argv[8], NULL) : 0);
+    else if (argc == 5 && !strcmp(argv[1], "shuffle"))
+        status = shuffle(ctx, strtoull(argv[2], NULL, 10), argv[3], argv[4]);
     else if (argc > 6 && !strcmp(argv[1], "crop"))
         status = crop(ctx, strtoull(argv[2], NULL, 10), strtoull(argv[3], NULL, 10), strtoull(argv[4], NULL, 10), argv[5],
                       argc - 6, argv + 6);
     else
         fprintf(stderr, "usage: prepare bsds SEED IN OUT | prepare fold K FOLDS IN TRAIN TEST [COPIES NOISE] | "
-                        "prepare crop LEFT TOP SIDE OUT PICTURE...\n");
+                        "prepare shuffle SEED IN OUT | prepare crop LEFT TOP SIDE OUT PICTURE...\n");
     dfo_ctx_free(ctx);
     return status;
 }
