@@ -3,7 +3,7 @@
  *     simulate free TASK ROWS TABLE   such rows, or observations alone, as a flow is fitted to them: parameters on the whole line (logit,
  *                                     logarithm), observations (of animals and the ill their logarithm) standardised
  *     simulate back TASK ROWS TABLE   parameters on the whole line to those of the task
- *     simulate check FOLDER           whether priors, simulators and likelihoods here are those of sbibm's files
+ *     simulate check FOLDER           whether priors, simulators and likelihoods here are those of sbibm's files; status 1 if not
  * A table is a .csv or .npy file, or -.  */
 #include <math.h>
 #include <stdio.h>
@@ -195,6 +195,7 @@ static dfo_batch of_task(const char *folder, const struct sbi_task *task, int k,
 
 static int check(const char *folder)
 {
+    int strange = 0;
     printf("# rank: part of %d simulations at the true parameters that are no more likely than the observation\n"
            "# Stein: d(w p)/dtheta_j / p, p prior and likelihood, has the mean 0 over the posterior; the largest over its parameters and two\n"
            "# weights w (means and spreads), over the reference posterior, in standard errors\n", RANKS);
@@ -205,14 +206,18 @@ static int check(const char *folder)
                       posterior = of_task(folder, task, k, "reference_posterior_f32.npy");
             if (theta.d != task->d || x.d != task->m || posterior.d != task->d || theta.n != 1 || x.n != 1)
                 return fprintf(stderr, "simulate: %s: files of %s that do not fit\n", folder, task->name), 1;
-            printf("%-24s observation %d  rank %.3f  Stein %+5.2f\n", task->name, k, rank(task, theta.x, x.x), worst(task, posterior, theta.x, x.x));
+            double r = rank(task, theta.x, x.x), z = worst(task, posterior, theta.x, x.x);
+            printf("%-24s observation %d  rank %.3f  Stein %+5.2f\n", task->name, k, r, z);
             fflush(stdout);
+            strange += r < 0.001 || !(fabs(z) < 5);
             free(theta.x);
             free(x.x);
             free(posterior.x);
         }
     }
-    return 0;
+    if (strange)
+        fprintf(stderr, "simulate: %d observations or posteriors are not those of the tasks here\n", strange);
+    return strange > 0;
 }
 
 int main(int argc, char **argv)
