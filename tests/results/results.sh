@@ -15,7 +15,7 @@ out=$top_srcdir/tests/results
 [ -d "$data" ] || { echo "results: no data in $data"; exit 77; }
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-jobs=${JOBS:-power bsds wine deblur sides detest sampling kodak reflow perflow binary samplers edit neural_cde gradients roundtrip toys earth continuous ffjord_image table glow inverse_flow irevnet}
+jobs=${JOBS:-power bsds wine deblur sides detest sampling kodak reflow perflow binary samplers edit neural_cde gradients roundtrip sbibm regression toys earth continuous ffjord_image table glow inverse_flow irevnet}
 threads=${THREADS:-$(nproc)}
 
 # record FILE: what follows on stdin, with the machine and the program.
@@ -494,6 +494,8 @@ kodak() {
 
 # shellcheck source=/dev/null
 . "$top_srcdir/tests/results/tables.sh"
+# shellcheck source=/dev/null
+. "$top_srcdir/tests/results/inference.sh"
 for job in $jobs; do
     "$job"
 done
