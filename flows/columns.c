@@ -194,7 +194,7 @@ static dfo_status inverse_backward(const dfo_bijector *bij, dfo_run *run, dfo_ba
         dfo_real *row = dfo_row(x, i), *g = dfo_row(gx, i);
         for (size_t j = 0; j < x.d; j++) {
             const struct dfoi_column *c = &state(bij)->column[j];
-            double out = dfoi_bound_value(c->bound, (double)row[j]);
+            double out = dfoi_bound_value(c->bound, enter(run, c, (double)row[j], 0));
             g[j] = (dfo_real)((double)g[j] * exp(-dfoi_bound_log_slope(c->bound, out)) -
                               glogdet[i] * dfoi_bound_change(c->bound, out));
             row[j] = (dfo_real)out;

@@ -14,7 +14,9 @@ extern "C" {
  * alone keep these.  */
 typedef struct dfo_words dfo_words;
 
+/* No columns yet.  */
 dfo_status dfo_words_new(dfo_ctx *ctx, dfo_words **out);
+/* NULL is fine.  */
 void dfo_words_free(dfo_words *words);
 
 /* The column may hold words (again: nothing is done); word, if not NULL, gets the next code.  DFO_EARG: it has that word, or no more can be
