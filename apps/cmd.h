@@ -85,6 +85,8 @@ struct input {
     const char *labels, *labels_column;
     size_t      class;             /* --class and one more; 0: none */
     size_t      classes;           /* the model's; 0: as the labels say */
+    dfo_words  *words;             /* columns that may hold words, or NULL */
+    int         missing;           /* rows may hold NaN for what is not known */
     int         label_column;      /* 1: labels stay one column, as a classifier wants them */
     dfo_source *source;            /* rows, then context features */
     dfo_source *parts[2];          /* what source joins */
@@ -123,12 +125,15 @@ int open_model(const struct common *c, const char *path, dfo_model **out);
 #define SOLVER_SETTINGS 5
 int solver_settings(const struct common *c, char text[SOLVER_SETTINGS][64]);
 
+#define words_of CMD(words_of)
 #define labels_for CMD(labels_for)
 #define labels_open CMD(labels_open)
 #define model_levels CMD(model_levels)
 #define model_picture CMD(model_picture)
 #define without_frame CMD(without_frame)
-/* Takes the number of classes from the model; labels for one without classes are an error.  Exit status.  */
+/* The words of the model's columns; NULL where it has none.  Exit status.  */
+int words_of(const struct common *c, dfo_model *model, dfo_words **out);
+/* Takes the number of classes from the model, its words, and whether rows may lack something; labels for one without classes are an error.  Exit status.  */
 int labels_for(const struct common *c, struct input *in, const char *path, dfo_model *model);
 /* Opens the condition of `rows` rows that --labels or --class give, as in->parts[1].  Exit status.  */
 int labels_open(const struct common *c, struct input *in, uint64_t rows);

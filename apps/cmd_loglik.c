@@ -10,9 +10,10 @@ struct options {
     struct input  input;
     const char *model[2], *output, *gradient;
     uint64_t batch, draws;                 /* draws: of the variational bound, 0: it is not asked for */
+    uint64_t noises;                       /* draws of what dequantises, or is missing; 0: one, on its grid */
 };
 
-enum { GRADIENT = 256, BOUND };
+enum { GRADIENT = 256, BOUND, DRAWS };
 #define USUAL_DRAWS 64
 
 static const struct argp_option options_list[] = {
@@ -20,6 +21,7 @@ static const struct argp_option options_list[] = {
     {"gradient-out", GRADIENT, "FILE", 0, "d log p / dx of every row (.npy or .csv)", 2},
     {"bound", BOUND, "DRAWS", OPTION_ARG_OPTIONAL,
      "Of diffusion models: not the probability flow's density but the variational bound, by DRAWS evaluations of the net a row (even; default 64)", 2},
+    {"draws", DRAWS, "K", 0, "Of whole numbers and missing values: log of the mean density of K draws of what is added to them, or missing (default: of one)", 2},
     {0},
 };
 
@@ -36,6 +38,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     case 'o': o->output = arg; return 0;
     case GRADIENT: o->gradient = arg; return 0;
     case BOUND: o->draws = arg ? to_u64(state, "--bound", arg, 2) : USUAL_DRAWS; return 0;
+    case DRAWS: o->noises = to_u64(state, "--draws", arg, 1); return 0;
     case ARGP_KEY_ARG:
         if (state->arg_num >= 2)
             argp_error(state, "unexpected argument '%s'", arg);
@@ -57,6 +60,7 @@ struct job {
     size_t           chunk;
     struct moments   logp[2], difference;
     double          *variance, estimate;   /* of estimated log-densities; its sum over rows of the first model */
+    int              lacking;              /* rows have missing values */
 };
 
 static int plan_of(struct job *j, int i)
@@ -64,6 +68,8 @@ static int plan_of(struct job *j, int i)
     struct options *o = j->o;
     struct common *c = &o->common;
     const dfo_flow *flow = dfo_model_flow(j->model[i]);
+    if (o->noises && !(flow && (dfo_flow_dequantises(flow) || dfo_flow_missing(flow) == DFO_MISSING_INTEGRATED)))
+        return usage_error(c, "--draws: %s draws nothing: it was not trained on whole numbers (--type, images), nor with --missing marginalise", o->model[i]), EXIT_FAILED;
     if (!o->draws)
         return dfo_model_plan_new(c->ctx, j->model[i], o->gradient != NULL && !i, &j->plan[i]) ? failed(c) : 0;
     if (flow && dfo_flow_base(flow)->ops->bound)
@@ -134,8 +140,9 @@ static int score(struct job *j, uint64_t first, size_t n, int which)
         if (status == DFO_OK)
             status = dfo_sink_write(j->gradient, without_frame(j->model[0], g));
     } else {
-        status = o->draws ? dfo_flow_bound_log_prob(j->bound[which], first, x, &cond, j->out[which], j->variance)
-                          : dfo_model_log_prob_estimate(j->plan[which], first, x, &cond, j->out[which], j->variance);
+        status = o->draws    ? dfo_flow_bound_log_prob(j->bound[which], first, x, &cond, j->out[which], j->variance)
+                 : o->noises ? dfo_model_log_prob_draws(j->plan[which], first, x, &cond, (size_t)o->noises, j->out[which], j->variance)
+                             : dfo_model_log_prob_estimate(j->plan[which], first, x, &cond, j->out[which], j->variance);
         for (size_t i = 0; i < n && !which && status == DFO_OK; i++)
             j->estimate += j->variance[i];
     }
@@ -160,6 +167,8 @@ static int all_rows(struct job *j)
         size_t n = rows - first < j->chunk ? (size_t)(rows - first) : j->chunk;
         if (read_chunk(c, &o->input, first, n, j->rows))
             return failed(c);
+        for (size_t i = 0; o->input.missing && !j->lacking && i < n * dfo_shape_size(o->input.info.shape); i++)
+            j->lacking = isnan(j->rows[i]);
         status = score(j, first, n, 0);
         if (!status && j->model[1])
             status = score(j, first, n, 1);
@@ -178,16 +187,17 @@ static int report(struct job *j, double seconds)
     struct options *o = j->o;
     double rows = (double)o->input.info.rows, d = (double)dfo_shape_size(model_picture(j->model[0]));
     const dfo_flow *flow = dfo_model_flow(j->model[0]);
-    int bound = flow && (o->draws || dfo_flow_bins(flow) || dfo_flow_base(flow)->ops->bound);
+    int bound = flow && (o->draws || dfo_flow_dequantises(flow) || j->lacking || dfo_flow_base(flow)->ops->bound);
+    int imputed = j->lacking && dfo_flow_missing(flow) == DFO_MISSING_IMPUTED;
     size_t probes = flow && !o->draws ? dfo_flow_probes(flow) : 0;
-    double error = o->draws || (probes > 1 && !o->gradient) ? sqrt(j->estimate) / rows : NAN;    /* of the estimate, as far as it is known */
+    double error = o->draws || o->noises > 1 || (probes > 1 && !o->gradient) ? sqrt(j->estimate) / rows : NAN;    /* of the estimate, as far as it is known */
     if (o->common.json) {
         json_t *out = json_pack("{s:I, s:I, s:o, s:o, s:s, s:f, s:f, s:I}", "rows", (json_int_t)rows, "dims",
                                 (json_int_t)d, "mean_nats", real_or_null(j->logp[0].mean), "stderr_nats",
-                                real_or_null(moments_stderr(&j->logp[0])), "estimate", bound ? "bound" : probes ? "hutchinson" : "exact", "seconds", seconds,
+                                real_or_null(moments_stderr(&j->logp[0])), "estimate", imputed ? "imputed" : bound ? "bound" : probes ? "hutchinson" : "exact", "seconds", seconds,
                                 "rows_per_second", rows / seconds, "peak_bytes",
                                 (json_int_t)dfo_ctx_peak_bytes(o->common.ctx));
-        if (out && (probes || o->draws))
+        if (out && (probes || o->draws || o->noises))
             json_object_set_new(out, "estimate_stderr", real_or_null(error));
         if (out && o->input.rows.discrete)
             json_object_set_new(out, "bits_per_dim", json_real(dfo_bits_per_dim(j->logp[0].mean, d, 1)));
@@ -209,6 +219,8 @@ static int report(struct job *j, double seconds)
     fprintf(to, ", %.0f rows/s\n", rows / seconds);
     if (o->draws)
         fprintf(to, "The variational bound by %llu draws a row: +- %.2g of that is its error\n", (unsigned long long)o->draws, error);
+    else if (o->noises > 1)
+        fprintf(to, "Of %llu draws a row: +- %.2g of that is their error\n", (unsigned long long)o->noises, error);
     else if (probes && isfinite(error))
         fprintf(to, "The trace is an estimate by %zu probes: +- %.2g of that is its error\n", probes, error);
     else if (probes)
@@ -236,6 +248,8 @@ int CMD(cmd_loglik)(int argc, char **argv)
         return usage_error(&o.common, "--bound: expected an even number of draws, got %llu", (unsigned long long)o.draws);
     if (o.draws && o.common.solves)
         return usage_error(&o.common, "--bound: the bound solves nothing: --solver, --solver-steps, --rtol, --atol and --trace do not go with it");
+    if (o.noises && (o.draws || o.gradient))
+        return usage_error(&o.common, "--draws does not go with %s", o.draws ? "--bound" : "--gradient-out");
     if (o.draws && o.gradient)
         return usage_error(&o.common, "--bound: the bound has no gradient for --gradient-out");
     o.common.output = o.gradient && !strcmp(o.gradient, "-") ? o.gradient : o.output;

@@ -7,13 +7,14 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "cmd.h"
+#include "columns.h"
 #include "train_config.h"
 
 struct options {
     struct common common;
     struct input  input;
     struct train_config config;
+    struct columns columns;
     const char *valid, *pairs, *valid_labels, *output, *log, *init, *teacher;
     double      valid_fraction;
     char       *checkpoint;
@@ -145,6 +146,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
         state->child_inputs[0] = &o->common;
         state->child_inputs[1] = &o->input;
         state->child_inputs[2] = &o->common;
+        state->child_inputs[3] = &o->columns;
         return 0;
     case FLOW: o->config.flow = arg; return 0;
     case SET:
@@ -330,8 +332,8 @@ static int open_data(struct job *j)
     /* a classifier's labels are one column */
     dfo_shape frame;
     o->input.label_column = json_object_get(j->config, "classes") || json_object_get(j->config, "head");
-    int status = input_open(c, &o->input);
-    if (status)
+    int status = columns_words(c, &o->columns, j->config, &o->input);
+    if (status || (status = input_open(c, &o->input)))
         return status;
     if (o->input.rows.discrete && !o->input.label_column)
         o->pixels = (double)dfo_shape_size(o->input.rows.shape);
@@ -350,7 +352,9 @@ static int open_data(struct job *j)
         j->valid.data = o->valid;
         j->valid.source = j->valid.parts[0] = j->valid.parts[1] = j->valid.label = j->valid.framed = NULL;
         j->valid.labels = o->input.labels ? o->valid_labels : NULL;
-        if ((status = input_open(c, &j->valid)))
+        status = input_open(c, &j->valid);
+        j->valid.words = NULL;             /* the data's */
+        if (status)
             return status;
         if (dfo_shape_size(frame) > dfo_shape_size(o->picture) &&
             !memcmp(&j->valid.rows.shape, &o->picture, sizeof o->picture) && (status = input_frame(c, &j->valid, frame)))
@@ -407,7 +411,7 @@ static int make_model(struct job *j)
     struct options *o = j->o;
     struct common *c = &o->common;
     int status = fill_in(j);
-    if (status)
+    if (status || (status = columns_configure(c, &o->columns, &o->input, o->valid ? &j->valid : NULL, j->config)))
         return status;
     if (dfo_model_new(c->ctx, j->config, o->input.rows.shape, o->input.context_d, c->seed, &j->model))
         return failed(c);
@@ -438,14 +442,10 @@ static int add_notes(struct job *j, const dfo_fit_report *r)
 {
     struct options *o = j->o;
     char hash[17];
-    json_t *notes = dfo_model_notes(j->model), *columns = json_array();
+    json_t *notes = dfo_model_notes(j->model);
     size_t d = dfo_model_features(j->model);
     dfo_source_hash(o->input.source, hash);
-    for (size_t i = 0; i < d && d <= 4096 && !o->input.rows.discrete; i++) {
-        const char *name = dfo_source_column(o->input.source, i);
-        json_array_append_new(columns, name ? json_string(name) : json_null());
-    }
-    int bad = 0;
+    int bad = o->input.rows.discrete ? 0 : columns_note(&o->input, notes);
     if (o->input.rows.discrete)
         bad |= json_object_set_new(notes, "levels", json_integer((json_int_t)o->input.rows.levels));
     if (dfo_shape_size(o->picture) < d)
@@ -461,10 +461,8 @@ static int add_notes(struct job *j, const dfo_fit_report *r)
                                 (json_int_t)r->skipped);
     if (training && o->fit.time_limit > 0)
         json_object_set_new(training, "seconds", json_real(r->seconds));
-    if (bad || json_object_set_new(notes, "training", training) || json_object_set_new(notes, "results", results) ||
-        (!o->input.rows.discrete && json_object_set(notes, "columns", columns)))
+    if (bad || json_object_set_new(notes, "training", training) || json_object_set_new(notes, "results", results))
         bad = 1;
-    json_decref(columns);
     if (bad)
         return usage_error(&o->common, "out of memory: notes"), EXIT_FAILED;
     return 0;
@@ -559,7 +557,7 @@ static int run(struct job *j)
 int CMD(cmd_train)(int argc, char **argv)
 {
     static const struct argp_child children[] = {{&common_argp, 0, NULL, 0}, {&input_argp, 0, NULL, 0},
-                                                 {&solver_argp, 0, NULL, 0}, {0}};
+                                                 {&solver_argp, 0, NULL, 0}, {&columns_argp, 0, NULL, 0}, {0}};
     static const struct argp argp = {options_list, parse, NULL,
                                      "Fits a model to rows of numbers and writes it to one file.", children, NULL, NULL};
     struct options o = {.common = {.command = "train", .argc = argc, .argv = argv}, .valid_fraction = 0.1,

@@ -207,10 +207,10 @@ static const struct argp_option input_options[] = {
 const struct argp input_argp = {input_options, parse_input, NULL, NULL, NULL, NULL, NULL};
 
 static int open_one(const struct common *c, const struct input *in, const char *spec, const char *columns,
-                    const char *weights, dfo_source **out)
+                    const char *weights, int data, dfo_source **out)
 {
     dfo_source_options o = {.format = in->format, .columns = columns, .weights_column = weights,
-                            .images = in->images};
+                            .images = in->images, .allow_nan = data && in->missing, .words = data ? in->words : NULL};
     return dfo_source_open(c->ctx, spec, &o, out) == DFO_OK ? 0 : failed(c);
 }
 
@@ -221,14 +221,14 @@ static int open_parts(const struct common *c, struct input *in)
     char rest[4096];
     int status = 0;
     if (in->context || in->context_columns)
-        status = open_one(c, in, in->context ? in->context : in->data, in->context_columns, NULL, &in->parts[1]);
+        status = open_one(c, in, in->context ? in->context : in->data, in->context_columns, NULL, 0, &in->parts[1]);
     if (status)
         return status;
     if (!columns && in->context_columns) {
         snprintf(rest, sizeof rest, "!%s", in->context_columns);     /* all the others */
         columns = rest;
     }
-    if ((status = open_one(c, in, in->data, columns, in->weights_column, &in->parts[0])))
+    if ((status = open_one(c, in, in->data, columns, in->weights_column, 1, &in->parts[0])))
         return status;
     dfo_source_info info;
     dfo_source_describe(in->parts[0], &info);
@@ -251,7 +251,7 @@ int input_open(const struct common *c, struct input *in)
     if (in->context || in->context_columns || in->labels || in->class)
         status = open_parts(c, in);
     else
-        status = open_one(c, in, in->data, in->columns, in->weights_column, &in->source);
+        status = open_one(c, in, in->data, in->columns, in->weights_column, 1, &in->source);
     if (status)
         return status;
     dfo_source_describe(in->source, &in->info);
@@ -267,7 +267,7 @@ int context_open(const struct common *c, struct input *in, uint64_t rows)
         in->source = in->parts[1];
         in->parts[1] = NULL;
     } else if (in->context) {
-        status = open_one(c, in, in->context, in->columns, NULL, &in->source);
+        status = open_one(c, in, in->context, in->columns, NULL, 0, &in->source);
     }
     if (status || !in->source)
         return status;
@@ -283,6 +283,7 @@ void input_close(struct input *in)
     dfo_source_free(in->parts[0]);
     dfo_source_free(in->parts[1]);
     dfo_source_free(in->label);
+    dfo_words_free(in->words);
 }
 
 /* Images have the model's size; rows that are not called images need only be as long.  */

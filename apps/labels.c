@@ -2,13 +2,41 @@
  * features as there are classes, 1 in the label's place.  */
 #include "cmd.h"
 
+int words_of(const struct common *c, dfo_model *model, dfo_words **out)
+{
+    const json_t *note = json_object_get(dfo_model_notes(model), "words");
+    dfo_words *words = NULL;
+    *out = NULL;
+    if (!json_is_array(note))
+        return 0;
+    if (dfo_words_new(c->ctx, &words))
+        return failed(c);
+    for (size_t j = 0; j < json_array_size(note); j++) {
+        const json_t *list = json_array_get(note, j);
+        char column[24];
+        snprintf(column, sizeof column, "%zu", j + 1);
+        for (size_t k = 0; k < json_array_size(list); k++) {
+            const char *word = json_string_value(json_array_get(list, k));
+            if (dfo_words_add(words, column, word ? word : "")) {
+                dfo_words_free(words);
+                return failed(c);
+            }
+        }
+    }
+    dfo_words_close(words);
+    *out = words;
+    return 0;
+}
+
 int labels_for(const struct common *c, struct input *in, const char *path, dfo_model *model)
 {
     json_int_t classes = json_integer_value(json_object_get(dfo_model_notes(model), "classes"));
+    const dfo_flow *flow = dfo_model_flow(model);
     in->classes = classes > 0 ? (size_t)classes : 0;
+    in->missing = flow && dfo_flow_missing(flow) != DFO_MISSING_REFUSED;
     if ((in->labels || in->class) && (!in->classes || in->classes != dfo_model_context(model)))
         return usage_error(c, "%s was not trained with --labels: it knows no classes", path), EXIT_FAILED;
-    return 0;
+    return in->words ? 0 : words_of(c, model, &in->words);
 }
 
 /* The condition of the rows of `of` from the labels' file.  */

@@ -8,6 +8,7 @@ noinst_HEADERS += \
     apps/rex.h \
     apps/mask.h \
     apps/given.h \
+    apps/columns.h \
     apps/normal.h \
     apps/sampler.h \
     apps/train_config.h
@@ -20,6 +21,7 @@ APPS_REAL = \
     apps/rex.c \
     apps/mask.c \
     apps/given.c \
+    apps/columns.c \
     apps/normal.c \
     apps/sampler.c \
     apps/train_config.c \

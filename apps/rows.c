@@ -88,7 +88,14 @@ int open_rows_out(const struct common *c, dfo_model *model, const char *path, co
     int named = json_array_size(names) == d;
     for (size_t i = 0; named && i < d; i++)
         named = (columns[i] = json_string_value(json_array_get(names, i))) != NULL;
-    dfo_status status = dfo_sink_open(c->ctx, path, format, rows, d, named ? columns : NULL, out);
+    dfo_words *words;
+    int bad = words_of(c, model, &words);
+    if (!bad && dfo_sink_open(c->ctx, path, format, rows, d, named ? columns : NULL, out))
+        bad = failed(c);
+    if (!bad)
+        dfo_sink_words(*out, words);
+    else
+        dfo_words_free(words);
     free(columns);
-    return status ? failed(c) : 0;
+    return bad;
 }

@@ -180,7 +180,7 @@ dfo_status dfo_bijector_init(dfo_bijector *bij, dfo_run *run, dfo_batch x, const
     DFO_TRY(shapes(bij, run, x, cond));
     if (x.n == 0)
         return dfo_run_fail(run, DFO_ESHAPE, (size_t)-1, "%s: no rows to initialise from", bij->ops->type);
-    for (size_t i = 0; i < x.n; i++)       /* else the weights would not be numbers either */
+    for (size_t i = 0; i < x.n && !(bij->caps & DFO_TAKES_MISSING); i++)       /* else the weights would not be numbers either */
         if (!dfoi_all_finite(x.d, dfo_row(x, i)))
             return dfo_run_fail(run, DFO_ENUM, i, "%s: row %llu: not finite", bij->ops->type,
                                 (unsigned long long)(run->key.row + i));

@@ -8,6 +8,7 @@
  * would meet the bound, so that samples can be scored.  */
 #include <math.h>
 
+#include "bounds_impl.h"
 #include "layers.h"
 #include "scalar_impl.h"
 
@@ -17,43 +18,39 @@ struct bounds {
 
 enum kind { FREE, ABOVE, BELOW, BETWEEN };
 
-static enum kind kind_of(const struct bounds *b, size_t j)
+static enum kind kind_of(dfoi_bound b)
 {
-    return isfinite(b->lower[j])   ? isfinite(b->upper[j]) ? BETWEEN : ABOVE
-           : isfinite(b->upper[j]) ? BELOW
-                                   : FREE;
+    return isfinite(b.low) ? isfinite(b.high) ? BETWEEN : ABOVE : isfinite(b.high) ? BELOW : FREE;
 }
 
-static double value(const struct bounds *b, size_t j, double x)
+double dfoi_bound_value(dfoi_bound b, double x)
 {
-    double low = b->lower[j], high = b->upper[j], difference;
-    switch (kind_of(b, j)) {
+    double difference;
+    switch (kind_of(b)) {
     case ABOVE:
-        return log(x - low);
+        return log(x - b.low);
     case BELOW:
-        return -log(high - x);
+        return -log(b.high - x);
     case BETWEEN: /* near the middle the ratio's distance from 1 keeps its digits */
-        difference = (x - low) - (high - x);
-        return fabs(difference) < 0.5 * (high - low) ? log1p(difference / (high - x))
-                                                     : log(x - low) - log(high - x);
+        difference = (x - b.low) - (b.high - x);
+        return fabs(difference) < 0.5 * (b.high - b.low) ? log1p(difference / (b.high - x))
+                                                         : log(x - b.low) - log(b.high - x);
     case FREE:
         break;
     }
     return x;
 }
 
-/* x of z, not yet rounded.  */
-static double unvalue(const struct bounds *b, size_t j, double z)
+double dfoi_bound_back(dfoi_bound b, double z)
 {
-    double low = b->lower[j], high = b->upper[j], e = exp(-fabs(z)),
-           part = (high - low) * e / (1 + e);
-    switch (kind_of(b, j)) {
+    double e = exp(-fabs(z)), part = (b.high - b.low) * e / (1 + e);
+    switch (kind_of(b)) {
     case ABOVE:
-        return low + exp(z);
+        return b.low + exp(z);
     case BELOW:
-        return high - exp(-z);
+        return b.high - exp(-z);
     case BETWEEN:
-        return z < 0 ? low + part : high - part;
+        return z < 0 ? b.low + part : b.high - part;
     case FREE:
         break;
     }
@@ -69,36 +66,34 @@ static dfo_real next(dfo_real x, dfo_real towards)
 #endif
 }
 
-/* Rounded, and strictly inside.  */
-static dfo_real inside(const struct bounds *b, size_t j, double x)
+dfo_real dfoi_bound_inside(dfoi_bound b, double x)
 {
     dfo_real r = (dfo_real)x;
-    while (isfinite(b->lower[j]) && (double)r <= b->lower[j])
+    while (isfinite(b.low) && (double)r <= b.low)
         r = next(r, (dfo_real)INFINITY);
-    while (isfinite(b->upper[j]) && (double)r >= b->upper[j])
+    while (isfinite(b.high) && (double)r >= b.high)
         r = next(r, (dfo_real)-INFINITY);
     return r;
 }
 
-static double log_slope(const struct bounds *b, size_t j, double z)
+double dfoi_bound_log_slope(dfoi_bound b, double z)
 {
-    switch (kind_of(b, j)) {
+    switch (kind_of(b)) {
     case ABOVE:
         return -z;
     case BELOW:
         return z;
     case BETWEEN:
-        return -log(b->upper[j] - b->lower[j]) - dfoi_log_sigmoid_slope(z);
+        return -log(b.high - b.low) - dfoi_log_sigmoid_slope(z);
     case FREE:
         break;
     }
     return 0;
 }
 
-/* d log_slope / dz.  */
-static double change(const struct bounds *b, size_t j, double z)
+double dfoi_bound_change(dfoi_bound b, double z)
 {
-    switch (kind_of(b, j)) {
+    switch (kind_of(b)) {
     case ABOVE:
         return -1;
     case BELOW:
@@ -109,6 +104,23 @@ static double change(const struct bounds *b, size_t j, double z)
         break;
     }
     return 0;
+}
+
+int dfoi_bound_holds(dfoi_bound b)
+{
+    double some = kind_of(b) == BETWEEN ? b.low / 2 + b.high / 2
+                  : isfinite(b.low)     ? b.low
+                  : isfinite(b.high)    ? b.high
+                                        : 0;
+    if (!isfinite((dfo_real)some) || !(b.low < b.high))
+        return 0;
+    some = (double)dfoi_bound_inside(b, some);
+    return some > b.low && some < b.high;
+}
+
+static dfoi_bound bound(const struct bounds *b, size_t j)
+{
+    return (dfoi_bound){b->lower[j], b->upper[j]};
 }
 
 static dfo_status forward(const dfo_bijector *bij, dfo_run *run, dfo_batch x, const dfo_cond *cond,
@@ -125,8 +137,8 @@ static dfo_status forward(const dfo_bijector *bij, dfo_run *run, dfo_batch x, co
                 return dfo_run_fail(
                     run, DFO_ENUM, i, "bounds: row %llu, column %zu: %.9g is not inside (%g, %g)",
                     (unsigned long long)(run->key.row + i), j, in, b->lower[j], b->upper[j]);
-            double out = value(b, j, in);
-            sum += log_slope(b, j, out);
+            double out = dfoi_bound_value(bound(b, j), in);
+            sum += dfoi_bound_log_slope(bound(b, j), out);
             row[j] = (dfo_real)out;
         }
         if (logdet)
@@ -148,8 +160,8 @@ static dfo_status inverse(const dfo_bijector *bij, dfo_run *run, dfo_batch z, co
             if (!isfinite(in))
                 return dfo_run_fail(run, DFO_ENUM, i, "bounds: row %llu, column %zu: not finite",
                                     (unsigned long long)(run->key.row + i), j);
-            sum += log_slope(b, j, in);
-            row[j] = inside(b, j, unvalue(b, j, in));
+            sum += dfoi_bound_log_slope(bound(b, j), in);
+            row[j] = dfoi_bound_inside(bound(b, j), dfoi_bound_back(bound(b, j), in));
         }
         if (logdet)
             logdet[i] -= sum;
@@ -169,9 +181,9 @@ static dfo_status backward(const dfo_bijector *bij, dfo_run *run, dfo_batch z, d
         dfo_real *row = dfo_row(z, i), *g = dfo_row(gz, i);
         for (size_t j = 0; j < z.d; j++) {
             double out = (double)row[j];
-            g[j] = (dfo_real)(((double)g[j] + glogdet[i] * change(b, j, out)) *
-                              exp(log_slope(b, j, out)));
-            row[j] = inside(b, j, unvalue(b, j, out));
+            g[j] = (dfo_real)(((double)g[j] + glogdet[i] * dfoi_bound_change(bound(b, j), out)) *
+                              exp(dfoi_bound_log_slope(bound(b, j), out)));
+            row[j] = dfoi_bound_inside(bound(b, j), dfoi_bound_back(bound(b, j), out));
         }
     }
     return DFO_OK;
@@ -188,9 +200,9 @@ static dfo_status inverse_backward(const dfo_bijector *bij, dfo_run *run, dfo_ba
     for (size_t i = 0; i < x.n; i++) {
         dfo_real *row = dfo_row(x, i), *g = dfo_row(gx, i);
         for (size_t j = 0; j < x.d; j++) {
-            double out = value(b, j, (double)row[j]);
-            g[j] = (dfo_real)((double)g[j] * exp(-log_slope(b, j, out)) -
-                              glogdet[i] * change(b, j, out));
+            double out = dfoi_bound_value(bound(b, j), (double)row[j]);
+            g[j] = (dfo_real)((double)g[j] * exp(-dfoi_bound_log_slope(bound(b, j), out)) -
+                              glogdet[i] * dfoi_bound_change(bound(b, j), out));
             row[j] = (dfo_real)out;
         }
     }
@@ -263,20 +275,10 @@ dfo_status dfoi_bounds_create(dfo_build *build, json_t *config, dfo_bijector *bi
     DFO_TRY(dfoi_alloc(ctx, bij->d, sizeof *b->upper, &b->upper));
     DFO_TRY(read_bounds(ctx, config, "lower", bij->d, -INFINITY, b->lower));
     DFO_TRY(read_bounds(ctx, config, "upper", bij->d, INFINITY, b->upper));
-    for (size_t j = 0; j < bij->d; j++) {
-        double low = b->lower[j], high = b->upper[j];
-        double some = kind_of(b, j) == BETWEEN ? low / 2 + high / 2
-                      : isfinite(low)          ? low
-                      : isfinite(high)         ? high
-                                               : 0;
-        int real = isfinite((dfo_real)some) && low < high;
-        if (real)
-            some = (double)inside(b, j, some);
-        if (!real || !(some > low && some < high))
-            return dfoi_fail(ctx, DFO_EARG,
-                             "column %zu: nothing lies between lower %.17g and upper %.17g", j, low,
-                             high);
-    }
+    for (size_t j = 0; j < bij->d; j++)
+        if (!dfoi_bound_holds(bound(b, j)))
+            return dfoi_fail(ctx, DFO_EARG, "column %zu: nothing lies between lower %.17g and upper %.17g", j,
+                             b->lower[j], b->upper[j]);
     return DFO_OK;
 }
 

@@ -7,8 +7,8 @@
  * sigmoid(v), where `layer`, given x/bins - 1/2 as its first condition, maps v to a standard normal e; the
  * log-det of the layer is -log q(u | x).
  *
- * u is a function of seed, the layer's place in the model, row and feature.  Training draws it continuously (and differentiates through it:
- * u moves with the weights while e stays).  Evaluation puts it on the grid (k + 1/2)/32 and takes log q there:
+ * u is a function of seed, the layer's place in the model, row and feature.  Training, and an estimate by several draws (run->draw), draw it
+ * continuously (training differentiates through it: u moves with the weights while e stays).  Evaluation puts it on the grid (k + 1/2)/32 and takes log q there:
  * x + u is exact in float, and every value keeps 1/64 of a bin for the rounding of the layers behind.  */
 #include <math.h>
 #include <string.h>
@@ -45,8 +45,14 @@ static double sigmoid(double v)
 static dfo_key key_of(const dfo_bijector *bij, const dfo_run *run, size_t i)
 {
     dfo_key key = {.seed = run->key.seed ^ state(bij)->stream, .row = run->key.row + i, .purpose = DFO_FOR_DEQUANTISE};
-    key.step = run->mode == DFO_TRAIN ? run->key.step : 0;
+    key.step = run->mode == DFO_TRAIN ? run->key.step : run->draw;
     return key;
+}
+
+/* Not on the grid?  */
+static int anywhere(const dfo_run *run)
+{
+    return run->mode == DFO_TRAIN || run->draw;
 }
 
 static dfo_status check_rows(const dfo_bijector *bij, dfo_run *run, dfo_batch x)
@@ -66,7 +72,7 @@ static dfo_status check_rows(const dfo_bijector *bij, dfo_run *run, dfo_batch x)
 /* x + u, below x + 1 even where it is rounded.  */
 static dfo_real add(const dfo_run *run, dfo_real x, double u)
 {
-    dfo_real z = (dfo_real)((double)x + (run->mode == DFO_TRAIN ? u : grid(u)));
+    dfo_real z = (dfo_real)((double)x + (anywhere(run) ? u : grid(u)));
     return z < x + 1 ? z : (dfo_real)((double)(x + 1) * (1 - (double)DFO_REAL_EPS));
 }
 
@@ -161,15 +167,15 @@ static void to_grid(dfo_batch v)
 
 static dfo_status add_variational(const dfo_bijector *bij, dfo_run *run, dfo_batch x, struct work *w, double *logdet)
 {
-    int train = run->mode == DFO_TRAIN;
+    int free = anywhere(run);
     DFO_TRY(draw(bij, run, w));
     for (size_t i = 0; i < x.n; i++) {
-        if (train && logdet)           /* -log q = log|dv/de| + log sigma'(v) - log N(e) */
+        if (free && logdet)            /* -log q = log|dv/de| + log sigma'(v) - log N(e) */
             logdet[i] += w->logdet[i] + log_slopes(w->v, i);
         for (size_t j = 0; j < x.d; j++)
             dfo_row(x, i)[j] = add(run, dfo_row(x, i)[j], sigmoid((double)dfo_row(w->v, i)[j]));
     }
-    if (train)
+    if (free)
         return DFO_OK;
     to_grid(w->v);
     return on_grid(bij, run, w, logdet);

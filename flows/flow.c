@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "cnf_impl.h"
+#include "columns_impl.h"
 #include "residual_impl.h"
 #include "flow_impl.h"
 #include "matching_impl.h"
@@ -107,6 +108,23 @@ size_t dfo_flow_bins(const dfo_flow *flow)
 {
     size_t at;
     return dfoi_chain_count(flow->bij) ? dfoi_dequantise_bins(dfoi_chain_layer(flow->bij, 0, &at)) : 0;
+}
+
+int dfo_flow_dequantises(const dfo_flow *flow)
+{
+    size_t at;
+    const dfo_bijector *first = dfoi_chain_count(flow->bij) ? dfoi_chain_layer(flow->bij, 0, &at) : NULL;
+    const struct dfoi_columns *columns = first ? dfoi_columns_of(first) : NULL;
+    return dfo_flow_bins(flow) || (columns && columns->whole);
+}
+
+dfo_missing dfo_flow_missing(const dfo_flow *flow)
+{
+    size_t at;
+    const struct dfoi_columns *columns = dfoi_chain_count(flow->bij) ? dfoi_columns_of(dfoi_chain_layer(flow->bij, 0, &at)) : NULL;
+    return !columns || columns->missing == DFOI_MISSING_REFUSED ? DFO_MISSING_REFUSED
+           : columns->missing == DFOI_MISSING_IMPUTE            ? DFO_MISSING_IMPUTED
+                                                                : DFO_MISSING_INTEGRATED;
 }
 
 /* Continuous layers in chains and parts, however deep.  */

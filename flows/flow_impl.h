@@ -47,6 +47,18 @@ dfo_status dfoi_flow_log_prob(const dfo_flow *flow, dfo_run *run, dfo_batch x, c
 dfo_status dfoi_flow_log_prob_grad(const dfo_flow *flow, dfo_run *run, dfo_batch x, const dfo_cond *cond,
                                    const double *weight, double *logp, dfo_batch gx, dfo_cond *gcond);
 
+/* The logarithm of the mean of p over so many draws of what the layers draw, and if run->variance is wanted the variance of its
+ * error added there; x holds the last draw's latents.  flow_draws.c.  */
+dfo_status dfoi_flow_log_prob_draws(const dfo_flow *flow, dfo_run *run, dfo_batch x, const dfo_cond *cond, size_t draws, double *logp);
+size_t dfoi_flow_draws_scratch(size_t rows);
+
+/* Of so many draws of what is missing in rows (n), which each row takes, by their densities: chosen (n).  logp (n): as above.  The
+ * rows stay.  Scratch: that, and a copy of the rows.  */
+dfo_status dfoi_flow_choose(const dfo_flow *flow, dfo_run *run, dfo_batch x, const dfo_cond *cond, size_t draws, uint32_t *chosen, double *logp);
+
+/* Do some rows lack what the flow integrates out?  */
+int dfoi_flow_lacks(const dfo_flow *flow, dfo_batch x);
+
 /* The bijector's backward; gradients of weights are bracketed by begin and done.  */
 dfo_status dfoi_flow_backward(const dfo_flow *flow, dfo_run *run, dfo_batch z, dfo_batch gz, const dfo_cond *cond,
                               dfo_cond *gcond, const double *glogdet);

@@ -1,8 +1,9 @@
-/* The mean and standard deviation of all training rows, for a flow that begins with standardise.  Sums run
+/* The mean and standard deviation of all training rows, for a flow that begins with standardise (with columns: columns_fit.c).  Sums run
  * over differences from the first row, in double.  */
 #include <math.h>
 #include <string.h>
 
+#include "columns_impl.h"
 #include "flow_impl.h"
 #include "layer_impl.h"
 #include "standardise_impl.h"
@@ -70,6 +71,8 @@ dfo_status dfo_flow_standardise(dfo_flow *flow, const dfo_source *train, int den
     if (!dfoi_chain_count(flow->bij))
         return DFO_OK;
     dfo_bijector *first = (dfo_bijector *)dfoi_chain_layer(flow->bij, 0, &derived);
+    if (dfoi_columns_of(first))
+        return dfoi_columns_fit(first, train, density);
     if (strcmp(first->ops->type, "standardise"))
         return DFO_OK;
     dfo_source_describe(train, &info);

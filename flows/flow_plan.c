@@ -27,7 +27,7 @@ dfo_status dfo_flow_plan_new(dfo_ctx *ctx, const dfo_flow *flow, int gradients, 
     dfo_need need = dfoi_flow_need(flow, block, &how, gradients);
     /* rows of the last block, their gradients and log-dets; what is given of them */
     need.scratch += 3 * dfo_arena_size(block * flow->d) + 2 * dfo_arena_size(block * flow->cond_d) +
-                    2 * dfoi_doubles_size(block);
+                    2 * dfoi_doubles_size(block) + dfoi_flow_draws_scratch(block);
     dfo_plan_options options = {.block = block, .memory = DFO_MEMORY_INVERT, .mode = DFO_EVALUATE};
     DFO_GO(dfo_plan_new(ctx, flow->store, &need, &options, &plan->plan));
     *out = plan;
@@ -53,7 +53,7 @@ void dfo_flow_plan_evaluations(const dfo_flow_plan *plan, uint64_t *evaluations,
 
 struct call {
     const dfo_flow *flow;
-    enum { LOG_PROB, LOG_PROB_GRAD, ENCODE, DECODE, SAMPLE, DECODE_BACKWARD, SAMPLE_GIVEN } what;
+    enum { LOG_PROB, LOG_PROB_GRAD, ENCODE, DECODE, SAMPLE, DECODE_BACKWARD, SAMPLE_GIVEN, LOG_PROB_DRAWS } what;
     dfo_batch       x, gx;
     const dfo_cond *cond;
     dfo_cond       *gcond;
@@ -63,6 +63,7 @@ struct call {
     double          temperature;
     dfo_batch       given;             /* what is known of draws, and its noise */
     double          noise;
+    size_t          draws;             /* of LOG_PROB_DRAWS */
 };
 
 /* gx: gradients, or what is given.  */
@@ -74,6 +75,8 @@ static dfo_status work(const struct call *c, dfo_run *run, dfo_batch x, dfo_batc
     switch (c->what) {
     case LOG_PROB:
         return dfoi_flow_log_prob(flow, run, x, given, out);
+    case LOG_PROB_DRAWS:
+        return dfoi_flow_log_prob_draws(flow, run, x, given, c->draws, out);
     case LOG_PROB_GRAD: {
         double *one = dfoi_take_doubles(run, x.n);
         for (size_t i = 0; i < x.n; i++)
@@ -220,6 +223,16 @@ dfo_status dfo_flow_log_prob_estimate(dfo_flow_plan *plan, uint64_t first_row, d
 {
     struct call c = {.what = LOG_PROB, .x = x, .cond = cond, .out = out, .variance = variance};
     dfo_key key = {.row = first_row, .purpose = DFO_FOR_DEQUANTISE};
+    return run_call(plan, &c, key);
+}
+
+dfo_status dfo_flow_log_prob_draws(dfo_flow_plan *plan, uint64_t first_row, dfo_batch x, const dfo_cond *cond, size_t draws, double *out,
+                                   double *variance)
+{
+    struct call c = {.what = LOG_PROB_DRAWS, .x = x, .cond = cond, .out = out, .variance = variance, .draws = draws};
+    dfo_key key = {.row = first_row, .purpose = DFO_FOR_DEQUANTISE};
+    if (!draws || draws >= UINT32_MAX)
+        return dfoi_fail(plan->plan->ctx, DFO_EARG, "expected at least one draw and less than 2^32 - 1, got %zu", draws);
     return run_call(plan, &c, key);
 }
 

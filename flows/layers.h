@@ -21,6 +21,7 @@ extern const struct dfo_bijector_ops dfoi_symmetric_ops;
 extern const struct dfo_bijector_ops dfoi_woodbury_ops;
 extern const struct dfo_bijector_ops dfoi_conv_exp_ops;
 extern const struct dfo_bijector_ops dfoi_dequantise_ops;
+extern const struct dfo_bijector_ops dfoi_columns_ops;
 extern const struct dfo_bijector_ops dfoi_rescale_ops;
 extern const struct dfo_bijector_ops dfoi_linear_ops;
 extern const struct dfo_bijector_ops dfoi_bounds_ops;
@@ -75,6 +76,7 @@ dfo_status dfoi_symmetric_create(dfo_build *build, json_t *config, dfo_bijector 
 dfo_status dfoi_woodbury_create(dfo_build *build, json_t *config, dfo_bijector *bij);
 dfo_status dfoi_conv_exp_create(dfo_build *build, json_t *config, dfo_bijector *bij);
 dfo_status dfoi_dequantise_create(dfo_build *build, json_t *config, dfo_bijector *bij);
+dfo_status dfoi_columns_create(dfo_build *build, json_t *config, dfo_bijector *bij);
 dfo_status dfoi_linear_create(dfo_build *build, json_t *config, dfo_bijector *bij);
 dfo_status dfoi_bounds_create(dfo_build *build, json_t *config, dfo_bijector *bij);
 dfo_status dfoi_affine_create(dfo_build *build, json_t *config, dfo_bijector *bij);

@@ -14,6 +14,8 @@ noinst_HEADERS += \
     flows/causal_impl.h \
     flows/convolution_impl.h \
     flows/standardise_impl.h \
+    flows/bounds_impl.h \
+    flows/columns_impl.h \
     flows/check_impl.h \
     flows/scalar_impl.h \
     flows/sylvester_impl.h \
@@ -57,6 +59,9 @@ FLOWS_REAL = \
     flows/woodbury.c \
     flows/conv_exp.c \
     flows/dequantise.c \
+    flows/columns.c \
+    flows/columns_fit.c \
+    flows/columns_missing.c \
     flows/diffusion.c \
     flows/diffusion_map.c \
     flows/denoise_map.c \
@@ -109,6 +114,7 @@ FLOWS_REAL = \
     flows/flow.c \
     flows/flow_plan.c \
     flows/flow_moments.c \
+    flows/flow_draws.c \
     flows/loss_nll.c \
     flows/loss_reverse.c \
     flows/matching.c \

@@ -1,9 +1,12 @@
-/* Negative log-likelihood of a flow, in nats a row: what maximum likelihood minimises.  */
+/* Negative log-likelihood of a flow, in nats a row: what maximum likelihood minimises.  Of rows that lack what the flow integrates
+ * out, of DRAWS draws of it (flow_draws.c).  */
 #include <string.h>
 
 #include "base/ctx_impl.h"
 #include "flow_impl.h"
 #include "layer_impl.h"
+
+#define DRAWS 5
 
 static dfo_flow *flow_of(const dfo_loss *loss)
 {
@@ -16,6 +19,8 @@ static dfo_need need(const dfo_loss *loss, size_t rows, const dfo_run *how, int 
     n.scratch += 3 * dfo_arena_size(flow_of(loss)->d);           /* for condition() */
     if (train)
         n.scratch += dfo_arena_size(rows * flow_of(loss)->d) + 2 * dfoi_doubles_size(rows);
+    if (dfo_flow_missing(flow_of(loss)) == DFO_MISSING_INTEGRATED)
+        n.scratch += dfo_arena_size(rows * flow_of(loss)->d) + dfoi_flow_draws_scratch(rows) + dfo_arena_size(rows) + dfoi_doubles_size(rows);
     return n;
 }
 
@@ -34,19 +39,33 @@ static dfo_status grad(const dfo_loss *loss, dfo_run *run, dfo_minibatch shard, 
     const dfo_flow *flow = flow_of(loss);
     size_t n = shard.x.n;
     double *logp = dfoi_take_doubles(run, n), *weight = dfoi_take_doubles(run, n);
+    const dfo_cond *cond = flow->cond_d ? &shard.cond : NULL;
     dfo_batch gx = dfo_batch_of(dfo_arena_take(run, n * flow->d), n, flow->d);
+    double *of_draws = NULL;
     for (size_t i = 0; i < n; i++)
         weight[i] = -scale * (shard.weight ? shard.weight[i] : 1.0);
-    DFO_TRY(dfoi_flow_log_prob_grad(flow, run, shard.x, flow->cond_d ? &shard.cond : NULL, weight, logp, gx, NULL));
+    if (dfoi_flow_lacks(flow, shard.x)) {
+        uint32_t *chosen = (uint32_t *)dfo_arena_take(run, n);
+        of_draws = dfoi_take_doubles(run, n);
+        DFO_TRY(dfoi_flow_choose(flow, run, shard.x, cond, DRAWS, chosen, of_draws));
+        run->chosen = chosen;
+    }
+    dfo_status status = dfoi_flow_log_prob_grad(flow, run, shard.x, cond, weight, logp, gx, NULL);
+    run->chosen = NULL;
+    DFO_TRY(status);
     for (size_t i = 0; i < n; i++)
-        *sum -= logp[i] * (shard.weight ? shard.weight[i] : 1.0);
+        *sum -= (of_draws ? of_draws : logp)[i] * (shard.weight ? shard.weight[i] : 1.0);
     return DFO_OK;
 }
 
 static dfo_status eval(const dfo_loss *loss, dfo_run *run, dfo_minibatch shard, double *out)
 {
     const dfo_flow *flow = flow_of(loss);
-    DFO_TRY(dfoi_flow_log_prob(flow, run, shard.x, flow->cond_d ? &shard.cond : NULL, out));
+    const dfo_cond *cond = flow->cond_d ? &shard.cond : NULL;
+    if (dfoi_flow_lacks(flow, shard.x))
+        DFO_TRY(dfoi_flow_log_prob_draws(flow, run, shard.x, cond, DRAWS, out));
+    else
+        DFO_TRY(dfoi_flow_log_prob(flow, run, shard.x, cond, out));
     for (size_t i = 0; i < shard.x.n; i++)
         out[i] = -out[i];
     return DFO_OK;

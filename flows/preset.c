@@ -333,9 +333,9 @@ static dfo_status complete_matching(dfo_ctx *ctx, const json_t *config, json_t *
 
 static dfo_status check_keys(dfo_ctx *ctx, const json_t *config, const struct dfoi_preset *p)
 {
-    const char *known[32] = {"flow"};
-    size_t n = 1;
-    for (const struct dfoi_setting *s = p->settings; s->key && n < 31; s++)
+    const char *known[36] = {"flow", "columns", "missing"};
+    size_t n = 3;
+    for (const struct dfoi_setting *s = p->settings; s->key && n < 35; s++)
         known[n++] = s->key;
     known[n] = NULL;
     return dfoi_json_keys(ctx, config, known);
@@ -350,6 +350,23 @@ static dfo_status with_defaults(dfo_ctx *ctx, json_t *config, json_t **out)
     json_decref(*out);
     *out = NULL;
     return dfoi_fail(ctx, DFO_EMEM, "out of memory: settings");
+}
+
+/* The layer of the columns' kinds, in front of the preset's; its settings leave the preset's own.  */
+static dfo_status write_columns(dfo_ctx *ctx, json_t *config, json_t *list)
+{
+    json_t *columns = json_object_get(config, "columns"), *missing = json_object_get(config, "missing"), *layer;
+    if (missing && !columns)
+        return dfoi_fail(ctx, DFO_EARG, "missing: goes with columns");
+    if (!columns)
+        return DFO_OK;
+    layer = json_pack("{s:s, s:O}", "type", "columns", "columns", columns);
+    DFO_TRY(dfoi_preset_append(ctx, list, layer));
+    if (missing)
+        DFO_TRY(dfoi_json_set(ctx, layer, "missing", json_incref(missing)));
+    json_object_del(config, "columns");
+    json_object_del(config, "missing");
+    return DFO_OK;
 }
 
 dfo_status dfo_preset_expand(dfo_ctx *ctx, json_t *config, dfo_shape shape, json_t **out)
@@ -380,6 +397,7 @@ dfo_status dfo_preset_expand(dfo_ctx *ctx, json_t *config, dfo_shape shape, json
         status = dfoi_fail(ctx, DFO_EMEM, "out of memory: layers");
         goto fail;
     }
+    DFO_GO(write_columns(ctx, full, list));
     DFO_GO(p->write(ctx, full, shape, list));
     if (p->complete)
         DFO_GO(p->complete(ctx, full, *out));

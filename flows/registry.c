@@ -23,6 +23,7 @@ static const dfoi_layer layers[] = {
     {&dfoi_woodbury_ops, dfoi_woodbury_create},
     {&dfoi_conv_exp_ops, dfoi_conv_exp_create},
     {&dfoi_dequantise_ops, dfoi_dequantise_create},
+    {&dfoi_columns_ops, dfoi_columns_create},
     {&dfoi_linear_ops, dfoi_linear_create},
     {&dfoi_bounds_ops, dfoi_bounds_create},
     {&dfoi_affine_ops, dfoi_affine_create},

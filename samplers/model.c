@@ -277,6 +277,14 @@ dfo_status dfo_model_log_prob_estimate(dfo_model_plan *plan, uint64_t first_row,
     return dfo_flow_log_prob_estimate(plan->state, first_row, x, cond, out, variance);
 }
 
+dfo_status dfo_model_log_prob_draws(dfo_model_plan *plan, uint64_t first_row, dfo_batch x, const dfo_cond *cond, size_t draws, double *out,
+                                    double *variance)
+{
+    if (plan->model->ops != &dfoi_flow_model_ops)
+        return absent(plan->ctx, plan->model, "density by draws");
+    return dfo_flow_log_prob_draws(plan->state, first_row, x, cond, draws, out, variance);
+}
+
 dfo_status dfo_model_log_prob_grad(dfo_model_plan *plan, uint64_t first_row, dfo_batch x, const dfo_cond *cond,
                                    double *out, dfo_batch gx, dfo_cond *gcond)
 {

@@ -158,6 +158,93 @@ START_TEST(not_finite)
 }
 END_TEST
 
+/* ---- words */
+
+static const char colours[] = "a,kind,n\n1,red,3\n2,\"deep, blue\",4\n3,red,5\n";
+
+static dfo_words *words_of(const char *column, const char *word)
+{
+    dfo_words *words;
+    OK(dfo_words_new(ctx, &words));
+    OK(dfo_words_add(words, column, NULL));
+    if (word)
+        OK(dfo_words_add(words, column, word));
+    return words;
+}
+
+/* In the order in which they come, by name or number; a column of numbers keeps them; back to text.  */
+START_TEST(words)
+{
+    static const char *const names[] = {"kind", "n"};
+    const char *path = test_tmp_file("w.csv");
+    for (int by_number = 0; by_number < 2; by_number++) {
+        const char *column = by_number ? "1" : "kind";
+        dfo_words *w = words_of(column, NULL);
+        dfo_source_options options = {.words = w, .columns = "kind,n"};
+        OK(dfo_words_add(w, "n", NULL));
+        dfo_source *source = open_text(colours, &options);
+        ck_assert_msg(source != NULL, "%s", dfo_ctx_error(ctx));
+        dfo_real x[6];
+        OK(dfo_source_read(source, ctx, 0, dfo_batch_of(x, 3, 2), NULL));
+        ck_assert(x[0] == 0 && x[1] == 3 && x[2] == 1 && x[3] == 4 && x[4] == 0 && x[5] == 5);
+        ck_assert_uint_eq(dfo_words_count(w, column), 2);
+        ck_assert_uint_eq(dfo_words_count(w, "n"), 0);
+        ck_assert_str_eq(dfo_words_word(w, column, 1), "deep, blue");
+        ck_assert_ptr_null(dfo_words_word(w, column, 2));
+        dfo_source_free(source);
+        dfo_words_free(w);
+    }
+    dfo_sink *sink;
+    dfo_words *w = words_of("1", "red");
+    OK(dfo_words_add(w, "1", "deep, blue"));
+    dfo_real x[6] = {1, 3, 0, 4, 7, 5};
+    OK(dfo_sink_open(ctx, path, NULL, 3, 2, names, &sink));
+    dfo_sink_words(sink, w);
+    OK(dfo_sink_write(sink, dfo_batch_of(x, 3, 2)));
+    OK(dfo_sink_finish(sink));
+    dfo_sink_free(sink);
+    char text[80] = "";
+    FILE *f = fopen(path, "r");
+    ck_assert_ptr_nonnull(f);
+    text[fread(text, 1, sizeof text - 1, f)] = 0;
+    fclose(f);
+    ck_assert_str_eq(text, "kind,n\n\"deep, blue\",3\nred,4\n7,5\n");
+}
+END_TEST
+
+START_TEST(words_refused)
+{
+    static const struct { const char *text, *word, *says; } wrong[] = {
+        {"kind\nred\ngreen\n", "red", "row 1 (line 3), column 1 (kind): expected one of red, got 'green'"},
+        {"kind\nred\n3\n", "red", "row 1 (line 3), column 1 (kind): expected one of red, got '3'"},
+        {"kind\nred\n\"\"\n", "red", "row 1 (line 3), column 1 (kind): expected a number, got ''"},
+        {"kind\n3\nred\n", NULL, "row 1 (line 3), column 1 (kind): expected a number, got 'red'"},
+        {"kind\nnan\n", NULL, "expected a finite number, got 'nan'"},
+    };
+    char many[8000] = "kind\n";
+    size_t n = strlen(many);
+    for (size_t k = 0; k < sizeof wrong / sizeof *wrong; k++) {
+        dfo_words *w = words_of("kind", wrong[k].word);
+        dfo_source_options options = {.words = w};
+        if (wrong[k].word)
+            dfo_words_close(w);
+        ck_assert_msg(!open_text(wrong[k].text, &options), "case %zu was accepted", k);
+        SAYS(wrong[k].says);
+        dfo_words_free(w);
+    }
+    for (int k = 0; k <= 1000; k++)
+        n += (size_t)sprintf(many + n, "w%d\n", k);
+    dfo_words *w = words_of("kind", NULL);
+    dfo_source_options options = {.words = w};
+    ck_assert(!open_text(many, &options));
+    SAYS("column kind: more than 1000 different words");
+    ck_assert_int_eq(dfo_words_add(w, "other", ""), DFO_EARG);
+    OK(dfo_words_add(w, "other", "a"));
+    ck_assert_int_eq(dfo_words_add(w, "other", "a"), DFO_EARG);
+    dfo_words_free(w);
+}
+END_TEST
+
 /* Wrong values far in: the chunks of the reader must not matter.  */
 START_TEST(large)
 {
@@ -297,6 +384,20 @@ static dfo_status read_work(dfo_ctx *c, void *data)
     return status;
 }
 
+static dfo_status words_work(dfo_ctx *c, void *data)
+{
+    dfo_words *w;
+    dfo_source *source = NULL;
+    DFO_TRY(dfo_words_new(c, &w));
+    dfo_source_options options = {.words = w};
+    dfo_status status = dfo_words_add(w, "kind", NULL);
+    if (status == DFO_OK)
+        status = dfo_source_open(c, data, &options, &source);
+    dfo_source_free(source);
+    dfo_words_free(w);
+    return status;
+}
+
 static dfo_status write_work(dfo_ctx *c, void *data)
 {
     dfo_sink *sink;
@@ -344,6 +445,8 @@ START_TEST(each_fault)
     oom_check("reading CSV", OOM_ALL, read_work, in);
     oom_check("unpacking CSV", OOM_ALL, read_work, packed);
     oom_check("writing CSV", OOM_ALL, write_work, out);
+    test_write(in, colours, strlen(colours));
+    oom_check("reading words", OOM_ALL, words_work, in);
 }
 END_TEST
 
@@ -418,6 +521,8 @@ int main(void)
     tcase_add_loop_test(tc, accepted, 0, sizeof good / sizeof *good);
     tcase_add_loop_test(tc, refused, 0, sizeof bad / sizeof *bad);
     tcase_add_test(tc, not_finite);
+    tcase_add_test(tc, words);
+    tcase_add_test(tc, words_refused);
     tcase_add_test(tc, large);
     tcase_add_test(tc, open_quote);
     tcase_add_test(tc, pictures);

@@ -46,6 +46,7 @@ offers --from-class= diffeo edit --fr
 offers rex:rk4 diffeo edit --sampler rex:rk4
 offers cifar10 diffeo train --format c
 offers double diffeo check --precision = d
+offers impute diffeo train --missing im
 offers cosine diffeo train --schedule =
 offers edm-heun diffeo sample --sampler e
 offers log-snr diffeo sample --grid l

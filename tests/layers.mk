@@ -74,6 +74,15 @@ tests_check_dequantise_d_SOURCES = $(tests_check_dequantise_SOURCES)
 tests_check_dequantise_d_CPPFLAGS = $(TEST_CPPFLAGS) -DDFO_DOUBLE
 tests_check_dequantise_d_LDADD = $(TEST_LIBS)
 
+check_PROGRAMS += tests/check_columns tests/check_columns_d
+TESTS += tests/check_columns tests/check_columns_d
+tests_check_columns_SOURCES = tests/check_columns.c $(LAYERFIX)
+tests_check_columns_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_check_columns_LDADD = $(OOM_LIBS) $(TEST_LIBS)
+tests_check_columns_d_SOURCES = $(tests_check_columns_SOURCES)
+tests_check_columns_d_CPPFLAGS = $(TEST_CPPFLAGS) -DDFO_DOUBLE
+tests_check_columns_d_LDADD = $(OOM_LIBS) $(TEST_LIBS)
+
 check_PROGRAMS += tests/check_image_flow tests/check_image_flow_d
 TESTS += tests/check_image_flow tests/check_image_flow_d
 tests_check_image_flow_SOURCES = tests/check_image_flow.c

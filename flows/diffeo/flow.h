@@ -29,6 +29,15 @@ size_t dfo_flow_context(const dfo_flow *flow);              /* features of the c
  * densities of such a flow are log probabilities of the bins (bounds of them): dfo_bits_per_dim(nats, d, 1).  */
 size_t dfo_flow_bins(const dfo_flow *flow);
 
+/* Is it of whole numbers (pixels, or columns), so that its log densities are bounds of log probabilities, each by one draw of what is
+ * added to them?  */
+int dfo_flow_dequantises(const dfo_flow *flow);
+
+/* Whether rows may hold NaN for what is not known: integrated out, log densities are those of what is known (bounds, each by one
+ * draw of the rest); imputed, those of the row that one draw has filled.  */
+typedef enum dfo_missing { DFO_MISSING_REFUSED, DFO_MISSING_INTEGRATED, DFO_MISSING_IMPUTED } dfo_missing;
+dfo_missing dfo_flow_missing(const dfo_flow *flow);
+
 /* The parts, owned by the flow (the store is the one it was built into).  */
 const dfo_bijector *dfo_flow_bijector(const dfo_flow *flow);
 const dfo_dist *dfo_flow_base(const dfo_flow *flow);
@@ -60,7 +69,12 @@ dfo_status dfo_flow_log_prob(dfo_flow_plan *plan, uint64_t first_row, dfo_batch 
  * how these differ; 0: out is no estimate, or one whose error one probe does not tell.  */
 dfo_status dfo_flow_log_prob_estimate(dfo_flow_plan *plan, uint64_t first_row, dfo_batch x, const dfo_cond *cond, double *out, double *variance);
 
-/* The same, and gx (n,d) = d log p(x_i)/dx_i, gcond likewise (NULL, or parts with x = NULL: not wanted).
+/* The same by `draws` draws, at least 1, of what is added to whole numbers and of what is missing in a row, if it is integrated out: the logarithm of their mean,
+ * which rises to log P with the draws, and to variance (n; NULL: not wanted) that of its error, as far as the draws tell it (0: of one).  */
+dfo_status dfo_flow_log_prob_draws(dfo_flow_plan *plan, uint64_t first_row, dfo_batch x, const dfo_cond *cond, size_t draws, double *out,
+                                   double *variance);
+
+/* As dfo_flow_log_prob, and gx (n,d) = d log p(x_i)/dx_i, gcond likewise (NULL, or parts with x = NULL: not wanted).
  * x holds the rows themselves again, up to rounding.  */
 dfo_status dfo_flow_log_prob_grad(dfo_flow_plan *plan, uint64_t first_row, dfo_batch x, const dfo_cond *cond,
                                   double *out, dfo_batch gx, dfo_cond *gcond);

@@ -23,7 +23,8 @@ const char *dfo_preset_text(size_t i);
 dfo_status dfo_preset_config(dfo_ctx *ctx, const char *name, struct json_t **out);
 
 /* The flow that a configuration describes, for rows of this shape: {"bijector":{…},"base":{…}}, a new
- * reference.  A preset's settings that it leaves out are those of dfo_preset_config.  Unknown keys and values out of range are DFO_EARG naming the key.  */
+ * reference.  A preset's settings that it leaves out are those of dfo_preset_config.
+ * With "columns", and maybe "missing", a layer of these settings (diffeo-layers(5)) stands in front of a preset's own.  Unknown keys and values out of range are DFO_EARG naming the key.  */
 dfo_status dfo_preset_expand(dfo_ctx *ctx, struct json_t *config, dfo_shape shape, struct json_t **out);
 
 /* The frame into which pictures are set for this configuration: with "pad": true, the smallest whose sides can be

@@ -2,6 +2,7 @@
  *   - The separator is found in the first line: semicolon, else tab, else comma, else blanks (any run of
  *     spaces and tabs); a line with none of them is one column.  Quoted text does not count.
  *   - The first row is a header if none of its fields is a number; then its fields are the names.
+ *   - Columns may hold words (options->words): what is no number is one, a column has either.
  *   - Blank lines are skipped; CR, LF and CRLF end a line, the last may lack it; a UTF-8 mark at the
  *     start is skipped; spaces around fields and quotes around numbers are fine.
  *   - Rows are counted from 0, as in SPEC#A:B, lines and columns from 1.  */
@@ -13,6 +14,7 @@
 #include "base/ctx_impl.h"
 #include "base/parse_impl.h"
 #include "data/table_impl.h"
+#include "data/words_impl.h"
 
 #define CHUNK ((size_t)1 << 16)
 #define LONGEST_FIELD ((size_t)1 << 20)      /* bytes; longer ones are a quote that was not closed */
@@ -28,6 +30,8 @@ struct reader {
     dfo_ctx    *ctx;
     const char *name, *columns, *weights;
     int         allow_nan;
+    dfo_words  *words;
+    size_t     *word_column;     /* (d) place among the words' columns, or DFOI_NO_WORDS */
     dfo_status  status;          /* the first failure; later fields are ignored */
     dfoi_table *table;
     size_t      room;            /* rows */
@@ -51,15 +55,36 @@ static void fail_field(struct reader *r, size_t column, const char *expected, co
                           name ? ")" : "", expected, shown, text ? text : "", n > 40 ? "..." : "");
 }
 
+/* A word of a column that may hold some: its code, or an error.  1: it was a word's place.  */
+static int store_word(struct reader *r, size_t column, size_t slot, const char *text, size_t n, int number, double *code)
+{
+    size_t at = slot < WEIGHT ? r->word_column[slot] : DFOI_NO_WORDS;
+    const char *expected;
+    if (at == DFOI_NO_WORDS || (number && dfoi_words_number(r->words, at)))
+        return 0;
+    dfo_status status = dfoi_words_code(r->words, at, text, n, code, &expected);
+    if (status == DFO_EFORMAT)
+        fail_field(r, column, expected, text, n);
+    else
+        r->status = status;
+    return 1;
+}
+
 /* One field of a data row: into its slot.  */
 static void store(struct reader *r, size_t column, const char *text, size_t n)
 {
     dfoi_table *t = r->table;
     size_t slot = r->slot[column];
-    double x;
+    double x = 0;
     if (slot == SKIPPED)
         return;
-    if (!dfoi_number(text, n, &x))
+    int number = dfoi_number(text, n, &x);
+    if (!(number && isnan(x)) && store_word(r, column, slot, text, n, number, &x)) {
+        if (r->status == DFO_OK)
+            t->value[t->rows * t->d + slot] = x;
+        return;
+    }
+    if (!number)
         fail_field(r, column, "a number", text, n);
     else if (slot == WEIGHT && !(x >= 0 && x < HUGE_VAL))
         fail_field(r, column, "a weight of 0 or more", text, n);
@@ -135,7 +160,12 @@ static dfo_status begin(struct reader *r)
     r->started = 1;
     DFO_TRY(grow(r));
     if (header)
-        return names_of_slots(r);
+        DFO_TRY(names_of_slots(r));
+    DFO_TRY(dfoi_alloc(r->ctx, r->table->d, sizeof *r->word_column, &r->word_column));
+    for (size_t j = 0; j < r->table->d; j++)
+        r->word_column[j] = dfoi_words_find(r->words, header ? r->table->name[j] : NULL, j);
+    if (header)
+        return DFO_OK;
     for (size_t j = 0; j < r->count && r->status == DFO_OK; j++)
         store(r, j, r->field[j], strlen(r->field[j]));
     r->table->rows += r->status == DFO_OK;
@@ -271,10 +301,10 @@ static dfo_status feed(struct reader *r, struct csv_parser *p, dfo_file *file, c
 }
 
 dfo_status dfoi_csv_read(dfo_ctx *ctx, dfo_file *file, const char *columns, const char *weights, int allow_nan,
-                         dfoi_table *out)
+                         dfo_words *words, dfoi_table *out)
 {
     struct reader r = {.ctx = ctx, .name = dfoi_file_name(file), .columns = columns, .weights = weights,
-                       .allow_nan = allow_nan, .table = out, .line = 1, .pick.weights = DFOI_NO_COLUMN};
+                       .allow_nan = allow_nan, .words = words, .table = out, .line = 1, .pick.weights = DFOI_NO_COLUMN};
     struct csv_parser p;
     char *chunk = NULL;
     dfo_status status;
@@ -291,6 +321,7 @@ fail:
     dfoi_free(ctx, r.first.bytes);
     dfoi_free(ctx, r.field);
     dfoi_free(ctx, r.slot);
+    dfoi_free(ctx, r.word_column);
     dfoi_pick_free(ctx, &r.pick);
     if (status != DFO_OK)
         dfoi_table_free(ctx, out);

@@ -1,9 +1,11 @@
 include_diffeo_HEADERS += \
-    lib/diffeo/source.h
+    lib/diffeo/source.h \
+    lib/diffeo/words.h
 noinst_HEADERS += \
     lib/data/source_impl.h \
     lib/data/table_impl.h \
     lib/data/sink_impl.h \
+    lib/data/words_impl.h \
     lib/data/toy_impl.h \
     lib/data/idx_impl.h \
     lib/data/pixels_impl.h \
@@ -11,6 +13,7 @@ noinst_HEADERS += \
 LIB_ONCE += \
     lib/data/columns.c \
     lib/data/csv.c \
+    lib/data/words.c \
     lib/data/idx_header.c \
     lib/data/npy_header.c \
     lib/data/safetensors.c \

@@ -68,7 +68,7 @@ static dfo_status open(dfo_source *source, const char *path, dfo_file *file, con
     DFO_TRY(dfoi_alloc(source->ctx, 1, sizeof *t, &t));
     source->ops = &ops;
     source->state = t;
-    DFO_TRY(dfoi_csv_read(source->ctx, file, options->columns, options->weights_column, options->allow_nan, t));
+    DFO_TRY(dfoi_csv_read(source->ctx, file, options->columns, options->weights_column, options->allow_nan, options->words, t));
     source->info.rows = t->rows;
     source->info.weighted = t->weight != NULL;
     source->d = t->d;

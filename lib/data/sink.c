@@ -11,6 +11,7 @@
 #include "base/parse_impl.h"
 #include "data/sink_impl.h"
 #include "data/table_impl.h"
+#include "data/words_impl.h"
 
 struct dfo_sink {
     dfo_ctx   *ctx;
@@ -21,6 +22,7 @@ struct dfo_sink {
     size_t     d;
     dfoi_image_sink *images;      /* rows are images: all but the counting is theirs; else NULL */
     char      *name;              /* of images */
+    dfo_words *words;             /* columns of codes that are words in text, or NULL */
 };
 
 static dfo_status npy_head(dfo_sink *sink)
@@ -132,6 +134,19 @@ static dfo_status count(dfo_sink *sink, size_t n)
     return DFO_OK;
 }
 
+void dfo_sink_words(dfo_sink *sink, dfo_words *words)
+{
+    dfo_words_free(sink->words);
+    sink->words = words;
+}
+
+/* The word of column j for a code, or NULL.  */
+static const char *word_of(const dfo_sink *sink, size_t j, double code)
+{
+    size_t at = dfoi_words_find(sink->words, NULL, j);
+    return at != DFOI_NO_WORDS && code >= 0 && code < 65536 ? dfoi_words_at(sink->words, at, (size_t)code) : NULL;
+}
+
 dfo_status dfo_sink_write(dfo_sink *sink, dfo_batch x)
 {
     char text[DFOI_NUMBER_TEXT + 1];
@@ -148,6 +163,12 @@ dfo_status dfo_sink_write(dfo_sink *sink, dfo_batch x)
             continue;
         }
         for (size_t j = 0; j < x.d; j++) {
+            const char *word = sink->words ? word_of(sink, j, (double)row[j]) : NULL;
+            if (word) {
+                DFO_TRY(csv_name(sink, word));
+                DFO_TRY(dfoi_file_write(sink->file, j + 1 < x.d ? "," : "\n", 1));
+                continue;
+            }
             size_t n = sizeof(dfo_real) == sizeof(float) ? dfoi_format_float((float)row[j], text)
                                                          : dfoi_format_double((double)row[j], text);
             text[n++] = j + 1 < x.d ? ',' : '\n';
@@ -189,5 +210,6 @@ void dfo_sink_free(dfo_sink *sink)
     dfoi_images_free(sink->images);
     dfoi_file_free(sink->file);
     dfoi_free(sink->ctx, sink->name);
+    dfo_words_free(sink->words);
     dfoi_free(sink->ctx, sink);
 }

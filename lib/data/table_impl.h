@@ -5,6 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <diffeo/ctx.h>
+#include <diffeo/words.h>
 #include "base/file_impl.h"
 
 /* Which columns of a file are wanted.  */
@@ -35,9 +36,10 @@ typedef struct dfoi_table {
 } dfoi_table;
 
 /* Reads text to its end (csv.c says what is accepted).  A value that is not a number, or not finite
- * unless allow_nan, in a wanted column is DFO_EFORMAT naming row (from 0), line and column (from 1).  */
+ * unless allow_nan, in a wanted column is DFO_EFORMAT naming row (from 0), line and column (from 1).  words: NULL, or the columns that
+ * may hold some.  */
 dfo_status dfoi_csv_read(dfo_ctx *ctx, dfo_file *file, const char *columns, const char *weights, int allow_nan,
-                         dfoi_table *out);
+                         dfo_words *words, dfoi_table *out);
 void dfoi_table_free(dfo_ctx *ctx, dfoi_table *table);
 
 /* What the header of a NPY file says.  */

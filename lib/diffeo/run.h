@@ -41,6 +41,8 @@ typedef struct dfo_run {
     size_t          arena_used, arena_size;
 
     dfo_key         key;          /* row = absolute index of the first row */
+    uint32_t        draw;         /* of layers that draw: 0 evaluation's own, or one of several for an estimate, off the grid */
+    const uint32_t *chosen;       /* NULL, or (n): which of several draws of what is missing each row takes in training */
     int             threads;      /* prepare() and pullback() may use this many; elsewhere 1 */
     double          drift;        /* largest |rebuilt - anchor| met on the way back */
     double         *variance;     /* NULL, or (n): layers whose log-det is an estimate add its variance */

@@ -7,6 +7,7 @@
 #include <diffeo/batch.h>
 #include <diffeo/ctx.h>
 #include <diffeo/rng.h>
+#include <diffeo/words.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -20,6 +21,7 @@ typedef struct dfo_source_options {
     const char *weights_column;    /* name or number of the column of sample weights, or NULL */
     const char *images;            /* "HxW[xC]": rows are images, or NULL */
     int         allow_nan;         /* 0: a NaN or infinite value is an error naming row and column */
+    dfo_words  *words;             /* columns of text tables that may hold words, or NULL; kept until it is open */
     int         labels;            /* 1: the file's labels instead of its rows (see dfo_source_labels) */
 } dfo_source_options;
 
@@ -144,6 +146,8 @@ dfo_status dfo_sink_open_doubles(dfo_ctx *ctx, const char *path, const char *for
  * memory limit (DFO_ELIMIT), and 65,535 pixels a side.  */
 dfo_status dfo_sink_open_images(dfo_ctx *ctx, const char *path, const char *format, uint64_t rows,
                                 dfo_shape shape, uint32_t levels, size_t columns, dfo_sink **out);
+/* Writes words for their codes, in text; NPY has the codes.  Before the first row.  Takes words.  */
+void dfo_sink_words(dfo_sink *sink, dfo_words *words);
 /* Appends rows.  DFO_EIO when the file cannot take them; DFO_ESHAPE, DFO_EARG if they are not what was
  * promised.  */
 dfo_status dfo_sink_write(dfo_sink *sink, dfo_batch x);

@@ -21,6 +21,7 @@
 #include <diffeo/loss.h>
 #include <diffeo/plan.h>
 #include <diffeo/source.h>
+#include <diffeo/words.h>
 #include <diffeo/fit.h>
 #include <diffeo/plot.h>
 #include <diffeo/bijector.h>

@@ -119,6 +119,8 @@ dfo_status dfo_model_log_prob(dfo_model_plan *plan, uint64_t first_row, dfo_batc
                               double *out);
 dfo_status dfo_model_log_prob_estimate(dfo_model_plan *plan, uint64_t first_row, dfo_batch x, const dfo_cond *cond,
                                        double *out, double *variance);
+dfo_status dfo_model_log_prob_draws(dfo_model_plan *plan, uint64_t first_row, dfo_batch x, const dfo_cond *cond, size_t draws,
+                                    double *out, double *variance);
 dfo_status dfo_model_log_prob_grad(dfo_model_plan *plan, uint64_t first_row, dfo_batch x, const dfo_cond *cond,
                                    double *out, dfo_batch gx, dfo_cond *gcond);
 dfo_status dfo_model_encode(dfo_model_plan *plan, uint64_t first_row, dfo_batch x, const dfo_cond *cond,

@@ -17,7 +17,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
     const char *weights = how % 8 == 4 ? "1" : how % 8 == 5 ? "w" : NULL;
     dfo_status status = dfoi_file_memory(ctx, bytes + (n > 0), n - (n > 0), "fuzz", &file);
     if (status == DFO_OK)
-        status = dfoi_csv_read(ctx, file, columns, weights, 0, &table);
+        status = dfoi_csv_read(ctx, file, columns, weights, 0, NULL, &table);
     if (status == DFO_OK) {
         FUZZ_ASSERT(table.rows > 0 && table.d > 0);
         for (size_t i = 0; i < table.rows * table.d; i++)
