@@ -61,7 +61,8 @@ void dfo_flow_plan_evaluations(const dfo_flow_plan *plan, uint64_t *evaluations,
  * draws; a multiple of dfo_flow_block unless all rows come in one call).  DFO_ESHAPE if shapes differ: then
  * nothing was written.  DFO_ENUM names layer and row.  Plan's memory only.  */
 
-/* Writes log p(x_i), in nats, to out (n).  x is overwritten with the latent rows.  */
+/* Writes log p(x_i), in nats, to out (n): of volumes of the rows' coordinates, or of the measure of a first layer that has one
+ * of its own (DFO_OWN_MEASURE: areas of a sphere).  x is overwritten with the latent rows.  */
 dfo_status dfo_flow_log_prob(dfo_flow_plan *plan, uint64_t first_row, dfo_batch x, const dfo_cond *cond,
                              double *out);
 
