@@ -100,6 +100,19 @@ train --data small.csv --type 'n=integer[0,2],c=categorical' --steps 100 --threa
 ok
 same again.safetensors small.safetensors
 
+title 'pictures: of whole numbers as a corner plot, of bounded columns within their bounds'
+run diffeo plot people.safetensors people.csv -o people.png
+if grep -q 'without-cairo' err; then
+    echo 'left out: no cairo'
+else
+    ok
+    run diffeo plot small.safetensors small.csv -o small.png
+    ok
+    run diffeo plot age.safetensors -o age.png
+    ok
+    a_file age.png
+fi
+
 title 'what is refused'
 refused() {
     status=$1
