@@ -193,7 +193,7 @@ run diffeo loglik age.safetensors --data holes.csv
 error 1 'expected a finite number'
 
 title 'missing words and counts'
-awk -F, 'BEGIN { OFS = ","; srand(8) } NR > 1 { if (rand() < 0.2) $3 = "nan"; if (rand() < 0.2) $4 = "nan" } { print }' people.csv >gaps.csv
+awk -F, 'BEGIN { OFS = ","; srand(8) } NR > 1 { if (rand() < 0.2) $3 = "nan"; if (rand() < 0.2) $4 = "" } { print }' people.csv >gaps.csv
 # shellcheck disable=SC2086
 train --data gaps.csv $types --missing marginalise --steps 20 -o gaps.safetensors
 ok
