@@ -90,6 +90,8 @@ static int open_rows(struct job *j)
     struct options *o = j->o;
     struct common *c = &o->common;
     struct input *in = &o->input;
+    if (in->context || in->context_columns)
+        return usage_error(c, "edit goes from class to class: --context and --context-columns are not for it");
     in->class = in->class ? in->class : o->from;
     int status = open_model(c, o->model, &j->model);
     if (status)

@@ -6,6 +6,7 @@
 
 #include <diffeo/plot.h>
 #include "plot_images.h"
+#include "plot_sphere.h"
 
 #define MOST_ARGS 8
 #define MOST_POINTS 20000              /* rows that are drawn */
@@ -237,6 +238,12 @@ static int density_map(struct options *o, dfo_model *model, dfo_model_plan *plan
     return status ? failed(&o->common) : 0;
 }
 
+static int sphere_map(struct options *o, dfo_model_plan *plan, double half_turn, const struct rows *data)
+{
+    dfo_plot_map map = {.look = look_of(o, NULL), .scale = o->log_scale ? DFO_PLOT_LOG : DFO_PLOT_LINEAR, .points.name = data->name};
+    return plot_sphere(&o->common, plan, half_turn, &map, data->x ? data->n : 0, data->x, o->output);
+}
+
 static int density_curve(struct options *o, dfo_model *model, dfo_model_plan *plan, const struct rows *r)
 {
     double low, high, x[2000];
@@ -308,10 +315,13 @@ static int plot_model(struct options *o, const char *path, const char *data)
         status = load_rows(o, data, &r);
     if (!status && data && r.d != d)
         status = (usage_error(c, "%s: expected %zu columns, got %zu", data, d, r.d), EXIT_FAILED);
-    if (!status && (!data || d > 2 || whole))
+    double half_turn = plot_sphere_units(model);
+    if (!status && (!data || d > 2 || whole) && !half_turn)
         status = draw_rows(o, model, plan, &draws);
     const struct rows *shown = data ? &r : &draws;
-    if (!status && d == 1 && !whole)
+    if (!status && half_turn)
+        status = sphere_map(o, plan, half_turn, &r);
+    else if (!status && d == 1 && !whole)
         status = density_curve(o, model, plan, shown);
     else if (!status && d == 2 && !whole)
         status = density_map(o, model, plan, shown, data != NULL);

@@ -2,6 +2,7 @@
 noinst_HEADERS += \
     apps/cmd.h \
     apps/plot_images.h \
+    apps/plot_sphere.h \
     apps/exact.h \
     apps/verify.h \
     apps/rex.h \
@@ -36,6 +37,7 @@ APPS_REAL = \
     apps/cmd_info.c \
     apps/cmd_plot.c \
     apps/plot_images.c \
+    apps/plot_sphere.c \
     apps/cmd_interpolate.c \
     apps/cmd_distance.c \
     apps/cmd_calibrate.c \

@@ -4,7 +4,7 @@
  * flows, Huang et al. 2018), a Bernstein polynomial (Ramasinghe et al. 2021), the integral of a sum of squares (Jaini et al. 2019).
  *
  *   {"type":"autoregressive", "transform":"affine", "spline", "mixture", "deep-sigmoidal", "bernstein" or "sum-of-squares",
- *    "order":"natural", "reverse", "random" or [...], "solve":false, "net":{"hidden":[128,128],...}, "zero_init":true, "scale":"tanh" or "exp", "scale_max":2}
+ *    "order":"natural", "reverse", "random" or [...], "solve":false, "sweep":"columns" or "jacobi", "net":{"hidden":[128,128],...}, "zero_init":true, "scale":"tanh" or "exp", "scale_max":2}
  *
  * The net is given the data, so that data go to latents in one pass and back column by column (MAF); with "solve" it is given
  * the latents, and it is the other way round (IAF).  alpha = smax tanh(r/smax), or r itself.  Column after
@@ -118,6 +118,7 @@ static dfo_status describe(const dfo_bijector *bij, json_t *to)
     DFO_TRY(dfoi_json_set(ctx, to, "transform", json_string(kind_name[a->kind])));
     DFO_TRY(dfoi_json_set(ctx, to, "order", dfoi_json_copy(a->order_json)));
     DFO_TRY(dfoi_json_set(ctx, to, "solve", json_boolean(a->solve)));
+    DFO_TRY(dfoi_json_set(ctx, to, "sweep", json_string(a->jacobi ? "jacobi" : "columns")));
     DFO_TRY(dfoi_json_set(ctx, to, "zero_init", json_boolean(a->zero_init)));
     if (a->kind == DFOI_AUTO_SPLINE)
         return dfoi_spline_describe(ctx, to, &a->how, a->given);
@@ -235,11 +236,11 @@ static dfo_status add_net(dfo_build *build, const json_t *config, dfo_bijector *
     return status;
 }
 
-#define COMMON_KEYS "type", "transform", "order", "solve", "net", "zero_init"
+#define COMMON_KEYS "type", "transform", "order", "solve", "sweep", "net", "zero_init"
 
 static const struct kind {
     dfo_status (*read)(dfo_ctx *ctx, const json_t *config, dfoi_autoregressive *a);
-    const char *keys[14];
+    const char *keys[15];
 } kinds[DFOI_AUTO_KINDS] = {
     [DFOI_AUTO_AFFINE] = {read_affine, {COMMON_KEYS, "scale", "scale_max"}},
     [DFOI_AUTO_SPLINE] = {read_spline, {COMMON_KEYS, "bins", "tail_bound", "tails", "min_width", "min_height", "min_derivative",
@@ -271,6 +272,11 @@ dfo_status dfoi_autoregressive_create(dfo_build *build, json_t *config, dfo_bije
     bij->state = a;
     DFO_TRY(read_kind(ctx, config, a));
         DFO_TRY(dfoi_json_bool(ctx, config, "solve", 0, &a->solve));
+    const char *way;
+    DFO_TRY(dfoi_json_string(ctx, config, "sweep", "columns", &way));
+    a->jacobi = !strcmp(way, "jacobi");
+    if (!a->jacobi && strcmp(way, "columns"))
+        return dfoi_fail(ctx, DFO_EARG, "sweep: expected columns or jacobi, got %s", way);
     a->at_input = sigmoids(a) || polynomial(a);
     bij->caps |= a->at_input || !a->solve ? DFO_KEEPS_INPUT : 0;
     DFO_TRY(dfoi_json_bool(ctx, config, "zero_init", 1, &a->zero_init));

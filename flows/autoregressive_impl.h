@@ -21,6 +21,7 @@ typedef struct dfoi_autoregressive {
     json_t     *order_json;            /* the configuration's */
     int         natural;               /* columns stand as they are */
     int         solve;                 /* the net is given the latents, not the data */
+    int         jacobi;                /* a sweep takes all columns at a time, until none changes */
     int         unbounded;             /* affine */
     int         at_input;              /* the transforms' way back from latents wants x */
     int         zero_init;

@@ -188,22 +188,24 @@ static void add_log_dets(const dfo_bijector *bij, dfo_run *run, struct dfoi_bnaf
     }
 }
 
-static dfo_real share_of(const dfo_bijector *bij, const dfo_run *run)
+/* a, and 1 - a, which is no difference: with a near 1 that would have lost its digits.  */
+static void shares_of(const dfo_bijector *bij, const dfo_run *run, dfo_real *a, dfo_real *rest)
 {
-    dfo_real a;
-    dfoi_vsigmoid(1, dfo_run_weights(run, state(bij)->gate), &a);
-    return a;
+    dfo_real back = -*dfo_run_weights(run, state(bij)->gate);
+    dfoi_vsigmoid(1, dfo_run_weights(run, state(bij)->gate), a);
+    dfoi_vsigmoid(1, &back, rest);
 }
 
 static dfo_status forward(const dfo_bijector *bij, dfo_run *run, dfo_batch x, const dfo_cond *cond, double *logdet)
 {
     struct dfoi_bnaf_panel p = take(bij, run);
-    dfo_real a = share_of(bij, run), *at = p.in + bij->cond_d * DFO_PANEL;
+    dfo_real a, rest, *at = p.in + bij->cond_d * DFO_PANEL;
+    shares_of(bij, run, &a, &rest);
     for (size_t first = 0; first < x.n; first += DFO_PANEL) {
         begin(bij, &p, first, x, cond, at);
         dfoi_bnaf_net(bij, run, &p);
         for (size_t k = 0; k < bij->d * DFO_PANEL; k++)
-            p.z[k] = a * at[k] + (1 - a) * p.f[k];
+            p.z[k] = a * at[k] + rest * p.f[k];
         dfoi_from_panel(p.n, bij->d, p.z, NULL, dfo_row(x, first), x.ld);
         if (logdet)
             add_log_dets(bij, run, &p, 1, logdet);
@@ -291,8 +293,9 @@ static dfo_status backward(const dfo_bijector *bij, dfo_run *run, dfo_batch z, d
     struct dfoi_bnaf_panel p = take(bij, run);
     struct gradients g = take_gradients(bij, run);
     dfo_batch kept = dfo_batch_of(run->saved, z.n, z.d);
-    dfo_real a = share_of(bij, run), gate = *dfo_run_weights(run, state(bij)->gate), *x = p.in + bij->cond_d * DFO_PANEL;
+    dfo_real a, rest, gate = *dfo_run_weights(run, state(bij)->gate), *x = p.in + bij->cond_d * DFO_PANEL;
     double of_gate = 0;
+    shares_of(bij, run, &a, &rest);
     for (size_t first = 0; first < z.n; first += DFO_PANEL) {
         begin(bij, &p, first, kept, cond, x);
         dfoi_bnaf_net(bij, run, &p);
@@ -303,9 +306,9 @@ static dfo_status backward(const dfo_bijector *bij, dfo_run *run, dfo_batch z, d
         dfoi_vsigmoid(bij->d * DFO_PANEL, p.lf, p.lf);              /* f's part of the slope */
         for (size_t k = 0; k < bij->d * DFO_PANEL; k++) {
             dfo_real gl = g.ld[k % DFO_PANEL];
-            g.pre[0][k] = (1 - a) * g.z[k];
+            g.pre[0][k] = rest * g.z[k];
             g.log[0][k] = gl * p.lf[k];
-            of_gate += (double)(g.z[k] * a * (1 - a) * (x[k] - p.f[k])) + (double)(gl * (1 - a - p.lf[k]));
+            of_gate += (double)(g.z[k] * a * rest * (x[k] - p.f[k])) + (double)(gl * (rest - p.lf[k]));
         }
         net_back(bij, run, &p, &g);
         add_condition(&g, &p, cond, gcond);

@@ -21,7 +21,7 @@ struct column {
     const dfo_run *run;
     struct dfoi_bnaf_panel *panel;
     size_t j;
-    dfo_real a;                        /* the gate */
+    dfo_real a, rest;                  /* of the gate: a and 1 - a */
     dfo_real *fixed[DFOI_BNAF_LAYERS]; /* (width, 64); of the last layer (1, 64) */
     dfo_real *rise[2];                 /* (width, 64): slopes of units */
     lanes value, slope;                /* of a x + (1 - a) f */
@@ -75,8 +75,8 @@ static void evaluate(struct column *c, const dfo_real *x)
         rise = slope;
     }
     LOOP {
-        c->value[i] = c->a * x[i] + (1 - c->a) * c->value[i];
-        c->slope[i] = c->a + (1 - c->a) * c->slope[i];
+        c->value[i] = c->a * x[i] + c->rest * c->value[i];
+        c->slope[i] = c->a + c->rest * c->slope[i];
     }
 }
 
@@ -90,10 +90,10 @@ static void bracket(struct column *c, const dfo_real *z, dfo_real *low, dfo_real
     for (size_t k = 0; k < at.in; k++)
         sum += e[k];
     LOOP {
-        dfo_real middle = (z[i] - (1 - c->a) * fixed[i]) / c->a, reach = (1 - c->a) * sum / c->a;
-        dfo_real size = (fixed[i] < 0 ? -fixed[i] : fixed[i]) + sum, all = (z[i] < 0 ? -z[i] : z[i]) + (1 - c->a) * size;
+        dfo_real middle = (z[i] - c->rest * fixed[i]) / c->a, reach = c->rest * sum / c->a;
+        dfo_real size = (fixed[i] < 0 ? -fixed[i] : fixed[i]) + sum, all = (z[i] < 0 ? -z[i] : z[i]) + c->rest * size;
         reach += 8 * DFO_REAL_EPS * all / c->a;
-        c->size[i] = (1 - c->a) * size;
+        c->size[i] = c->rest * size;
         low[i] = middle - reach;
         high[i] = middle + reach;
     }
@@ -122,7 +122,9 @@ void dfoi_bnaf_solve(const dfo_bijector *bij, dfo_run *run, struct dfoi_bnaf_pan
     const struct dfoi_bnaf *s = bij->state;
     struct column c = {.bij = bij, .run = run, .panel = p};
     dfo_real *at = p->some;
+    dfo_real back = -*dfo_run_weights(run, s->gate);
     dfoi_vsigmoid(1, dfo_run_weights(run, s->gate), &c.a);
+    dfoi_vsigmoid(1, &back, &c.rest);
     for (size_t l = 0; l < s->layers; l++, at += s->width * DFO_PANEL)
         c.fixed[l] = at;
     for (size_t k = 0; k < 2; k++, at += s->width * DFO_PANEL)

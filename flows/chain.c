@@ -408,6 +408,8 @@ dfo_status dfoi_chain_create(dfo_build *build, json_t *config, dfo_bijector *bij
         snprintf(name, sizeof name, "%zu", i);
         inner.shape = bij->out;
         DFO_TRY(dfoi_layer_child(&inner, json_array_get(list, i), name, &c->layer[i]));
+        if (i)
+            DFO_TRY(dfoi_layer_behind(ctx, c->layer[i]));
         bij->out = c->layer[i]->out;
         dfoi_layer_join(bij, c->layer[i]);
         c->derived[i] = c->derived_size;

@@ -141,11 +141,12 @@ static dfo_status all(struct check *c, uint64_t batch, int density)
     DFO_TRY(pass(c));
     if (c->rows.flow->bij->caps & DFO_STOCHASTIC)      /* rows are whole numbers: no differences between them */
         return DFO_OK;
-    DFO_TRY(dfoi_check_jacobians(&c->rows));
-    if (!density)
-        return DFO_OK;
-    DFO_TRY(dfoi_check_gradients(&c->rows));
-    return dfoi_check_normalisation(&c->rows);
+    int volumes = !(c->rows.flow->bij->caps & DFO_OWN_MEASURE);        /* of coordinates are what densities are by */
+    if (volumes)
+        DFO_TRY(dfoi_check_jacobians(&c->rows));
+    if (density)
+        DFO_TRY(dfoi_check_gradients(&c->rows));
+    return density && volumes ? dfoi_check_normalisation(&c->rows) : DFO_OK;
 }
 
 dfo_status dfo_flow_check(dfo_ctx *ctx, const dfo_flow *flow, uint64_t seed, const dfo_source *rows, uint64_t batch,

@@ -112,18 +112,24 @@ struct slopes {
 
 /* The slope of log p along u against g.u, relative to the lengths of both, by differences of five widths, central
  * and of either side; the best counts: a step may fall across a kink (ReLU nets have many, and a spline one at every
- * knot), and a short one drown in rounding.  */
+ * knot), and a short one drown in rounding.  Widths that take a row out of the density's support (over a pole, say) do not.  */
 static dfo_status slopes(const dfoi_row_check *c, const struct slopes *s, dfo_batch x, const dfo_cond *cond)
 {
     size_t d = x.d;
     dfo_batch y = dfo_batch_of(s->y, x.n, d);
     for (double h = cbrt((double)DFO_REAL_EPS), end = h / 100; h > end; h /= 3) {
-        for (int side = 0; side < 2; side++) {
+        dfo_status status = DFO_OK;
+        for (int side = 0; side < 2 && status == DFO_OK; side++) {
             copy_rows(x, y);
             for (size_t i = 0; i < x.n * d; i++)
                 s->y[i] += (dfo_real)(side ? h : -h) * s->u[i];
-            DFO_TRY(dfo_flow_log_prob(c->plan, 0, y, cond, side ? s->b : s->a));
+            status = dfo_flow_log_prob(c->plan, 0, y, cond, side ? s->b : s->a);
         }
+        if (status == DFO_ENUM) {
+            dfo_ctx_clear(c->ctx);
+            continue;
+        }
+        DFO_TRY(status);
         for (size_t i = 0; i < x.n; i++) {
             double dot = 0, norm = 0, length = 0;
             for (size_t j = i * d; j < (i + 1) * d; j++) {
@@ -170,7 +176,7 @@ static dfo_status gradients(const dfoi_row_check *c, const struct slopes *s, siz
     DFO_GO(slopes(c, s, x, &cond));
     for (size_t i = 0; i < n; i++)
         worst = fmax(worst, s->error[i]);
-    c->report->gradient_max_rel = worst;
+    c->report->gradient_max_rel = isfinite(worst) ? worst : NAN;       /* no width stayed inside */
 fail:
     dfo_flow_plan_free(plan);
     return status;

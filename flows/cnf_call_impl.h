@@ -1,4 +1,4 @@
-/* A continuous flow's field at some rows: what cnf_field.c and its costs (cnf_cost.c) share.  Private.  */
+/* A continuous flow's field at some rows: what cnf_field.c, its costs (cnf_cost.c) and cnf_net.c share.  Private.  */
 #ifndef DFOI_CNF_CALL_IMPL_H
 #define DFOI_CNF_CALL_IMPL_H
 
@@ -29,6 +29,13 @@ static inline size_t dfoi_cnf_passes(const struct dfoi_cnf_solve *f)
 {
     return f->probe ? ((const struct dfoi_cnf *)f->bij->state)->probes : f->bij->d;
 }
+
+/* Rows that the net takes at a time.  */
+size_t dfoi_cnf_chunk(size_t rows);
+
+/* Rows first .. first+n-1 of a call; its arena, and that of the field.  */
+struct dfoi_cnf_call dfoi_cnf_call_of(const dfo_field *field, dfo_run *run, const double *t, dfo_batch x, size_t first, size_t n);
+size_t dfoi_cnf_field_scratch(const dfo_field *field, size_t rows);
 
 /* The direction of pass j: a probe, or the j-th unit vector.  */
 void dfoi_cnf_direct(const struct dfoi_cnf_solve *f, const struct dfoi_cnf_call *c, size_t j);

@@ -1,5 +1,5 @@
 /* The field of a continuous flow: a net of rows, condition and time, its trace by passes with tangents, and the gradients of
- * both; and the same field fitted to velocities.  Rows go through the net some at a time.  */
+ * both, anew or from activations that were kept.  Rows go through the net some at a time.  */
 #include <string.h>
 
 #include "cnf_call_impl.h"
@@ -14,8 +14,7 @@ static const struct dfoi_cnf_solve *flow_of(const dfo_field *field)
     return field->state;
 }
 
-/* Rows that the net takes at a time.  */
-static size_t chunk(size_t rows)
+size_t dfoi_cnf_chunk(size_t rows)
 {
     return rows < DFO_NET_ROWS ? rows : DFO_NET_ROWS;
 }
@@ -31,17 +30,17 @@ static size_t path_scratch(const struct dfoi_cnf *c, size_t n)
     return higher(c) ? dfo_arena_size(dfo_net_path_kept(c->net, n, c->order)) + dfo_net_path_scratch(c->net, c->order) : 0;
 }
 
-static size_t field_scratch(const dfo_field *field, size_t rows)
+size_t dfoi_cnf_field_scratch(const dfo_field *field, size_t rows)
 {
     const dfo_bijector *bij = flow_of(field)->bij;
-    size_t n = chunk(rows);
+    size_t n = dfoi_cnf_chunk(rows);
     const dfo_net *net = state(bij)->net;
     return dfo_arena_size(dfo_net_trace_size(net)) + 2 * dfo_arena_size(n) + dfoi_doubles_size(n) + 2 * dfo_arena_size(n * bij->d) +
            2 * dfo_arena_size(dfoi_block_size(net->ops->layout, n, bij->d)) + dfo_arena_size(2 * dfo_net_acts(net, n)) + dfo_net_scratch(net, n) +
            path_scratch(state(bij), n);
 }
 
-static struct dfoi_cnf_call call_of(const dfo_field *field, dfo_run *run, const double *t, dfo_batch x, size_t first, size_t n)
+struct dfoi_cnf_call dfoi_cnf_call_of(const dfo_field *field, dfo_run *run, const double *t, dfo_batch x, size_t first, size_t n)
 {
     const dfo_bijector *bij = flow_of(field)->bij;
     const dfo_net *net = state(bij)->net;
@@ -148,8 +147,8 @@ static dfo_status eval(const dfo_field *field, dfo_run *run, const double *t, df
     }
     size_t mark = run->arena_used;
     for (size_t first = 0, n; first < x.n && status == DFO_OK; first += n) {
-        n = chunk(x.n - first);
-        struct dfoi_cnf_call c = call_of(field, run, t, x, first, n);
+        n = dfoi_cnf_chunk(x.n - first);
+        struct dfoi_cnf_call c = dfoi_cnf_call_of(field, run, t, x, first, n);
         status = eval_chunk(field, run, &c, kept, dx, dq);
         run->arena_used = mark;
     }
@@ -185,17 +184,36 @@ static void seed_trace(const struct dfoi_cnf_solve *f, struct dfoi_cnf_call *c, 
     }
 }
 
-static dfo_status vjp_chunk(const dfo_field *field, dfo_run *run, struct dfoi_cnf_call *c, dfo_batch gdx, const double *gdq, dfo_batch gx)
+/* Where gradients of the rows and of the condition go.  */
+static void set_inputs(const dfo_field *field, struct dfoi_cnf_call *c, dfo_batch gx)
 {
-    const struct dfoi_cnf_solve *f = flow_of(field);
     dfo_cond gcond = dfo_cond_rows(field->gcond, c->first, c->n);
     c->gin.part[0].rows = dfo_batch_rows(gx, c->first, c->n);
     for (size_t p = 0; p < gcond.n; p++)
         c->gin.part[p + 1] = gcond.part[p];
+}
+
+/* With the net's activations: without the trace; with pass j of it, whose direction is set and whose output is in `out`.  */
+static dfo_status back_alone(dfo_run *run, struct dfoi_cnf_call *c, dfo_batch gdx)
+{
+    dfoi_block_from_rows(dfo_batch_rows(gdx, c->first, c->n), c->out);
+    return dfo_net_backward(c->net, run, &c->in, c->out, &c->gin, c->acts);
+}
+
+static dfo_status back_pass(const struct dfoi_cnf_solve *f, dfo_run *run, struct dfoi_cnf_call *c, size_t j, dfo_batch gdx, const double *gdq)
+{
+    dfoi_cnf_seed_field(f, c, j, gdx, gdq);
+    seed_trace(f, c, j, gdq);
+    return dfo_net_jvp_backward(c->net, run, &c->in, &c->din, c->out, c->dout, &c->gin, NULL, c->acts);
+}
+
+static dfo_status vjp_chunk(const dfo_field *field, dfo_run *run, struct dfoi_cnf_call *c, dfo_batch gdx, const double *gdq, dfo_batch gx)
+{
+    const struct dfoi_cnf_solve *f = flow_of(field);
+    set_inputs(field, c, gx);
     if (!gdq) {
         DFO_TRY(dfo_net_forward(c->net, run, &c->in, c->out, c->acts));
-        dfoi_block_from_rows(dfo_batch_rows(gdx, c->first, c->n), c->out);
-        return dfo_net_backward(c->net, run, &c->in, c->out, &c->gin, c->acts);
+        return back_alone(run, c, gdx);
     }
     if (f->wanted[DFOI_CNF_ACCELERATION])
         DFO_TRY(dfoi_cnf_vjp_acceleration(run, c, gdx, gdq));
@@ -204,9 +222,7 @@ static dfo_status vjp_chunk(const dfo_field *field, dfo_run *run, struct dfoi_cn
     for (size_t j = 0; j < dfoi_cnf_passes(f); j++) {
         dfoi_cnf_direct(f, c, j);
         DFO_TRY(dfo_net_jvp(c->net, run, &c->in, &c->din, c->out, c->dout, c->acts));
-        dfoi_cnf_seed_field(f, c, j, gdx, gdq);
-        seed_trace(f, c, j, gdq);
-        DFO_TRY(dfo_net_jvp_backward(c->net, run, &c->in, &c->din, c->out, c->dout, &c->gin, NULL, c->acts));
+        DFO_TRY(back_pass(f, run, c, j, gdx, gdq));
     }
     return DFO_OK;
 }
@@ -216,15 +232,85 @@ static dfo_status vjp(const dfo_field *field, dfo_run *run, const double *t, dfo
     size_t mark = run->arena_used;
     dfo_status status = DFO_OK;
     for (size_t first = 0, n; first < x.n && status == DFO_OK; first += n) {
-        n = chunk(x.n - first);
-        struct dfoi_cnf_call c = call_of(field, run, t, x, first, n);
+        n = dfoi_cnf_chunk(x.n - first);
+        struct dfoi_cnf_call c = dfoi_cnf_call_of(field, run, t, x, first, n);
         status = vjp_chunk(field, run, &c, gdx, gdq, gx);
         run->arena_used = mark;
     }
     return status;
 }
 
-const struct dfo_field_ops dfoi_cnf_field_ops = {.type = "cnf", .scratch = field_scratch, .eval = eval, .vjp = vjp};
+/* ---- activations kept: of one pass, chunk after chunk the net's and its output */
+
+static size_t kept_of_chunk(const dfo_bijector *bij, size_t n)
+{
+    const dfo_net *net = state(bij)->net;
+    return dfo_arena_size(2 * dfo_net_acts(net, n)) + dfo_arena_size(dfoi_block_size(net->ops->layout, n, bij->d));
+}
+
+static size_t kept(const dfo_field *field, size_t rows)
+{
+    const dfo_bijector *bij = flow_of(field)->bij;
+    size_t size = 0;
+    for (size_t first = 0, n; first < rows; first += n) {
+        n = dfoi_cnf_chunk(rows - first);
+        size += kept_of_chunk(bij, n);
+    }
+    return state(bij)->probes == 1 ? size : 0;
+}
+
+/* Whether the way back is one pass without costs of its own.  */
+static int one_pass(const struct dfoi_cnf_solve *f, int rates)
+{
+    return !rates || (dfoi_cnf_passes(f) == 1 && !f->wanted[DFOI_CNF_ACCELERATION] && !f->wanted[DFOI_CNF_JACOBIAN]);
+}
+
+static dfo_status record(const dfo_field *field, dfo_run *run, const double *t, dfo_batch x, dfo_batch dx, int rates, dfo_real *keep)
+{
+    const struct dfoi_cnf_solve *f = flow_of(field);
+    size_t mark = run->arena_used;
+    if (!one_pass(f, rates))
+        return eval(field, run, t, x, dx, NULL);
+    for (size_t first = 0, n; first < x.n; first += n) {
+        n = dfoi_cnf_chunk(x.n - first);
+        struct dfoi_cnf_call c = dfoi_cnf_call_of(field, run, t, x, first, n);
+        if (rates)
+            dfoi_cnf_direct(f, &c, 0);
+        DFO_TRY(rates ? dfo_net_jvp(c.net, run, &c.in, &c.din, c.out, c.dout, keep) : dfo_net_forward(c.net, run, &c.in, c.out, keep));
+        dfoi_block_to_rows(c.out, dfo_batch_rows(dx, first, n));
+        keep += kept_of_chunk(f->bij, n);
+        size_t size = dfoi_block_size(c.out.layout, n, c.d);
+        memcpy(keep - dfo_arena_size(size), c.out.x, size * sizeof *keep);
+        run->arena_used = mark;
+    }
+    return DFO_OK;
+}
+
+static dfo_status replay(const dfo_field *field, dfo_run *run, const double *t, dfo_batch x, dfo_batch gdx, const double *gdq, dfo_batch gx,
+                         dfo_real *keep)
+{
+    const struct dfoi_cnf_solve *f = flow_of(field);
+    size_t mark = run->arena_used;
+    if (!one_pass(f, gdq != NULL))
+        return vjp(field, run, t, x, gdx, gdq, gx);
+    for (size_t first = 0, n; first < x.n; first += n) {
+        n = dfoi_cnf_chunk(x.n - first);
+        struct dfoi_cnf_call c = dfoi_cnf_call_of(field, run, t, x, first, n);
+        size_t size = dfoi_block_size(c.out.layout, n, c.d);
+        c.acts = keep;
+        keep += kept_of_chunk(f->bij, n);
+        memcpy(c.out.x, keep - dfo_arena_size(size), size * sizeof *keep);
+        set_inputs(field, &c, gx);
+        if (gdq)
+            dfoi_cnf_direct(f, &c, 0);
+        DFO_TRY(gdq ? back_pass(f, run, &c, 0, gdx, gdq) : back_alone(run, &c, gdx));
+        run->arena_used = mark;
+    }
+    return DFO_OK;
+}
+
+const struct dfo_field_ops dfoi_cnf_field_ops = {.type = "cnf", .scratch = dfoi_cnf_field_scratch, .eval = eval, .vjp = vjp, .kept = kept,
+                                                 .record = record, .replay = replay};
 
 dfo_field dfoi_cnf_field(const struct dfoi_cnf_solve *f, const dfo_cond *cond, dfo_cond *gcond)
 {
@@ -235,110 +321,4 @@ dfo_field dfoi_cnf_field(const struct dfoi_cnf_solve *f, const dfo_cond *cond, d
     if (state(f->bij)->diffusion.on)
         ops = &dfoi_cnf_diffusion_ops;
     return (dfo_field){.ops = ops, .state = f, .d = f->bij->d, .nq = 1 + costs, .cond = cond, .gcond = gcond};
-}
-
-/* ---- directions */
-
-size_t dfoi_cnf_push_scratch(const dfo_bijector *bij, size_t rows)
-{
-    struct dfoi_cnf_solve f = {.bij = bij};
-    dfo_field field = dfoi_cnf_field(&f, NULL, NULL);
-    return field_scratch(&field, rows) + dfoi_doubles_size(rows);
-}
-
-dfo_status dfoi_cnf_push(const dfo_bijector *bij, dfo_run *run, double t, dfo_batch x, const dfo_cond *cond, dfo_real *e)
-{
-    struct dfoi_cnf_solve f = {.bij = bij, .n = x.n};
-    dfo_field field = dfoi_cnf_field(&f, cond, NULL);
-    size_t start = run->arena_used, d = bij->d;
-    double *time = dfoi_take_doubles(run, x.n);
-    size_t mark = run->arena_used;
-    for (size_t i = 0; i < x.n; i++)
-        time[i] = state(bij)->learn_end ? dfoi_cnf_factor(state(bij), run) * t : t;
-    for (size_t first = 0, n; first < x.n; first += n) {
-        n = chunk(x.n - first);
-        struct dfoi_cnf_call c = call_of(&field, run, time, x, first, n);
-        memcpy(c.tangent.x, e + first * d, n * d * sizeof *e);
-        DFO_TRY(dfo_net_jvp(c.net, run, &c.in, &c.din, c.out, c.dout, NULL));
-        dfoi_block_to_rows(c.dout, dfo_batch_of(e + first * d, n, d));
-        run->arena_used = mark;
-    }
-    run->arena_used = start;
-    return DFO_OK;
-}
-
-/* ---- the net alone */
-
-size_t dfoi_cnf_net_scratch(const dfo_bijector *bij, size_t rows)
-{
-    struct dfoi_cnf_solve f = {.bij = bij};
-    dfo_field field = dfoi_cnf_field(&f, NULL, NULL);
-    return dfoi_cnf_own_ops(state(bij))->scratch(&field, rows);
-}
-
-dfo_layout dfoi_cnf_net_layout(const dfo_bijector *bij)
-{
-    return state(bij)->net->ops->layout;
-}
-
-dfo_status dfoi_cnf_net(const struct dfoi_cnf_solve *of, dfo_run *run, const double *t, dfo_batch y, const dfo_cond *cond, dfo_batch out)
-{
-    struct dfoi_cnf_solve f = {.bij = of->bij, .n = y.n, .guidance = of->guidance};
-    dfo_field field = dfoi_cnf_field(&f, cond, NULL);
-    return dfoi_cnf_own_ops(state(of->bij))->eval(&field, run, t, y, out, NULL);
-}
-
-/* ---- flow matching */
-
-size_t dfoi_cnf_regress_scratch(const dfo_bijector *bij, size_t rows)
-{
-    struct dfoi_cnf_solve f = {.bij = bij};
-    dfo_field field = dfoi_cnf_field(&f, NULL, NULL);
-    return field_scratch(&field, rows) + dfoi_doubles_size(rows) + dfo_arena_size(rows);
-}
-
-/* The net's output in c->out becomes the gradient of sum by loss with respect to it; gend gets the end's.  */
-static void residuals(dfo_real end, struct dfoi_cnf_call *c, dfo_batch u, const double *by, double *loss, double *gend)
-{
-    dfoi_block_to_rows(c->out, c->tangent);
-    for (size_t i = 0; i < c->n; i++) {
-        dfo_real *v = dfo_row(c->tangent, i);
-        const dfo_real *want = dfo_row(u, c->first + i);
-        double sum = 0;
-        for (size_t e = 0; e < c->d; e++) {
-            dfo_real off = end * v[e] - want[e], g = by ? (dfo_real)(2 * by[c->first + i] / (double)c->d) * off : 0;
-            sum += (double)off * (double)off;
-            *gend += (double)g * (double)v[e];
-            v[e] = g * end;
-        }
-        loss[c->first + i] = sum / (double)c->d;
-    }
-    dfoi_block_from_rows(c->tangent, c->out);
-}
-
-dfo_status dfoi_cnf_regress(const dfo_bijector *bij, dfo_run *run, const double *t, dfo_batch x, const dfo_cond *cond, dfo_batch u,
-                            const double *by, double *loss)
-{
-    const struct dfoi_cnf *s = state(bij);
-    struct dfoi_cnf_solve f = {.bij = bij, .n = x.n};
-    dfo_field field = dfoi_cnf_field(&f, cond, NULL);
-    double *time = dfoi_take_doubles(run, x.n), end = dfoi_cnf_factor(s, run), gend = 0;
-    f.gtime = dfo_arena_take(run, x.n);
-    size_t mark = run->arena_used;
-    memset(f.gtime, 0, x.n * sizeof *f.gtime);
-    for (size_t i = 0; i < x.n; i++)
-        time[i] = s->diffusion.on ? dfoi_diffusion_at(&s->diffusion, t[i]).net_time : end * t[i];
-    for (size_t first = 0, n; first < x.n; first += n) {
-        n = chunk(x.n - first);
-        struct dfoi_cnf_call c = call_of(&field, run, time, x, first, n);
-        DFO_TRY(dfo_net_forward(s->net, run, &c.in, c.out, c.acts));
-        residuals((dfo_real)end, &c, u, by, loss, &gend);
-        if (run->grads)
-            DFO_TRY(dfo_net_backward(s->net, run, &c.in, c.out, s->learn_end ? &c.gin : NULL, c.acts));
-        run->arena_used = mark;
-    }
-    for (size_t i = 0; i < x.n; i++)
-        gend += t[i] * (double)f.gtime[i];
-    dfoi_cnf_add_end(s, run, gend);
-    return DFO_OK;
 }

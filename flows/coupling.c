@@ -177,7 +177,10 @@ static dfo_status describe(const dfo_bijector *bij, json_t *to)
         return dfoi_sigmoids_describe(ctx, to, &c->sigmoids, c->given);
     if (c->kind == DFOI_BERNSTEIN || c->kind == DFOI_SQUARES)
         return dfoi_polynomial_describe(ctx, to, &c->polynomial, c->given);
-    return c->kind == DFOI_SPLINE ? dfoi_spline_describe(ctx, to, &c->spline, c->given) : DFO_OK;
+    if (c->kind != DFOI_SPLINE)
+        return DFO_OK;
+    DFO_TRY(dfoi_coupling_features_describe(ctx, to, c));
+    return dfoi_spline_describe(ctx, to, &c->spline, c->given);
 }
 
 static void coupling_free(dfo_bijector *bij)
@@ -230,8 +233,8 @@ static dfo_status add_net(dfo_build *build, json_t *config, dfo_bijector *bij)
     if (c->image)
         return DFO_OK;
     DFO_TRY(dfoi_mask_list(build->ctx, bij->shape, m));
-    if (c->each == 2)
-        m->run_a = 0;                                  /* it reads cosines and sines */
+    if (c->features != DFOI_VALUES)
+        m->run_a = 0;                                  /* it reads harmonics */
     return DFO_OK;
 }
 
@@ -248,6 +251,8 @@ static dfo_status set_image(dfo_ctx *ctx, const json_t *config, dfoi_coupling *c
         return dfoi_fail(ctx, DFO_EARG, "mask: a %s net wants channels, checkerboard (-swapped) or none", type);
     if (c->image && c->spline.circular)
         return dfoi_fail(ctx, DFO_EARG, "tails: circular ones want a dense net, got %s", type);
+    if (c->image && c->features != DFOI_VALUES)
+        return dfoi_fail(ctx, DFO_EARG, "input: harmonics want a dense net, got %s", type);
     return DFO_OK;
 }
 
@@ -255,12 +260,13 @@ static dfo_status set_image(dfo_ctx *ctx, const json_t *config, dfoi_coupling *c
 
 static const struct kind {
     const struct dfo_bijector_ops *ops;
-    const char *keys[12];
+    const char *keys[16];
 } kinds[] = {
     [DFOI_ADDITIVE] = {&dfoi_additive_coupling_ops, {COMMON_KEYS}},
     [DFOI_AFFINE] = {&dfoi_affine_coupling_ops, {COMMON_KEYS, "scale", "scale_max"}},
     [DFOI_SPLINE] = {&dfoi_spline_coupling_ops,
-                     {COMMON_KEYS, "bins", "tail_bound", "tails", "min_width", "min_height", "min_derivative", "parameter_scale"}},
+                     {COMMON_KEYS, "bins", "tail_bound", "tails", "min_width", "min_height", "min_derivative", "parameter_scale", "input",
+                      "harmonics", "fade"}},
     [DFOI_MIXTURE] = {&dfoi_mixture_coupling_ops, {COMMON_KEYS, "components", "spread", "scale", "scale_max"}},
     [DFOI_DEEP_SIGMOIDAL] = {&dfoi_deep_sigmoidal_coupling_ops, {COMMON_KEYS, "components", "spread"}},
     [DFOI_BERNSTEIN] = {&dfoi_bernstein_coupling_ops, {COMMON_KEYS, "degree", "tail_bound", "min_derivative"}},
@@ -286,6 +292,8 @@ dfo_status dfoi_coupling_create(dfo_build *build, json_t *config, dfo_bijector *
         c->params = 2;
     } else if (c->kind == DFOI_SPLINE) {
         DFO_TRY(dfoi_spline_read(ctx, config, &c->spline, c->given));
+        DFO_TRY(dfoi_coupling_features_read(ctx, config, c));
+        DFO_TRY(dfoi_coupling_fade_read(ctx, config, c));
         c->params = dfoi_spline_params(&c->spline);
     } else if (c->kind == DFOI_BERNSTEIN || c->kind == DFOI_SQUARES) {
         DFO_TRY(dfoi_polynomial_read(ctx, config, c->kind == DFOI_SQUARES, &c->polynomial, c->given));
@@ -294,8 +302,6 @@ dfo_status dfoi_coupling_create(dfo_build *build, json_t *config, dfo_bijector *
         DFO_TRY(dfoi_sigmoids_read(ctx, config, c->kind == DFOI_DEEP_SIGMOIDAL, &c->sigmoids, c->given));
         c->params = dfoi_sigmoids_params(&c->sigmoids);
     }
-    if (c->spline.circular && c->mask.na)
-        c->each = 2;
     DFO_TRY(set_image(ctx, config, c));
     return add_net(build, config, bij);
 }

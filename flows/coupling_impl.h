@@ -15,6 +15,10 @@ typedef enum dfoi_coupling_kind {
     DFOI_ADDITIVE, DFOI_AFFINE, DFOI_SPLINE, DFOI_MIXTURE, DFOI_DEEP_SIGMOIDAL, DFOI_BERNSTEIN, DFOI_SQUARES
 } dfoi_coupling_kind;
 
+/* What dense nets are told of a feature x that passes: x; cos and sin(k pi x/B), k = 1 .. harmonics, of an angle in [-B, B];
+ * Chebyshev's T_k(x/B) = cos(k acos(x/B)), of a number in [-B, B], beyond which they stay what they are at the bounds.  */
+typedef enum dfoi_features { DFOI_VALUES, DFOI_CIRCLE, DFOI_INTERVAL } dfoi_features;
+
 /* Which features pass unchanged: json is the configuration's, a and b their columns, and those of the others.  */
 typedef struct dfoi_mask {
     json_t *json;
@@ -35,7 +39,10 @@ typedef struct dfoi_coupling {
     dfoi_mask   mask;
     int         image;                 /* the net works on images */
     size_t      kept;                  /* reals of a row that the dispatcher keeps in front of what the net keeps */
-    size_t      each;                  /* what a dense net is given for one feature: itself, or cosine and sine */
+    dfoi_features features;            /* what a dense net is given for a feature */
+    size_t      harmonics;             /* so many of it */
+    size_t      each;                  /* numbers */
+    int         fade;                  /* the spline becomes the identity at both ends of what passes */
     size_t      params;                /* outputs of the net for one value */
     dfoi_affine affine;
     int         unbounded;             /* affine: without a bound */
@@ -51,6 +58,20 @@ dfo_status dfoi_mask_new(dfo_ctx *ctx, const json_t *config, dfo_shape shape, df
 void dfoi_mask_free(dfo_ctx *ctx, dfoi_mask *mask);
 /* Makes a, b and run_a, for a dense net over rows of this shape.  */
 dfo_status dfoi_mask_list(dfo_ctx *ctx, dfo_shape shape, dfoi_mask *mask);
+
+/* Reads "input" and "harmonics", where the spline is known.  */
+dfo_status dfoi_coupling_features_read(dfo_ctx *ctx, const json_t *config, dfoi_coupling *c);
+dfo_status dfoi_coupling_features_describe(dfo_ctx *ctx, json_t *to, const dfoi_coupling *c);
+/* What the net is told of the columns that pass, in pass (n, na * each); gradients of it added to those of the rows x.  */
+dfo_batch dfoi_coupling_features(const dfoi_coupling *c, dfo_batch x, dfo_real *pass);
+void dfoi_coupling_features_back(const dfoi_coupling *c, dfo_batch x, const dfo_real *pass, const dfo_real *gpass, dfo_batch gx);
+
+/* Reads "fade", where the features are known.  */
+dfo_status dfoi_coupling_fade_read(dfo_ctx *ctx, const json_t *config, dfoi_coupling *c);
+/* Of a panel of at most 64 rows: what the transform is given, par itself or made in `to`; gpar, of that, becomes the gradient of par, and
+ * grows has added what it makes of the feature that passes.  */
+const dfo_real *dfoi_coupling_fade(const dfoi_coupling *c, dfo_batch rows, const dfo_real *par, dfo_real *to);
+void dfoi_coupling_fade_back(const dfoi_coupling *c, dfo_batch rows, const dfo_real *par, dfo_real *gpar, dfo_batch grows);
 
 /* x -> z (or z -> x) of nb features with m values each, parameters by features (params, m); ld (m) has the
  * log-dets added.  */

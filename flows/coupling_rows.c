@@ -3,7 +3,6 @@
  * one column) and no condition the net is a learned constant: the elementwise form.
  * What passes unchanged and the condition are the net's inputs; its weights' gradients come from the same
  * activations, recomputed in backward unless the memory mode keeps them.  */
-#include <math.h>
 #include <string.h>
 
 #include "coupling_impl.h"
@@ -40,7 +39,7 @@ size_t dfoi_coupling_rows_scratch(const dfoi_coupling *c, size_t rows)
 {
     size_t most = block_rows(rows, 0);
     return 2 * block_params(c, most) + 2 * c->mask.nb * DFO_PANEL + 2 * dfo_arena_size(pass_size(c)) +
-           2 * DFO_PANEL + block_acts(c, most) + dfo_net_scratch(c->net, most);
+           (c->fade ? outputs(c) : 0) * DFO_PANEL + 2 * DFO_PANEL + block_acts(c, most) + dfo_net_scratch(c->net, most);
 }
 
 size_t dfoi_coupling_rows_saved(const dfoi_coupling *c, size_t rows)
@@ -58,6 +57,7 @@ struct work {
     dfo_real *x, *gx;                  /* (nb, 64) */
     dfo_real *par, *gpar;              /* panels of (params, 64) */
     dfo_real *pass, *gpass;            /* (rows, na * each) where the net does not read the rows themselves */
+    dfo_real *faded;                   /* (params, 64) */
     dfo_real *ld;                      /* (64) */
     dfo_real *gld;                     /* (64) */
     dfo_real *acts;
@@ -73,42 +73,11 @@ static struct work take(const dfoi_coupling *c, dfo_run *run, size_t rows)
     w.gpar = dfo_arena_take(run, block_params(c, most));
     w.pass = dfo_arena_take(run, pass_size(c));
     w.gpass = dfo_arena_take(run, pass_size(c));
+    w.faded = c->fade ? dfo_arena_take(run, outputs(c) * DFO_PANEL) : NULL;
     w.ld = dfo_arena_take(run, DFO_PANEL);
     w.gld = dfo_arena_take(run, DFO_PANEL);
     w.acts = dfo_arena_take(run, block_acts(c, most));
     return w;
-}
-
-/* Columns a side by side; of columns on a circle (period 2B) the cosines, then the sines: the net's output
- * must not jump where -B meets B.  */
-static dfo_batch gather(const dfoi_coupling *c, dfo_batch x, dfo_real *pass)
-{
-    dfo_batch to = dfo_batch_of(pass, x.n, c->mask.na * c->each);
-    for (size_t i = 0; i < x.n; i++) {
-        dfo_real *row = dfo_row(to, i), *sines = row + c->mask.na;
-        for (size_t j = 0; j < c->mask.na; j++)
-            row[j] = dfo_row(x, i)[c->mask.a[j]];
-        if (c->each == 1)
-            continue;
-        for (size_t j = 0; j < c->mask.na; j++) {
-            double turns = (double)row[j] / (2 * (double)c->spline.bound);
-            sines[j] = (dfo_real)(turns - floor(turns));
-        }
-        dfoi_vsincos2pi(c->mask.na, sines, sines, row);
-    }
-    return to;
-}
-
-/* Gradients of what gather made, added to those of the rows.  */
-static void scatter_add(const dfoi_coupling *c, const dfo_real *pass, const dfo_real *gpass, dfo_batch gx)
-{
-    dfo_real turn = (dfo_real)(3.14159265358979323846 / (double)c->spline.bound);
-    for (size_t i = 0; i < gx.n; i++) {
-        const dfo_real *v = pass + i * c->mask.na * c->each, *g = gpass + i * c->mask.na * c->each;
-        dfo_real *to = dfo_row(gx, i);
-        for (size_t j = 0; j < c->mask.na; j++)
-            to[c->mask.a[j]] += c->each == 1 ? g[j] : turn * (v[j] * g[c->mask.na + j] - v[c->mask.na + j] * g[j]);
-    }
 }
 
 /* The net's inputs: what passes (if anything), then the condition.  */
@@ -121,7 +90,7 @@ static dfo_cond inputs(const dfoi_coupling *c, dfo_batch x, const dfo_cond *cond
         if (c->mask.run_a)
             in.part[0].rows = dfo_batch_columns(x, c->mask.a[0], c->mask.na);
         else
-            in.part[0].rows = gather(c, x, pass);
+            in.part[0].rows = dfoi_coupling_features(c, x, pass);
     }
     dfoi_coupling_add_conds(cond, cond ? cond->n : 0, &in);
     return in;
@@ -163,6 +132,7 @@ static void map_panel(const dfoi_coupling *c, const struct work *w, const dfo_re
 {
     dfoi_to_panel(rows.n, c->mask.nb, rows.x, rows.ld, c->mask.b, 0, w->x);
     memset(w->ld, 0, DFO_PANEL * sizeof *w->ld);
+    par = dfoi_coupling_fade(c, rows, par, w->faded);
     dfoi_coupling_transform(c, inverse, c->mask.nb, DFO_PANEL, par, w->x, w->ld);
     dfoi_from_panel(rows.n, c->mask.nb, w->x, c->mask.b, rows.x, rows.ld);
     for (size_t i = 0; logdet && i < rows.n; i++)
@@ -215,7 +185,9 @@ static void map_panel_back(const dfoi_coupling *c, const struct work *w, const d
     dfoi_to_panel(rows.n, c->mask.nb, grows.x, grows.ld, c->mask.b, 1, w->gx);
     for (size_t i = 0; i < DFO_PANEL; i++)
         w->gld[i] = i < rows.n ? (dfo_real)glogdet[i] : 0;
-    dfoi_coupling_transform_back(c, inverse, c->mask.nb, DFO_PANEL, par, w->x, w->gx, w->gld, gpar);
+    const dfo_real *used = dfoi_coupling_fade(c, rows, par, w->faded);
+    dfoi_coupling_transform_back(c, inverse, c->mask.nb, DFO_PANEL, used, w->x, w->gx, w->gld, gpar);
+    dfoi_coupling_fade_back(c, rows, par, gpar, grows);
     dfoi_from_panel(rows.n, c->mask.nb, w->x, c->mask.b, rows.x, rows.ld);
     dfoi_from_panel(rows.n, c->mask.nb, w->gx, c->mask.b, grows.x, grows.ld);
 }
@@ -245,7 +217,7 @@ dfo_status dfoi_coupling_rows_back(const dfoi_coupling *c, dfo_run *run, dfo_bat
                            panel_rows(grows, i), glogdet + first + i, inverse);
         DFO_TRY(net_backward(c, run, first, &in, block(w.gpar, n, outputs(c)), &gin, acts));
         if (c->mask.na && !c->mask.run_a)
-            scatter_add(c, w.pass, w.gpass, grows);
+            dfoi_coupling_features_back(c, rows, w.pass, w.gpass, grows);
     }
     return DFO_OK;
 }

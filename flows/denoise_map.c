@@ -26,15 +26,17 @@ struct dfo_flow_denoiser {
 
 /* ---- made and freed */
 
-/* The level that is nearest to the noise of what is given becomes it, if it lies between the first and the last.  */
-static void meet_noise(double at, size_t steps, double *t)
+/* Levels to the noise of what is given and from there on, each side's part of them that of its log-SNR: below it the known entries
+ * go their own way, and few steps there would find their mean.  */
+static dfo_status both_sides(dfo_ctx *ctx, const dfo_noise_schedule *of, const dfo_time_grid *all, double met, size_t steps, double *t)
 {
-    size_t nearest = 0;
-    for (size_t i = 1; i < steps; i++)
-        if (fabs(t[i] - at) < fabs(t[nearest] - at))
-            nearest = i;
-    if ((t[0] - at) * (at - t[steps - 1]) > 0)
-        t[nearest] = at;
+    double snr[3] = {dfo_noise_schedule_clock(of, DFO_CLOCK_LOG_SNR, all->from), dfo_noise_schedule_clock(of, DFO_CLOCK_LOG_SNR, met),
+                     dfo_noise_schedule_clock(of, DFO_CLOCK_LOG_SNR, all->to)};
+    dfo_time_grid above = {.kind = all->kind, .from = all->from, .to = met}, below = {.kind = "log-snr", .from = met, .to = all->to};
+    size_t part = (size_t)((double)(steps - 1) * (snr[2] - snr[1]) / (snr[2] - snr[0]) + 0.5);
+    part = part < 1 ? 1 : part > steps - 2 ? steps - 2 : part;
+    DFO_TRY(dfo_noise_schedule_grid(ctx, of, &above, steps - 1 - part, t));
+    return dfo_noise_schedule_grid(ctx, of, &below, part, t + steps - 1 - part);
 }
 
 static dfo_status levels(dfo_ctx *ctx, const dfoi_diffusion *d, const dfo_denoiser_kind *kind, const dfo_denoiser_options *o, const char *grid,
@@ -51,11 +53,12 @@ static dfo_status levels(dfo_ctx *ctx, const dfoi_diffusion *d, const dfo_denois
     const char *suits = of->kind == DFO_NOISE_EDM && !strcmp(kind->grid, "uniform") ? "edm" : kind->grid;
     dfo_time_grid how = {.kind = grid ? grid : suits, .from = noisy, .to = d->first};
     t[0] = noisy;
-    if (steps > 1)
-        DFO_TRY(dfo_noise_schedule_grid(ctx, of, &how, steps - 1, t));
-    if (o->given_noise > 0 && isfinite(met))
-        meet_noise(met, steps, t);
-    return DFO_OK;
+    if (o->given_noise > 0 && !o->given_whole && (noisy - met) * (met - d->first) > 0) {
+        if (steps < 3)
+            return dfoi_fail(ctx, DFO_EARG, "noise %g of what is given: expected 3 steps at least, got %zu", o->given_noise, steps);
+        return both_sides(ctx, of, &how, met, steps, t);
+    }
+    return steps > 1 ? dfo_noise_schedule_grid(ctx, of, &how, steps - 1, t) : DFO_OK;
 }
 
 static dfo_status make_plan(dfo_flow_denoiser *r)

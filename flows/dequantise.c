@@ -362,7 +362,7 @@ static dfo_status add_layer(dfo_build *build, json_t *config, struct dequantise 
     DFO_TRY(dfoi_layer_child(&inner, json_object_get(config, "layer"), "layer", &s->layer));
     if (!(s->layer->caps & DFO_CLOSED_INVERSE) || s->layer->caps & DFO_NEEDS_INPUT || dfo_bijector_aux(s->layer))
         return dfoi_fail(build->ctx, DFO_EUNSUP, "%s has no exact inverse to train through", s->layer->ops->type);
-    return DFO_OK;
+    return dfoi_layer_behind(build->ctx, s->layer);
 }
 
 dfo_status dfoi_dequantise_create(dfo_build *build, json_t *config, dfo_bijector *bij)

@@ -285,8 +285,8 @@ dfo_status dfoi_flow_log_prob(const dfo_flow *flow, dfo_run *run, dfo_batch x, c
 }
 
 /* A chain sums its layers' gradients one by one; any other bijector is one range.  */
-dfo_status dfoi_flow_backward(const dfo_flow *flow, dfo_run *run, dfo_batch z, dfo_batch gz, const dfo_cond *cond,
-                              dfo_cond *gcond, const double *glogdet)
+static dfo_status back(const dfo_flow *flow, dfo_run *run, dfo_batch z, dfo_batch gz, const dfo_cond *cond, dfo_cond *gcond,
+                       const double *glogdet, int inverse)
 {
     const dfo_bijector *bij = flow->bij;
     dfo_reduction *reduction = run->reduction;
@@ -296,11 +296,23 @@ dfo_status dfoi_flow_backward(const dfo_flow *flow, dfo_run *run, dfo_batch z, d
         dfo_run_grads_begin(run, bij->first, bij->count, 0, gn);
         run->reduction = NULL;
     }
-    dfo_status status = dfo_bijector_backward(bij, run, z, gz, cond, gcond, glogdet);
+    dfo_status status = inverse ? dfo_bijector_inverse_backward(bij, run, z, gz, cond, gcond, glogdet)
+                                : dfo_bijector_backward(bij, run, z, gz, cond, gcond, glogdet);
     run->reduction = reduction;
     if (!chain)
         dfo_run_grads_done(run, bij->first, bij->count, 0, gn);
     return status;
+}
+
+dfo_status dfoi_flow_backward(const dfo_flow *flow, dfo_run *run, dfo_batch z, dfo_batch gz, const dfo_cond *cond,
+                              dfo_cond *gcond, const double *glogdet)
+{
+    return back(flow, run, z, gz, cond, gcond, glogdet, 0);
+}
+
+dfo_status dfoi_flow_inverse_backward(const dfo_flow *flow, dfo_run *run, dfo_batch x, dfo_batch gx, const double *glogdet)
+{
+    return back(flow, run, x, gx, NULL, NULL, glogdet, 1);
 }
 
 /* A chain's init has mapped the rows, layer by layer.  */

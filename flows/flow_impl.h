@@ -62,6 +62,7 @@ int dfoi_flow_lacks(const dfo_flow *flow, dfo_batch x);
 /* The bijector's backward; gradients of weights are bracketed by begin and done.  */
 dfo_status dfoi_flow_backward(const dfo_flow *flow, dfo_run *run, dfo_batch z, dfo_batch gz, const dfo_cond *cond,
                               dfo_cond *gcond, const double *glogdet);
+dfo_status dfoi_flow_inverse_backward(const dfo_flow *flow, dfo_run *run, dfo_batch x, dfo_batch gx, const double *glogdet);
 
 /* DFO_ESHAPE unless rows and condition are the flow's.  Prepares derived data of weights that have changed.  */
 dfo_status dfoi_flow_fits(const dfo_flow *flow, dfo_ctx *ctx, dfo_batch x, const dfo_cond *cond);

@@ -101,6 +101,7 @@ dfo_status dfoi_invert_create(dfo_build *build, json_t *config, dfo_bijector *bi
     bij->state = layer;
     dfoi_layer_join(bij, layer);
     bij->caps &= ~(unsigned)DFO_DATA_INIT;         /* the rows that come out of it cannot be fitted */
+    DFO_TRY(dfoi_layer_behind(build->ctx, layer));
     if (!(bij->caps & DFO_CLOSED_INVERSE) || dfo_bijector_aux(layer))
         return dfoi_fail(build->ctx, DFO_EUNSUP, "%s has no exact inverse to train through", layer->ops->type);
     if (memcmp(&layer->out, &layer->shape, sizeof layer->out))

@@ -39,6 +39,14 @@ void dfoi_layer_join(dfo_bijector *composite, const dfo_bijector *child)
     composite->caps |= child->caps & brought;
 }
 
+dfo_status dfoi_layer_behind(dfo_ctx *ctx, const dfo_bijector *layer)
+{
+    if (!(layer->caps & DFO_OWN_MEASURE))
+        return DFO_OK;
+    return dfoi_fail(ctx, DFO_EARG, "%s: goes first and forwards: it takes data by a measure of its own, which other layers do not know",
+                     layer->ops->type);
+}
+
 size_t dfoi_doubles_size(size_t n)
 {
     return dfo_arena_size(n * (sizeof(double) / sizeof(dfo_real)));

@@ -40,6 +40,9 @@ dfo_status dfoi_layer_json(const dfo_bijector *bij, json_t **out);
 /* Takes from a composite's abilities what the child lacks, and adds what the child brings.  */
 void dfoi_layer_join(dfo_bijector *composite, const dfo_bijector *child);
 
+/* DFO_EARG if the layer must be the first that data meet, and so the right way round.  */
+dfo_status dfoi_layer_behind(dfo_ctx *ctx, const dfo_bijector *layer);
+
 /* What the dispatcher keeps, at the start of saved data, for layers whose backward wants the input; behind it lies what
  * the layer keeps itself.  */
 size_t dfoi_input_size(const dfo_bijector *bij, size_t rows);

@@ -58,6 +58,8 @@ extern const struct dfo_bijector_ops dfoi_batchnorm_ops;
 extern const struct dfo_bijector_ops dfoi_bnaf_ops;
 extern const struct dfo_bijector_ops dfoi_irevnet_ops;
 extern const struct dfo_bijector_ops dfoi_cnf_ops;
+extern const struct dfo_bijector_ops dfoi_sphere_ops;
+extern const struct dfo_bijector_ops dfoi_sphere_rotation_ops;
 
 dfo_status dfoi_chain_create(dfo_build *build, json_t *config, dfo_bijector *bij);
 dfo_status dfoi_part_create(dfo_build *build, json_t *config, dfo_bijector *bij);
@@ -93,6 +95,8 @@ dfo_status dfoi_bnaf_create(dfo_build *build, json_t *config, dfo_bijector *bij)
 dfo_status dfoi_gaussianization_create(dfo_build *build, json_t *config, dfo_bijector *bij);
 dfo_status dfoi_irevnet_create(dfo_build *build, json_t *config, dfo_bijector *bij);
 dfo_status dfoi_cnf_create(dfo_build *build, json_t *config, dfo_bijector *bij);
+dfo_status dfoi_sphere_create(dfo_build *build, json_t *config, dfo_bijector *bij);
+dfo_status dfoi_sphere_rotation_create(dfo_build *build, json_t *config, dfo_bijector *bij);
 
 /* The bins of a dequantise layer; 0 for any other.  */
 size_t dfoi_dequantise_bins(const dfo_bijector *bij);

@@ -25,6 +25,7 @@ noinst_HEADERS += \
     flows/polynomial_set_impl.h \
     flows/sigmoids_set_impl.h \
     flows/spline_set_impl.h \
+    flows/sphere_impl.h \
     flows/flow_impl.h \
     flows/matching_impl.h \
     flows/cnf_impl.h \
@@ -90,9 +91,13 @@ FLOWS_REAL = \
     flows/sigmoids_set.c \
     flows/spline_set.c \
     flows/spline.c \
+    flows/sphere.c \
+    flows/sphere_rotation.c \
     flows/gaussianization.c \
     flows/coupling.c \
     flows/coupling_mask.c \
+    flows/coupling_features.c \
+    flows/coupling_fade.c \
     flows/coupling_rows.c \
     flows/coupling_image.c \
     flows/autoregressive.c \
@@ -102,6 +107,7 @@ FLOWS_REAL = \
     flows/cnf_diffusion.c \
     flows/cnf_end.c \
     flows/cnf_field.c \
+    flows/cnf_net.c \
     flows/cnf_cost.c \
     flows/cnf_guide.c \
     flows/cnf_probe.c \
@@ -127,7 +133,8 @@ FLOWS_REAL = \
     flows/preset_image.c \
     flows/preset_diffusion.c \
     flows/preset_irevnet.c \
-    flows/preset_markov.c
+    flows/preset_markov.c \
+    flows/preset_sphere.c
 noinst_LTLIBRARIES += libflows_f.la libflows_d.la
 libflows_f_la_SOURCES = $(FLOWS_REAL)
 libflows_f_la_CPPFLAGS = $(FLOWS_CPPFLAGS)

@@ -27,7 +27,7 @@ static dfo_need need(const dfo_loss *loss, size_t rows, const dfo_run *how, int 
 {
     const dfo_flow *flow = flow_of(loss);
     dfo_need n = dfoi_flow_need(flow, rows, how, train);
-    n.scratch += 3 * dfo_arena_size(flow->d) + dfo_arena_size(rows * flow->d) + 2 * dfoi_doubles_size(rows * flow->d) +
+    n.scratch += dfo_arena_size(rows * flow->d) + 2 * dfoi_doubles_size(rows * flow->d) +
                  5 * dfoi_doubles_size(rows);
     return n;
 }
@@ -93,38 +93,27 @@ static double objective(double alpha, size_t n, const double *log_weight, double
     return -top - log(sum / (double)n) / alpha;
 }
 
-static dfo_status backward(const dfo_flow *flow, dfo_run *run, dfo_batch x, dfo_batch gx, const double *glogdet)
-{
-    const dfo_bijector *bij = flow->bij;
-    dfo_reduction *reduction = run->reduction;
-    int chain = !strcmp(bij->ops->type, "chain");
-    size_t gn = dfo_bijector_gderived(bij);
-    if (!chain) {
-        dfo_run_grads_begin(run, bij->first, bij->count, 0, gn);
-        run->reduction = NULL;
-    }
-    dfo_status status = dfo_bijector_inverse_backward(bij, run, x, gx, NULL, NULL, glogdet);
-    run->reduction = reduction;
-    if (!chain)
-        dfo_run_grads_done(run, bij->first, bij->count, 0, gn);
-    return status;
-}
-
 static dfo_status grad(const dfo_loss *loss, dfo_run *run, dfo_minibatch shard, double scale, double *sum)
 {
     const struct reverse *r = loss->state;
     dfo_batch x = shard.x;
+    if (shard.weight)
+        return dfo_run_fail(run, DFO_EARG, (size_t)-1, "reverse: its rows are the flow's own draws and have no weights");
     size_t n = x.n, d = x.d;
     double *log_weight = dfoi_take_doubles(run, n), *u = dfoi_take_doubles(run, n), *gradient = dfoi_take_doubles(run, n * d);
     dfo_batch gx = dfo_batch_of(dfo_arena_take(run, n * d), n, d);
     DFO_TRY(weigh(r, run, x, log_weight, gradient));
-    *sum += (double)n * objective(r->alpha, n, log_weight, u);
+    double told = objective(r->alpha, n, log_weight, u);
+    if (told == INFINITY)
+        return dfo_run_fail(run, DFO_ENUM, (size_t)-1, "reverse: %s of a shard's draws lie outside of the target's support%s",
+                            r->alpha > 0 ? "all" : "some", r->alpha > 0 ? "" : ": alpha = 0 is infinite there, one above 0 is not");
+    *sum += (double)n * told;
     for (size_t i = 0; i < n; i++) {
         u[i] *= -scale * (double)n;
         for (size_t k = 0; k < d; k++)
-            dfo_row(gx, i)[k] = (dfo_real)(u[i] * gradient[i * d + k]);
+            dfo_row(gx, i)[k] = u[i] == 0 ? 0 : (dfo_real)(u[i] * gradient[i * d + k]);      /* outside of the support it is anything */
     }
-    return backward(r->flow, run, x, gx, u);
+    return dfoi_flow_inverse_backward(r->flow, run, x, gx, u);
 }
 
 static dfo_status eval(const dfo_loss *loss, dfo_run *run, dfo_minibatch shard, double *out)

@@ -111,6 +111,8 @@ static const struct dfoi_preset presets[] = {
     {"diffusion-2015", "a Markov chain of Gaussian noise, by the bound of its density (Sohl-Dickstein et al. 2015)", dfoi_markov_settings,
      dfoi_markov_write, dfoi_markov_complete},
     {"diffusion-2015-binary", "the same of bits", dfoi_markov_binary_settings, dfoi_markov_write, dfoi_markov_complete},
+    {"sphere", "latitude and longitude: splines of each given the other, rotations between (Rezende et al. 2020)", dfoi_sphere_settings,
+     dfoi_preset_write_sphere, NULL},
     {"realnvp-image", "affine couplings of images, checkerboards then channels (Dinh et al. 2017)",
      dfoi_realnvp_image_settings, dfoi_preset_write_image, NULL},
     {"ffjord-image", "images: continuous flows of convolutional nets at several scales (Grathwohl et al. 2019)",

@@ -1,5 +1,5 @@
-/* What preset.c, which lists the presets and writes those for rows, preset_autoregressive.c, preset_chain.c, preset_coupling.c and
- * preset_markov.c, which write others for rows, preset_image.c and preset_irevnet.c, which write those for images, and preset_diffusion.c share.
+/* What preset.c, which lists the presets and writes those for rows, preset_autoregressive.c, preset_chain.c, preset_coupling.c,
+ * preset_markov.c and preset_sphere.c, which write others for rows, preset_image.c and preset_irevnet.c, which write those for images, and preset_diffusion.c share.
  * Private to flows.  */
 #ifndef DFOI_PRESET_IMPL_H
 #define DFOI_PRESET_IMPL_H
@@ -51,6 +51,7 @@ extern const struct dfoi_setting dfoi_ddpm_settings[];
 extern const struct dfoi_setting dfoi_edm_settings[];
 extern const struct dfoi_setting dfoi_markov_settings[];
 extern const struct dfoi_setting dfoi_markov_binary_settings[];
+extern const struct dfoi_setting dfoi_sphere_settings[];
 
 /* Takes the layer's reference; DFO_EMEM if it is NULL.  */
 dfo_status dfoi_preset_append(dfo_ctx *ctx, json_t *list, json_t *layer);
@@ -71,6 +72,8 @@ dfo_status dfoi_preset_write_image(dfo_ctx *ctx, const json_t *config, dfo_shape
 
 dfo_status dfoi_markov_write(dfo_ctx *ctx, const json_t *config, dfo_shape shape, json_t *list);
 dfo_status dfoi_markov_complete(dfo_ctx *ctx, const json_t *config, json_t *to);
+
+dfo_status dfoi_preset_write_sphere(dfo_ctx *ctx, const json_t *config, dfo_shape shape, json_t *list);
 
 dfo_status dfoi_irevnet_write(dfo_ctx *ctx, const json_t *config, dfo_shape shape, json_t *list);
 dfo_status dfoi_irevnet_complete(dfo_ctx *ctx, const json_t *config, json_t *to);

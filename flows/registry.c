@@ -59,6 +59,8 @@ static const dfoi_layer layers[] = {
     {&dfoi_gaussianization_ops, dfoi_gaussianization_create},
     {&dfoi_irevnet_ops, dfoi_irevnet_create},
     {&dfoi_cnf_ops, dfoi_cnf_create},
+    {&dfoi_sphere_ops, dfoi_sphere_create},
+    {&dfoi_sphere_rotation_ops, dfoi_sphere_rotation_create},
 };
 
 #define LAYERS (sizeof layers / sizeof *layers)

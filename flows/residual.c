@@ -1,6 +1,6 @@
 /* A residual flow (Behrmann et al. 2019; Chen et al. 2019):  z = x + G(x), G a net whose Lipschitz constant is below 1
  * (residual_weights.c), so that the map can be undone: x is the fixed point of z - G(x), found by Anderson's iteration to
- * rounding. The log-det log det(I + dG/dx) is exact or estimated (residual_trace.c): training estimates it where "trace" is
+ * rounding. A condition is more of the net's input, and does not have to contract. The log-det log det(I + dG/dx) is exact or estimated (residual_trace.c): training estimates it where "trace" is
  * "series" or "roulette", evaluation does so for rows of more than 64 features alone.  */
 #include <math.h>
 #include <stdio.h>
@@ -15,18 +15,20 @@ static const struct dfoi_residual *state(const dfo_bijector *bij)
     return dfoi_residual(bij);
 }
 
-static dfo_cond input(dfo_batch x)
+dfo_cond dfoi_residual_input(dfo_batch x, const dfo_cond *cond, size_t first)
 {
-    return (dfo_cond){.n = 1, .part[0] = {.rows = x, .shape = {x.d, 1, 1}}};
+    dfo_cond in = {.n = 1, .part[0] = {.rows = x, .shape = {x.d, 1, 1}}}, of = dfo_cond_rows(cond, first, x.n);
+    for (size_t p = 0; p < of.n; p++)
+        in.part[in.n++] = (struct dfo_cond_part){of.part[p].rows, dfo_shape_vector(of.part[p].rows.d)};
+    return in;
 }
 
 static dfo_status forward(const dfo_bijector *bij, dfo_run *run, dfo_batch x, const dfo_cond *cond, double *logdet)
 {
     dfo_batch g = dfo_batch_of(dfo_arena_take(run, x.n * x.d), x.n, x.d);
-    dfo_cond in = input(x);
+    dfo_cond in = dfoi_residual_input(x, cond, 0);
     dfoi_residual_place was = dfoi_residual_enter(bij, run);
-    (void)cond;
-    dfo_status status = logdet ? dfoi_residual_log_det(bij, run, x, 1, logdet) : DFO_OK;
+    dfo_status status = logdet ? dfoi_residual_log_det(bij, run, x, cond, 1, logdet) : DFO_OK;
     if (status == DFO_OK)
         status = dfo_net_rows_forward(state(bij)->net, run, &in, g);
     for (size_t i = 0; i < x.n && status == DFO_OK; i++)
@@ -41,13 +43,14 @@ static dfo_status forward(const dfo_bijector *bij, dfo_run *run, dfo_batch x, co
 struct target {
     const dfo_bijector *bij;
     dfo_batch z;
+    const dfo_cond *cond;
 };
 
 /* g = z - G(x) */
 static dfo_status step(const dfo_map *map, dfo_run *run, dfo_batch x, dfo_batch g)
 {
     const struct target *t = map->state;
-    dfo_cond in = input(x);
+    dfo_cond in = dfoi_residual_input(x, t->cond, 0);
     DFO_TRY(dfo_net_rows_forward(state(t->bij)->net, run, &in, g));
     for (size_t i = 0; i < x.n; i++)
         for (size_t j = 0; j < x.d; j++)
@@ -77,16 +80,15 @@ static dfo_map map_of(const struct target *t)
 
 static dfo_status inverse(const dfo_bijector *bij, dfo_run *run, dfo_batch z, const dfo_cond *cond, double *logdet)
 {
-    struct target t = {bij, dfo_batch_of(dfo_arena_take(run, z.n * z.d), z.n, z.d)};
+    struct target t = {bij, dfo_batch_of(dfo_arena_take(run, z.n * z.d), z.n, z.d), cond};
     dfo_fixpoint_options o = options();
     dfo_map map = map_of(&t);
-    (void)cond;
     for (size_t i = 0; i < z.n; i++)
         memcpy(dfo_row(t.z, i), dfo_row(z, i), z.d * sizeof *z.x);
     dfoi_residual_place was = dfoi_residual_enter(bij, run);
     dfo_status status = dfo_fixpoint_solve(&o, &map, run, z, NULL);
     if (status == DFO_OK && logdet)
-        status = dfoi_residual_log_det(bij, run, z, -1, logdet);
+        status = dfoi_residual_log_det(bij, run, z, cond, -1, logdet);
     dfoi_residual_leave(run, was);
     return status == DFO_OK ? status : dfo_run_wrap(run, "residual: ");
 }
@@ -96,9 +98,7 @@ static dfo_status backward(const dfo_bijector *bij, dfo_run *run, dfo_batch z, d
 {
     dfo_batch x = dfo_batch_of(run->saved, z.n, z.d);
     dfoi_residual_place was = dfoi_residual_enter(bij, run);
-    (void)cond;
-    (void)gcond;
-    dfo_status status = dfoi_residual_log_det_back(bij, run, x, gz, glogdet);
+    dfo_status status = dfoi_residual_log_det_back(bij, run, x, gz, cond, gcond, glogdet);
     dfoi_residual_leave(run, was);
     for (size_t i = 0; i < z.n; i++)
         memcpy(dfo_row(z, i), dfo_row(x, i), z.d * sizeof *z.x);
@@ -182,14 +182,20 @@ static dfo_status make_net(dfo_build *build, size_t d, struct dfoi_residual *s)
 {
     char path[256];
     dfo_build child;
-    dfo_shape shape = dfo_shape_vector(d);
+    dfo_shape shape = dfo_shape_vector(d), in[DFO_COND_PARTS] = {shape};
+    if (build->conds + 1 > DFO_COND_PARTS)
+        return dfoi_fail(build->ctx, DFO_EARG, "more than %d conditions", DFO_COND_PARTS - 1);
+    for (size_t p = 0; p < build->conds; p++) {
+        in[p + 1] = dfo_shape_vector(dfo_shape_size(build->cond[p]));
+        s->more += in[p + 1].c;
+    }
     DFO_TRY(dfo_build_child(build, "net", path, sizeof path, &child));
     child.conds = 0;
     json_t *config = json_pack("{s:s, s:I, s:I, s:s}", "type", "mlp", "hidden", (json_int_t)s->hidden, "layers", (json_int_t)s->depth,
                                "activation", s->lipswish ? "silu" : s->activation);
     if (!config)
         return dfoi_fail(build->ctx, DFO_EMEM, "out of memory: net");
-    dfo_status status = dfo_net_new(&child, config, 1, &shape, shape, 0, &s->net);
+    dfo_status status = dfo_net_new(&child, config, build->conds + 1, in, shape, 0, &s->net);
     json_decref(config);
     return status;
 }

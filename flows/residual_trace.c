@@ -74,7 +74,7 @@ static dfo_batch take_rows(dfo_run *run, size_t n, size_t d)
     return dfo_batch_of(dfo_arena_take(run, n * d), n, d);
 }
 
-static struct work work_of(const dfo_bijector *bij, dfo_run *run, dfo_batch x, size_t first)
+static struct work work_of(const dfo_bijector *bij, dfo_run *run, dfo_batch x, const dfo_cond *cond, size_t first)
 {
     struct work w = {.net = state(bij)->net, .first = first, .n = chunk(x.n - first), .d = bij->d};
     dfo_batch tangent = take_rows(run, w.n, w.d);
@@ -88,10 +88,9 @@ static struct work work_of(const dfo_bijector *bij, dfo_run *run, dfo_batch x, s
     w.weight = dfoi_take_doubles(run, 2 * w.n + w.d);
     w.terms = (size_t *)(void *)(w.weight + w.n);
     w.pivot = (int *)(void *)(w.weight + 2 * w.n);
-    w.in.n = w.din.n = 1;
-    w.in.part[0].shape = w.din.part[0].shape = dfo_shape_vector(w.d);
-    w.in.part[0].rows = dfo_batch_rows(x, first, w.n);
-    w.din.part[0].rows = tangent;
+    w.in = dfoi_residual_input(dfo_batch_rows(x, first, w.n), cond, first);
+    w.din.n = w.in.n;                      /* the condition's stand still */
+    w.din.part[0] = (struct dfo_cond_part){tangent, dfo_shape_vector(w.d)};
     return w;
 }
 
@@ -306,27 +305,29 @@ static dfo_status estimated_back(const dfo_bijector *bij, struct work *w, dfo_ru
 
 /* ---- both */
 
-dfo_status dfoi_residual_log_det(const dfo_bijector *bij, dfo_run *run, dfo_batch x, double sign, double *logdet)
+dfo_status dfoi_residual_log_det(const dfo_bijector *bij, dfo_run *run, dfo_batch x, const dfo_cond *cond, double sign, double *logdet)
 {
     size_t mark = run->arena_used;
     dfo_status status = DFO_OK;
     for (size_t first = 0; first < x.n && status == DFO_OK; first += DFO_NET_ROWS) {
-        struct work w = work_of(bij, run, x, first);
+        struct work w = work_of(bij, run, x, cond, first);
         status = estimates(bij, run) ? estimated(bij, &w, run, sign, logdet + first) : exact(&w, run, sign, logdet + first);
         run->arena_used = mark;
     }
     return status;
 }
 
-dfo_status dfoi_residual_log_det_back(const dfo_bijector *bij, dfo_run *run, dfo_batch x, dfo_batch gz, const double *glogdet)
+dfo_status dfoi_residual_log_det_back(const dfo_bijector *bij, dfo_run *run, dfo_batch x, dfo_batch gz, const dfo_cond *cond,
+                                      const dfo_cond *gcond, const double *glogdet)
 {
     size_t mark = run->arena_used;
     dfo_status status = DFO_OK;
     for (size_t first = 0; first < x.n && status == DFO_OK; first += DFO_NET_ROWS) {
-        struct work w = work_of(bij, run, x, first);
+        struct work w = work_of(bij, run, x, cond, first);
         dfo_batch g = dfo_batch_rows(gz, first, w.n), from = take_rows(run, w.n, w.d);
-        dfo_cond gin = w.in;
-        gin.part[0].rows = g;
+        dfo_cond gin = {.n = w.in.n, .part[0].rows = g}, of = dfo_cond_rows(gcond, first, w.n);
+        for (size_t p = 0; p < of.n; p++)
+            gin.part[p + 1].rows = of.part[p].rows;
         copy(g, from);
         status = estimates(bij, run) ? estimated_back(bij, &w, run, from, &gin, glogdet + first)
                                      : exact_back(&w, run, from, &gin, glogdet + first);

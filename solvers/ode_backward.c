@@ -3,7 +3,7 @@
  *
  *     gk_i = h b_i g + h sum over j > i of a_ji gY_j,   gY_i = (df/dx)^T gk_i,   and g + sum gY_i is that of x.
  *
- * A step's slopes are computed again from the state it began at.  */
+ * A step's slopes are computed again from the state it began at; what the field keeps of that serves the way back, if it is not much.  */
 #include <string.h>
 
 #include "dist/dist_impl.h"
@@ -22,10 +22,19 @@ static void needed(const dfoi_tableau *m, int *active, int *taken)
     }
 }
 
+#define KEPT_NUMBERS ((size_t)16 << 20)    /* of a step, at most */
+
+/* Numbers kept of a stage; 0: nothing.  */
+static size_t kept_of(const dfoi_tableau *m, const dfo_field *field, size_t rows)
+{
+    size_t size = field->ops->record ? dfo_arena_size(field->ops->kept(field, rows)) : 0;
+    return size <= KEPT_NUMBERS / m->stages ? size : 0;
+}
+
 size_t dfoi_rk_back_size(const dfoi_tableau *tableau, const dfo_field *field, size_t rows)
 {
     return dfoi_rk_size(tableau, field, rows) + (tableau->stages + 1) * dfo_arena_size(rows * field->d) +
-           dfoi_doubles_size(rows * field->nq);
+           dfoi_doubles_size(rows * field->nq) + tableau->stages * kept_of(tableau, field, rows);
 }
 
 void dfoi_rk_back_take(dfoi_rk_back *b, const dfoi_tableau *tableau, const dfo_field *field, dfo_run *run, size_t n, const double *given)
@@ -37,6 +46,22 @@ void dfoi_rk_back_take(dfoi_rk_back *b, const dfoi_tableau *tableau, const dfo_f
     b->gy = dfo_arena_take(run, n * field->d);
     b->gq = dfoi_take_doubles(run, n * field->nq);
     needed(tableau, b->active, b->taken);
+    size_t kept = kept_of(tableau, field, n);
+    for (size_t i = 0; kept && i < tableau->stages; i++)
+        b->kept[i] = b->taken[i] ? dfo_arena_take(run, kept) : NULL;
+}
+
+static dfo_status record(dfoi_rk_back *b, size_t i)
+{
+    dfoi_rk *rk = &b->rk;
+    size_t n = rk->n, d = rk->x.d, mark = rk->run->arena_used;
+    for (size_t r = 0; r < n; r++)
+        rk->at[r] = rk->t[r] + rk->tableau->c[i] * rk->h[r];
+    rk->evaluations++;
+    dfo_status status = rk->field->ops->record(rk->field, rk->run, rk->at, i ? dfo_batch_of(rk->y, n, d) : rk->x, dfo_batch_of(rk->k[i], n, d),
+                                               b->given != NULL, b->kept[i]);
+    rk->run->arena_used = mark;
+    return status;
 }
 
 static dfo_status slopes(dfoi_rk_back *b)
@@ -47,7 +72,7 @@ static dfo_status slopes(dfoi_rk_back *b)
             continue;
         if (i)
             dfoi_rk_combine(&b->rk, i, m->a + i * m->stages, 0, b->rk.y);
-        DFO_TRY(dfoi_rk_stage(&b->rk, i));
+        DFO_TRY(b->kept[i] ? record(b, i) : dfoi_rk_stage(&b->rk, i));
     }
     return DFO_OK;
 }
@@ -65,8 +90,11 @@ static dfo_status stage(dfoi_rk_back *b, size_t i, double h, dfo_batch to)
         rk->at[r] = rk->t[r] + m->c[i] * h;
     for (size_t j = 0; b->given && j < n * rk->field->nq; j++)
         b->gq[j] = h * m->b[i] * b->given[j];
-    dfo_status status = rk->field->ops->vjp(rk->field, rk->run, rk->at, at, dfo_batch_of(b->gk[i], n, d), b->given ? b->gq : NULL,
-                                            dfo_batch_of(b->gy, n, d));
+    const struct dfo_field_ops *ops = rk->field->ops;
+    const double *gq = b->given ? b->gq : NULL;
+    dfo_batch gk = dfo_batch_of(b->gk[i], n, d), gy = dfo_batch_of(b->gy, n, d);
+    dfo_status status = b->kept[i] ? ops->replay(rk->field, rk->run, rk->at, at, gk, gq, gy, b->kept[i])
+                                   : ops->vjp(rk->field, rk->run, rk->at, at, gk, gq, gy);
     rk->run->arena_used = mark;
     for (size_t r = 0; r < n; r++)
         dfoi_add(d, b->gy + r * d, dfo_row(to, r));

@@ -75,6 +75,7 @@ typedef struct dfoi_rk_back {
     double   *gq;                          /* a stage's */
     const double *given;                   /* the quadratures', (n,nq), or NULL */
     int       active[DFOI_STAGES], taken[DFOI_STAGES];
+    dfo_real *kept[DFOI_STAGES];           /* what the field recorded at the stages that are taken, or NULL */
 } dfoi_rk_back;
 
 /* Arena for it, without the field's own; takes it.  */

@@ -66,7 +66,7 @@ static dfo_status half(const dfo_target *target, size_t n, const double *x, doub
     for (size_t i = 0; i < n; i++) {
         out[i] = x[i] > 0 ? -0.5 * x[i] * x[i] : -INFINITY;
         if (g)
-            g[i] = -x[i];
+            g[i] = x[i] > 0 ? -x[i] : NAN;     /* outside of the support it may be anything */
     }
     return DFO_OK;
 }

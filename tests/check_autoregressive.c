@@ -266,10 +266,11 @@ static void draw(test_rng *rng, size_t n, dfo_real *x)
 START_TEST(sweep_is_d_passes)
 {
     test_rng rng = test_rng_new(test_seed());
-    for (size_t k = 0; k < 4 * sizeof nets / sizeof *nets; k++) {
+    for (size_t k = 0; k < 8 * sizeof nets / sizeof *nets; k++) {
         size_t n = test_rng_between(&rng, 1, DFO_PANEL), d = test_rng_between(&rng, 1, 20);
         int solve = (int)(k % 2);
-        layerfix f = layer_of(nets[k / 4], k / 2 % 2 ? "spline" : "affine", solve, d, n, &rng);
+        layerfix f = layer_of(nets[k / 8], k / 2 % 2 ? "spline" : "affine", solve, d, n, &rng);
+        ((dfoi_autoregressive *)f.bij->state)->jacobi = k / 4 % 2;
         dfo_real *x = malloc(n * d * sizeof *x), *want = malloc(n * d * sizeof *want), *c = malloc(n * 3 * sizeof *c);
         dfo_cond cond = {1, {{dfo_batch_of(c, n, 3), dfo_shape_vector(3)}}};
         draw(&rng, n * d, x);
@@ -279,7 +280,7 @@ START_TEST(sweep_is_d_passes)
         ck_assert_int_eq((solve ? dfo_bijector_forward : dfo_bijector_inverse)(f.bij, &f.t->run, dfo_batch_of(x, n, d), &cond, NULL),
                          DFO_OK);
         for (size_t i = 0; i < n * d; i++)
-            ck_assert_msg(x[i] == want[i], "%s, solve %d, d %zu: row %zu, column %zu: %.17g, by passes %.17g", nets[k / 4], solve, d,
+            ck_assert_msg(x[i] == want[i], "%s, solve %d, d %zu: row %zu, column %zu: %.17g, by passes %.17g", nets[k / 8], solve, d,
                           i / d, i % d, (double)x[i], (double)want[i]);
         free(x), free(want), free(c);
         layerfix_free(&f);
@@ -346,6 +347,7 @@ START_TEST(settings)
     static const struct {
         const char *config, *says;
     } bad[] = {
+        {"{\"type\":\"autoregressive\",\"sweep\":\"rows\"}", "sweep: expected columns or jacobi, got rows"},
         {"{\"type\":\"autoregressive\",\"scale\":\"log\"}", "scale: expected tanh or exp, got log"},
         {"{\"type\":\"autoregressive\",\"transform\":\"spline\",\"tails\":\"circular\"}", "tails: expected linear"},
         {"{\"type\":\"autoregressive\",\"net\":{\"hidden\":[3],\"degrees\":[[2,1,3]]}}", "expected 3 rising numbers of 0 to 4"},

@@ -141,6 +141,40 @@ START_TEST(draws)
 }
 END_TEST
 
+/* Draws are scored by noise of their own: with the seed and the rows that drew them as with another seed.  */
+START_TEST(scored)
+{
+    static const char *const types[] = {"diffusion-gaussian", "diffusion-binary"};
+    json_t *json = json_object();
+    struct distfix f;
+    double mean[2] = {0}, squares[2] = {0}, out[64];
+    dfo_real x[128];
+    size_t n = 0;
+    open_chain(&f, json, types[_i], 0);
+    for (size_t k = 0; k < 16 * TIMES; k += 64, n += 64)
+        for (size_t other = 0; other < 2; other++) {
+            f.run.key.row = k;
+            f.run.key.step = 0;
+            f.run.key.seed = other;
+            ck_assert_int_eq(dfo_dist_sample(f.dist, &f.run, dfo_batch_of(x, 64, 2), NULL, 1), DFO_OK);
+            f.run.key.seed = 0;
+            distfix_log_prob(&f, dfo_batch_of(x, 64, 2), NULL, out);
+            for (size_t i = 0; i < 64; i++) {
+                mean[other] += out[i];
+                squares[other] += out[i] * out[i];
+            }
+        }
+    for (size_t other = 0; other < 2; other++) {
+        mean[other] /= (double)n;
+        squares[other] = (squares[other] / (double)n - mean[other] * mean[other]) / (double)n;
+    }
+    ck_assert_msg(fabs(mean[0] - mean[1]) < 5 * sqrt(squares[0] + squares[1]), "%s: %g and %g, errors %g, %g", types[_i], mean[0], mean[1],
+                  sqrt(squares[0]), sqrt(squares[1]));
+    distfix_close(&f);
+    json_decref(json);
+}
+END_TEST
+
 /* Of two columns the first is known, of the Gaussian chain with noise s or without: a step times the likelihood takes a mean m to (1 - g) (1 - b)
  * m + g y and a variance v to (1 - g)^2 (1 - b)^2 v + (1 - g) b, g = b/(b + s^2).  The second is drawn as ever.  */
 START_TEST(given_numbers)
@@ -225,6 +259,7 @@ int main(void)
     tcase_add_test(tc, bounds);
     tcase_add_test(tc, bits);
     tcase_add_test(tc, draws);
+    tcase_add_loop_test(tc, scored, 0, 2);
     tcase_add_loop_test(tc, given_numbers, 0, 2);
     tcase_add_loop_test(tc, given_bits, 0, 2);
     suite_add_tcase(suite, tc);

@@ -294,6 +294,49 @@ START_TEST(fits)
 }
 END_TEST
 
+/* Draws outside of the target's support have no part in the gradient, whatever is said of it there; alpha = 0 has no value then.  */
+START_TEST(support)
+{
+    enum { N = 64 };
+    const chain_target *half = chain_target_at(CHAIN_HALF);
+    struct fixture f;
+    dfo_loss *loss;
+    testrun *t;
+    dfo_real x[N];
+    for (int bounded = 0; bounded < 2; bounded++) {
+        json_t *config = json_pack("{s:{s:s}}", "bijector", "type", "affine");
+        OK(make_flow(ctx, &f, config, 1, 0.1));
+        json_decref(config);
+        OK(dfo_loss_reverse_new(f.flow, &half->target, bounded ? 0.5 : 0, &loss));
+        const dfo_run how = {.memory = DFO_MEMORY_INVERT};
+        dfo_need need = loss->ops->need(loss, N, &how, 1);
+        OK(testrun_new(ctx, f.store, &need, &t));
+        t->run.mode = DFO_TRAIN;
+        t->run.memory = DFO_MEMORY_INVERT;
+        t->run.key = (dfo_key){.seed = 3, .step = 1};
+        double sum = 0;
+        dfo_minibatch shard = {.x = dfo_batch_of(x, N, 1)};
+        dfo_status status = loss->ops->grad(loss, &t->run, shard, 1.0 / N, &sum);
+        if (bounded) {
+            ck_assert_msg(status == DFO_OK && isfinite(sum), "%s", t->run.text);
+            for (size_t k = 0; k < dfo_store_weights_size(f.store); k++)
+                ck_assert(isfinite((double)t->run.grads[k]));
+        } else {
+            ck_assert_int_eq(status, DFO_ENUM);
+            ck_assert_msg(strstr(t->run.text, "some of a shard's draws lie outside of the target's support"), "%s", t->run.text);
+        }
+        testrun_free(t);
+        dfo_loss_free(loss);
+        if (bounded) {
+            fit(&f, &half->target, 0.5, 200);
+            for (size_t k = 0; k < dfo_store_weights_size(f.store); k++)
+                ck_assert(isfinite((double)dfo_store_weights(f.store)[k]));
+        }
+        close_flow(&f);
+    }
+}
+END_TEST
+
 START_TEST(refusals)
 {
     const chain_target *banana = chain_target_at(CHAIN_BANANA), *half = chain_target_at(CHAIN_HALF);
@@ -357,6 +400,7 @@ int main(void)
     tcase_add_test(tests, chains);
     tcase_add_loop_test(tests, loss_gradient, 0, 6);
     tcase_add_loop_test(tests, fits, 0, 4);
+    tcase_add_test(tests, support);
     tcase_add_test(tests, refusals);
     tcase_add_test(tests, no_memory);
     suite_add_tcase(suite, tests);

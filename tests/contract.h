@@ -25,6 +25,7 @@ enum {
     NUMERICAL    = 1024,     /* a solver's: its maps are each other's inverse to rounding where weights are moderate */
     FLAT         = 4096,     /* all but flat here and there: round trips, and gradients at an x that was found from z, are asked for at moderate weights */
     TRAINED      = 8192,     /* another map in training: gradients are asked for there too */
+    SPHERE       = 16384,    /* two features, latents height and half turns on the cylinder of a sphere; BOUNDED_X: data made of them, else alike */
     SUMS         = 2048      /* adds to the row what may nearly cancel it: rounding is that of the larger one of a map's two ends */
 };
 
@@ -42,7 +43,7 @@ struct row {
     unsigned    flags;
     json_t   *(*make)(test_rng *rng, const struct setting *s, const char *type);
     /* Members that replace the configuration's, and what the message must name.  */
-    struct { const char *json, *key; } bad[10];
+    struct { const char *json, *key; } bad[14];
 };
 
 extern const struct row contract_rows[];
@@ -61,7 +62,7 @@ struct layer {
     dfo_bijector *bij;
     uint64_t      seed;
     unsigned      flags;     /* the row's, and CIRCLE */
-    double        start, period, bound;     /* of a circle: data, and latents in [-bound, bound] */
+    double        start, period, bound;     /* of a circle (of a sphere: its longitudes): data, and latents in [-bound, bound] */
     int           calm;      /* bounded rows keep away from their bounds */
     size_t        layers;    /* that are not composites */
     char          text[1500];
@@ -104,6 +105,9 @@ const dfo_cond *cond_or_null(const dfo_cond *cond);
 /* Rows that the layer takes as data (latents): drawn, through the layer where it is bounded.  */
 dfo_batch data_new(struct layer *l, testrun *t, size_t n, size_t pad, const dfo_cond *cond, test_rng *rng);
 dfo_batch latents_new(struct layer *l, testrun *t, size_t n, size_t pad, const dfo_cond *cond, test_rng *rng);
+
+/* The log of the area that data of an OWN_MEASURE layer have for a unit of their coordinates at row i; of others 0.  */
+double log_area(const struct layer *l, dfo_batch x, size_t i);
 
 /* The passes, which must succeed.  */
 void forward(struct layer *l, testrun *t, dfo_batch x, const dfo_cond *cond, double *logdet);

@@ -9,6 +9,7 @@
 
 #define GUARD ((dfo_real)-7.125e7)
 #define MOST_BLOCKS 4096
+#define PI 3.14159265358979323846
 
 static void *block[MOST_BLOCKS];
 static size_t blocks;
@@ -44,7 +45,9 @@ test_rng contract_stream(int i, unsigned what)
 struct setting random_setting(test_rng *rng, const struct row *row, size_t most)
 {
     struct setting s = {0};
-    if (row->flags & EVEN_SIDES) {
+    if (row->flags & SPHERE) {
+        s.shape = dfo_shape_vector(2);
+    } else if (row->flags & EVEN_SIDES) {
         s.shape.h = 2 * test_rng_between(rng, 1, most / 4 < 2 ? 1 : 2);
         s.shape.w = s.shape.h == 2 ? 2 * test_rng_between(rng, 1, most / 4 < 2 ? 1 : 2) : 2;
         s.shape.c = test_rng_between(rng, 1, most / (s.shape.h * s.shape.w));
@@ -95,6 +98,11 @@ void layer_from(struct layer *l, const struct row *row, const struct setting *se
         l->bound = json_number_value(json_object_get(config, "tail_bound"));
         l->period = period ? json_number_value(period) : 2 * l->bound;
         l->start = start ? json_number_value(start) : -l->period / 2;
+    }
+    if (row->flags & SPHERE) {
+        const char *units = json_string_value(json_object_get(config, "units"));
+        l->bound = 1;
+        l->period = !(row->flags & BOUNDED_X) ? 2 : units && !strcmp(units, "radians") ? 2 * PI : 360;
     }
     size_t used = (size_t)snprintf(l->text, sizeof l->text, "%s: seed %llu, shape %zux%zux%zu, %zu conditions, ",
                                    row->type, (unsigned long long)test_seed(), set->shape.c, set->shape.h,
@@ -265,7 +273,9 @@ dfo_batch data_new(struct layer *l, testrun *t, size_t n, size_t pad, const dfo_
         dfo_row(x, k / x.d)[k % x.d] = (dfo_real)exp(0.5 * (double)dfo_row(x, k / x.d)[k % x.d]);
     if (l->flags & CIRCLE)
         rows_between(x, rng, l->start, l->start + l->period);
-    else if (l->flags & BOUNDED_X && !(l->flags & POSITIVE_X))
+    if (l->flags & SPHERE)
+        rows_between(x, rng, l->calm ? -0.9 : -1, l->calm ? 0.9 : 1);
+    if (l->flags & BOUNDED_X && !(l->flags & POSITIVE_X))
         inverse(l, t, x, cond, NULL);
     return x;
 }
@@ -282,7 +292,15 @@ dfo_batch latents_new(struct layer *l, testrun *t, size_t n, size_t pad, const d
     rows_draw(z, rng, 1.3);
     if (l->flags & CIRCLE)
         rows_between(z, rng, -l->bound, l->bound);
+    if (l->flags & SPHERE)
+        rows_between(z, rng, l->calm ? -0.9 : -1, l->calm ? 0.9 : 1);
     return z;
+}
+
+double log_area(const struct layer *l, dfo_batch x, size_t i)
+{
+    double unit = 2 * PI / l->period;
+    return l->bij->caps & DFO_OWN_MEASURE ? log(unit * unit * cos(unit * (double)dfo_row(x, i)[0])) : 0;
 }
 
 void forward(struct layer *l, testrun *t, dfo_batch x, const dfo_cond *cond, double *logdet)

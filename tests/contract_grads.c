@@ -279,7 +279,7 @@ START_TEST(taylor_slope)
             struct direction v = direction_new(&p);
             for (size_t which = 0; point(&p, &v, which, 0, &rng); which++)
                 ;
-            double shrink = p.l.flags & (BOUNDED_X | BOUNDED_Z) ? 0.05 : 1;
+            double shrink = p.l.flags & (BOUNDED_X | BOUNDED_Z | SPHERE) ? 0.05 : 1;
             for (size_t j = 0; j < v.x.d; j++)
                 v.x.x[j] *= shrink;
             for (size_t j = 0; j < p.weights; j++)

@@ -121,7 +121,7 @@ START_TEST(bad_json)
 {
     const struct row *row = &contract_rows[_i];
     test_rng rng = contract_stream(_i, 22);
-    struct setting set = {.shape = row->flags & EVEN_SIDES ? (dfo_shape){2, 2, 4} : dfo_shape_vector(6)};
+    struct setting set = {.shape = row->flags & EVEN_SIDES ? (dfo_shape){2, 2, 4} : dfo_shape_vector(row->flags & SPHERE ? 2 : 6)};
     struct layer l;
     layer_new(&l, row, &set, &rng);
     json_t *whole = description(&l), *value;

@@ -23,11 +23,13 @@ struct trip {
     double        error, kappa, ratio;      /* the worst */
 };
 
-/* On a circle: the turn of `end` that is next to start.  */
+/* On a circle, and of longitudes: the turn of `end` that is next to start.  */
 static void unwind(const struct layer *l, int back, dfo_batch start, dfo_batch end)
 {
     dfo_real period = (dfo_real)(back ? 2 * l->bound : l->period);
-    for (size_t k = 0; l->flags & CIRCLE && k < start.n * start.d; k++) {
+    for (size_t k = 0; l->flags & (CIRCLE | SPHERE) && k < start.n * start.d; k++) {
+        if (l->flags & SPHERE && k % 2 == 0)
+            continue;
         dfo_real *e = dfo_row(end, k / end.d) + k % end.d, s = dfo_row(start, k / start.d)[k % start.d];
         if (*e - s > period / 2)
             *e -= period;
@@ -197,7 +199,7 @@ START_TEST(log_dets)
         forward(&l, t, z, cond_or_null(&cond), logdet);
         for (size_t i = 0; i < n; i++) {
             jacobian(&l, 0, z, cond_or_null(&cond), i, j);
-            double want = logdet[i] - 1, own = log_det(d, j, NULL), error = 1;
+            double want = logdet[i] - 1 + log_area(&l, x, i), own = log_det(d, j, NULL), error = 1;
             ck_assert_msg(fabs(own - want) <= 1e-9 * (1 + fabs(want)), "%s: row %zu: log-det %.17g, of its gradients %.17g",
                           where(&l), i, want, own);
             for (double h = 2e-6; h > 1e-9; h /= 4)

@@ -98,6 +98,10 @@ static json_t *make_spline_coupling(test_rng *rng, const struct setting *s, cons
         json_object_set_new(c, "tails", json_string("circular"));
         json_object_set_new(c, "tail_bound", json_real(9));
     }
+    if (strcmp(type_of_net, "conv") && !between(rng, 0, 2)) {
+        json_object_set_new(c, "input", json_string(between(rng, 0, 1) ? "circle" : "interval"));
+        json_object_set_new(c, "harmonics", json_integer((json_int_t)between(rng, 1, 4)));
+    }
     if (between(rng, 0, 3) == 0)                   /* the bounds of what may be asked */
         json_object_set_new(c, "min_width", json_real(bins == 8 ? 0.5 / 8 : 0.03125));
     if (between(rng, 0, 3) == 0)
@@ -346,8 +350,8 @@ static json_t *make_autoregressive(test_rng *rng, const struct setting *s, const
     if (between(rng, 0, 1))
         json_object_update_new(of, json_pack("{s:b, s:i, s:i, s:s}", "residual", 1, "hidden", (int)between(rng, 1, 20),
                                              "blocks", (int)between(rng, 0, 2), "context", between(rng, 0, 1) ? "gate" : "concat"));
-    json_t *a = json_pack("{s:s, s:o, s:b, s:b, s:s}", "type", type, "net", of, "zero_init", (int)between(rng, 0, 1), "solve",
-                          (int)between(rng, 0, 1), "order", named[between(rng, 0, 2)]);
+    json_t *a = json_pack("{s:s, s:o, s:b, s:b, s:s, s:s}", "type", type, "net", of, "zero_init", (int)between(rng, 0, 1), "solve",
+                          (int)between(rng, 0, 1), "order", named[between(rng, 0, 2)], "sweep", between(rng, 0, 1) ? "jacobi" : "columns");
     if (between(rng, 0, 1)) {
         json_object_set_new(a, "transform", json_string("spline"));
         json_object_set_new(a, "bins", json_integer((json_int_t)between(rng, 2, 9)));
@@ -407,7 +411,7 @@ static json_t *child(test_rng *rng, const struct setting *s, int exact)
     for (;;) {
         const struct row *row = &contract_rows[between(rng, 0, contract_rows_count - 1)];
         unsigned caps = dfo_bijector_ops_named(row->type)->caps;
-        if (row->flags & (BOUNDED_X | BOUNDED_Z | STEEP) || (row->flags & COMPOSITE && inner.depth > 2))
+        if (row->flags & (BOUNDED_X | BOUNDED_Z | STEEP | SPHERE) || (row->flags & COMPOSITE && inner.depth > 2))
             continue;
         if (row->flags & TAKES_CONDS && !conditions_fit(s))
             continue;
@@ -538,7 +542,7 @@ const struct row contract_rows[] = {
     {"planar", SUMS, make_plain, {{NULL, NULL}}},
     {"radial", SUMS, make_plain, {{NULL, NULL}}},
     {"sylvester", SUMS, make_sylvester, {{"{\"rank\":0}", "rank"}, {"{\"rank\":99}", "rank"}, {"{\"reflections\":0}", "reflections"}}},
-    {"residual", SUMS | STEEP, make_residual,
+    {"residual", TAKES_CONDS | SUMS | STEEP, make_residual,
      {{"{\"lipschitz\":1}", "lipschitz"}, {"{\"hidden\":0}", "hidden"}, {"{\"depth\":9}", "depth"}, {"{\"activation\":\"relu\"}", "activation"},
       {"{\"trace\":\"hutchinson\"}", "trace"}, {"{\"terms\":0}", "terms"}, {"{\"probes\":0}", "probes"}}},
     {"sigmoid", BOUNDED_Z | TAKES_IMAGES, make_plain, {{NULL, NULL}}},
@@ -560,7 +564,8 @@ const struct row contract_rows[] = {
      {COUPLING_BAD, {"{\"scale\":\"linear\"}", "scale"}, {"{\"scale_max\":0}", "scale_max"}}},
     {"spline-coupling", TAKES_CONDS | TAKES_IMAGES, make_spline_coupling,
      {COUPLING_BAD, {"{\"bins\":1}", "bins"}, {"{\"bins\":65}", "bins"}, {"{\"tail_bound\":0}", "tail_bound"},
-      {"{\"min_width\":0.5}", "min_width"}, {"{\"tails\":\"none\"}", "tails"}}},
+      {"{\"min_width\":0.5}", "min_width"}, {"{\"tails\":\"none\"}", "tails"}, {"{\"input\":\"angle\"}", "input"},
+      {"{\"input\":\"value\",\"harmonics\":2}", "harmonics"}, {"{\"harmonics\":0}", "harmonics"}, {"{\"input\":\"value\",\"harmonics\":1,\"fade\":true}", "fade"}}},
     {"autoregressive", TAKES_CONDS | TAKES_IMAGES | SUMS, make_autoregressive, {AUTOREGRESSIVE_BAD}},
     {"autoregressive", TAKES_CONDS | TAKES_IMAGES | SUMS | FLAT, make_neural_autoregressive,
      {{"{\"transform\":\"mixture\",\"components\":0}", "components"}, {"{\"transform\":\"deep-sigmoidal\",\"scale\":\"exp\"}", "scale"}}},
@@ -585,6 +590,9 @@ const struct row contract_rows[] = {
      {COUPLING_BAD, {"{\"degree\":0}", "degree"}, {"{\"tail_bound\":0}", "tail_bound"}, {"{\"min_derivative\":0}", "min_derivative"}}},
     {"sum-of-squares-coupling", TAKES_CONDS | TAKES_IMAGES | SUMS | FLAT, make_polynomial_coupling,
      {COUPLING_BAD, {"{\"degree\":9}", "degree"}, {"{\"components\":0}", "components"}, {"{\"spread\":-1}", "spread"}}},
+    {"sphere", SPHERE | BOUNDED_X, make_sphere, {{"{\"units\":\"miles\"}", "units"}}},
+    {"spline-coupling", SPHERE | TAKES_CONDS, make_sphere_coupling, {{"{\"fade\":true,\"input\":\"circle\"}", "fade"}}},
+    {"sphere-rotation", SPHERE, make_sphere_rotation, {{"{\"init\":\"north\"}", "init"}}},
     {"bnaf", TAKES_CONDS | SUMS | STEEP, make_bnaf, {{"{\"hidden\":0}", "hidden"}, {"{\"depth\":9}", "depth"}}},
 };
 const size_t contract_rows_count = sizeof contract_rows / sizeof *contract_rows;

@@ -1,5 +1,5 @@
 /* What the files of the contract's table share: contract_rows.c holds it, contract_rows_increasing.c makes layers whose
- * transforms are sums of sigmoids and polynomials.  */
+ * transforms are sums of sigmoids and polynomials, contract_rows_sphere.c those of the sphere.  */
 #ifndef DIFFEO_TESTS_CONTRACT_ROWS_H
 #define DIFFEO_TESTS_CONTRACT_ROWS_H
 
@@ -16,5 +16,8 @@ json_t *make_neural_autoregressive(test_rng *rng, const struct setting *s, const
 json_t *make_polynomial_coupling(test_rng *rng, const struct setting *s, const char *type);
 json_t *make_polynomial_autoregressive(test_rng *rng, const struct setting *s, const char *type);
 json_t *make_bnaf(test_rng *rng, const struct setting *s, const char *type);
+json_t *make_sphere(test_rng *rng, const struct setting *s, const char *type);
+json_t *make_sphere_coupling(test_rng *rng, const struct setting *s, const char *type);
+json_t *make_sphere_rotation(test_rng *rng, const struct setting *s, const char *type);
 
 #endif

@@ -21,8 +21,9 @@ static json_t *autoregressive(test_rng *rng, const struct setting *s, const char
 {
     json_t *of = json_pack("{s:s, s:i, s:s}", "type", "made", "hidden", (int)test_rng_between(rng, 1, 9), "activation",
                            s->smooth ? "tanh" : "relu");
-    return json_pack("{s:s, s:s, s:b, s:s, s:o}", "type", type, "transform", transform, "solve", (int)test_rng_between(rng, 0, 1),
-                     "order", test_rng_between(rng, 0, 1) ? "natural" : "random", "net", of);
+    return json_pack("{s:s, s:s, s:b, s:s, s:s, s:o}", "type", type, "transform", transform, "solve", (int)test_rng_between(rng, 0, 1),
+                     "order", test_rng_between(rng, 0, 1) ? "natural" : "random", "sweep", test_rng_between(rng, 0, 1) ? "jacobi" : "columns", "net",
+                     of);
 }
 
 json_t *make_neural_autoregressive(test_rng *rng, const struct setting *s, const char *type)

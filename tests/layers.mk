@@ -47,6 +47,24 @@ tests_check_layers_d_SOURCES = $(tests_check_layers_SOURCES)
 tests_check_layers_d_CPPFLAGS = $(TEST_CPPFLAGS) -DDFO_DOUBLE
 tests_check_layers_d_LDADD = $(TEST_LIBS)
 
+check_PROGRAMS += tests/check_sphere tests/check_sphere_d
+TESTS += tests/check_sphere tests/check_sphere_d
+tests_check_sphere_SOURCES = tests/check_sphere.c $(LAYERFIX)
+tests_check_sphere_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_check_sphere_LDADD = $(TEST_LIBS)
+tests_check_sphere_d_SOURCES = $(tests_check_sphere_SOURCES)
+tests_check_sphere_d_CPPFLAGS = $(TEST_CPPFLAGS) -DDFO_DOUBLE
+tests_check_sphere_d_LDADD = $(TEST_LIBS)
+
+check_PROGRAMS += tests/check_sphere_flow tests/check_sphere_flow_d
+TESTS += tests/check_sphere_flow tests/check_sphere_flow_d
+tests_check_sphere_flow_SOURCES = tests/check_sphere_flow.c
+tests_check_sphere_flow_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_check_sphere_flow_LDADD = $(TEST_LIBS)
+tests_check_sphere_flow_d_SOURCES = $(tests_check_sphere_flow_SOURCES)
+tests_check_sphere_flow_d_CPPFLAGS = $(TEST_CPPFLAGS) -DDFO_DOUBLE
+tests_check_sphere_flow_d_LDADD = $(TEST_LIBS)
+
 check_PROGRAMS += tests/check_increasing tests/check_increasing_d
 TESTS += tests/check_increasing tests/check_increasing_d
 tests_check_increasing_SOURCES = tests/check_increasing.c $(LAYERFIX)

@@ -21,7 +21,9 @@ enum dfo_caps {
     DFO_STOCHASTIC        = 1u << 5,
     DFO_ESTIMATED_LOGDET  = 1u << 6,
     DFO_KEEPS_INPUT       = 1u << 7,     /* as NEEDS_INPUT, but where nothing was kept its inverse finds the input again */
-    DFO_TAKES_MISSING     = 1u << 8      /* rows of data may hold NaN for what is not known */
+    DFO_OWN_MEASURE       = 1u << 8,     /* log-dets take data by a measure that the layer says (areas of a sphere), not by volumes
+                                          * of coordinates: it goes first */
+    DFO_TAKES_MISSING     = 1u << 9      /* rows of data may hold NaN for what is not known */
 };
 
 /* How far a linear layer stretches rows, and how far it shrinks them: its largest and its smallest singular value, or,

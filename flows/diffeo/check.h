@@ -30,10 +30,10 @@ typedef struct dfo_check_report {
     double logdet_sum_max_abs;     /* |logdet(encode) + logdet(decode)| */
     double logdet_sum_p999_abs;    /* the same of all but the worst thousandth of the rows */
     double logdet_over_bound;      /* worst layer and row: that sum / (64 eps logdet_kappa) */
-    double logdet_jacobian_max_abs;/* against LU of a numerical Jacobian: d <= 12 */
+    double logdet_jacobian_max_abs;/* against LU of a numerical Jacobian: d <= 12, and densities by volumes of coordinates */
     double gradient_max_rel;       /* d log p/dx along a random direction against central differences; like the two
                                     * beside it not measured where a layer draws: data are whole numbers then */
-    double normalisation;          /* integral of exp(log p): d <= 2, no condition */
+    double normalisation;          /* integral of exp(log p): d <= 2, no condition, densities by volumes of coordinates */
     int    finite;                 /* 1: every row gave finite latents and log-dets */
     size_t worst_layer;            /* index into layers */
     size_t layers;

@@ -61,7 +61,8 @@ void dfo_flow_plan_evaluations(const dfo_flow_plan *plan, uint64_t *evaluations,
  * draws; a multiple of dfo_flow_block unless all rows come in one call).  DFO_ESHAPE if shapes differ: then
  * nothing was written.  DFO_ENUM names layer and row.  Plan's memory only.  */
 
-/* Writes log p(x_i), in nats, to out (n).  x is overwritten with the latent rows.  */
+/* Writes log p(x_i), in nats, to out (n): of volumes of the rows' coordinates, or of the measure of a first layer that has one
+ * of its own (DFO_OWN_MEASURE: areas of a sphere).  x is overwritten with the latent rows.  */
 dfo_status dfo_flow_log_prob(dfo_flow_plan *plan, uint64_t first_row, dfo_batch x, const dfo_cond *cond,
                              double *out);
 
@@ -204,7 +205,8 @@ dfo_status dfo_flow_denoiser_draw(dfo_flow_denoiser *denoiser, uint64_t first_ro
 
 /* The same where something is known of the rows: given (n,d), NaN where nothing is, as dfo_denoiser_run_given, in the rows' own units but for
  * options.given_noise, which is in those of the rows that diffusion sees.  Layers before it act on entries one by one (DFO_EUNSUP).  Without noise
- * known entries end as they were given, to the bit; with it the level that is nearest to the noise becomes it.  */
+ * known entries end as they were given, to the bit; with it the levels go to that noise and, evenly
+ * in log-SNR, on from it, each side's part of them as its part of the log-SNR.  */
 dfo_status dfo_flow_denoiser_draw_given(dfo_flow_denoiser *denoiser, uint64_t first_row, dfo_batch x, const dfo_cond *cond, dfo_batch given);
 
 /* Evaluations of the net for a row, 0 before the first draw.  */

@@ -23,7 +23,7 @@ dfo_status dfo_flow_decode_backward(dfo_flow_plan *plan, uint64_t first_row, dfo
  *                     (Hernandez-Lobato et al. 2016; Li and Turner 2016 write 1 - alpha for it); at 1 the importance-weighted bound
  *                     of log Z (Burda et al. 2016), which asks the less of the flow the more draws a shard has
  * by gradients through T (Rezende and Mohamed 2015).  The draws of step t are functions of seed, t and place.
- * flow and target must outlive the loss.  DFO_ESHAPE: their rows differ; DFO_EUNSUP: a flow with a condition, one that is fitted by
+ * flow and target must outlive the loss; several threads ask the target at once, which that of <diffeo/neutra.h> does not bear.  DFO_ESHAPE: their rows differ; DFO_EUNSUP: a flow with a condition, one that is fitted by
  * matching, a base with weights; DFO_EARG: alpha out of range.  Training ends with DFO_EUNSUP, naming the layer, for layers whose
  * inverse has no gradient.  */
 dfo_status dfo_loss_reverse_new(dfo_flow *flow, const dfo_target *target, double alpha, dfo_loss **out);

@@ -133,9 +133,10 @@ static dfo_status dictionary(dfo_ctx *ctx, const char *file, struct scanner *s, 
     size_t wide = 0;
     for (size_t i = 0; i < npy->ndim && i < 4; i++)
         wide += npy->shape[i] > 1;
-    if (fortran && (wide > 1 || npy->ndim > 4))
-        return dfoi_fail(ctx, DFO_EUNSUP, "%s: the array is in Fortran order, expected C order "
-                         "(numpy.ascontiguousarray)", file);
+    if (fortran && ((wide > 1 && npy->ndim > 2) || npy->ndim > 4))
+        return dfoi_fail(ctx, DFO_EUNSUP, "%s: an array of %zu dimensions in Fortran order, expected C order "
+                         "(numpy.ascontiguousarray)", file, npy->ndim);
+    npy->by_column = fortran && wide > 1;
     return DFO_OK;
 }
 

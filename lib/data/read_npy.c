@@ -1,4 +1,4 @@
-/* Sources of NPY files: mapped, converted on read.  (n) is one column, (n,d) rows, (n,h,w) and (n,h,w,c)
+/* Sources of NPY files: mapped, converted on read.  (n) is one column, (n,d) rows, in C or Fortran order, (n,h,w) and (n,h,w,c)
  * images, given channel by channel.  8- and 16-bit integers are discrete in images only.  */
 #include <math.h>
 #include <string.h>
@@ -15,6 +15,7 @@ struct npy {
     dfoi_npy             head;
     converter            convert;
     size_t               channels;         /* interleaved in the file; 1: none */
+    size_t               row, step;        /* bytes from a row to the next, from an element of a row to the next */
     dfoi_pick            pick;
     int                  all;              /* every column, in order */
 };
@@ -73,7 +74,7 @@ static dfo_status weigh(const dfo_source *source, dfo_ctx *ctx, const unsigned c
 {
     const struct npy *npy = source->state;
     dfo_real w;
-    npy->convert(row + npy->pick.weights * npy->head.size, 1, 0, &w);
+    npy->convert(row + npy->pick.weights * npy->step, 1, 0, &w);
     if (!(w >= 0 && w <= DFO_REAL_MAX))
         return dfoi_fail(ctx, DFO_EFORMAT, "%s: row %llu, column %zu: expected a weight of 0 or more, found %g",
                          source->name, (unsigned long long)at, npy->pick.weights + 1, (double)w);
@@ -85,21 +86,21 @@ static dfo_status fetch(const dfo_source *source, dfo_ctx *ctx, const uint64_t *
                         double *weight)
 {
     const struct npy *npy = source->state;
-    size_t size = npy->head.size, c = npy->channels, area = x.d / c, bytes = npy->head.elements * size;
+    size_t step = npy->step, c = npy->channels, area = x.d / c;
     for (size_t i = 0; i < x.n; i++) {
         uint64_t at = rows ? rows[i] : first + i;
-        const unsigned char *row = npy->data + (size_t)at * bytes;
+        const unsigned char *row = npy->data + (size_t)at * npy->row;
         dfo_real *to = dfo_row(x, i);
         if (rows && i + DFOI_AHEAD < x.n)
-            dfoi_prefetch(npy->data + (size_t)rows[i + DFOI_AHEAD] * bytes, bytes);
+            dfoi_prefetch(npy->data + (size_t)rows[i + DFOI_AHEAD] * npy->row, npy->row);
         if (npy->all && c == 1)
-            npy->convert(row, x.d, size, to);
+            npy->convert(row, x.d, step, to);
         else if (npy->all)
             for (size_t k = 0; k < c; k++)
-                npy->convert(row + k * size, area, c * size, to + k * area);
+                npy->convert(row + k * step, area, c * step, to + k * area);
         else
             for (size_t j = 0; j < x.d; j++)
-                npy->convert(row + npy->pick.column[j] * size, 1, size, to + j);
+                npy->convert(row + npy->pick.column[j] * step, 1, step, to + j);
         if (npy->head.kind == 'f')
             DFO_TRY(dfoi_source_check(source, ctx, to, at, npy->pick.column));
         if (weight && npy->pick.weights == DFOI_NO_COLUMN)
@@ -178,6 +179,8 @@ static dfo_status open(dfo_source *source, const char *path, dfo_file *file, con
     npy->bytes = bytes;
     npy->data = npy->bytes + npy->head.start;
     npy->convert = choose(&npy->head);
+    npy->row = npy->head.by_column ? npy->head.size : npy->head.elements * npy->head.size;
+    npy->step = npy->head.by_column ? (size_t)npy->head.shape[0] * npy->head.size : npy->head.size;
     source->info.rows = npy->head.shape[0];
     source->blockwise = mapped && dfoi_source_is_large(npy->size);
     if (npy->head.ndim > 2 || options->images)

@@ -51,6 +51,7 @@ typedef struct dfoi_npy {
     uint64_t shape[4];
     size_t   start;         /* where the data begin */
     size_t   elements;      /* product of shape[1 ..]: of a row */
+    int      by_column;     /* (n,d), one column after the other: Fortran order */
 } dfoi_npy;
 
 /* Checks the whole header against the n bytes of the file.  DFO_EFORMAT or DFO_EUNSUP.  */

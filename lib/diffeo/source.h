@@ -42,7 +42,7 @@ typedef struct dfo_source_info {
  * CSV: one row a line, separated by semicolons, tabs, commas or blanks, as the first line has it; a
  * first row without any number is a header; blank lines are skipped; quotes, CRLF, a UTF-8 mark are fine.
  * Held in memory as doubles in both precisions.  Columns that are not wanted may hold text.
- * NPY: versions 1-3, u1 u2 i4 i8 f4 f8, either byte order, C order, (n), (n,d), images (n,h,w) and (n,h,w,c).
+ * NPY: versions 1-3, u1 u2 i4 i8 f4 f8, either byte order, (n), (n,d) in C or Fortran order, images (n,h,w) and (n,h,w,c) in C order.
  * Mapped, not read (gzip and pipes: read), converted whenever rows are read.
  * IDX: bytes in one (labels), two or three dimensions (images).  CIFAR-10: records of a label and 3 x 32 x 32
  * bytes; rows are the images.  Both mapped or unpacked, kept as bytes.

@@ -286,7 +286,7 @@ static dfo_status draw_rows(const dfo_dist *dist, dfo_run *run, dfo_batch x, siz
         dfoi_block_to_rows(r->block, dfo_batch_rows(r->out, 0, n));
         for (size_t i = 0; i < n; i++) {
             dfo_key key = dfoi_base_key(run, i);
-            key.purpose = DFO_FOR_NOISE;
+            key.purpose = DFO_FOR_SAMPLER;         /* not the bound's, which scores rows that were drawn */
             key.step = key.step * (uint32_t)(m->steps + 1) + (uint32_t)t;
             dfoi_markov_given known = {given.x ? dfo_row(given, first + i) : NULL, noise};
             m->kind->step(&s, x.d, dfo_row(r->out, i), key, temperature, given.x ? &known : NULL, dfo_row(r->e, i), dfo_row(r->xt, i));

@@ -49,7 +49,8 @@ double dfoi_log_gamma_step(double a, size_t m, double *slope)
 /* x^a e^-x/Gamma(a), which both forms have in front.  */
 static double front(double a, double x)
 {
-    return exp(a * log(x) - x - lgamma(a));
+    int sign;
+    return exp(a * log(x) - x - lgamma_r(a, &sign));       /* lgamma writes a global */
 }
 
 /* Abramowitz and Stegun 6.5.29, of the part below x, for x < a + 1.  Terms go with sqrt(a).  */

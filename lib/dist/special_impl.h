@@ -9,7 +9,7 @@
 double dfoi_log_gamma_step(double a, size_t m, double *slope);
 
 /* P(a, x) and Q = 1 - P, the parts of the gamma law of shape a > 0 that lie below and above x (of |z|^2 of d normal numbers: P(d/2,
- * x/2)).  Absolute error about 1e-16 max(a, 100); the smaller of the two is relatively as good.  */
+ * x/2)).  Absolute error below 1e-15 max(a, 100); the smaller of the two is relatively as good.  */
 double dfoi_gamma_below(double a, double x);
 double dfoi_gamma_above(double a, double x);
 

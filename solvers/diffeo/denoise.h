@@ -82,7 +82,7 @@ dfo_status dfo_denoiser_run(const dfo_denoiser *denoiser, const dfo_field *field
  *
  * and drawn from it (Song et al. 2021, appendix I.2); less noise than s tells nothing new, and they go on as the others do.  With s = 0 they end
  * as y.  Rows that are known whole are exact draws of p(x_0 | y) up to the steps, if a level has sigma = alpha s: what comes before it is
- * forgotten.  Entries that are not known are drawn as if the noise of the known ones were no news: exact in the limit of many corrections
+ * forgotten; samplers without noise (ddim with eta 0, edm-heun without churn) have one end for one y, no law.  Entries that are not known are drawn as if the noise of the known ones were no news: exact in the limit of many corrections
  * at each level, biased without; s > 0 is biased wherever not all is known.  DFO_EUNSUP: rex, which goes all the way at once.  */
 dfo_status dfo_denoiser_run_given(const dfo_denoiser *denoiser, const dfo_field *field, dfo_run *run, dfo_batch x, dfo_batch given);
 

@@ -36,7 +36,7 @@ CASES = {
     "conv32": ("W7", w7_diffusion, dict(case="conv32")),
 }
 
-PEERS = {"W4": ["torchdiffeq+plain"], "W5": ["torch-loop", "torch-wave", "torch-fft-cached"]}     # else --libs
+PEERS = {"W4": ["torchdiffeq+plain", "torch-dopri5"], "W5": ["torch-loop", "torch-wave", "torch-fft-cached"]}     # else --libs
 
 
 def ours(program, case, threads, seconds):
