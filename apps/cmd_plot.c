@@ -175,6 +175,20 @@ static int span(const struct rows *r, size_t j, double *low, double *high)
     return 0;
 }
 
+/* No further than the bounds of the model's column (train --type), beyond which there is no density to be had.  */
+static void within(dfo_model *model, size_t j, double *low, double *high)
+{
+    const json_t *column = json_array_get(json_object_get(dfo_model_config(model), "columns"), j), *a = json_object_get(column, "low"),
+                 *b = json_object_get(column, "high");
+    const char *kind = json_string_value(json_object_get(column, "kind"));
+    if (kind && !strcmp(kind, "positive"))
+        *low = fmax(*low, 0);
+    if (json_is_number(a))
+        *low = fmax(*low, json_number_value(a));
+    if (json_is_number(b))
+        *high = fmin(*high, json_number_value(b));
+}
+
 /* ---- pictures */
 
 /* Densities at the middles of a grid's cells; rows that the model cannot score count as 0.  */
@@ -201,12 +215,14 @@ static double *grid_density(struct options *o, dfo_model_plan *plan, size_t d, c
     return out;
 }
 
-static int density_map(struct options *o, dfo_model_plan *plan, const struct rows *r, int is_data)
+static int density_map(struct options *o, dfo_model *model, dfo_model_plan *plan, const struct rows *r, int is_data)
 {
     static const double masses[] = {0.5, 0.9};
     double low[2], high[2];
     if (span(r, 0, &low[0], &high[0]) || span(r, 1, &low[1], &high[1]))
         return usage_error(&o->common, "out of memory"), EXIT_FAILED;
+    within(model, 0, &low[0], &high[0]);
+    within(model, 1, &low[1], &high[1]);
     double *value = grid_density(o, plan, 2, low, high);
     if (!value)
         return usage_error(&o->common, "out of memory"), EXIT_FAILED;
@@ -228,11 +244,12 @@ static int sphere_map(struct options *o, dfo_model_plan *plan, double half_turn,
     return plot_sphere(&o->common, plan, half_turn, &map, data->x ? data->n : 0, data->x, o->output);
 }
 
-static int density_curve(struct options *o, dfo_model_plan *plan, const struct rows *r)
+static int density_curve(struct options *o, dfo_model *model, dfo_model_plan *plan, const struct rows *r)
 {
     double low, high, x[2000];
     if (span(r, 0, &low, &high))
         return usage_error(&o->common, "out of memory"), EXIT_FAILED;
+    within(model, 0, &low, &high);
     double *value = grid_density(o, plan, 1, &low, &high);
     if (!value)
         return usage_error(&o->common, "out of memory"), EXIT_FAILED;
@@ -290,20 +307,24 @@ static int plot_model(struct options *o, const char *path, const char *data)
         dfo_model_free(model);
         return status;
     }
+    const dfo_flow *flow = dfo_model_flow(model);
+    int whole = flow && dfo_flow_dequantises(flow);        /* columns of whole numbers have no density in between */
+    if (!status && data)
+        status = words_of(c, model, &o->input.words);
     if (!status && data)
         status = load_rows(o, data, &r);
     if (!status && data && r.d != d)
         status = (usage_error(c, "%s: expected %zu columns, got %zu", data, d, r.d), EXIT_FAILED);
     double half_turn = plot_sphere_units(model);
-    if (!status && (!data || d > 2) && !half_turn)
+    if (!status && (!data || d > 2 || whole) && !half_turn)
         status = draw_rows(o, model, plan, &draws);
     const struct rows *shown = data ? &r : &draws;
     if (!status && half_turn)
         status = sphere_map(o, plan, half_turn, &r);
-    else if (!status && d == 1)
-        status = density_curve(o, plan, shown);
-    else if (!status && d == 2)
-        status = density_map(o, plan, shown, data != NULL);
+    else if (!status && d == 1 && !whole)
+        status = density_curve(o, model, plan, shown);
+    else if (!status && d == 2 && !whole)
+        status = density_map(o, model, plan, shown, data != NULL);
     else if (!status)
         status = corner(o, shown, data ? &draws : NULL);
     free(r.x);

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <diffeo/flow.h>
 #include "columns_impl.h"
 #include "data/source_impl.h"
 #include "layerfix.h"
@@ -330,6 +331,67 @@ START_TEST(missing_backward)
 }
 END_TEST
 
+/* In training a row takes the draw that was chosen for it.  */
+START_TEST(chosen)
+{
+    double x[6] = {NAN, 1, NAN, NAN, 1, NAN}, third[6], fifth[6], z[6], logdet[2];
+    const uint32_t which[2] = {3, 5};
+    layerfix f = gaussian("marginalise", 2);
+    f.t->run.mode = DFO_TRAIN;
+    f.t->run.draw = 3;
+    ck_assert_int_eq(layerfix_forward(&f, 2, x, NULL, third, logdet), DFO_OK);
+    f.t->run.draw = 5;
+    ck_assert_int_eq(layerfix_forward(&f, 2, x, NULL, fifth, logdet), DFO_OK);
+    f.t->run.draw = 0;
+    f.t->run.chosen = which;
+    ck_assert_int_eq(layerfix_forward(&f, 2, x, NULL, z, logdet), DFO_OK);
+    ck_assert(!memcmp(z, third, 3 * sizeof *z) && !memcmp(z + 3, fifth + 3, 3 * sizeof *z));
+    ck_assert(third[0] != fifth[0] && third[3] != fifth[3]);
+    layerfix_free(&f);
+}
+END_TEST
+
+/* A standard normal flow of two columns whose missing values are drawn with a standard deviation of s: log p of what is known, by many
+ * draws, within its error; which is none for s = 1, and for s = 1.2 that of the weights s exp(-w^2 (s^2 - 1)/2), w ~ N(0, 1), whose
+ * mean is 1 and mean square s^2 / sqrt(2 s^2 - 1).  */
+START_TEST(estimated)
+{
+    enum { N = 3, DRAWS = 4000 };
+    for (double s = 1; s < 1.3; s += 0.2) {
+        dfo_ctx *c;
+        dfo_store *store;
+        dfo_flow *flow;
+        dfo_flow_plan *plan;
+        dfo_real x[2 * N] = {0.5, (dfo_real)NAN, (dfo_real)NAN, -1.5, 1, 2};
+        double out[N], variance[N], spread = (s * s / sqrt(2 * s * s - 1) - 1) / DRAWS;
+        json_t *config = json_loads("{\"bijector\":{\"type\":\"columns\",\"columns\":[{\"kind\":\"real\"},{\"kind\":\"real\"}],"
+                                    "\"missing\":\"marginalise\"}}", 0, NULL);
+        ck_assert_int_eq(dfo_ctx_new(&c), DFO_OK);
+        ck_assert_int_eq(dfo_store_new(c, &store), DFO_OK);
+        dfo_build build = {.ctx = c, .store = store, .seed = 7, .path = "flow", .shape = dfo_shape_vector(2)};
+        ck_assert_msg(dfo_flow_new(&build, config, &flow) == DFO_OK, "%s", dfo_ctx_error(c));
+        ck_assert_int_eq(dfo_flow_missing(flow), DFO_MISSING_INTEGRATED);
+        for (int j = 0; j < 2; j++)
+            dfo_store_buffers(store)[dfoi_columns_of(dfo_flow_bijector(flow))->covariance + 3 * (size_t)j] = (dfo_real)(s * s);
+        ck_assert_int_eq(dfo_flow_plan_new(c, flow, 0, &plan), DFO_OK);
+        ck_assert_int_eq(dfo_flow_log_prob_draws(plan, 0, dfo_batch_of(x, N, 2), NULL, 0, out, variance), DFO_EARG);
+        ck_assert_msg(dfo_flow_log_prob_draws(plan, 0, dfo_batch_of(x, N, 2), NULL, DRAWS, out, variance) == DFO_OK, "%s", dfo_ctx_error(c));
+        for (int i = 0; i < N; i++) {
+            double known = i == 0 ? 0.25 : i == 1 ? 2.25 : 5, want = -0.5 * (known + (i < 2 ? 1 : 2) * LOG_2PI),
+                   error = 5 * sqrt(variance[i]) + 16 * TOLERANCE;
+            ck_assert_msg(fabs(out[i] - want) <= error, "s = %g, row %d: log p %.9g, not %.9g, error %g", s, i, out[i], want, error);
+            ck_assert_msg(fabs(variance[i] - (i < 2 ? spread : 0)) <= 0.2 * spread + 1e-9, "s = %g, row %d: variance %g, not %g", s, i,
+                          variance[i], spread);
+        }
+        dfo_flow_plan_free(plan);
+        dfo_flow_free(flow);
+        dfo_store_free(store);
+        dfo_ctx_free(c);
+        json_decref(config);
+    }
+}
+END_TEST
+
 /* ---- the fit of mean and covariance */
 
 static dfo_batch rows_of(size_t n, dfo_real *x)
@@ -445,6 +507,8 @@ int main(void)
     tcase_add_test(t, marginal);
     tcase_add_test(t, imputed);
     tcase_add_test(t, missing_backward);
+    tcase_add_test(t, chosen);
+    tcase_add_test(t, estimated);
     tcase_add_test(t, fitted);
     tcase_add_test(t, unfit);
     tcase_add_test(t, memory_refused);

@@ -144,6 +144,12 @@ START_TEST(not_finite)
     ck_assert(isnan(x[1]) && isinf(x[2]));
     free(x);
     dfo_source_free(source);
+    source = open_text("1,\n,2\n", &options);
+    ck_assert_msg(source != NULL, "%s", dfo_ctx_error(ctx));
+    x = data_read(source, &d, NULL);
+    ck_assert(x[0] == 1 && isnan(x[1]) && isnan(x[2]) && x[3] == 2);
+    free(x);
+    dfo_source_free(source);
     source = open_text("1,2\n3,1e200\n", NULL);            /* too large for float alone */
     ck_assert_ptr_nonnull(source);
     dfo_real y[4];

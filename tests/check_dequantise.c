@@ -121,18 +121,20 @@ START_TEST(grid)
 }
 END_TEST
 
-/* In training anything between 0 and 1, other at every step.  */
-static void continuous(json_t *config, int bins)
+/* In training anything between 0 and 1, other at every step; in evaluation other for every further draw.  */
+static void continuous(json_t *config, int bins, dfo_mode mode)
 {
     enum { N = 200, D = 20 };
     static double x[N * D], z[N * D], again[N * D], logdet[N];
     double sum = 0, odd = 0, same = 0;
     test_rng rng = test_rng_new(test_seed());
     layerfix f = fix_new(config, D, N);
-    f.t->run.mode = DFO_TRAIN;
+    f.t->run.mode = mode;
+    f.t->run.draw = mode == DFO_TRAIN ? 0 : 1;
     images(&rng, N * D, bins, x);
     ck_assert_int_eq(layerfix_forward(&f, N, x, NULL, z, logdet), DFO_OK);
     f.t->run.key.step = 1;
+    f.t->run.draw *= 2;
     ck_assert_int_eq(layerfix_forward(&f, N, x, NULL, again, logdet), DFO_OK);
     for (size_t i = 0; i < N * D; i++) {
         ck_assert_msg(floor(z[i]) == x[i], "%.9g of %g", z[i], x[i]);
@@ -147,8 +149,10 @@ static void continuous(json_t *config, int bins)
 
 START_TEST(training)
 {
-    continuous(uniform(256), 256);
-    continuous(variational(256), 256);
+    continuous(uniform(256), 256, DFO_TRAIN);
+    continuous(variational(256), 256, DFO_TRAIN);
+    continuous(uniform(256), 256, DFO_EVALUATE);
+    continuous(variational(256), 256, DFO_EVALUATE);
 }
 END_TEST
 

@@ -100,6 +100,19 @@ train --data small.csv --type 'n=integer[0,2],c=categorical' --steps 100 --threa
 ok
 same again.safetensors small.safetensors
 
+title 'pictures: of whole numbers as a corner plot, of bounded columns within their bounds'
+run diffeo plot people.safetensors people.csv -o people.png
+if grep -q 'without-cairo' err; then
+    echo 'left out: no cairo'
+else
+    ok
+    run diffeo plot small.safetensors small.csv -o small.png
+    ok
+    run diffeo plot age.safetensors -o age.png
+    ok
+    a_file age.png
+fi
+
 title 'what is refused'
 refused() {
     status=$1
@@ -180,7 +193,7 @@ run diffeo loglik age.safetensors --data holes.csv
 error 1 'expected a finite number'
 
 title 'missing words and counts'
-awk -F, 'BEGIN { OFS = ","; srand(8) } NR > 1 { if (rand() < 0.2) $3 = "nan"; if (rand() < 0.2) $4 = "nan" } { print }' people.csv >gaps.csv
+awk -F, 'BEGIN { OFS = ","; srand(8) } NR > 1 { if (rand() < 0.2) $3 = "nan"; if (rand() < 0.2) $4 = "" } { print }' people.csv >gaps.csv
 # shellcheck disable=SC2086
 train --data gaps.csv $types --missing marginalise --steps 20 -o gaps.safetensors
 ok

@@ -2,6 +2,7 @@
  *   - The separator is found in the first line: semicolon, else tab, else comma, else blanks (any run of
  *     spaces and tabs); a line with none of them is one column.  Quoted text does not count.
  *   - The first row is a header if none of its fields is a number; then its fields are the names.
+ *   - Where NaN is allowed an empty field is one.
  *   - Columns may hold words (options->words): what is no number is one, a column has either.
  *   - Blank lines are skipped; CR, LF and CRLF end a line, the last may lack it; a UTF-8 mark at the
  *     start is skipped; spaces around fields and quotes around numbers are fine.
@@ -78,7 +79,8 @@ static void store(struct reader *r, size_t column, const char *text, size_t n)
     double x = 0;
     if (slot == SKIPPED)
         return;
-    int number = dfoi_number(text, n, &x);
+    int blank = !n && r->allow_nan && slot != WEIGHT, number = blank || dfoi_number(text, n, &x);
+    x = blank ? NAN : x;
     if (!(number && isnan(x)) && store_word(r, column, slot, text, n, number, &x)) {
         if (r->status == DFO_OK)
             t->value[t->rows * t->d + slot] = x;

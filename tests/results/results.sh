@@ -2,7 +2,7 @@
 # The figures that README quotes: trains, scores and checks on real data, and writes one file a job into
 # tests/results: command, seed, wall time, figures.  Long: power 5 min, bsds 20 min, wine 40 min, deblur, sides and sampling a minute each,
 # detest seconds, kodak, reflow, perflow and neural_cde 3 min, continuous two hours, gradients 3 min, roundtrip 10 min, binary 6 min,
-# samplers 5 min, edit 15 min, toys 15 min, earth 10 min, sbibm 20 min, regression 5 min, ffjord_image two hours, table an hour, glow and inverse_flow an hour a set, irevnet
+# samplers 5 min, edit 15 min, toys 15 min, columns 7 min, earth 10 min, sbibm 20 min, regression 5 min, ffjord_image two hours, table an hour, glow and inverse_flow an hour a set, irevnet
 # an hour.
 #     make results               all of them            make results JOBS='power wine'     some
 #     make results THREADS=1     on one core
@@ -15,7 +15,7 @@ out=$top_srcdir/tests/results
 [ -d "$data" ] || { echo "results: no data in $data"; exit 77; }
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-jobs=${JOBS:-power bsds wine deblur sides detest sampling kodak reflow perflow binary samplers edit neural_cde gradients roundtrip sbibm regression toys earth continuous ffjord_image table glow inverse_flow irevnet}
+jobs=${JOBS:-power bsds wine deblur sides detest sampling kodak reflow perflow binary samplers edit neural_cde gradients roundtrip sbibm regression toys columns earth continuous ffjord_image table glow inverse_flow irevnet}
 threads=${THREADS:-$(nproc)}
 
 # record FILE: what follows on stdin, with the machine and the program.
@@ -261,6 +261,41 @@ toys() {
         done
         "$top_builddir/tests/results/prepare" crop 0 0 300 "$out/toys_$name.png" $pictures
     done
+}
+
+# Tables whose columns have kinds: bits as categories, places on the earth as a latitude and an angle, in units of the sphere (the
+# density of degrees times (180/pi)^2 over the cosine), beside the figures of data/README.md; and what three tenths missing costs.
+columns() {
+    limit="--time-limit ${COLUMNS_SECONDS:-60} --threads $threads --seed 0 --quiet"
+    small='--flow nsf-ar --set layers=2 --set hidden=64 --lr 2e-3'
+    bits=$(seq 16 | sed 's/$/=categorical:2/' | paste -sd ,)
+    for part in train valid test; do
+        gzip -dc "$data/binary/nltcs.$part.csv.gz" >"$work/$part.csv"
+        awk -F, -v OFS=, 'BEGIN { srand(1) } { for (j = 1; j <= NF; j++) if (rand() < 0.3) $j = "nan"; print }' "$work/$part.csv" >"$work/$part.gaps.csv"
+    done
+    {
+        echo 'nltcs:'
+        run train --data "$work/train.csv" --valid "$work/valid.csv" $small --type "$bits" $limit -o "$work/m.safetensors" --json
+        run loglik "$work/m.safetensors" --data "$work/test.csv" --draws 200 --threads "$threads" --json
+        echo 'nltcs, three tenths of the training rows missing; test rows whole:'
+        for how in marginalise impute; do
+            run train --data "$work/train.gaps.csv" --valid "$work/valid.gaps.csv" $small --type "$bits" --missing $how $limit \
+                -o "$work/m.safetensors" --json
+            run loglik "$work/m.safetensors" --data "$work/test.csv" --draws 200 --threads "$threads" --json
+        done
+        for set in volcano earthquake flood fire; do
+            for part in 0 1 2; do
+                awk -v part=$part 'BEGIN { srand(1) } NR == 1 { print; next } { r = rand(); if ((r >= 0.8) + (r >= 0.9) == part) print }' \
+                    "$data/earth/$set.csv" >"$work/$part.csv"
+            done
+            echo "$set, 80/10/10:"
+            run train --data "$work/0.csv" --valid "$work/1.csv" $small --type 'latitude_deg=[-90,90],longitude_deg=periodic:360' $limit \
+                -o "$work/m.safetensors" --json
+            run loglik "$work/m.safetensors" --data "$work/2.csv" --threads "$threads" -o "$work/p.csv" --json
+            paste -d, "$work/2.csv" "$work/p.csv" | awk -F, 'NR > 1 { s += $3 + 2 * log(57.29577951308232) - log(cos($1 / 57.29577951308232)) }
+                END { printf "of the sphere: %.3f nats, negative log-likelihood in steradians\n", -s / (NR - 1) }'
+        done
+    } | record columns.txt
 }
 
 # MNIST by a continuous flow: bits of 1,000 test images, and the tolerance at which all their pixels come back.
