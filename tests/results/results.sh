@@ -366,8 +366,8 @@ irevnet() {
     run interpolate "$work/m.safetensors" --data "$f/t10k$images#0:6" -n 10 -o "$out/irevnet_interpolation.png"
 }
 
-# Places on the earth: 80, 10 and 10 percent of the rows by three seeds; of two fineness of splines, and of the steps of each training, what
-# is best on the second part is scored on the third.  The four sets at a time, a thread each.
+# Places on the earth: 80, 10 and 10 percent of the rows by three seeds; of two lengths of training, and of the steps of each, what is best
+# on the second part is scored on the third.  The four sets at a time, a thread each.
 earth() {
     for name in volcano earthquake flood fire; do
         for seed in 0 1 2; do
@@ -392,9 +392,9 @@ places() {
     rows=$work/$1_$2.npy n=$(($(wc -l <"$data/earth/$1.csv") - 1)) best=none
     echo "\$ prepare shuffle $2 ../shared/data/earth/$1.csv $1_$2.npy"
     "$top_builddir/tests/results/prepare" shuffle $2 "$data/earth/$1.csv" "$rows"
-    for how in 'bins=32 --set harmonics=8' 'bins=64 --set harmonics=16'; do
-        run train --data "$rows#0:$((n * 8 / 10))" --valid "$rows#$((n * 8 / 10)):$((n * 9 / 10))" --flow sphere --set $how --batch 256 \
-            --lr 3e-3 --schedule cosine --steps "${EARTH_STEPS:-1000}" --threads 1 --seed $2 -o "$work/$1_new.safetensors" --json --quiet \
+    for steps in ${EARTH_STEPS:-700 2000}; do
+        run train --data "$rows#0:$((n * 8 / 10))" --valid "$rows#$((n * 8 / 10)):$((n * 9 / 10))" --flow sphere --batch 256 \
+            --lr 3e-3 --schedule cosine --steps $steps --threads 1 --seed $2 -o "$work/$1_new.safetensors" --json --quiet \
             >"$work/$1.out"
         cat "$work/$1.out"
         valid=$(sed -n 's/.*"valid_nats": \([-0-9.e]*\).*/\1/p' "$work/$1.out")
