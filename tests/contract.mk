@@ -1,5 +1,5 @@
 # The contract of a layer, over the whole registry.
-CONTRACT_BIJECTOR = tests/contract_bijector.c tests/contract_rows.c tests/contract_rows_increasing.c tests/contract_rows_sphere.c tests/contract_fix.c \
+CONTRACT_BIJECTOR = tests/contract_bijector.c tests/contract_rows.c tests/contract_rows_increasing.c tests/contract_rows_sphere.c tests/contract_rows_columns.c tests/contract_fix.c \
     tests/contract_maps.c \
     tests/contract_grads.c tests/contract_plans.c tests/contract_making.c $(TESTRUN)
 noinst_HEADERS += tests/contract.h tests/contract_rows.h tests/contract_twin.h

@@ -16,6 +16,7 @@ json_t *make_neural_autoregressive(test_rng *rng, const struct setting *s, const
 json_t *make_polynomial_coupling(test_rng *rng, const struct setting *s, const char *type);
 json_t *make_polynomial_autoregressive(test_rng *rng, const struct setting *s, const char *type);
 json_t *make_bnaf(test_rng *rng, const struct setting *s, const char *type);
+json_t *make_columns(test_rng *rng, const struct setting *s, const char *type);
 json_t *make_sphere(test_rng *rng, const struct setting *s, const char *type);
 json_t *make_sphere_coupling(test_rng *rng, const struct setting *s, const char *type);
 json_t *make_sphere_rotation(test_rng *rng, const struct setting *s, const char *type);
