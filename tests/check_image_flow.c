@@ -133,7 +133,9 @@ START_TEST(defaults_stand_once)
     ck_assert_int_eq(dfo_ctx_new(&ctx), DFO_OK);
     for (size_t i = 0; i < dfo_presets(); i++) {
         json_t *name = json_pack("{s:s}", "flow", dfo_preset(i)), *full, *a, *b;
-        dfo_shape shape = strncmp(dfo_preset(i), "diffusion-2015", 14) ? image : dfo_shape_vector(64);        /* these are for rows alone */
+        dfo_shape shape = !strcmp(dfo_preset(i), "sphere")                     ? dfo_shape_vector(2)
+                          : strncmp(dfo_preset(i), "diffusion-2015", 14) ? image
+                                                                         : dfo_shape_vector(64);      /* those are for rows alone */
         ck_assert_int_eq(dfo_preset_config(ctx, dfo_preset(i), &full), DFO_OK);
         ck_assert_msg(dfo_preset_expand(ctx, name, shape, &a) == DFO_OK, "%s", dfo_ctx_error(ctx));
         ck_assert_int_eq(dfo_preset_expand(ctx, full, shape, &b), DFO_OK);
