@@ -54,10 +54,20 @@ VALGRIND_TESTS = tests/check_oom tests/check_blas
 SUB_CONFIGURE = test -f config.status || $(abs_srcdir)/configure --quiet --disable-static
 MULTIPLIER = DIFFEO_TEST_MULTIPLIER=$${DIFFEO_TEST_MULTIPLIER:-
 
+# All tests but those that are another's source in double: half of the time to build and run.
+float-tests:
+	@echo $(TESTS) | tr ' ' '\n' | sed '/_d$$/d' | tr '\n' ' '
+float-programs:
+	@echo $(check_PROGRAMS) | tr ' ' '\n' | sed '/_d$(EXEEXT)$$/d' | tr '\n' ' '
+check-float:
+	$(MAKE) check TESTS="`$(MAKE) -s float-tests`" check_PROGRAMS="`$(MAKE) -s float-programs`"
+
+# CHECK=check-float: without double
+CHECK = check
 check-asan:
 	$(MKDIR_P) check-asan
 	cd check-asan && { $(SUB_CONFIGURE) --enable-asan --enable-ubsan CFLAGS='-g1 -O1'; }
-	cd check-asan && $(MULTIPLIER)0.3} CK_TIMEOUT_MULTIPLIER=10 $(MAKE) check
+	cd check-asan && $(MULTIPLIER)0.3} CK_TIMEOUT_MULTIPLIER=10 $(MAKE) $(CHECK)
 
 # Without ASLR where the system allows: gcc 12's ThreadSanitizer does not know the newest memory layouts.
 check-tsan:
@@ -96,7 +106,7 @@ coverage:
 	cd check-coverage && $(MAKE) check
 	cd check-coverage && top_srcdir=$(abs_srcdir) $(SHELL) $(abs_srcdir)/tests/coverage.sh
 
-.PHONY: lint check-asan check-tsan check-valgrind check-oom check-faults check-fuzz fuzz-targets coverage
+.PHONY: lint float-tests float-programs check-float check-asan check-tsan check-valgrind check-oom check-faults check-fuzz fuzz-targets coverage
 
 check_PROGRAMS += tests/check_model_faults
 TESTS += tests/check_model_faults
