@@ -56,9 +56,9 @@ MULTIPLIER = DIFFEO_TEST_MULTIPLIER=$${DIFFEO_TEST_MULTIPLIER:-
 
 # All tests but those that are another's source in double: half of the time to build and run.
 float-tests:
-	@echo $(TESTS) | tr ' ' '\n' | sed '/_d$$/d' | tr '\n' ' '
+	@echo $(TESTS) | tr ' ' '\n' | sed -e '/check_.*_d$$/d' -e '/contract_.*_d$$/d' | tr '\n' ' '
 float-programs:
-	@echo $(check_PROGRAMS) | tr ' ' '\n' | sed '/_d$(EXEEXT)$$/d' | tr '\n' ' '
+	@echo $(check_PROGRAMS) | tr ' ' '\n' | sed -e '/check_.*_d$(EXEEXT)$$/d' -e '/contract_.*_d$(EXEEXT)$$/d' | tr '\n' ' '
 check-float:
 	$(MAKE) check TESTS="`$(MAKE) -s float-tests`" check_PROGRAMS="`$(MAKE) -s float-programs`"
 
