@@ -271,7 +271,7 @@ END_TEST
  * data.  Steps below the noise alone give the first its width.  */
 START_TEST(partly)
 {
-    enum { N = 4000 };
+    enum { N = 1500 };
     static const double noises[] = {0.1, 0.5, 2};
     dfo_flow *flow;
     dfo_real *y = malloc(2 * N * sizeof *y), *x = malloc(2 * N * sizeof *x);

@@ -59,6 +59,17 @@ float-tests:
 	@echo $(TESTS) | tr ' ' '\n' | sed -e '/check_.*_d$$/d' -e '/contract_.*_d$$/d' | tr '\n' ' '
 float-programs:
 	@echo $(check_PROGRAMS) | tr ' ' '\n' | sed -e '/check_.*_d$(EXEEXT)$$/d' -e '/contract_.*_d$(EXEEXT)$$/d' | tr '\n' ' '
+# What distcheck runs: tests that read what is distributed (vectors, corpora, scripts), and the programs that these need.
+dist_checks = tests/check_oom tests/check_flow tests/check_cnf tests/check_ode tests/check_reference_layers tests/check_reference_flows \
+    tests/check_reference_kernels tests/check_reference_images tests/fuzz/json tests/fuzz/number tests/fuzz/csv tests/fuzz/npy \
+    tests/fuzz/safetensors tests/fuzz/model tests/fuzz/idx tests/fuzz/cifar10 tests/fuzz/png
+dist_tests = $(dist_checks) tests/harness.sh tests/install.sh tests/symbols.sh tests/cli.sh tests/man_examples.sh tests/reader.sh \
+    tests/completion.sh tests/examples.sh tests/lint.sh
+dist-tests:
+	@echo $(dist_tests)
+dist-programs:
+	@echo $(dist_checks) tests/jsonget tests/blascore apps/examples/threads tests/examples/neural_ode tests/examples/neural_ode_d \
+	    tests/examples/neural_cde
 check-float:
 	$(MAKE) check TESTS="`$(MAKE) -s float-tests`" check_PROGRAMS="`$(MAKE) -s float-programs`"
 
@@ -106,7 +117,7 @@ coverage:
 	cd check-coverage && $(MAKE) check
 	cd check-coverage && top_srcdir=$(abs_srcdir) $(SHELL) $(abs_srcdir)/tests/coverage.sh
 
-.PHONY: lint float-tests float-programs check-float check-asan check-tsan check-valgrind check-oom check-faults check-fuzz fuzz-targets coverage
+.PHONY: lint dist-tests dist-programs float-tests float-programs check-float check-asan check-tsan check-valgrind check-oom check-faults check-fuzz fuzz-targets coverage
 
 check_PROGRAMS += tests/check_model_faults
 TESTS += tests/check_model_faults

@@ -10,26 +10,26 @@ flows='vp subvp ve edm'
 [ "$short" = no ] || flows=vp      # where every loop is shortened
 for flow in $flows; do
     # shellcheck disable=SC2086
-    run diffeo train --data toy:gaussian:4000 --flow "$flow" $small --steps 400 --lr 5e-3 -o "$flow.safetensors" --json
+    run diffeo train --data toy:gaussian:4000 --flow "$flow" $small --steps "$(steps 400)" --lr 5e-3 -o "$flow.safetensors" --json
     ok
-    json valid_loss '<' 1
+    fitted json valid_loss '<' 1
     run diffeo loglik "$flow.safetensors" --data toy:gaussian:500:3 --solver rk4 --solver-steps 20 --json
     ok
     json estimate == exact
     flow_nats=$(value mean_nats)
-    run awk "BEGIN { d = $flow_nats + $(value entropy_nats); exit !(d > -0.3 && d < 0.1) }"
-    ok
+    fitted run awk "BEGIN { d = $flow_nats + $(value entropy_nats); exit !(d > -0.3 && d < 0.1) }"
+    fitted ok
     run diffeo loglik "$flow.safetensors" --data toy:gaussian:500:3 --bound --json
     ok
     json estimate == bound
-    json estimate_stderr '<' 0.05
-    run awk "BEGIN { d = $(value mean_nats) - $flow_nats; exit !(d > -0.3 && d < 4 * $(value estimate_stderr)) }"
-    ok
+    fitted json estimate_stderr '<' 0.05
+    fitted run awk "BEGIN { d = $(value mean_nats) - $flow_nats; exit !(d > -0.3 && d < 4 * $(value estimate_stderr)) }"
+    fitted ok
     run diffeo sample "$flow.safetensors" -n 1000 --solver heun --solver-steps 20 -o "$flow.csv"
     ok
     run diffeo distance "$flow.csv" toy:gaussian:1000:9 --json
     ok
-    json sliced_wasserstein '<' 0.5
+    fitted json sliced_wasserstein '<' 0.5
 done
 
 title 'a bound: the same for the same seed'
@@ -62,8 +62,8 @@ run diffeo encode vp.safetensors --data toy:gaussian:200:3 --rtol 1e-6 --atol 1e
 ok
 json max_roundtrip_error '<' 0.01
 json normality_rows == 200
-json latents_variance '<' 1.5
-json column_distance '<' 0.3
+fitted json latents_variance '<' 1.5
+fitted json column_distance '<' 0.3
 json normality_p '<' 1.01
 run diffeo encode vp.safetensors --data toy:moons:500 --solver heun --solver-steps 20 -o z.csv
 ok
@@ -94,7 +94,7 @@ json max_roundtrip_error '<' 1e-13
 run diffeo encode vp.safetensors --data vp.csv#0:300 --sampler rex:rk4 --solver-steps 100 --lossy -o rex.csv
 ok
 run diffeo encode vp.safetensors --data vp.csv#0:300 --rtol 1e-6 --atol 1e-6 -o ode.csv
-near rex.csv ode.csv 0.02
+fitted near rex.csv ode.csv 0.02
 
 title 'Rex: to the bit'
 cat >bare.json <<'END'
@@ -157,28 +157,28 @@ error 2 '--lossy writes the latents'
 no_file no.safetensors
 
 title 'chains of noise, as of 2015'
-run diffeo train --data toy:moons:4000 --flow diffusion-2015 --set steps=20 --set hidden=48 --set depth=2 --steps 400 --lr 3e-3 --quiet -o 2015.safetensors
+run diffeo train --data toy:moons:4000 --flow diffusion-2015 --set steps=20 --set hidden=48 --set depth=2 --steps "$(steps 400)" --lr 3e-3 --quiet -o 2015.safetensors
 ok
 run diffeo loglik 2015.safetensors --data toy:moons:500:3 --json
 ok
 json estimate == bound
-json mean_nats '>' -3.6
+fitted json mean_nats '>' -3.6
 run diffeo sample 2015.safetensors -n 500 -o 2015.csv
 ok
 run diffeo distance 2015.csv toy:moons:500:3 --json
 ok
-json sliced_wasserstein '<' 0.5
+fitted json sliced_wasserstein '<' 0.5
 # three bits, the last of which is the first two's sum modulo 2
 awk 'BEGIN { for (i = 0; i < 800; i++) { a = int(i / 2) % 2; b = i % 2; print a "," b "," (a + b) % 2 } }' >bits.csv
-run diffeo train --data bits.csv --flow diffusion-2015-binary --set steps=10 --set hidden=32 --set depth=2 --steps 500 --lr 5e-3 --quiet -o bits.safetensors
+run diffeo train --data bits.csv --flow diffusion-2015-binary --set steps=10 --set hidden=32 --set depth=2 --steps "$(steps 500)" --lr 5e-3 --quiet -o bits.safetensors
 ok
 run diffeo loglik bits.safetensors --data bits.csv --json
 ok
-json mean_nats '>' -1.8
+fitted json mean_nats '>' -1.8
 run diffeo sample bits.safetensors -n 400 -o drawn.csv
 ok
-run awk -F, '($1 + $2 + $3) % 2 { wrong++ } END { exit !(NR == 400 && wrong < 80) }' drawn.csv
-ok
+fitted run awk -F, '($1 + $2 + $3) % 2 { wrong++ } END { exit !(NR == 400 && wrong < 80) }' drawn.csv
+fitted ok
 echo 0,1,0.5 >half.csv
 run diffeo loglik bits.safetensors --data half.csv
 error 1 'row 0, column 2: expected 0 or 1, got 0.5'
@@ -202,11 +202,11 @@ sampler() {
     head -n 300 drawn.csv >first.csv
     same fewer.csv first.csv
     run diffeo distance drawn.csv toy:moons:1000:9 --measures sliced --json
-    json sliced_wasserstein '<' 0.45
+    fitted json sliced_wasserstein '<' 0.45
 }
 flow=edm
 [ "$flows" != vp ] || flow=vp
-run diffeo train --data toy:moons:4000 --flow $flow --set hidden=32 --set depth=1 --batch 128 --quiet --steps 400 --lr 1e-2 --schedule cosine \
+run diffeo train --data toy:moons:4000 --flow $flow --set hidden=32 --set depth=1 --batch 128 --quiet --steps "$(steps 400)" --lr 1e-2 --schedule cosine \
     -o two.safetensors
 ok
 sampler ancestral 20

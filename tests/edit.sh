@@ -9,8 +9,8 @@ means() { awk -F, '{ for (k = 1; k <= NF; k++) s[k] += $k } END { for (k = 1; k 
 
 # between FILE COLUMN LOW HIGH: the column's mean
 between() {
-    run awk -v k="$2" -v low="$3" -v high="$4" -v m="$(means "$1")" 'BEGIN { split(m, a, " "); exit !(a[k] > low && a[k] < high) }'
-    ok
+    fitted run awk -v k="$2" -v low="$3" -v high="$4" -v m="$(means "$1")" 'BEGIN { split(m, a, " "); exit !(a[k] > low && a[k] < high) }'
+    fitted ok
 }
 
 title 'two classes of a table'
@@ -20,7 +20,7 @@ awk 'BEGIN { srand(3); for (i = 0; i < 2000; i++) {
     printf "%.6f,%.6f\n", 2 * s + 0.5 * x, -s + 0.5 * y } }' >rows.csv
 awk 'BEGIN { for (i = 0; i < 2000; i++) print i % 2 }' >labels.csv
 awk 'NR % 2' rows.csv | head -n 300 >first.csv
-run diffeo train --data rows.csv --labels labels.csv --flow vp --set hidden=32 --set depth=1 --batch 128 --lr 1e-2 --schedule cosine --steps 400 \
+run diffeo train --data rows.csv --labels labels.csv --flow vp --set hidden=32 --set depth=1 --batch 128 --lr 1e-2 --schedule cosine --steps "$(steps 400)" \
     --quiet -o two.safetensors
 ok
 edit() { run diffeo edit two.safetensors --data first.csv "$@"; }
@@ -44,8 +44,8 @@ json time '~' 0.3 0.01
 edit --from-class 0 --to-class 1 --strength 0.6 --guidance 3 -o guided.csv
 ok
 edit --from-class 0 --to-class 1 --strength 0.6 -o plain.csv
-run awk -v a="$(means guided.csv)" -v b="$(means plain.csv)" 'BEGIN { split(a, x, " "); split(b, y, " "); exit !(x[1] > y[1] + 0.1) }'
-ok
+fitted run awk -v a="$(means guided.csv)" -v b="$(means plain.csv)" 'BEGIN { split(a, x, " "); split(b, y, " "); exit !(x[1] > y[1] + 0.1) }'
+fitted ok
 
 title 'to the class it is of: the rows themselves'
 for precision in float double; do
@@ -194,32 +194,32 @@ between masked.csv 2 0.4999999 0.5000001
 
 title 'draws where something is known: chains of noise'
 awk 'BEGIN { for (i = 0; i < 800; i++) { a = int(i / 2) % 2; b = i % 2; print a "," b "," (a + b) % 2 } }' >bits.csv
-run diffeo train --data bits.csv --flow diffusion-2015-binary --set steps=10 --set hidden=32 --set depth=2 --steps 500 --lr 5e-3 --quiet -o bits.safetensors
+run diffeo train --data bits.csv --flow diffusion-2015-binary --set steps=10 --set hidden=32 --set depth=2 --steps "$(steps 500)" --lr 5e-3 --quiet -o bits.safetensors
 ok
 # the likelihood at every step leaves a bias: 0.76 of the draws are right, of those without anything known 0.88
 printf '%s\n' 1,0,NaN 1,1,NaN >bits_known.csv
 run diffeo sample bits.safetensors --given bits_known.csv -n 200 -o bits_drawn.csv
 ok
-run awk -F, '$1 != 1 || $2 != (NR > 200) { exit 1 } { right += $3 == (NR <= 200) } END { exit !(NR == 400 && right > 260) }' bits_drawn.csv
-ok
+fitted run awk -F, '$1 != 1 || $2 != (NR > 200) { exit 1 } { right += $3 == (NR <= 200) } END { exit !(NR == 400 && right > 260) }' bits_drawn.csv
+fitted ok
 echo 1,0,0 >bits_known.csv
 run diffeo sample bits.safetensors --given bits_known.csv --given-noise 0.2 -n 200 -o bits_drawn.csv
 ok
 # 0.44 keep what is given, which is no row of theirs
-run awk -F, '($1 + $2 + $3) % 2 { wrong++ } END { exit !(NR == 200 && wrong < 120) }' bits_drawn.csv
-ok
+fitted run awk -F, '($1 + $2 + $3) % 2 { wrong++ } END { exit !(NR == 200 && wrong < 120) }' bits_drawn.csv
+fitted ok
 run diffeo sample bits.safetensors --given bits_known.csv --given-noise 0.5 -n 200 -o no.csv
 error 1 'expected the chance of a wrong bit, below 0.5'
 awk 'NR % 2' rows.csv >class0.csv
-run diffeo train --data class0.csv --flow diffusion-2015 --set steps=30 --set hidden=32 --set depth=2 --steps 400 --lr 5e-3 --quiet -o chain.safetensors
+run diffeo train --data class0.csv --flow diffusion-2015 --set steps=30 --set hidden=32 --set depth=2 --steps "$(steps 400)" --lr 5e-3 --quiet -o chain.safetensors
 ok
 run diffeo sample chain.safetensors --given known.csv -n 400 -o given.csv
 ok
 head -n 400 given.csv >low.csv
 tail -n 400 given.csv >high.csv
 between low.csv 1 -2.7500001 -2.7499999
-run awk -v a="$(means low.csv)" -v b="$(means high.csv)" 'BEGIN { split(a, x, " "); split(b, y, " "); exit !(y[2] > x[2] + 0.3) }'
-ok
+fitted run awk -v a="$(means low.csv)" -v b="$(means high.csv)" 'BEGIN { split(a, x, " "); split(b, y, " "); exit !(y[2] > x[2] + 0.3) }'
+fitted ok
 
 title 'draws where something is known: pictures'
 run diffeo sample p.safetensors --class 1 --given zeros.csv#0:4 --mask lower.png -n 2 --sampler predictor-corrector --solver-steps 10 -o filled.csv
