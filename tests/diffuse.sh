@@ -177,6 +177,7 @@ ok
 fitted json mean_nats '>' -1.8
 run diffeo sample bits.safetensors -n 400 -o drawn.csv
 ok
+# shellcheck disable=SC2016
 fitted run awk -F, '($1 + $2 + $3) % 2 { wrong++ } END { exit !(NR == 400 && wrong < 80) }' drawn.csv
 fitted ok
 echo 0,1,0.5 >half.csv

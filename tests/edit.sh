@@ -200,12 +200,14 @@ ok
 printf '%s\n' 1,0,NaN 1,1,NaN >bits_known.csv
 run diffeo sample bits.safetensors --given bits_known.csv -n 200 -o bits_drawn.csv
 ok
+# shellcheck disable=SC2016
 fitted run awk -F, '$1 != 1 || $2 != (NR > 200) { exit 1 } { right += $3 == (NR <= 200) } END { exit !(NR == 400 && right > 260) }' bits_drawn.csv
 fitted ok
 echo 1,0,0 >bits_known.csv
 run diffeo sample bits.safetensors --given bits_known.csv --given-noise 0.2 -n 200 -o bits_drawn.csv
 ok
 # 0.44 keep what is given, which is no row of theirs
+# shellcheck disable=SC2016
 fitted run awk -F, '($1 + $2 + $3) % 2 { wrong++ } END { exit !(NR == 200 && wrong < 120) }' bits_drawn.csv
 fitted ok
 run diffeo sample bits.safetensors --given bits_known.csv --given-noise 0.5 -n 200 -o no.csv
