@@ -17,7 +17,7 @@ tests_bench_bench_sides_SOURCES = tests/bench/bench_sides.c tests/bench/timing.c
 tests_bench_bench_sides_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_bench_bench_sides_LDADD = $(FLOOR_LIBS) $(DEP_LIBS)
 EXTRA_DIST += tests/bench/peers/README.md tests/bench/peers/common.py tests/bench/peers/w1_coupling.py \
-    tests/bench/peers/w2_spline_maf.py tests/bench/peers/w3_glow.py tests/bench/peers/w4_ffjord.py tests/bench/peers/w5_invconv.py tests/bench/peers/w6_irevnet.py tests/bench/peers/w7_diffusion.py \
+    tests/bench/peers/w2_spline_maf.py tests/bench/peers/w3_glow.py tests/bench/peers/w4_ffjord.py tests/bench/peers/dopri5_torch.py tests/bench/peers/w5_invconv.py tests/bench/peers/w6_irevnet.py tests/bench/peers/w7_diffusion.py \
     tests/bench/peers/run.py tests/bench/peers/startup.py
 
 bench: tests/bench/bench$(EXEEXT) tests/bench/bench_irevnet$(EXEEXT) tests/bench/bench_diffusion$(EXEEXT)
