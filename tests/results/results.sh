@@ -246,7 +246,7 @@ edit() {
 toys() {
     for name in ${FLOWS:-flow-matching ffjord}; do
         how="--lr 2e-3 --steps ${TOY_STEPS:-20000}"
-        [ $name = flow-matching ] || how="--lr 5e-3 --steps ${TOY_SOLVES:-3000}"
+        [ $name = flow-matching ] || how="--lr 5e-3 --steps ${TOY_SOLVES:-1500}"
         pictures=
         {
             for toy in checkerboard rings spirals pinwheel moons; do
