@@ -182,6 +182,8 @@ static int read_types(struct job *j, const char *text)
 static const char *complaint(const struct column *c, double x)
 {
     int whole = x == floor(x) && x >= c->low && x <= c->high;
+    if (isinf(x))
+        return "a finite number";
     switch (c->kind) {
     case POSITIVE: return x > 0 ? NULL : "a positive number";
     case INTERVAL: return x > c->low && x < c->high ? NULL : "a number inside its bounds (not on them)";

@@ -48,15 +48,15 @@ dfo_key dfoi_columns_key(const dfo_bijector *bij, const dfo_run *run, size_t i, 
 /* x + u, or the representative of x modulo the period: what lies inside the bounds.  */
 static double enter(const dfo_run *run, const struct dfoi_column *c, double x, double u)
 {
-    double period = c->bound.high - c->bound.low, turns, y;
+    double period = c->bound.high - c->bound.low, y;
     if (dfoi_column_whole(c)) {
         y = x + (run->mode == DFO_TRAIN || run->draw ? u : (floor(GRID * u) + 0.5) / GRID);
         return y <= c->bound.low ? nextafter(y, INFINITY) : y >= c->bound.high ? nextafter(y, -INFINITY) : y;
     }
     if (c->kind != DFOI_PERIODIC)
         return x;
-    turns = floor((x - c->bound.low) / period);
-    return (double)dfoi_bound_inside(c->bound, x - turns * period);
+    y = fmod(x - c->bound.low, period);    /* exact, however many turns */
+    return (double)dfoi_bound_inside(c->bound, c->bound.low + (y < 0 ? y + period : y));
 }
 
 static dfo_status refuse(const dfo_bijector *bij, dfo_run *run, size_t i, size_t j, double x)

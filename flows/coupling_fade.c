@@ -22,19 +22,13 @@ static double identity(const dfoi_coupling *c, size_t k)
     return k % c->params < 2 * c->spline.bins ? 0 : log(expm1(1 - (double)c->spline.min_derivative));
 }
 
-static double place(const dfoi_coupling *c, dfo_batch rows, size_t i)
-{
-    double t = (double)dfo_row(rows, i)[c->mask.a[0]] / (double)c->spline.bound;
-    return t > 1 ? 1 : t < -1 ? -1 : t;
-}
-
 const dfo_real *dfoi_coupling_fade(const dfoi_coupling *c, dfo_batch rows, const dfo_real *par, dfo_real *to)
 {
     dfo_real f[DFO_PANEL] = {0};
     if (!c->fade)
         return par;
     for (size_t i = 0; i < rows.n; i++) {
-        double t = place(c, rows, i);
+        double t = dfoi_coupling_place(c, dfo_row(rows, i)[c->mask.a[0]]);
         f[i] = (dfo_real)((1 - t) * (1 + t));
     }
     for (size_t k = 0; k < c->params * c->mask.nb; k++) {
@@ -48,7 +42,7 @@ const dfo_real *dfoi_coupling_fade(const dfoi_coupling *c, dfo_batch rows, const
 void dfoi_coupling_fade_back(const dfoi_coupling *c, dfo_batch rows, const dfo_real *par, dfo_real *gpar, dfo_batch grows)
 {
     for (size_t i = 0; c->fade && i < rows.n; i++) {
-        double t = place(c, rows, i), f = (1 - t) * (1 + t), sum = 0;
+        double t = dfoi_coupling_place(c, dfo_row(rows, i)[c->mask.a[0]]), f = (1 - t) * (1 + t), sum = 0;
         for (size_t k = 0; k < c->params * c->mask.nb; k++) {
             dfo_real *g = &gpar[k * DFO_PANEL + i];
             sum += (double)*g * ((double)par[k * DFO_PANEL + i] - identity(c, k));

@@ -42,8 +42,7 @@ static void circle(const dfoi_coupling *c, const dfo_real *x, size_t k, dfo_real
     dfoi_vsincos2pi(c->mask.na, sines, sines, cosines);
 }
 
-/* t of a feature, in [-1, 1]; NaN stays.  */
-static double place(const dfoi_coupling *c, dfo_real x)
+double dfoi_coupling_place(const dfoi_coupling *c, dfo_real x)
 {
     double t = (double)x / (double)c->spline.bound;
     return t > 1 ? 1 : t < -1 ? -1 : t;
@@ -85,7 +84,7 @@ dfo_batch dfoi_coupling_features(const dfoi_coupling *c, dfo_batch x, dfo_real *
         for (size_t k = 0; c->features == DFOI_CIRCLE && k < c->harmonics; k++)
             circle(c, from, k + 1, row + 2 * k * na);
         for (size_t j = 0; c->features == DFOI_INTERVAL && j < na; j++)
-            chebyshev(place(c, from[c->mask.a[j]]), c->harmonics, na, row + j);
+            chebyshev(dfoi_coupling_place(c, from[c->mask.a[j]]), c->harmonics, na, row + j);
         for (size_t j = 0; c->features == DFOI_VALUES && j < na; j++)
             row[j] = from[c->mask.a[j]];
     }
@@ -106,7 +105,7 @@ static double interval_back(const dfoi_coupling *c, dfo_real x, const dfo_real *
 {
     if ((double)x > (double)c->spline.bound || (double)x < -(double)c->spline.bound)
         return 0;
-    return chebyshev_slope(place(c, x), c->harmonics, c->mask.na, g) / (double)c->spline.bound;
+    return chebyshev_slope(dfoi_coupling_place(c, x), c->harmonics, c->mask.na, g) / (double)c->spline.bound;
 }
 
 void dfoi_coupling_features_back(const dfoi_coupling *c, dfo_batch x, const dfo_real *pass, const dfo_real *gpass, dfo_batch gx)

@@ -66,6 +66,9 @@ dfo_status dfoi_coupling_features_describe(dfo_ctx *ctx, json_t *to, const dfoi_
 dfo_batch dfoi_coupling_features(const dfoi_coupling *c, dfo_batch x, dfo_real *pass);
 void dfoi_coupling_features_back(const dfoi_coupling *c, dfo_batch x, const dfo_real *pass, const dfo_real *gpass, dfo_batch gx);
 
+/* Where a feature x is between the bounds -B and B: x/B in [-1, 1]; NaN stays.  */
+double dfoi_coupling_place(const dfoi_coupling *c, dfo_real x);
+
 /* Reads "fade", where the features are known.  */
 dfo_status dfoi_coupling_fade_read(dfo_ctx *ctx, const json_t *config, dfoi_coupling *c);
 /* Of a panel of at most 64 rows: what the transform is given, par itself or made in `to`; gpar, of that, becomes the gradient of par, and

@@ -63,6 +63,14 @@ START_TEST(bounds)
     layerfix f = fix_new(text, "refuse", 5, 1);
     ck_assert_int_eq(layerfix_forward(&f, 1, seam, NULL, z, &logdet), DFO_OK);
     ck_assert(isfinite(z[0]) && isfinite(logdet));
+    for (int k = 0; k < 6; k++) {              /* however many turns away */
+        double x0 = (double)(dfo_real)(k % 2 ? -1 : 1) * (k < 2 ? 1e9 : k < 4 ? 1e30 : IS_DOUBLE ? 1e300 : 3e38), turn = fmod((double)(dfo_real)x0, 360);
+        seam[0] = x0;
+        ck_assert_int_eq(layerfix_forward(&f, 1, seam, NULL, z, &logdet), DFO_OK);
+        ck_assert_int_eq(layerfix_inverse(&f, 1, z, NULL, x, &logdet), DFO_OK);
+        turn += turn < 0 ? 360 : 0;
+        ck_assert_msg(fabs(x[0] - turn) < 360 * 1e3 * DFO_REAL_EPS, "%.9g became %.9g, expected %.9g", x0, x[0], turn);
+    }
     for (int sign = -1; sign <= 1; sign += 2) {
         double far[5] = {80 * sign, 80 * sign, 80 * sign, 80 * sign, 80 * sign};
         ck_assert_int_eq(layerfix_inverse(&f, 1, far, NULL, x, &logdet), DFO_OK);

@@ -191,6 +191,12 @@ run grep -c nan filled.csv
 out '^0$'
 run diffeo loglik age.safetensors --data holes.csv
 error 1 'expected a finite number'
+printf 'a,b\n1,2\n4,inf\n2,nan\n' >infinite.csv
+for how in marginalise impute; do
+    train --data infinite.csv --type b=periodic --missing $how --steps 2 -o no.safetensors
+    error 1 'row 1, column 2 \(b\): expected a finite number, got inf'
+done
+no_file no.safetensors
 
 title 'missing words and counts'
 awk -F, 'BEGIN { OFS = ","; srand(8) } NR > 1 { if (rand() < 0.2) $3 = "nan"; if (rand() < 0.2) $4 = "" } { print }' people.csv >gaps.csv

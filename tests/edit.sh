@@ -7,11 +7,12 @@
 # means FILE: of its columns, and the number of rows
 means() { awk -F, '{ for (k = 1; k <= NF; k++) s[k] += $k } END { for (k = 1; k <= NF; k++) printf "%.6f ", s[k] / NR; print NR }' "$1"; }
 
-# between FILE COLUMN LOW HIGH: the column's mean
-between() {
-    fitted run awk -v k="$2" -v low="$3" -v high="$4" -v m="$(means "$1")" 'BEGIN { split(m, a, " "); exit !(a[k] > low && a[k] < high) }'
-    fitted ok
+# within FILE COLUMN LOW HIGH: the column's mean; between: where the model is fitted
+within() {
+    run awk -v k="$2" -v low="$3" -v high="$4" -v m="$(means "$1")" 'BEGIN { split(m, a, " "); exit !(a[k] > low && a[k] < high) }'
+    ok
 }
+between() { fitted within "$@"; }
 
 title 'two classes of a table'
 # around (-2, 1) and (2, -1), columns correlated by 0.8
@@ -171,7 +172,7 @@ ok
 json rows == 800
 head -n 400 given.csv >low.csv
 tail -n 400 given.csv >high.csv
-between low.csv 1 -2.7500001 -2.7499999
+within low.csv 1 -2.7500001 -2.7499999
 between high.csv 1 -1.2500001 -1.2499999
 between low.csv 2 0.3 0.75
 between high.csv 2 1.05 1.6
@@ -219,7 +220,7 @@ run diffeo sample chain.safetensors --given known.csv -n 400 -o given.csv
 ok
 head -n 400 given.csv >low.csv
 tail -n 400 given.csv >high.csv
-between low.csv 1 -2.7500001 -2.7499999
+within low.csv 1 -2.7500001 -2.7499999
 fitted run awk -v a="$(means low.csv)" -v b="$(means high.csv)" 'BEGIN { split(a, x, " "); split(b, y, " "); exit !(y[2] > x[2] + 0.3) }'
 fitted ok
 
