@@ -507,7 +507,7 @@ const struct row contract_rows[] = {
      {{"{\"rank\":0}", "rank"}, {"{\"rank\":[2]}", "two numbers"}, {"{\"rank\":[4096,4096]}", "at most"}, {"{\"solve\":3}", "solve"}}},
     {"conv-exp", TAKES_IMAGES, make_conv_exp,
      {{"{\"kernel\":2}", "odd"}, {"{\"kernel\":17}", "kernel"}, {"{\"bound\":9}", "bound"}}},
-    {"dequantise", BOUNDED_X | BOUNDED_Z | TAKES_CONDS | TAKES_IMAGES | FLAT, make_dequantise,
+    {"dequantise", BOUNDED_X | BOUNDED_Z | TAKES_CONDS | TAKES_IMAGES | COMPOSITE, make_dequantise,
      {{"{\"bins\":1}", "bins"}, {"{\"kind\":\"normal\"}", "kind"}, {"{\"kind\":\"variational\",\"layer\":{}}", "layer"}}},
     {"linear", TAKES_IMAGES, make_linear,
      {{"{\"init\":\"zero\"}", "init"}, {"{\"perm\":[7,7]}", "perm"}, {"{\"sign\":2}", "sign"}}},
