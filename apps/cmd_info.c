@@ -73,6 +73,12 @@ static void print_layers(json_t *bijector, int depth)
         print_layers(json_object_get(bijector, "layer"), depth + 1);
 }
 
+static int standardised(const dfo_model *model)
+{
+    const dfo_flow *flow = dfo_model_flow(model);
+    return flow && dfo_flow_standardises_context(flow);
+}
+
 static int show_model(struct options *o)
 {
     struct common *c = &o->common;
@@ -104,7 +110,7 @@ static int show_model(struct options *o)
         else if (json_object_get(dfo_model_notes(model), "classes"))
             printf(" given %zu classes", dfo_model_context(model));
         else if (dfo_model_context(model))
-            printf(" given %zu", dfo_model_context(model));
+            printf(" given %zu%s", dfo_model_context(model), standardised(model) ? ", standardised" : "");
         printf(", %zu parameters, hash %s\n", dfo_store_parameters(dfo_model_store(model)), hash);
         printf("configuration: ");
         json_dumpf(dfo_model_config(model), stdout, JSON_REAL_PRECISION(10));

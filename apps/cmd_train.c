@@ -30,8 +30,6 @@ struct options {
     double      pixels;                /* features of images, shown in bits per dimension; 0: no density of images */
 };
 
-#define USUAL_LABEL_DROPOUT 0.1            /* of diffusion models of classes, as Ho and Salimans (2021) have it */
-
 static volatile int stop_flag;
 
 static void on_interrupt(int signal_number)
@@ -288,7 +286,7 @@ struct job {
     struct input    valid;
     dfo_source     *train_split, *valid_split, *pairs, *paired;
     const dfo_source *train, *held_out;
-    dfo_model      *model, *teacher;
+    dfo_model      *model, *from, *teacher;    /* from: --init's */
     dfo_loss       *loss;
     json_t         *config;
     char           *extra, *checkpoint;
@@ -371,32 +369,11 @@ static int open_data(struct job *j)
     return status;
 }
 
-/* What a configuration leaves to the data: null stands for it.  */
-static int fill_in(struct job *j)
-{
-    const struct input *in = &j->o->input;
-    if (json_is_null(json_object_get(j->config, "classes"))) {
-        if (!in->classes)
-            return usage_error(&j->o->common, "a classifier is trained with --labels");
-        json_object_set_new(j->config, "classes", json_integer((json_int_t)in->classes));
-    }
-    if (json_is_null(json_object_get(j->config, "levels")))
-        json_object_set_new(j->config, "levels", json_integer(in->rows.discrete ? (json_int_t)in->rows.levels : 0));
-    if (json_is_null(json_object_get(j->config, "label_dropout")))
-        json_object_set_new(j->config, "label_dropout", json_real(in->classes && !in->label_column ? USUAL_LABEL_DROPOUT : 0));
-    json_t *values = json_object_get(j->config, "values");     /* of presets for images; 0: the data's */
-    if (in->rows.discrete && json_is_integer(values) && !json_integer_value(values))
-        json_object_set_new(j->config, "values", json_integer((json_int_t)in->rows.levels));
-    return 0;
-}
-
 /* Its rows must be at the place where the teacher has them: whatever stands before the field starts as the teacher's.  */
 static int take_teacher(struct job *j)
 {
     struct options *o = j->o;
     struct common *c = &o->common;
-    if (dfo_model_load(c->ctx, o->teacher, &j->teacher))
-        return failed(c);
     if (!dfo_model_flow(j->teacher))
         return usage_error(c, "--teacher %s: expected a flow", o->teacher);
     if (!o->init && !o->fit.resume && dfo_model_copy_weights(j->model, j->teacher))
@@ -410,22 +387,19 @@ static int make_model(struct job *j)
 {
     struct options *o = j->o;
     struct common *c = &o->common;
-    int status = fill_in(j);
+    if ((o->init && dfo_model_load(c->ctx, o->init, &j->from)) || (o->teacher && dfo_model_load(c->ctx, o->teacher, &j->teacher)))
+        return failed(c);
+    int status = train_config_fill(c, &o->input, j->from ? j->from : j->teacher, j->config);
     if (status || (status = columns_configure(c, &o->columns, &o->input, o->valid ? &j->valid : NULL, j->config)))
         return status;
     if (dfo_model_new(c->ctx, j->config, o->input.rows.shape, o->input.context_d, c->seed, &j->model))
         return failed(c);
     if (!o->fit.resume && dfo_model_prepare_data(j->model, j->train))
         return failed(c);
-    if (o->init) {
-        dfo_model *from;
-        if (dfo_model_load(c->ctx, o->init, &from))
-            return failed(c);
-        dfo_status copied = dfo_model_copy_weights(j->model, from);
-        dfo_model_free(from);
-        if (copied)
-            return file_failed(c, "--init %s", o->init);
-    }
+    if (j->from && dfo_model_copy_weights(j->model, j->from))
+        return file_failed(c, "--init %s", o->init);
+    dfo_model_free(j->from);
+    j->from = NULL;
     if (dfo_model_loss(j->model, &j->loss))
         return failed(c);
     if (o->teacher && (status = take_teacher(j)))
@@ -581,6 +555,7 @@ int CMD(cmd_train)(int argc, char **argv)
         status = (usage_error(&o.common, "%s: cannot write", o.log), EXIT_FAILED);
     dfo_loss_free(j.loss);
     dfo_model_free(j.model);
+    dfo_model_free(j.from);
     dfo_model_free(j.teacher);
     dfo_source_free(j.train_split);
     dfo_source_free(j.valid_split);

@@ -1,7 +1,9 @@
-/* Where a model's configuration comes from: a preset, a file, a checkpoint, and --set.  */
+/* Where a model's configuration comes from: a preset, a file, a checkpoint, --set, and what these leave to the data.  */
 #include <string.h>
 
 #include "train_config.h"
+
+#define USUAL_LABEL_DROPOUT 0.1            /* of diffusion models of classes, as Ho and Salimans (2021) have it */
 
 static int from_file(const struct common *c, const char *path, json_t **out)
 {
@@ -102,4 +104,30 @@ int train_config_read(const struct common *c, const struct train_config *from, c
     for (int i = 0; i < from->sets && !status; i++)
         status = apply(c, *out, from->set[i]);
     return status;
+}
+
+/* Classes are 0 and 1 as it is; what a model without the key begins with stays as it was.  */
+static int standardises(const struct input *in, const dfo_model *start)
+{
+    const dfo_flow *flow = start ? dfo_model_flow(start) : NULL;
+    return in->context_d && !in->classes && !in->label_column && (!flow || dfo_flow_standardises_context(flow));
+}
+
+int train_config_fill(const struct common *c, const struct input *in, const dfo_model *start, json_t *config)
+{
+    if (json_is_null(json_object_get(config, "classes"))) {
+        if (!in->classes)
+            return usage_error(c, "a classifier is trained with --labels");
+        json_object_set_new(config, "classes", json_integer((json_int_t)in->classes));
+    }
+    if (json_is_null(json_object_get(config, "levels")))
+        json_object_set_new(config, "levels", json_integer(in->rows.discrete ? (json_int_t)in->rows.levels : 0));
+    if (json_is_null(json_object_get(config, "label_dropout")))
+        json_object_set_new(config, "label_dropout", json_real(in->classes && !in->label_column ? USUAL_LABEL_DROPOUT : 0));
+    if (json_is_null(json_object_get(config, "condition")) && in->context_d)
+        json_object_set_new(config, "condition", json_string(standardises(in, start) ? "standardise" : "raw"));
+    json_t *values = json_object_get(config, "values");        /* of presets for images; 0: the data's */
+    if (in->rows.discrete && json_is_integer(values) && !json_integer_value(values))
+        json_object_set_new(config, "values", json_integer((json_int_t)in->rows.levels));
+    return 0;
 }

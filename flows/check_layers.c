@@ -148,7 +148,7 @@ static dfo_status block(void *data, dfo_run *run, size_t first, size_t n)
 {
     const dfoi_layer_check *l = data;
     dfo_batch x = packed(run, dfo_batch_rows(l->x, first, n));
-    dfo_cond cond = dfo_cond_rows(l->cond, first, n);
+    dfo_cond given = dfo_cond_rows(l->cond, first, n), cond = dfoi_flow_condition(l->flow, run, &given);
     dfo_real *derived = run->derived;
     copy(dfo_batch_rows(l->x, first, n), x);
     for (size_t k = 0; k < l->report->layers; k++) {
@@ -164,7 +164,8 @@ static dfo_status make_plan(dfoi_layer_check *l)
 {
     dfo_run how = {.memory = DFO_MEMORY_INVERT};
     dfo_need need = dfoi_flow_need(l->flow, BLOCK, &how, 0);
-    need.scratch += 6 * dfo_arena_size(BLOCK * l->flow->d) + 5 * dfoi_doubles_size(BLOCK);
+    need.scratch += 6 * dfo_arena_size(BLOCK * l->flow->d) + 5 * dfoi_doubles_size(BLOCK) +
+                    dfoi_flow_condition_scratch(l->flow, BLOCK);
     dfo_plan_options options = {.threads = 1, .block = BLOCK, .seed = l->seed, .mode = DFO_EVALUATE};
     return dfo_plan_new(l->ctx, l->flow->store, &need, &options, &l->plan);
 }

@@ -173,7 +173,7 @@ static dfo_status block(void *data, dfo_run *run, size_t first, size_t n)
     const struct call *c = data;
     size_t full = c->of->block;
     dfo_batch x = dfo_batch_rows(c->x, first, n), fx = dfoi_flow_fill(run, x, full);
-    dfo_cond cond = dfoi_flow_fill_cond(run, c->cond, first, n, full);
+    dfo_cond cond = dfoi_flow_fill_cond(c->of->flow, run, c->cond, first, n, full);
     dfo_batch given = dfo_batch_rows(c->given, first, n);
     DFO_TRY(draw_block(c->of, run, fx, given, c->of->flow->cond_d ? &cond : NULL));
     dfoi_flow_put_back(fx, x);

@@ -210,7 +210,7 @@ static dfo_status block(void *data, dfo_run *run, size_t first, size_t n)
     const struct call *c = data;
     size_t full = dfo_flow_block(c->of->flow);
     dfo_batch x = dfo_batch_rows(c->x, first, n), fx = dfoi_flow_fill(run, x, full);
-    dfo_cond cond = dfoi_flow_fill_cond(run, c->cond, first, n, full);
+    dfo_cond cond = dfoi_flow_fill_cond(c->of->flow, run, c->cond, first, n, full);
     double *out = dfoi_take_doubles(run, full), *variance = dfoi_take_doubles(run, full);
     DFO_TRY(bound_block(c->of, run, fx, c->of->flow->cond_d ? &cond : NULL, out, variance));
     dfoi_flow_put_back(fx, x);

@@ -210,7 +210,7 @@ static dfo_status block(void *data, dfo_run *run, size_t first, size_t n)
     const dfo_flow_editor *e = c->of;
     size_t full = dfo_flow_block(e->flow), d = e->flow->d;
     dfo_batch x = dfo_batch_rows(c->x, first, n);
-    dfo_cond from = dfoi_flow_fill_cond(run, c->from, first, n, full), to = dfoi_flow_fill_cond(run, c->to, first, n, full);
+    dfo_cond from = dfoi_flow_fill_cond(e->flow, run, c->from, first, n, full), to = dfoi_flow_fill_cond(e->flow, run, c->to, first, n, full);
     struct pair at = {dfoi_flow_fill(run, x, full), dfo_batch_of(dfo_arena_take(run, full * d), full, d)};
     DFO_TRY(dfoi_diffusion_others(e->flow, run, at.x, &from, 0, NULL));
     dfoi_diffusion_scale(at.x, e->n);

@@ -17,7 +17,7 @@
 
 dfo_status dfo_flow_new(dfo_build *build, json_t *config, dfo_flow **out)
 {
-    static const char *const keys[] = {"bijector", "base", "matching", NULL};
+    static const char *const keys[] = {"bijector", "base", "matching", "condition", NULL};
     dfo_ctx *ctx = build->ctx;
     dfo_status status;
     dfo_flow *flow = NULL;
@@ -43,6 +43,7 @@ dfo_status dfo_flow_new(dfo_build *build, json_t *config, dfo_flow **out)
         goto fail;
     }
     DFO_GO(dfo_dist_new(&inner, base, &flow->base));
+    DFO_GO(dfoi_flow_condition_new(build, config, flow));
     size_t at;
     if (matching.on && (!dfoi_matching_layer(flow, &at) || strcmp(flow->base->ops->type, "normal") || flow->base->count)) {
         status = dfoi_fail(ctx, DFO_EARG, "matching: goes with a chain that ends in a cnf layer, over a standard normal base");
@@ -78,6 +79,11 @@ size_t dfo_flow_features(const dfo_flow *flow)
 size_t dfo_flow_context(const dfo_flow *flow)
 {
     return flow->cond_d;
+}
+
+int dfo_flow_standardises_context(const dfo_flow *flow)
+{
+    return flow->condition.on;
 }
 
 const dfo_bijector *dfo_flow_bijector(const dfo_flow *flow)
@@ -202,6 +208,8 @@ dfo_status dfo_flow_describe(const dfo_flow *flow, json_t *to)
     DFO_TRY(dfoi_layer_json(flow->bij, &bij));
     if (flow->matching.on)
         DFO_TRY(dfoi_matching_describe(flow->ctx, &flow->matching, to));
+    if (flow->condition.on)
+        DFO_TRY(dfoi_json_set(flow->ctx, to, "condition", json_string("standardise")));
     return dfoi_json_set(flow->ctx, to, "bijector", bij);
 }
 
@@ -234,6 +242,7 @@ dfo_need dfoi_flow_need(const dfo_flow *flow, size_t rows, const dfo_run *how, i
 
 dfo_status dfoi_flow_prepare(const dfo_flow *flow, dfo_run *run, dfo_real *derived)
 {
+    DFO_TRY(dfoi_flow_condition_check(flow, run));
     DFO_TRY(dfo_bijector_prepare(flow->bij, run, derived));
     return dfo_dist_prepare(flow->base, run, derived + base_at(flow));
 }

@@ -19,6 +19,12 @@ typedef struct dfoi_matching {
     size_t    windows, teacher_steps;         /* parts of the way, each straight, that a teacher's field is distilled to; 0: none */
 } dfoi_matching;
 
+/* Is the condition standardised, and the places of its means and standard deviations, flow_condition.c.  */
+struct dfoi_condition {
+    int    on;
+    size_t mean, std;                         /* (cond_d) each, buffers */
+};
+
 struct dfo_flow {
     dfo_ctx      *ctx;
     dfo_store    *store;
@@ -26,6 +32,7 @@ struct dfo_flow {
     dfo_dist     *base;
     size_t        d, cond_d;
     dfoi_matching matching;
+    struct dfoi_condition condition;
 };
 
 /* What a worker needs for `rows` rows; derived holds the bijector's, then the base's.  */
@@ -70,9 +77,21 @@ dfo_status dfoi_flow_ready(const dfo_flow *flow, dfo_plan *plan, dfo_key key);
 
 /* The rows of `from` in packed scratch of `rows` rows, the last of them repeated; and back to where they were (to.x may be NULL).  */
 dfo_batch dfoi_flow_fill(dfo_run *run, dfo_batch from, size_t rows);
-/* The same of rows first .. first + n - 1 of all parts of a condition.  */
-dfo_cond dfoi_flow_fill_cond(dfo_run *run, const dfo_cond *cond, size_t first, size_t n, size_t rows);
+/* The same of rows first .. first + n - 1 of all parts of a condition, as the flow's inside sees it.  */
+dfo_cond dfoi_flow_fill_cond(const dfo_flow *flow, dfo_run *run, const dfo_cond *cond, size_t first, size_t n, size_t rows);
 void dfoi_flow_put_back(dfo_batch from, dfo_batch to);
+
+/* The setting "condition" and its buffers; their values (cond_d each), DFO_ENUM unless they are finite: nothing was changed then.  */
+dfo_status dfoi_flow_condition_new(dfo_build *build, const struct json_t *config, dfo_flow *flow);
+dfo_status dfoi_flow_condition_set(dfo_flow *flow, const double *mean, const double *std);
+/* DFO_ENUM unless the buffers are such as rows can be divided by.  */
+dfo_status dfoi_flow_condition_check(const dfo_flow *flow, dfo_run *run);
+/* A condition as the flow's inside sees it: a copy, in that much scratch; in place.  Gradients of it become gradients of what was
+ * given, in place (gcond NULL: nothing is done).  Nothing of this where it is not standardised.  */
+dfo_cond dfoi_flow_condition(const dfo_flow *flow, dfo_run *run, const dfo_cond *cond);
+size_t dfoi_flow_condition_scratch(const dfo_flow *flow, size_t rows);
+void dfoi_flow_condition_apply(const dfo_flow *flow, const dfo_run *run, const dfo_cond *cond);
+void dfoi_flow_condition_back(const dfo_flow *flow, const dfo_run *run, const dfo_cond *gcond);
 
 /* Rows of which something is known, NaN elsewhere, given.c: DFO_ESHAPE unless given is like x, DFO_EUNSUP unless the first `count` layers act
  * on entries one by one; a copy as dfoi_flow_fill makes it, zeros for NaN, to go through these; NaN again in y; what is known, to x.  */

@@ -1,5 +1,5 @@
-/* The mean and standard deviation of all training rows, for a flow that begins with standardise (with columns: columns_fit.c).  Sums run
- * over differences from the first row, in double.  */
+/* The mean and standard deviation of all training rows, for a flow that begins with standardise (with columns: columns_fit.c), and of
+ * their condition where it is standardised.  Sums run over differences from the first row, in double.  */
 #include <math.h>
 #include <string.h>
 
@@ -10,16 +10,17 @@
 
 #define CHUNK 4096
 
+/* Columns at, at + plane, ... of rows, each with the plane - 1 behind it.  */
 struct moments {
-    size_t    c, plane;
-    double   *shift, *sum, *squares;     /* (c) */
+    size_t    at, c, plane;
+    double   *shift, *sum, *squares;     /* (c); in the end the mean is in sum, the standard deviation in squares */
 };
 
 static void add_row(struct moments *m, const dfo_real *row)
 {
     for (size_t c = 0; c < m->c; c++)
         for (size_t p = 0; p < m->plane; p++) {
-            double e = (double)row[c * m->plane + p] - m->shift[c];
+            double e = (double)row[m->at + c * m->plane + p] - m->shift[c];
             m->sum[c] += e;
             m->squares[c] += e * e;
         }
@@ -34,7 +35,7 @@ static dfo_status all_rows(dfo_ctx *ctx, const dfo_source *train, dfo_batch x, s
         rows.n = info.rows - first < CHUNK ? (size_t)(info.rows - first) : CHUNK;
         DFO_TRY(dfo_source_read(train, ctx, first, rows, NULL));
         for (size_t c = 0; c < m->c && !first; c++)
-            m->shift[c] = (double)x.x[c * m->plane];
+            m->shift[c] = (double)x.x[m->at + c * m->plane];
         for (size_t i = 0; i < rows.n; i++)
             add_row(m, dfo_row(rows, i));
     }
@@ -45,6 +46,27 @@ static dfo_status all_rows(dfo_ctx *ctx, const dfo_source *train, dfo_batch x, s
         m->sum[c] = m->shift[c] + mean;
     }
     return DFO_OK;
+}
+
+/* Afterwards m->shift is to be freed.  */
+static dfo_status measure(dfo_ctx *ctx, const dfo_source *train, struct moments *m)
+{
+    dfo_status status;
+    dfo_source_info info;
+    dfo_real *x = NULL;
+    dfo_source_describe(train, &info);
+    size_t width = dfo_shape_size(info.shape), end = m->at + m->c * m->plane;
+    if (width < end || !info.rows)
+        return dfoi_fail(ctx, DFO_ESHAPE, "%s: expected rows of at least %zu columns, got %llu of %zu", dfo_source_name(train), end,
+                         (unsigned long long)info.rows, width);
+    DFO_GO(dfoi_alloc(ctx, CHUNK, width * sizeof *x, &x));
+    DFO_GO(dfoi_alloc(ctx, 3 * m->c, sizeof *m->shift, &m->shift));
+    m->sum = m->shift + m->c;
+    m->squares = m->sum + m->c;
+    status = all_rows(ctx, train, dfo_batch_of(x, CHUNK, width), m);
+fail:
+    dfoi_free(ctx, x);
+    return status;
 }
 
 /* The likelihood of a column that never changes has no upper bound: the fit would chase a spike.  */
@@ -61,13 +83,10 @@ static dfo_status refuse_constants(dfo_ctx *ctx, const dfo_source *train, const 
     return DFO_OK;
 }
 
-dfo_status dfo_flow_standardise(dfo_flow *flow, const dfo_source *train, int density)
+static dfo_status standardise_rows(dfo_flow *flow, const dfo_source *train, int density)
 {
     dfo_status status;
     size_t derived;
-    dfo_source_info info;
-    dfo_real *x = NULL;
-    double *room = NULL;
     if (!dfoi_chain_count(flow->bij))
         return DFO_OK;
     dfo_bijector *first = (dfo_bijector *)dfoi_chain_layer(flow->bij, 0, &derived);
@@ -75,20 +94,26 @@ dfo_status dfo_flow_standardise(dfo_flow *flow, const dfo_source *train, int den
         return dfoi_columns_fit(first, train, density);
     if (strcmp(first->ops->type, "standardise"))
         return DFO_OK;
-    dfo_source_describe(train, &info);
-    size_t width = dfo_shape_size(info.shape), c = first->shape.c;
-    if (width < flow->d || !info.rows)
-        return dfoi_fail(flow->ctx, DFO_ESHAPE, "%s: expected rows of at least %zu columns, got %llu of %zu",
-                         dfo_source_name(train), flow->d, (unsigned long long)info.rows, width);
-    DFO_GO(dfoi_alloc(flow->ctx, CHUNK, width * sizeof *x, &x));
-    DFO_GO(dfoi_alloc(flow->ctx, 3 * c, sizeof *room, &room));
-    struct moments m = {c, first->shape.h * first->shape.w, room, room + c, room + 2 * c};
-    DFO_GO(all_rows(flow->ctx, train, dfo_batch_of(x, CHUNK, width), &m));
+    struct moments m = {.c = first->shape.c, .plane = first->shape.h * first->shape.w};
+    DFO_GO(measure(flow->ctx, train, &m));
     if (density)
         DFO_GO(refuse_constants(flow->ctx, train, &m));
     status = dfoi_standardise_set(first, m.sum, m.squares);
 fail:
-    dfoi_free(flow->ctx, room);
-    dfoi_free(flow->ctx, x);
+    dfoi_free(flow->ctx, m.shift);
+    return status;
+}
+
+dfo_status dfo_flow_standardise(dfo_flow *flow, const dfo_source *train, int density)
+{
+    dfo_status status;
+    struct moments m = {.at = flow->d, .c = flow->cond_d, .plane = 1};
+    DFO_TRY(standardise_rows(flow, train, density));
+    if (!flow->condition.on)
+        return DFO_OK;
+    DFO_GO(measure(flow->ctx, train, &m));
+    status = dfoi_flow_condition_set(flow, m.sum, m.squares);
+fail:
+    dfoi_free(flow->ctx, m.shift);
     return status;
 }

@@ -84,7 +84,9 @@ static dfo_status work(const struct call *c, dfo_run *run, dfo_batch x, dfo_batc
         for (size_t p = 0; gcond && p < gcond->n; p++)
             for (size_t i = 0; gcond->part[p].rows.x && i < x.n; i++)
                 memset(dfo_row(gcond->part[p].rows, i), 0, gcond->part[p].rows.d * sizeof(dfo_real));
-        return dfoi_flow_log_prob_grad(flow, run, x, given, one, out, gx, gcond);
+        DFO_TRY(dfoi_flow_log_prob_grad(flow, run, x, given, one, out, gx, gcond));
+        dfoi_flow_condition_back(flow, run, gcond);
+        return DFO_OK;
     }
     case ENCODE:
         memset(out, 0, x.n * sizeof *out);
@@ -119,11 +121,12 @@ dfo_batch dfoi_flow_fill(dfo_run *run, dfo_batch from, size_t rows)
     return to;
 }
 
-dfo_cond dfoi_flow_fill_cond(dfo_run *run, const dfo_cond *cond, size_t first, size_t n, size_t rows)
+dfo_cond dfoi_flow_fill_cond(const dfo_flow *flow, dfo_run *run, const dfo_cond *cond, size_t first, size_t n, size_t rows)
 {
     dfo_cond filled = dfo_cond_rows(cond, first, n);
     for (size_t p = 0; p < filled.n; p++)
         filled.part[p].rows = dfoi_flow_fill(run, filled.part[p].rows, rows);
+    dfoi_flow_condition_apply(flow, run, &filled);
     return filled;
 }
 
@@ -138,7 +141,9 @@ static dfo_status block(void *data, dfo_run *run, size_t first, size_t n)
     struct call *c = data;
     size_t full = dfo_flow_block(c->flow);
     dfo_batch x = dfo_batch_rows(c->x, first, n), gx = dfo_batch_rows(c->what == SAMPLE_GIVEN ? c->given : c->gx, first, n);
-    dfo_cond cond = dfo_cond_rows(c->cond, first, n), gcond = dfo_cond_rows(c->gcond, first, n);
+    int as_given = n == full && !c->flow->condition.on;
+    dfo_cond cond = as_given ? dfo_cond_rows(c->cond, first, n) : dfoi_flow_fill_cond(c->flow, run, c->cond, first, n, full);
+    dfo_cond gcond = dfo_cond_rows(c->gcond, first, n);
     double *out = dfoi_take_doubles(run, full);
     run->variance = c->variance ? dfoi_take_doubles(run, full) : NULL;
     if (run->variance)
@@ -149,7 +154,7 @@ static dfo_status block(void *data, dfo_run *run, size_t first, size_t n)
         DFO_TRY(work(c, run, x, gx, &cond, c->gcond ? &gcond : NULL, out));
     } else {
         dfo_batch fx = dfoi_flow_fill(run, x, full), fgx = {0};
-        dfo_cond fcond = dfoi_flow_fill_cond(run, c->cond, first, n, full), fgcond = gcond;
+        dfo_cond fgcond = gcond;
         if (c->what == LOG_PROB_GRAD)
             fgx = dfo_batch_of(dfo_arena_take(run, full * x.d), full, x.d);
         if (c->what == DECODE_BACKWARD || c->what == SAMPLE_GIVEN)
@@ -157,7 +162,7 @@ static dfo_status block(void *data, dfo_run *run, size_t first, size_t n)
         for (size_t p = 0; p < gcond.n; p++)
             if (gcond.part[p].rows.x)
                 fgcond.part[p].rows = dfoi_flow_fill(run, gcond.part[p].rows, full);
-        DFO_TRY(work(c, run, fx, fgx, &fcond, c->gcond ? &fgcond : NULL, out));
+        DFO_TRY(work(c, run, fx, fgx, &cond, c->gcond ? &fgcond : NULL, out));
         dfoi_flow_put_back(fx, x);
         if (c->what != SAMPLE_GIVEN)
             dfoi_flow_put_back(fgx, gx);

@@ -114,6 +114,7 @@ FLOWS_REAL = \
     flows/flow.c \
     flows/flow_plan.c \
     flows/flow_moments.c \
+    flows/flow_condition.c \
     flows/flow_draws.c \
     flows/loss_nll.c \
     flows/loss_reverse.c \

@@ -77,24 +77,8 @@ static size_t teacher_scratch(const struct matching *m, size_t rows)
         return 0;
     struct windows w = {.field = dfoi_cnf_field(&solve, NULL, NULL)};
     dfo_field field = windows_field(&w);
-    return dfo_ode_scratch(m->ode, &field, rows) + dfoi_doubles_size(rows);
-}
-
-/* x (n,d) at times at[i] to times at[i] + 1/windows, by the teacher.  */
-static dfo_status teach(const struct matching *m, dfo_run *run, const double *at, dfo_batch x, const dfo_cond *cond)
-{
-    size_t place;
-    struct dfoi_cnf_solve solve = {.bij = dfoi_matching_layer(m->teacher, &place), .n = x.n, .back = 1};
-    struct windows w = {.field = dfoi_cnf_field(&solve, cond, NULL), .at = at, .width = 1 / (double)m->flow->matching.windows,
-                        .end = dfoi_cnf_end(solve.bij)};
-    dfo_field field = windows_field(&w);
-    const dfo_real *weights = run->weights, *buffers = run->buffers;
-    run->weights = dfo_store_weights(m->teacher->store);
-    run->buffers = dfo_store_buffers(m->teacher->store);
-    dfo_status status = dfo_ode_solve(m->ode, &field, run, 0, 1, x, NULL, NULL, NULL);
-    run->weights = weights;
-    run->buffers = buffers;
-    return status;
+    return dfo_ode_scratch(m->ode, &field, rows) + dfoi_doubles_size(rows) + dfoi_flow_condition_scratch(m->teacher, rows) +
+           dfo_arena_size(rows * m->teacher->cond_d);
 }
 
 int dfo_flow_wants_teacher(const dfo_flow *flow)
@@ -138,7 +122,7 @@ static dfo_need need(const dfo_loss *loss, size_t rows, const dfo_run *how, int 
     size_t own = 4 * dfo_arena_size(rows * flow->d) + dfo_arena_size(rows * flow->cond_d) + 6 * dfoi_doubles_size(rows) + pairs + dfoi_cnf_regress_scratch(layer, rows);
     if (flow->matching.windows)
         own += dfo_arena_size(rows * flow->d) + dfoi_doubles_size(rows) + teacher_scratch(loss->state, rows);
-    n.scratch = n.scratch > own ? n.scratch : own;
+    n.scratch = (n.scratch > own ? n.scratch : own) + dfoi_flow_condition_scratch(flow, rows);
     if (train)
         n.range = layer->count > n.range ? layer->count : n.range;
     return n;
@@ -248,10 +232,31 @@ static void walk(const dfo_flow *flow, dfo_run *run, const double *t, dfo_batch 
     }
 }
 
+/* x (n,d) at times at[i] to times at[i] + 1/windows, by the teacher, who sees the condition (as it is given) in its own way.  */
+static dfo_status teach(const struct matching *m, dfo_run *run, const double *at, dfo_batch x, const dfo_cond *given)
+{
+    size_t place;
+    const dfo_real *weights = run->weights, *buffers = run->buffers;
+    run->weights = dfo_store_weights(m->teacher->store);
+    run->buffers = dfo_store_buffers(m->teacher->store);
+    dfo_cond cond = dfoi_flow_condition(m->teacher, run, given);
+    drop_labels(m->flow, run, &cond);
+    struct dfoi_cnf_solve solve = {.bij = dfoi_matching_layer(m->teacher, &place), .n = x.n, .back = 1};
+    struct windows w = {.field = dfoi_cnf_field(&solve, m->teacher->cond_d ? &cond : NULL, NULL), .at = at,
+                        .width = 1 / (double)m->flow->matching.windows, .end = dfoi_cnf_end(solve.bij)};
+    dfo_field field = windows_field(&w);
+    dfo_status status = dfoi_flow_condition_check(m->teacher, run);
+    if (status == DFO_OK)
+        status = dfo_ode_solve(m->ode, &field, run, 0, 1, x, NULL, NULL, NULL);
+    run->weights = weights;
+    run->buffers = buffers;
+    return status;
+}
+
 /* The same inside the windows that the times lie in, along the teacher's ways through them.  Of a window's times those in its first
  * half become its start, the others go over all of it: Euler's steps ask for the starts, where a net that is smooth in time
  * otherwise gives what is halfway between two windows.  */
-static dfo_status walk_windows(const struct matching *m, dfo_run *run, double *t, dfo_batch x0, dfo_batch x1, dfo_batch u, const dfo_cond *cond)
+static dfo_status walk_windows(const struct matching *m, dfo_run *run, double *t, dfo_batch x0, dfo_batch x1, dfo_batch u, const dfo_cond *given)
 {
     double windows = (double)m->flow->matching.windows, *start = dfoi_take_doubles(run, x1.n);
     dfo_batch end = dfo_batch_of(dfo_arena_take(run, x1.n * x1.d), x1.n, x1.d);
@@ -264,7 +269,7 @@ static dfo_status walk_windows(const struct matching *m, dfo_run *run, double *t
     walk(m->flow, run, start, x0, x1, u);
     for (size_t i = 0; i < x1.n; i++)
         memcpy(dfo_row(end, i), dfo_row(x1, i), x1.d * sizeof *end.x);
-    DFO_TRY(teach(m, run, start, end, cond));
+    DFO_TRY(teach(m, run, start, end, given));
     for (size_t i = 0; i < x1.n; i++)
         dfoi_matching_window(start[i], start[i] + 1 / windows, t[i], x1.d, dfo_row(x1, i), dfo_row(end, i), dfo_row(x1, i), dfo_row(u, i));
     return DFO_OK;
@@ -302,7 +307,7 @@ static dfo_status regress(const struct matching *m, dfo_run *run, dfo_minibatch 
     const dfo_flow *flow = m->flow;
     size_t n = shard.x.n, d = flow->d, at;
     const dfo_bijector *layer = dfoi_matching_layer(flow, &at);
-    dfo_cond own = condition(flow, &shard), *cond = flow->cond_d ? &own : NULL;
+    dfo_cond given = condition(flow, &shard), own = dfoi_flow_condition(flow, run, &given), *cond = flow->cond_d ? &own : NULL;
     dfo_real *derived = run->derived;
     DFO_TRY(to_field(flow, run, shard.x, cond));
     drop_labels(flow, run, &own);
@@ -315,7 +320,7 @@ static dfo_status regress(const struct matching *m, dfo_run *run, dfo_minibatch 
     for (size_t i = 0; i < n; i++)
         dfo_draw_uniform(key_of(run, i, DFO_FOR_TIME), 0, 1, t + i);
     if (flow->matching.windows)
-        DFO_TRY(walk_windows(m, run, t, x0, shard.x, u, cond));
+        DFO_TRY(walk_windows(m, run, t, x0, shard.x, u, &given));
     else
         walk(flow, run, t, x0, shard.x, u);
     run->derived = derived ? derived + at : NULL;
@@ -352,7 +357,7 @@ static dfo_status eval(const dfo_loss *loss, dfo_run *run, dfo_minibatch shard, 
 static dfo_status init(dfo_loss *loss, dfo_run *run, dfo_minibatch batch)
 {
     dfo_flow *flow = flow_of(loss);
-    dfo_cond own = condition(flow, &batch), *cond = flow->cond_d ? &own : NULL;
+    dfo_cond given = condition(flow, &batch), own = dfoi_flow_condition(flow, run, &given), *cond = flow->cond_d ? &own : NULL;
     dfo_real *derived = run->derived;
     size_t n = dfoi_chain_count(flow->bij), at;
     dfo_status status = DFO_OK;

@@ -17,6 +17,7 @@ static dfo_need need(const dfo_loss *loss, size_t rows, const dfo_run *how, int 
 {
     dfo_need n = dfoi_flow_need(flow_of(loss), rows, how, train);
     n.scratch += 3 * dfo_arena_size(flow_of(loss)->d);           /* for condition() */
+    n.scratch += dfoi_flow_condition_scratch(flow_of(loss), rows);
     if (train)
         n.scratch += dfo_arena_size(rows * flow_of(loss)->d) + 2 * dfoi_doubles_size(rows);
     if (dfo_flow_missing(flow_of(loss)) == DFO_MISSING_INTEGRATED)
@@ -39,7 +40,8 @@ static dfo_status grad(const dfo_loss *loss, dfo_run *run, dfo_minibatch shard, 
     const dfo_flow *flow = flow_of(loss);
     size_t n = shard.x.n;
     double *logp = dfoi_take_doubles(run, n), *weight = dfoi_take_doubles(run, n);
-    const dfo_cond *cond = flow->cond_d ? &shard.cond : NULL;
+    dfo_cond own = dfoi_flow_condition(flow, run, &shard.cond);
+    const dfo_cond *cond = flow->cond_d ? &own : NULL;
     dfo_batch gx = dfo_batch_of(dfo_arena_take(run, n * flow->d), n, flow->d);
     double *of_draws = NULL;
     for (size_t i = 0; i < n; i++)
@@ -61,7 +63,8 @@ static dfo_status grad(const dfo_loss *loss, dfo_run *run, dfo_minibatch shard, 
 static dfo_status eval(const dfo_loss *loss, dfo_run *run, dfo_minibatch shard, double *out)
 {
     const dfo_flow *flow = flow_of(loss);
-    const dfo_cond *cond = flow->cond_d ? &shard.cond : NULL;
+    dfo_cond own = dfoi_flow_condition(flow, run, &shard.cond);
+    const dfo_cond *cond = flow->cond_d ? &own : NULL;
     if (dfoi_flow_lacks(flow, shard.x))
         DFO_TRY(dfoi_flow_log_prob_draws(flow, run, shard.x, cond, DRAWS, out));
     else
@@ -82,7 +85,8 @@ static dfo_status condition(const dfo_loss *loss, dfo_run *run, double *out)
 static dfo_status init(dfo_loss *loss, dfo_run *run, dfo_minibatch batch)
 {
     dfo_flow *flow = flow_of(loss);
-    return dfo_bijector_init(flow->bij, run, batch.x, flow->cond_d ? &batch.cond : NULL);
+    dfo_cond own = dfoi_flow_condition(flow, run, &batch.cond);
+    return dfo_bijector_init(flow->bij, run, batch.x, flow->cond_d ? &own : NULL);
 }
 
 static dfo_status update(const dfo_loss *loss, dfo_run *run)

@@ -164,6 +164,12 @@ static dfo_status find(dfo_ctx *ctx, const char *name, const struct dfoi_preset 
     return dfoi_fail(ctx, DFO_EARG, "unknown flow '%s'; known: %sor a .json file", name, list);
 }
 
+/* Classifiers take none.  */
+static int takes_condition(const struct dfoi_preset *p)
+{
+    return p->complete != dfoi_irevnet_complete;
+}
+
 dfo_status dfo_preset_config(dfo_ctx *ctx, const char *name, json_t **out)
 {
     dfo_status status;
@@ -177,6 +183,8 @@ dfo_status dfo_preset_config(dfo_ctx *ctx, const char *name, json_t **out)
         DFO_GO(dfoi_json_parse(ctx, s->value, strlen(s->value), s->key, &value));
         DFO_GO(dfoi_json_set(ctx, *out, s->key, value));
     }
+    if (takes_condition(p))
+        DFO_GO(dfoi_json_set(ctx, *out, "condition", json_null()));
     return DFO_OK;
 fail:
     json_decref(*out);
@@ -333,10 +341,12 @@ static dfo_status complete_matching(dfo_ctx *ctx, const json_t *config, json_t *
 
 static dfo_status check_keys(dfo_ctx *ctx, const json_t *config, const struct dfoi_preset *p)
 {
-    const char *known[36] = {"flow", "columns", "missing"};
+    const char *known[37] = {"flow", "columns", "missing"};
     size_t n = 3;
     for (const struct dfoi_setting *s = p->settings; s->key && n < 35; s++)
         known[n++] = s->key;
+    if (takes_condition(p))
+        known[n++] = "condition";
     known[n] = NULL;
     return dfoi_json_keys(ctx, config, known);
 }
@@ -350,6 +360,15 @@ static dfo_status with_defaults(dfo_ctx *ctx, json_t *config, json_t **out)
     json_decref(*out);
     *out = NULL;
     return dfoi_fail(ctx, DFO_EMEM, "out of memory: settings");
+}
+
+/* How the condition is taken, beside the bijector; null leaves it as it is given.  */
+static dfo_status write_condition(dfo_ctx *ctx, json_t *config, json_t *to)
+{
+    static const char *const key[] = {"condition", NULL};
+    DFO_TRY(dfoi_preset_copy(ctx, config, key, to));
+    json_object_del(config, "condition");
+    return DFO_OK;
 }
 
 /* The layer of the columns' kinds, in front of the preset's; its settings leave the preset's own.  */
@@ -371,7 +390,7 @@ static dfo_status write_columns(dfo_ctx *ctx, json_t *config, json_t *list)
 
 dfo_status dfo_preset_expand(dfo_ctx *ctx, json_t *config, dfo_shape shape, json_t **out)
 {
-    static const char *const custom_keys[] = {"flow", "bijector", "base", "matching", "head", "augment", "levels", NULL};
+    static const char *const custom_keys[] = {"flow", "bijector", "base", "matching", "condition", "head", "augment", "levels", NULL};
     dfo_status status;
     const struct dfoi_preset *p;
     const char *flow;
@@ -398,6 +417,7 @@ dfo_status dfo_preset_expand(dfo_ctx *ctx, json_t *config, dfo_shape shape, json
         goto fail;
     }
     DFO_GO(write_columns(ctx, full, list));
+    DFO_GO(write_condition(ctx, full, *out));
     DFO_GO(p->write(ctx, full, shape, list));
     if (p->complete)
         DFO_GO(p->complete(ctx, full, *out));

@@ -255,7 +255,7 @@ static dfo_status block(void *data, dfo_run *run, size_t first, size_t n)
     size_t full = dfo_flow_block(c->rex->flow);
     dfo_batch x = dfo_batch_rows(c->x, first, n), aux = dfo_batch_rows(c->aux, first, n);
     dfo_batch fx = dfoi_flow_fill(run, x, full), faux = {0};
-    dfo_cond cond = dfoi_flow_fill_cond(run, c->cond, first, n, full);
+    dfo_cond cond = dfoi_flow_fill_cond(c->rex->flow, run, c->cond, first, n, full);
     const dfo_cond *given = c->rex->flow->cond_d ? &cond : NULL;
     if (c->rex->options.exact) {
         DFO_TRY(whole_block(c, run, fx, given, first, n));

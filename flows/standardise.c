@@ -106,6 +106,19 @@ static dfo_status init(dfo_bijector *bij, dfo_run *run, dfo_batch x, const dfo_c
     return DFO_OK;
 }
 
+dfo_status dfoi_standardise_keep(dfo_ctx *ctx, const char *what, size_t n, const double *mean, const double *std, dfo_real *to_mean,
+                                 dfo_real *to_std)
+{
+    for (size_t c = 0; c < n; c++)
+        if (!isfinite((dfo_real)mean[c]) || !isfinite((dfo_real)std[c]) || std[c] < 0)
+            return dfoi_fail(ctx, DFO_ENUM, "%s: column %zu: mean %g, standard deviation %g", what, c, mean[c], std[c]);
+    for (size_t c = 0; c < n; c++) {
+        to_mean[c] = (dfo_real)mean[c];
+        to_std[c] = divisor(mean[c], std[c]);
+    }
+    return DFO_OK;
+}
+
 dfo_status dfoi_standardise_set(dfo_bijector *bij, const double *mean, const double *std)
 {
     struct standardise *s = bij->state;
@@ -113,15 +126,7 @@ dfo_status dfoi_standardise_set(dfo_bijector *bij, const double *mean, const dou
         return dfoi_fail(bij->ctx, DFO_EARG, "%s: it has no mean and standard deviation",
                          bij->ops->type);
     dfo_real *to = dfo_store_buffers(bij->store);
-    for (size_t c = 0; c < bij->shape.c; c++)
-        if (!isfinite((dfo_real)mean[c]) || !isfinite((dfo_real)std[c]) || std[c] < 0)
-            return dfoi_fail(bij->ctx, DFO_ENUM,
-                             "standardise: column %zu: mean %g, standard deviation %g", c, mean[c],
-                             std[c]);
-    for (size_t c = 0; c < bij->shape.c; c++) {
-        to[s->mean + c] = (dfo_real)mean[c];
-        to[s->std + c] = divisor(mean[c], std[c]);
-    }
+    DFO_TRY(dfoi_standardise_keep(bij->ctx, "standardise", bij->shape.c, mean, std, to + s->mean, to + s->std));
     s->set = 1;
     dfo_store_touch(bij->store);
     return DFO_OK;

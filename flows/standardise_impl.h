@@ -11,4 +11,9 @@
  * then.  */
 dfo_status dfoi_standardise_set(dfo_bijector *bij, const double *mean, const double *std);
 
+/* n means and standard deviations as rows are divided by them, constant columns as in init.  DFO_ENUM, naming what they are of, for
+ * values that are not finite: nothing was changed then.  */
+dfo_status dfoi_standardise_keep(dfo_ctx *ctx, const char *what, size_t n, const double *mean, const double *std, dfo_real *to_mean,
+                                 dfo_real *to_std);
+
 #endif

@@ -17,13 +17,15 @@ extern "C" {
 
 typedef struct dfo_flow dfo_flow;
 
-/* Makes a flow over rows of build->shape from {"bijector":{…},"base":{…}} (base: standard normal if
- * absent).  Weights go to build->store.  */
+/* Makes a flow over rows of build->shape from {"bijector":{…},"base":{…},"condition":"raw"|"standardise"} (base: standard
+ * normal if absent; condition: raw).  With standardise the flow takes its condition less the means, divided by the standard deviations
+ * that dfo_flow_standardise finds: calls below are given it, and give its gradients, in its own units.  Weights go to build->store.  */
 dfo_status dfo_flow_new(dfo_build *build, struct json_t *config, dfo_flow **out);
 void dfo_flow_free(dfo_flow *flow);
 
 size_t dfo_flow_features(const dfo_flow *flow);             /* d */
 size_t dfo_flow_context(const dfo_flow *flow);              /* features of the condition, 0: none */
+int dfo_flow_standardises_context(const dfo_flow *flow);
 
 /* The number of values that its data take, 0 .. bins-1, where its first layer dequantises them; else 0.  Log
  * densities of such a flow are log probabilities of the bins (bounds of them): dfo_bits_per_dim(nats, d, 1).  */
@@ -98,8 +100,8 @@ dfo_status dfo_flow_sample_given(dfo_flow_plan *plan, uint64_t seed, uint64_t fi
                                  dfo_batch given, double noise);
 
 /* Sets the first layer's mean and standard deviation from all rows of a source (their first d features), if
- * it is of type standardise; else nothing is done.  density: a density is fitted, and a column that never changes is
- * DFO_EARG, naming it; else it is centred.  */
+ * it is of type standardise, and those of a condition that is standardised (the features behind these); else nothing is done.  density: a
+ * density is fitted, and a column that never changes is DFO_EARG, naming it; else, as in a condition, it is centred.  */
 dfo_status dfo_flow_standardise(dfo_flow *flow, const dfo_source *train, int density);
 
 /* A number of steps or probes that stays.  */
@@ -119,7 +121,8 @@ dfo_status dfo_flow_set_solver(dfo_flow *flow, const dfo_solver_options *options
 int dfo_flow_solver(const dfo_flow *flow, dfo_solver_options *options);
 
 /* Guidance without a classifier (Ho and Salimans 2021) of a flow with a condition, fitted by matching with "label_dropout": the net of its
- * last layer says N(0) + w (N(condition) - N(0)) from now on, N(0) being of a condition of zeros.  1: as it was.  Plans made before
+ * last layer says N(0) + w (N(condition) - N(0)) from now on, N(0) being of a condition of zeros
+ * (of a standardised one: its means).  1: as it was.  Plans made before
  * stay good.  DFO_EUNSUP if it was not so fitted, DFO_EARG: not finite.  */
 dfo_status dfo_flow_set_guidance(dfo_flow *flow, double w);
 double dfo_flow_guidance(const dfo_flow *flow);
