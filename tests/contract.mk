@@ -41,3 +41,24 @@ tests_check_flow_LDADD = $(TEST_LIBS)
 tests_check_flow_d_SOURCES = $(tests_check_flow_SOURCES)
 tests_check_flow_d_CPPFLAGS = $(TEST_CPPFLAGS) -DDFO_DOUBLE
 tests_check_flow_d_LDADD = $(TEST_LIBS)
+
+# Conditions that flows standardise.
+noinst_HEADERS += tests/contextfix.h
+CONTEXTFIX = tests/contextfix.c
+check_PROGRAMS += tests/check_context tests/check_context_d
+TESTS += tests/check_context tests/check_context_d
+tests_check_context_SOURCES = tests/check_context.c $(CONTEXTFIX)
+tests_check_context_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_check_context_LDADD = $(OOM_LIBS) $(TEST_LIBS)
+tests_check_context_d_SOURCES = $(tests_check_context_SOURCES)
+tests_check_context_d_CPPFLAGS = $(TEST_CPPFLAGS) -DDFO_DOUBLE
+tests_check_context_d_LDADD = $(OOM_LIBS) $(TEST_LIBS)
+
+check_PROGRAMS += tests/check_context_config tests/check_context_config_d
+TESTS += tests/check_context_config tests/check_context_config_d
+tests_check_context_config_SOURCES = tests/check_context_config.c $(CONTEXTFIX)
+tests_check_context_config_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_check_context_config_LDADD = $(OOM_LIBS) $(TEST_LIBS)
+tests_check_context_config_d_SOURCES = $(tests_check_context_config_SOURCES)
+tests_check_context_config_d_CPPFLAGS = $(TEST_CPPFLAGS) -DDFO_DOUBLE
+tests_check_context_config_d_LDADD = $(OOM_LIBS) $(TEST_LIBS)
