@@ -128,7 +128,8 @@ static int set_up(struct job *j, uint64_t *rows)
     return open_rows_out(c, j->model, o->output, o->format, *rows, 0, &j->sink);
 }
 
-/* Row i of the output has context row i / n, or the only one.  */
+/* Row i of the output has context row i / n, or the only one.  Those of a chunk, never more than its rows, are read at once to the end of
+ * the place, and spread from its start: as each has a row or more left to fill, none is overwritten before it is done.  */
 static dfo_status fill_context(struct job *j, uint64_t first, size_t n, dfo_cond *cond)
 {
     struct options *o = j->o;
@@ -139,18 +140,13 @@ static dfo_status fill_context(struct job *j, uint64_t first, size_t n, dfo_cond
     cond->n = 1;
     cond->part[0].rows = dfo_batch_of(j->cond, n, width);
     cond->part[0].shape = dfo_shape_vector(width);
-    int only = o->context.info.rows == 1;
-    for (size_t i = 0; i < n; i++) {
-        if (i && (only || (first + i) / o->n == (first + i - 1) / o->n)) {
-            memcpy(j->cond + i * width, j->cond + (i - 1) * width, width * sizeof *j->cond);
-            continue;
-        }
-        dfo_batch row = dfo_batch_of(j->cond + i * width, 1, width);
-        dfo_status status = dfo_source_read(o->context.source, o->common.ctx, only ? 0 : (first + i) / o->n, row, NULL);
-        if (status)
-            return status;
-    }
-    return DFO_OK;
+    uint64_t each = o->context.info.rows == 1 ? UINT64_MAX : o->n, from = first / each;
+    size_t m = (size_t)((first + n - 1) / each - from + 1);
+    dfo_real *read = j->cond + (n - m) * width;
+    dfo_status status = dfo_source_read(o->context.source, o->common.ctx, from, dfo_batch_of(read, m, width), NULL);
+    for (size_t i = 0; i < n && status == DFO_OK; i++)
+        memmove(j->cond + i * width, read + ((first + i) / each - from) * width, width * sizeof *j->cond);
+    return status;
 }
 
 static dfo_status draw(struct job *j, uint64_t first, dfo_batch x, const dfo_cond *cond)
