@@ -25,7 +25,7 @@ void dfo_flow_free(dfo_flow *flow);
 
 size_t dfo_flow_features(const dfo_flow *flow);             /* d */
 size_t dfo_flow_context(const dfo_flow *flow);              /* features of the condition, 0: none */
-int dfo_flow_standardises_context(const dfo_flow *flow);
+int dfo_flow_standardises_context(const dfo_flow *flow);    /* does its configuration say so? */
 
 /* The number of values that its data take, 0 .. bins-1, where its first layer dequantises them; else 0.  Log
  * densities of such a flow are log probabilities of the bins (bounds of them): dfo_bits_per_dim(nats, d, 1).  */

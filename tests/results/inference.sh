@@ -2,7 +2,7 @@
 # shellcheck shell=sh disable=SC2086,SC2154
 
 # Simulation-based inference: posteriors of sbibm's tasks by conditional flows of simulated pairs, beside its reference posteriors.  Flows see
-# parameters on the whole line and standardised observations (simulate free), what they draw is taken back: none lies outside a prior.
+# parameters on the whole line (simulate free), what they draw is taken back: none lies outside a prior.  They standardise observations themselves.
 sbibm() {
     s=$data/sbibm
     simulate=$top_builddir/tests/results/simulate

@@ -1,7 +1,7 @@
 /* Simulation-based inference on the tasks of sbibm (sbitasks.h):
  *     simulate TASK N SEED TABLE      N rows of parameters of the prior and an observation of each
  *     simulate free TASK ROWS TABLE   such rows, or observations alone, as a flow is fitted to them: parameters on the whole line (logit,
- *                                     logarithm), observations (of animals and the ill their logarithm) standardised
+ *                                     logarithm), of animals and the ill the logarithm
  *     simulate back TASK ROWS TABLE   parameters on the whole line to those of the task
  *     simulate check FOLDER           whether priors, simulators and likelihoods here are those of sbibm's files; status 1 if not
  * A table is a .csv or .npy file, or -.  */
@@ -14,7 +14,7 @@
 #include <diffeo/source.h>
 #include "sbitasks.h"
 
-enum { SCALE_ROWS = 1000, RANKS = 999, OBSERVATIONS = 2, MOST_COLUMNS = SBI_D + SBI_M };
+enum { RANKS = 999, OBSERVATIONS = 2, MOST_COLUMNS = SBI_D + SBI_M };
 
 static dfo_ctx *ctx;
 
@@ -83,26 +83,12 @@ static double tame(const struct sbi_task *task, double x)
     return task->shift > 0 ? log(task->shift + x) : x;
 }
 
-/* By the moments of rows of the prior, always the same.  */
 static void free_rows(const struct sbi_task *task, dfo_batch x)
 {
-    dfo_batch scale = simulated(task, SCALE_ROWS, UINT64_MAX);
     size_t d = x.d - task->m;
     for (size_t i = 0; i < x.n; i++)
-        for (size_t j = 0; j < d; j++)
-            dfo_row(x, i)[j] = sbi_free(task, j, dfo_row(x, i)[j]);
-    for (size_t j = 0; j < task->m; j++) {
-        double mean = 0, squares = 0;
-        for (size_t i = 0; i < SCALE_ROWS; i++) {
-            double v = tame(task, dfo_row(scale, i)[task->d + j]);
-            mean += v / SCALE_ROWS;
-            squares += v * v / SCALE_ROWS;
-        }
-        double sd = sqrt(fmax(squares - mean * mean, 0));
-        for (size_t i = 0; i < x.n; i++)
-            dfo_row(x, i)[d + j] = (tame(task, dfo_row(x, i)[d + j]) - mean) / (sd > 0 ? sd : 1);
-    }
-    free(scale.x);
+        for (size_t j = 0; j < x.d; j++)
+            dfo_row(x, i)[j] = j < d ? sbi_free(task, j, dfo_row(x, i)[j]) : tame(task, dfo_row(x, i)[j]);
 }
 
 static int convert(const char *how, const struct sbi_task *task, const char *in, const char *out)
