@@ -13,8 +13,8 @@ const char *const context_configs[CONFIGS] = {
     "\"bijector\":{\"type\":\"chain\",\"layers\":[{\"type\":\"standardise\"},{\"type\":\"affine-coupling\"," NET "},"
     "{\"type\":\"spline-coupling\",\"mask\":\"half-swapped\"," NET "}]},\"base\":{\"type\":\"conditional-normal\"," NET "}",
     "\"bijector\":{\"type\":\"affine\"," NET "}",
-    "\"bijector\":{\"type\":\"chain\",\"layers\":[{\"type\":\"actnorm\"},{\"type\":\"affine\"," NET "}]},\"base\":{\"type\":\"logistic\"}",
-    "\"matching\":{\"label_dropout\":0.3},\"bijector\":{\"type\":\"chain\",\"layers\":[{\"type\":\"standardise\"},"
+    "\"bijector\":{\"type\":\"chain\",\"layers\":[{\"type\":\"affine\"," NET "},{\"type\":\"actnorm\"}]},\"base\":{\"type\":\"logistic\"}",
+    "\"matching\":{\"label_dropout\":0.3},\"bijector\":{\"type\":\"chain\",\"layers\":[{\"type\":\"affine\"," NET "},{\"type\":\"actnorm\"},"
     "{" CNF ",\"net\":{\"type\":\"concatsquash\",\"hidden\":6}}]}",
     "\"matching\":{\"label_dropout\":0.3,\"windows\":2,\"teacher_steps\":2},\"bijector\":{\"type\":\"chain\",\"layers\":["
     "{" CNF ",\"net\":{\"type\":\"concatsquash\",\"hidden\":6}}]}",
