@@ -247,13 +247,17 @@ dfo_status dfoi_flow_prepare(const dfo_flow *flow, dfo_run *run, dfo_real *deriv
     return dfo_dist_prepare(flow->base, run, derived + base_at(flow));
 }
 
-/* It reads its own derived data.  */
+/* It reads its own derived data.  Weights of a net may say anything of a row: outside of the support is -inf, but nothing is NaN.  */
 dfo_status dfoi_flow_base_log_prob(const dfo_flow *flow, dfo_run *run, dfo_batch z, const dfo_cond *cond, double *logp)
 {
     dfo_real *derived = run->derived;
     run->derived = derived ? derived + base_at(flow) : NULL;
     dfo_status status = dfo_dist_log_prob(flow->base, run, z, flow->base->conds ? cond : NULL, logp);
     run->derived = derived;
+    for (size_t i = 0; i < z.n && status == DFO_OK; i++)
+        if (isnan(logp[i]))
+            status = dfo_run_fail(run, DFO_ENUM, i, "%s: row %llu: its log-density is not a number", flow->base->ops->type,
+                                  (unsigned long long)(run->key.row + i));
     return status;
 }
 
