@@ -124,6 +124,18 @@ static dfo_status gave_up(struct solve *s, size_t row, const char *why)
                         (unsigned long long)(s->rk.run->key.row + row), s->rk.t[row], why);
 }
 
+/* Where the stages of the next step are kept; the last one's slopes may be those of the step after it.  */
+static void aim(struct solve *s)
+{
+    dfoi_rk *rk = &s->rk;
+    int active[DFOI_STAGES], taken[DFOI_STAGES];
+    dfoi_rk_needed(rk->tableau, active, taken);
+    for (size_t i = 0; s->trace && i < rk->tableau->stages; i++)
+        rk->kept[i] = taken[i] ? dfoi_kept_at(s->trace, rk->tableau, rk->field, rk->n, s->accepted, i) : NULL;
+    if (s->trace && rk->tableau->reuses)
+        rk->kept[rk->tableau->stages - 1] = dfoi_kept_at(s->trace, rk->tableau, rk->field, rk->n, s->accepted + 1, 0);
+}
+
 static dfo_status keep(struct solve *s)
 {
     dfo_ode_trace *trace = s->trace;
@@ -133,6 +145,7 @@ static dfo_status keep(struct solve *s)
     if (s->accepted > trace->most)
         return dfo_run_fail(s->rk.run, DFO_ENUM, 0, "%s, t = %.9g: more than %zu steps; larger tolerances or more room for "
                             "steps would help", s->rk.tableau->name, s->rk.t[0], trace->most);
+    aim(s);
     trace->n = s->accepted;
     trace->t[trace->n] = s->rk.n ? s->rk.t[0] : s->start;
     for (size_t i = 0; trace->x && i < s->rk.n; i++)
@@ -197,21 +210,27 @@ static dfo_status watched(struct solve *s)
     return s->watch ? s->watch->accepted(s->watch->state, &s->rk) : DFO_OK;
 }
 
+/* h such that t + h - t is h: a step's slopes can be found again, with the same bits, from the times that it went between.  */
+static double exactly(double t, double h)
+{
+    return t + h - t;
+}
+
 static dfo_status equal_steps(struct solve *s)
 {
     size_t steps = s->ode->options.steps;
     dfoi_rk *rk = &s->rk;
     for (size_t m = 0; m < steps; m++) {
-        double next = m + 1 == steps ? s->end : s->start + (s->end - s->start) * (double)(m + 1) / (double)steps;
+        double next = s->start + (s->end - s->start) * (double)(m + 1) / (double)steps;
         for (size_t i = 0; i < rk->n; i++)
-            rk->h[i] = next - rk->t[i];
+            rk->h[i] = m + 1 == steps ? s->end - rk->t[i] : exactly(rk->t[i], next - rk->t[i]);
         DFO_TRY(dfoi_rk_step(rk));
         for (size_t i = 0; i < rk->n; i++)
             if (!arrived(rk, i))
                 return gave_up(s, i, rk->tableau->gamma != 0 ? "Newton's iteration did not converge, or not finite" : "not finite");
         DFO_TRY(watched(s));
         for (size_t i = 0; i < rk->n; i++)
-            commit(s, i, next);
+            commit(s, i, m + 1 == steps ? s->end : rk->t[i] + rk->h[i]);
         rk->known = rk->tableau->reuses;
         s->accepted++;
         DFO_TRY(keep(s));
@@ -305,8 +324,7 @@ static int clip(const struct solve *s, size_t i)
 {
     double left = s->end - s->rk.t[i];
     int last = fabs(s->rk.h[i]) * (1 + 1e-9) >= fabs(left);
-    if (last)
-        s->rk.h[i] = left;
+    s->rk.h[i] = last ? left : exactly(s->rk.t[i], s->rk.h[i]);
     return last;
 }
 
@@ -365,7 +383,7 @@ static dfo_status step_alone(struct solve *s, int *done)
     DFO_TRY(dfoi_rk_step(rk));
     for (size_t i = 0; i < rk->n; i++) {
         double factor, h = rk->h[i];
-        if (h == 0)
+        if (rk->t[i] == s->end)
             continue;
         DFO_TRY(too_small(s, i));
         int last = rk->t[i] + h == s->end || h == s->end - rk->t[i];
@@ -410,6 +428,8 @@ static dfo_status solve(const dfo_ode *ode, const dfo_field *field, dfo_run *run
         return dfo_run_fail(run, DFO_EARG, (size_t)-1, "%s: steps are kept of rows that go together alone", ode->tableau->name);
     struct solve s = {.ode = ode, .start = t0, .end = t1, .q = q, .trace = trace, .saves = saves, .watch = watch};
     dfoi_rk_take(&s.rk, ode->tableau, field, run, x, q && field->nq);
+    if (trace)
+        trace->rates = s.rk.rates;
     if (!ode->options.steps) {
         s.rk.newton.rtol = ode->options.rtol / 100;
         s.rk.newton.atol = ode->options.atol / 100;
