@@ -31,6 +31,7 @@ dfo_status dfoi_dist_mixture_normal(dfo_build *build, json_t *config, dfo_dist *
 dfo_status dfoi_dist_mixture_logistic(dfo_build *build, json_t *config, dfo_dist *dist);
 dfo_status dfoi_dist_discretised(dfo_build *build, json_t *config, dfo_dist *dist);
 dfo_status dfoi_dist_conditional_normal(dfo_build *build, json_t *config, dfo_dist *dist);
+dfo_status dfoi_dist_resampled(dfo_build *build, json_t *config, dfo_dist *dist);
 dfo_status dfoi_dist_diffusion_gaussian(dfo_build *build, json_t *config, dfo_dist *dist);
 dfo_status dfoi_dist_diffusion_binary(dfo_build *build, json_t *config, dfo_dist *dist);
 
