@@ -21,6 +21,7 @@ static const struct entry {
     {"mixture-logistic", "loc", "log_scale", 1, 3},
     {"discretised-logistic-mixture", "loc", "log_scale", 1, 3},
     {"conditional-normal", NULL, NULL, 0, 1},
+    {"conditional-mixture", NULL, NULL, 0, 1},
     {"resampled", NULL, NULL, 0, 1},
     {"diffusion-gaussian", NULL, NULL, 0, 1},
     {"diffusion-binary", NULL, NULL, 0, 0},
@@ -101,7 +102,7 @@ void distconf_make(struct distconf *conf, const char *type, size_t d, int varian
     conf->json = json_object();
     json_object_set_new(conf->json, "type", json_string(type));
     variant += e->first;
-    if (!strcmp(type, "conditional-normal")) {
+    if (!strncmp(type, "conditional-", 12)) {
         conf->parts = test_rng_between(rng, 1, 2);
         for (size_t p = 0; p < conf->parts; p++)
             conf->cond_d[p] = test_rng_between(rng, 1, 3);
@@ -109,6 +110,8 @@ void distconf_make(struct distconf *conf, const char *type, size_t d, int varian
             conf->json, "net",
             json_pack("{sss[ii]ss}", "type", "mlp", "hidden", 5, 7, "activation", "tanh"));
         json_object_set_new(conf->json, "max_log_std", json_real(test_rng_real(rng, 1, 3)));
+        if (!strcmp(type, "conditional-mixture"))
+            json_object_set_new(conf->json, "components", json_integer((json_int_t)test_rng_between(rng, 1, 4)));
         return;
     }
     if (!strcmp(type, "resampled")) {
