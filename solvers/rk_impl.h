@@ -64,6 +64,17 @@ typedef struct dfoi_watch {
     void *state;
 } dfoi_watch;
 
+/* Where states are wanted inside steps, from times[1] on: out[m] (n,d).  next[i]: row i's next one.  */
+typedef struct dfoi_saves {
+    size_t        count, *next;
+    const double *times;
+    dfo_real     *out;
+} dfoi_saves;
+
+/* dfo_ode_solve with what else may be wanted of its steps (saves, watch: or NULL).  */
+dfo_status dfoi_ode_steps(const dfo_ode *ode, const dfo_field *field, dfo_run *run, double t0, double t1, dfo_batch x, double *q,
+                          dfo_ode_trace *trace, const dfoi_saves *saves, const dfoi_watch *watch, dfo_ode_report *report);
+
 /* dfo_ode_solve of rows together, watched; without quadratures.  */
 dfo_status dfoi_ode_solve(const dfo_ode *ode, const dfo_field *field, dfo_run *run, double t0, double t1, dfo_batch x,
                           const dfoi_watch *watch, dfo_ode_report *report);
