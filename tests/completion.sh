@@ -49,6 +49,8 @@ offers double diffeo check --precision = d
 offers impute diffeo train --missing im
 offers cosine diffeo train --schedule =
 offers edm-heun diffeo sample --sampler e
+offers mala diffeo mcmc --method ma
+offers eight-schools diffeo train --target e
 offers log-snr diffeo sample --grid l
 offers some.json diffeo train --data so
 title 'every command of the program is offered'
