@@ -499,6 +499,7 @@ static int run(struct job *j)
     j->extra = json_dumps(j->config, JSON_COMPACT | JSON_REAL_PRECISION(17));
     o->fit.extra = j->extra;
     o->fit.seed = c->seed;
+    o->fit.started = o->init != NULL;
     o->fit.threads = c->threads;
     o->fit.images = o->input.rows.shape.h * o->input.rows.shape.w > 1;
     o->fit.event = on_event;

@@ -21,6 +21,7 @@ title 'a banana: the bound of log Z, then log Z, 1.837877, by weights'
 run diffeo train --target banana $small --steps "$(steps 600)" --json -o b.safetensors
 ok
 fitted json valid_nats '~' 1.8379 0.03
+bound=$(value valid_nats)
 fitted json train_nats '~' 1.8379 0.03
 run diffeo sample b.safetensors --target banana -n 5000 --seed 3 --json -o b.csv
 ok
@@ -60,6 +61,12 @@ same r.csv again.csv
 run diffeo sample b.safetensors --target banana -n 100 --resample -o -
 ok
 err '^log Z '
+
+title 'from a fitted model on: a step of no length leaves it as good as it was'
+# shellcheck disable=SC2086
+run diffeo train --target banana $small --lr 1e-12 --steps 1 --init b.safetensors --json -o same.safetensors
+ok
+json valid_nats '~' "$bound" 1e-4
 
 title 'alpha, a checkpoint, names of columns'
 # shellcheck disable=SC2086
@@ -114,6 +121,20 @@ json warmup == 200
 within columns.0.mean 0 columns.0.error
 within columns.1.mean 0 columns.1.error
 a_file l.npy
+
+title 'in double, the same bits for any number of threads'
+for threads in 1 2; do
+    # shellcheck disable=SC2086
+    run diffeo train --target eight-schools $small --precision double --alpha 0.5 --steps 20 --threads $threads -o t$threads.safetensors
+    ok
+done
+same t1.safetensors t2.safetensors
+run diffeo mcmc t1.safetensors --target eight-schools --precision double --warmup 50 -n 50 --leapfrog 4 --json -o t.csv
+ok
+json columns.0.name == mu
+run diffeo sample t1.safetensors --target eight-schools --precision double -n 100 -o t.npy
+ok
+out '; 100 draws are worth '
 
 title 'chains that do not mix are told'
 run diffeo mcmc --target gaussians8 --method mala --step 0.1 --warmup 0 -n 100 --no-mass --acceptance 0.9
