@@ -197,8 +197,10 @@ static void on_event(void *data, const dfo_fit_event *e)
         show_bar(o, e);
     if (e->kind == DFO_FIT_VALID) {
         clear_bar(o);
-        fprintf(stderr, "step %llu  epoch %.1f  train %.4f %s", (unsigned long long)e->step, e->epoch,
-                shown(o, -e->train_loss), unit(o));
+        fprintf(stderr, "step %llu", (unsigned long long)e->step);
+        if (!o->target.name)
+            fprintf(stderr, "  epoch %.1f", e->epoch);
+        fprintf(stderr, "  train %.4f %s", shown(o, -e->train_loss), unit(o));
         if (isfinite(e->valid_loss))
             fprintf(stderr, "  valid %.4f  best %.4f", shown(o, -e->valid_loss), shown(o, -e->best_loss));
         fprintf(stderr, "  %.0f rows/s  %.0f s", e->rows_per_second, e->seconds);
@@ -442,7 +444,10 @@ static int report(struct job *j, const dfo_fit_report *r)
             add_shown(o, out, -r->train_loss, -r->valid_loss);
         return print_json(c, out);
     }
-    printf("%s: %llu steps, %.1f epochs, %.1f s; ", o->output, (unsigned long long)r->steps, r->epochs, r->seconds);
+    printf("%s: %llu steps, ", o->output, (unsigned long long)r->steps);
+    if (!o->target.name)
+        printf("%.1f epochs, ", r->epochs);
+    printf("%.1f s; ", r->seconds);
     if (isfinite(r->valid_loss))
         printf("validation %.4f %s (step %llu), ", shown(o, -r->valid_loss), unit(o),
                (unsigned long long)r->best_step);

@@ -57,6 +57,12 @@ title 'every command of the program is offered'
 for command in $(diffeo --help | grep -oE '(^|   )  ?[a-z]+   ' | tr -d ' '); do
     offers "$command" diffeo "$command"
 done
+title 'every target'
+run diffeo mcmc --target none
+targets=$(sed 's/.*known: //; s/,//g; s/\[[^ ]*//g; s/SPEC//' err)
+for target in $targets; do
+    offers "$target" diffeo mcmc --target "$target"
+done
 title 'every preset'
 run diffeo info --preset none
 presets=$(sed 's/.*known: //; s/ or a .json file//; s/,//g' err)
