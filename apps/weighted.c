@@ -6,6 +6,7 @@
 #include "target.h"
 
 #define LARGE_PART 0.05                /* of the sum in one weight: the estimate is that draw's more than the others' */
+#define HEAVY 0.7                      /* tails of weights whose mean nothing can be said of: Vehtari et al. 2024 */
 
 struct job {
     const struct common *c;
@@ -71,17 +72,20 @@ static int report(const struct job *j, const dfo_weight_summary *w, double secon
     const struct common *c = j->c;
     double n = (double)j->n, known = j->target->log_normaliser;
     if (c->json)
-        return print_json(c, json_pack("{s:I, s:I, s:s, s:f, s:o, s:o, s:f, s:f, s:f, s:f, s:I}", "rows", (json_int_t)j->n, "dims", (json_int_t)j->d,
+        return print_json(c, json_pack("{s:I, s:I, s:s, s:f, s:o, s:o, s:f, s:f, s:o, s:f, s:f, s:I}", "rows", (json_int_t)j->n, "dims", (json_int_t)j->d,
                                        "target", j->how->target, "log_normaliser", w->log_mean, "log_normaliser_stderr",
                                        real_or_null(w->log_mean_error), "log_normaliser_known", real_or_null(known), "ess", w->ess,
-                                       "largest_weight", w->largest, "seconds", seconds, "rows_per_second", n / seconds, "peak_bytes",
+                                       "largest_weight", w->largest, "pareto_k", real_or_null(w->tail), "seconds", seconds, "rows_per_second", n / seconds, "peak_bytes",
                                        (json_int_t)dfo_ctx_peak_bytes(c->ctx)));
     FILE *to = text_out(c);
     fprintf(to, "log Z %.6g +- %.2g", w->log_mean, w->log_mean_error);
     if (isfinite(known))
         fprintf(to, " (known: %.6g)", known);
-    fprintf(to, "; %zu draws are worth %.1f, the largest weight is %.2g %% of all%s\n", j->n, w->ess, 100 * w->largest,
-            w->largest > LARGE_PART && j->n > 1 / LARGE_PART ? ": the flow does not cover the target, and the error is more than it says" : "");
+    fprintf(to, "; %zu draws are worth %.1f, the largest weight is %.2g %% of all", j->n, w->ess, 100 * w->largest);
+    if (isfinite(w->tail))
+        fprintf(to, ", Pareto k %.2f", w->tail);
+    fputs((w->largest > LARGE_PART && j->n > 1 / LARGE_PART) || w->tail > HEAVY
+              ? ": the flow does not cover the target, and the error is more than it says\n" : "\n", to);
     return 0;
 }
 
