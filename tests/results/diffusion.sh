@@ -113,8 +113,8 @@ edit() {
     } | record edit.txt
 }
 
-# What that model makes of test pictures: bits per dimension by the bound and by the probability flow (of 16 in twice as many steps, too), and
-# draws of every class.
+# What that model makes of test pictures: bits per dimension by the bound and by the probability flow (of 16 in twice as many steps, too), the
+# normality of latents, draws of every class.
 diffusion_mnist() {
     awk 'BEGIN { for (c = 0; c < 10; c++) for (k = 0; k < 10; k++) printf "%d%s", k == c, k < 9 ? "," : "\n" }' >"$work/each.csv"
     {
@@ -125,6 +125,8 @@ diffusion_mnist() {
             run loglik "$work/mnist.safetensors" --data "$images#${how% *}" --labels "$labels#${how% *}" --solver rk4 --solver-steps ${how#* } \
                 --threads "$threads" --json
         done
+        run encode "$work/mnist.safetensors" --data "$images#0:100" --labels "$labels#0:100" --sampler rex:rk4 --solver-steps 25 \
+            --threads "$threads" -o "$work/z.safetensors" --json
         run sample "$work/mnist.safetensors" --context "$work/each.csv" -n 10 --guidance 1.5 --sampler rex:midpoint --solver-steps 20 --seed 1 \
             --threads "$threads" -o "$out/diffusion_mnist.png" --json
     } | record diffusion_mnist.txt

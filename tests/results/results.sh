@@ -25,7 +25,7 @@ record() {
         printf 'date: %s\n' "$(date -u +%F)"
         printf 'machine: %s, %s cores\n' "$(sed -n 's/^model name.*: //p' /proc/cpuinfo | head -n 1)" "$(nproc)"
         diffeo --version | sed 's/^/program: /'
-        sed "s#$work/##g"
+        sed "s#$work/##g; s#$out/#tests/results/#g"
     } >"$out/$1.tmp"
     mv "$out/$1.tmp" "$out/$1"
     echo "wrote tests/results/$1"
