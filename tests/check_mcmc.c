@@ -67,6 +67,7 @@ START_TEST(moments)
     o.draws = rows[_i].draws;
     o.leapfrog = 8;
     o.seed = test_seed();
+    o.warmup *= o.kind == DFO_MALA ? 2 : 1;        /* whose acceptance follows the step closely */
     o.acceptance = rows[_i].acceptance > 0 ? rows[_i].acceptance : o.acceptance;
     double *x = malloc(o.chains * o.draws * t->target.d * sizeof *x), *logp = malloc(o.chains * o.draws * sizeof *logp), start[160], want;
     starts(t, o.chains, start);
