@@ -168,7 +168,7 @@ dfo_batch split_chunk(const struct input *in, dfo_real *x, size_t n, size_t d, d
 #define read_chunk CMD(read_chunk)
 dfo_status read_chunk(const struct common *c, const struct input *in, uint64_t first, size_t n, dfo_real *x);
 
-#define COMMANDS(X) X(train) X(loglik) X(sample) X(encode) X(decode) X(edit) X(classify) X(check) X(info) X(plot) X(interpolate) X(distance) X(calibrate) X(filter)
+#define COMMANDS(X) X(train) X(loglik) X(sample) X(encode) X(decode) X(edit) X(classify) X(check) X(info) X(plot) X(interpolate) X(distance) X(calibrate) X(mcmc) X(filter)
 
 #define X(name) int cmd_##name##_float(int argc, char **argv); int cmd_##name##_double(int argc, char **argv);
 COMMANDS(X)

@@ -4,18 +4,20 @@
 
 #include "given.h"
 #include "sampler.h"
+#include "target.h"
 
 struct options {
     struct common common;
     struct input  context;             /* rows of context */
     struct sampler_options sampler;
     struct given  given;
-    const char *model, *output, *format;
+    const char *model, *output, *format, *target;
     uint64_t n, batch;
     double   temperature;              /* below 0: not given */
+    int      resample;
 };
 
-enum { TEMPERATURE = 256, CONTEXT, CLASS };
+enum { TEMPERATURE = 256, CONTEXT, CLASS, TARGET, RESAMPLE };
 
 static const struct argp_option options_list[] = {
     {NULL, 'n', "N", 0, "Number of rows (with --context or --given: for each of its rows)", 2},
@@ -23,6 +25,8 @@ static const struct argp_option options_list[] = {
     {"temperature", TEMPERATURE, "T", 0, "Spread of the base density (default 1)", 2},
     {"context", CONTEXT, "SPEC", 0, "Rows to condition on; output is context-major", 2},
     {"class", CLASS, "K", 0, "Class to draw from, counted from 0 (models trained with --labels)", 2},
+    {"target", TARGET, "NAME", 0, "Weigh the rows as draws of this density (normal, banana, ...: diffeo-mcmc(1)): their log weights are a last column", 2},
+    {"resample", RESAMPLE, NULL, 0, "Of --target: rows come as often as they weigh, without that column", 2},
     {"format", 'F', "csv|npy|png", 0, "Format of '-'", 2},
     {0},
 };
@@ -43,6 +47,8 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     case 'F': o->format = arg; return 0;
     case TEMPERATURE: o->temperature = to_double(state, "--temperature", arg, 0, 1e6); return 0;
     case CONTEXT: o->context.context = arg; return 0;
+    case TARGET: o->target = arg; return 0;
+    case RESAMPLE: o->resample = 1; return 0;
     case CLASS: o->context.class = (size_t)to_u64(state, "--class", arg, 0) + 1; return 0;
     default: return model_argument(key, arg, state, &o->model);
     }
@@ -189,6 +195,17 @@ static json_t *report(const struct job *j, uint64_t rows, double seconds)
     return out;
 }
 
+/* What draws otherwise has no weight.  */
+static int weighted(const struct options *o)
+{
+    const struct common *c = &o->common;
+    const char *beside = o->temperature >= 0 ? "--temperature" : o->context.context ? "--context" : o->context.class ? "--class"
+                         : o->given.data ? "--given" : o->sampler.how.sampler ? "--sampler" : NULL;
+    if (beside)
+        return usage_error(c, "--target and %s exclude each other", beside);
+    return draw_weighted(c, &(struct weighted){o->model, o->target, o->output, o->format, o->n, o->resample});
+}
+
 int CMD(cmd_sample)(int argc, char **argv)
 {
     static const struct argp_child children[] = {{&common_argp, 0, NULL, 0}, {&batch_argp, 0, NULL, 0},
@@ -203,8 +220,12 @@ int CMD(cmd_sample)(int argc, char **argv)
         return usage_error(&o.common, "%s is missing", o.n ? "-o FILE" : "-n N");
     if (o.sampler.how.sampler && o.temperature >= 0)
         return usage_error(&o.common, "--temperature and --sampler exclude each other");
+    if (o.resample && !o.target)
+        return usage_error(&o.common, "--resample goes with --target");
     o.common.output = o.output;
     int status = common_start(&o.common);
+    if (o.target)
+        return common_end(&o.common, status ? status : weighted(&o));
     if (!status)
         status = set_up(&j, &rows);
     double started = seconds_now();

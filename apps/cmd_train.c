@@ -8,6 +8,8 @@
 #include <unistd.h>
 
 #include "columns.h"
+#include "fit_options.h"
+#include "target.h"
 #include "train_config.h"
 
 struct options {
@@ -15,6 +17,7 @@ struct options {
     struct input  input;
     struct train_config config;
     struct columns columns;
+    struct train_target target;        /* in place of input */
     const char *valid, *pairs, *valid_labels, *output, *log, *init, *teacher;
     double      valid_fraction;
     char       *checkpoint;
@@ -30,6 +33,8 @@ struct options {
     double      pixels;                /* features of images, shown in bits per dimension; 0: no density of images */
 };
 
+#define TARGET_STEPS 2000                  /* unless it is said how long */
+
 static volatile int stop_flag;
 
 static void on_interrupt(int signal_number)
@@ -38,9 +43,7 @@ static void on_interrupt(int signal_number)
     stop_flag = 1;
 }
 
-enum { VALID = 256, VALID_FRACTION, PATIENCE, KEEP, STEPS, EPOCHS, TIME_LIMIT, BATCH, LR, OPTIMISER, SCHEDULE,
-       WARMUP, WEIGHT_DECAY, MOMENTUM, CLIP, EMA, GRADIENT_NOISE, LOG, CHECKPOINT, CHECKPOINT_EVERY, RESUME,
-       MEMORY_MODE, SHARDS, INIT, FLOW, SET, VALID_EVERY, VALID_LABELS, PAIRS, TEACHER, GRADIENT };
+enum { VALID = 256, VALID_FRACTION, LOG, CHECKPOINT, INIT, FLOW, SET, VALID_LABELS, PAIRS, TEACHER, GRADIENT };
 
 static const struct argp_option options_list[] = {
     {"flow", FLOW, "NAME|FILE.json", 0, "Preset (nice, realnvp, nsf, glow, irevnet, ...) or a configuration", 2},
@@ -50,89 +53,13 @@ static const struct argp_option options_list[] = {
     {"valid", VALID, "SPEC", 0, "Validation rows", 3},
     {"valid-labels", VALID_LABELS, "SPEC", 0, "Class labels of the validation rows", 3},
     {"valid-fraction", VALID_FRACTION, "F", 0, "Or this part of the data (default 0.1)", 3},
-    {"valid-every", VALID_EVERY, "N", 0, "Steps between validations (default: an epoch, at least 100)", 3},
-    {"patience", PATIENCE, "N", 0, "Stop after N validations without gain (default: never)", 3},
-    {"keep", KEEP, "best|last", 0, "Which weights to keep (default best)", 3},
-    {"steps", STEPS, "N", 0, "Optimiser steps", 4},
-    {"epochs", EPOCHS, "N", 0, "Passes over the data", 4},
-    {"time-limit", TIME_LIMIT, "SECONDS", 0, "Wall time; the first limit reached ends", 4},
-    {"batch", BATCH, "N", 0, "Rows a step (default 512)", 5},
-    {"lr", LR, "X", 0, "Learning rate (default 5e-4)", 5},
-    {"optimiser", OPTIMISER, "adam|adamw|sgd|rmsprop", 0, "Optimiser (default adam)", 5},
-    {"schedule", SCHEDULE, "constant|cosine|step", 0, "Of the learning rate (default cosine)", 5},
-    {"warmup", WARMUP, "N", 0, "Steps of linear warm-up (default 0)", 5},
-    {"weight-decay", WEIGHT_DECAY, "X", 0, "Weight decay (default 0)", 5},
-    {"momentum", MOMENTUM, "X", 0, "Of sgd and rmsprop (default 0.9)", 5},
-    {"clip", CLIP, "X", 0, "Largest norm of the gradient (default 5, 0: none)", 5},
-    {"ema", EMA, "X", 0, "Decay of the weights' moving average (default 0: none)", 5},
-    {"gradient-noise", GRADIENT_NOISE, "ETA", 0, "Adds noise of variance ETA/(1+t)^0.55 (default 0)", 5},
-    {"memory-mode", MEMORY_MODE, "anchors=N|invert|store", 0, "How backward finds inputs (default anchors=4)", 6},
     {"teacher", TEACHER, "MODEL", 0, "Of perflow: the fitted flow that is made straight; its weights are the start", 8},
     {"pairs", PAIRS, "SPEC", 0, "Of rectified flow: the noise of every row, such as another flow's latents", 8},
     {"gradient", GRADIENT, "stored|checkpoint|adjoint|reversible", 0, "Of continuous flows: states kept, some kept, or in memory that does not grow", 8},
-    {"shards", SHARDS, "N", 0, "Pieces of a minibatch (default by batch)", 6},
     {"log", LOG, "FILE.jsonl", 0, "One JSON line per validation", 7},
     {"checkpoint", CHECKPOINT, "FILE", 0, "Checkpoint (default MODEL.ckpt; 'none': no checkpoints)", 7},
-    {"checkpoint-every", CHECKPOINT_EVERY, "N", 0, "Steps between checkpoints (default: 60 seconds)", 7},
-    {"resume", RESUME, "FILE", 0, "Go on from a checkpoint", 7},
     {0},
 };
-
-static int choose(struct argp_state *state, const char *option, const char *arg, const char *const *names)
-{
-    char list[128] = "";
-    for (int i = 0; names[i]; i++) {
-        size_t used = strlen(list);
-        if (!strcmp(names[i], arg))
-            return i;
-        snprintf(list + used, sizeof list - used, "%s%s", i ? ", " : "", names[i]);
-    }
-    argp_error(state, "%s: unknown value '%s'; expected %s", option, arg, list);
-    return 0;
-}
-
-static void memory_mode(struct argp_state *state, dfo_fit_options *fit, const char *arg)
-{
-    if (!strcmp(arg, "invert"))
-        fit->memory = DFO_MEMORY_INVERT;
-    else if (!strcmp(arg, "store"))
-        fit->memory = DFO_MEMORY_STORE;
-    else if (!strncmp(arg, "anchors=", 8)) {
-        fit->anchors = (unsigned)to_u64(state, "--memory-mode anchors", arg + 8, 0);
-        fit->memory = fit->anchors ? DFO_MEMORY_ANCHORS : DFO_MEMORY_INVERT;
-    } else
-        argp_error(state, "--memory-mode: expected anchors=N, invert or store, got '%s'", arg);
-}
-
-static error_t parse_fit(int key, char *arg, struct argp_state *state, dfo_fit_options *fit)
-{
-    static const char *const optimisers[] = {"adam", "adamw", "sgd", "rmsprop", NULL};
-    static const char *const schedules[] = {"constant", "cosine", "step", NULL};
-    static const char *const keeps[] = {"last", "best", NULL};
-    switch (key) {
-    case PATIENCE: fit->patience = to_u64(state, "--patience", arg, 0); return 0;
-    case KEEP: fit->keep_best = choose(state, "--keep", arg, keeps); return 0;
-    case VALID_EVERY: fit->valid_every = to_u64(state, "--valid-every", arg, 1); return 0;
-    case STEPS: fit->steps = to_u64(state, "--steps", arg, 1); return 0;
-    case EPOCHS: fit->epochs = to_double(state, "--epochs", arg, 1e-9, 1e12); return 0;
-    case TIME_LIMIT: fit->time_limit = to_double(state, "--time-limit", arg, 1e-3, 1e9); return 0;
-    case BATCH: fit->batch = to_u64(state, "--batch", arg, 1); return 0;
-    case LR: fit->lr = to_double(state, "--lr", arg, 1e-300, 1e10); return 0;
-    case OPTIMISER: fit->optimiser = (dfo_optimiser)choose(state, "--optimiser", arg, optimisers); return 0;
-    case SCHEDULE: fit->schedule = (dfo_schedule)choose(state, "--schedule", arg, schedules); return 0;
-    case WARMUP: fit->warmup = to_u64(state, "--warmup", arg, 0); return 0;
-    case WEIGHT_DECAY: fit->weight_decay = to_double(state, "--weight-decay", arg, 0, 1e10); return 0;
-    case MOMENTUM: fit->momentum = to_double(state, "--momentum", arg, 0, 1); return 0;
-    case CLIP: fit->clip = to_double(state, "--clip", arg, 0, 1e300); return 0;
-    case EMA: fit->ema = to_double(state, "--ema", arg, 0, 1); return 0;
-    case GRADIENT_NOISE: fit->gradient_noise = to_double(state, "--gradient-noise", arg, 0, 1e10); return 0;
-    case MEMORY_MODE: memory_mode(state, fit, arg); return 0;
-    case SHARDS: fit->shards = to_u64(state, "--shards", arg, 1); return 0;
-    case CHECKPOINT_EVERY: fit->checkpoint_every = to_u64(state, "--checkpoint-every", arg, 1); return 0;
-    case RESUME: fit->resume = arg; return 0;
-    default: return ARGP_ERR_UNKNOWN;
-    }
-}
 
 static error_t parse(int key, char *arg, struct argp_state *state)
 {
@@ -145,6 +72,8 @@ static error_t parse(int key, char *arg, struct argp_state *state)
         state->child_inputs[1] = &o->input;
         state->child_inputs[2] = &o->common;
         state->child_inputs[3] = &o->columns;
+        state->child_inputs[4] = &o->fit;
+        state->child_inputs[5] = &o->target;
         return 0;
     case FLOW: o->config.flow = arg; return 0;
     case SET:
@@ -156,7 +85,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     case TEACHER: o->teacher = arg; return 0;
     case GRADIENT:
         if (o->config.sets < MAX_SETS)
-            o->config.set[o->config.sets++] = gradients[choose(state, "--gradient", arg, gradients + 4)];
+            o->config.set[o->config.sets++] = gradients[to_choice(state, "--gradient", arg, gradients + 4)];
         return 0;
     case 'o': o->output = arg; return 0;
     case INIT: o->init = arg; return 0;
@@ -169,7 +98,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
         o->checkpoint = arg;
         return 0;
     case ARGP_KEY_ARG: argp_error(state, "unexpected argument '%s'", arg); return 0;
-    default: return parse_fit(key, arg, state, &o->fit);
+    default: return ARGP_ERR_UNKNOWN;
     }
 }
 
@@ -192,7 +121,7 @@ static double shown(const struct options *o, double nats)
 
 static const char *unit(const struct options *o)
 {
-    return o->matching ? "matching loss" : o->pixels > 0 ? "bits/dim" : "nats";
+    return o->target.name ? "nats (bound of log Z)" : o->matching ? "matching loss" : o->pixels > 0 ? "bits/dim" : "nats";
 }
 
 static void show_bar(struct options *o, const dfo_fit_event *e)
@@ -266,8 +195,10 @@ static void on_event(void *data, const dfo_fit_event *e)
         show_bar(o, e);
     if (e->kind == DFO_FIT_VALID) {
         clear_bar(o);
-        fprintf(stderr, "step %llu  epoch %.1f  train %.4f %s", (unsigned long long)e->step, e->epoch,
-                shown(o, -e->train_loss), unit(o));
+        fprintf(stderr, "step %llu", (unsigned long long)e->step);
+        if (!o->target.name)
+            fprintf(stderr, "  epoch %.1f", e->epoch);
+        fprintf(stderr, "  train %.4f %s", shown(o, -e->train_loss), unit(o));
         if (isfinite(e->valid_loss))
             fprintf(stderr, "  valid %.4f  best %.4f", shown(o, -e->valid_loss), shown(o, -e->best_loss));
         fprintf(stderr, "  %.0f rows/s  %.0f s", e->rows_per_second, e->seconds);
@@ -313,6 +244,27 @@ static int join_pairs(struct job *j)
     if (!o->fit.resume)
         json_object_set_new(json_is_object(matching) ? matching : j->config, "pairing", json_string("given"));
     return 0;
+}
+
+/* A density in place of data: rows that only count.  */
+static int open_target(struct job *j)
+{
+    struct options *o = j->o;
+    const struct input *in = &o->input;
+    const struct { const char *option; int given; } no_place[] = {
+        {"--data", in->data != NULL}, {"--columns", in->columns != NULL}, {"--context-columns", in->context_columns != NULL},
+        {"--context", in->context != NULL}, {"--weights-column", in->weights_column != NULL}, {"--images", in->images != NULL},
+        {"--labels", in->labels != NULL}, {"--class", in->class != 0}, {"--valid", o->valid != NULL}, {"--pairs", o->pairs != NULL},
+        {"--teacher", o->teacher != NULL}, {"--type", o->columns.types != 0}, {"--missing", o->columns.missing != NULL},
+        {"--epochs", o->fit.epochs > 0}};
+    for (size_t i = 0; i < sizeof no_place / sizeof *no_place; i++)
+        if (no_place[i].given)
+            return usage_error(&o->common, "%s has no place beside --target: its rows are the flow's own draws", no_place[i].option);
+    int status = train_target_open(&o->common, &o->target, &o->input, o->fit.batch);
+    j->train = o->input.source;
+    j->held_out = o->target.valid;
+    o->picture = o->input.rows.shape;
+    return status;
 }
 
 static int open_data(struct job *j)
@@ -400,7 +352,7 @@ static int make_model(struct job *j)
         return file_failed(c, "--init %s", o->init);
     dfo_model_free(j->from);
     j->from = NULL;
-    if (dfo_model_loss(j->model, &j->loss))
+    if (o->target.name ? dfo_model_loss_target(j->model, &o->target.target->target, o->target.alpha, &j->loss) : dfo_model_loss(j->model, &j->loss))
         return failed(c);
     if (o->teacher && (status = take_teacher(j)))
         return status;
@@ -419,20 +371,27 @@ static int add_notes(struct job *j, const dfo_fit_report *r)
     json_t *notes = dfo_model_notes(j->model);
     size_t d = dfo_model_features(j->model);
     dfo_source_hash(o->input.source, hash);
-    int bad = o->input.rows.discrete ? 0 : columns_note(&o->input, notes);
+    int bad = o->target.name ? train_target_note(&o->target, notes) : o->input.rows.discrete ? 0 : columns_note(&o->input, notes);
     if (o->input.rows.discrete)
         bad |= json_object_set_new(notes, "levels", json_integer((json_int_t)o->input.rows.levels));
     if (dfo_shape_size(o->picture) < d)
         bad |= json_object_set_new(notes, "picture", json_pack("[I, I]", (json_int_t)o->picture.h, (json_int_t)o->picture.w));
     if (o->input.classes)
         bad |= json_object_set_new(notes, "classes", json_integer((json_int_t)o->input.classes));
-    json_t *training = json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:f, s:s}", "data", o->input.data, "data_hash", hash,
+    json_t *training = json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:f, s:s}", "data", o->target.name ? "" : o->input.data, "data_hash", hash,
                                  "rows", (json_int_t)o->input.info.rows, "seed", (json_int_t)o->common.seed, "batch",
                                  (json_int_t)o->fit.batch, "steps", (json_int_t)r->steps, "lr", o->fit.lr, "init",
                                  o->init ? o->init : "");
     json_t *results = json_pack("{s:o, s:o, s:I, s:I}", "train_nats", nats(o, -r->train_loss), "valid_nats",
                                 nats(o, -r->valid_loss), "best_step", (json_int_t)r->best_step, "skipped",
                                 (json_int_t)r->skipped);
+    if (training && o->target.name) {
+        json_object_set_new(training, "target", json_string(o->target.name));
+        json_object_set_new(training, "alpha", json_real(o->target.alpha));
+        json_object_del(training, "data");
+        json_object_del(training, "data_hash");
+        json_object_del(training, "rows");
+    }
     if (training && o->fit.time_limit > 0)
         json_object_set_new(training, "seconds", json_real(r->seconds));
     if (bad || json_object_set_new(notes, "training", training) || json_object_set_new(notes, "results", results))
@@ -459,7 +418,10 @@ static int report(struct job *j, const dfo_fit_report *r)
             add_shown(o, out, -r->train_loss, -r->valid_loss);
         return print_json(c, out);
     }
-    printf("%s: %llu steps, %.1f epochs, %.1f s; ", o->output, (unsigned long long)r->steps, r->epochs, r->seconds);
+    printf("%s: %llu steps, ", o->output, (unsigned long long)r->steps);
+    if (!o->target.name)
+        printf("%.1f epochs, ", r->epochs);
+    printf("%.1f s; ", r->seconds);
     if (isfinite(r->valid_loss))
         printf("validation %.4f %s (step %llu), ", shown(o, -r->valid_loss), unit(o),
                (unsigned long long)r->best_step);
@@ -480,6 +442,8 @@ static int fit(struct job *j)
                 o->fit.checkpoint ? o->fit.checkpoint : "(no checkpoint was asked for)");
         return EXIT_INTERRUPTED;
     }
+    if (done == DFO_EUNSUP && o->target.name)
+        return file_failed(c, "this flow cannot be fitted to a density");
     status = done ? failed(c) : 0;
     if (done && done != DFO_ENUM)
         return status;
@@ -504,7 +468,7 @@ static int run(struct job *j)
     struct options *o = j->o;
     struct common *c = &o->common;
     int status = train_config_read(c, &o->config, o->fit.resume, &j->config);
-    if (status || (status = open_data(j)) || (status = make_model(j)))
+    if (status || (status = o->target.name ? open_target(j) : open_data(j)) || (status = make_model(j)))
         return status;
     if (o->log && !(o->log_file = fopen(o->log, o->fit.resume ? "a" : "w")))
         return usage_error(c, "%s: %s", o->log, strerror(errno)), EXIT_FAILED;
@@ -514,6 +478,7 @@ static int run(struct job *j)
     j->extra = json_dumps(j->config, JSON_COMPACT | JSON_REAL_PRECISION(17));
     o->fit.extra = j->extra;
     o->fit.seed = c->seed;
+    o->fit.started = o->init != NULL;
     o->fit.threads = c->threads;
     o->fit.images = o->input.rows.shape.h * o->input.rows.shape.w > 1;
     o->fit.event = on_event;
@@ -531,23 +496,28 @@ static int run(struct job *j)
 int CMD(cmd_train)(int argc, char **argv)
 {
     static const struct argp_child children[] = {{&common_argp, 0, NULL, 0}, {&input_argp, 0, NULL, 0},
-                                                 {&solver_argp, 0, NULL, 0}, {&columns_argp, 0, NULL, 0}, {0}};
+                                                 {&solver_argp, 0, NULL, 0}, {&columns_argp, 0, NULL, 0}, {&fit_argp, 0, NULL, 0},
+                                                 {&train_target_argp, 0, NULL, 0}, {0}};
     static const struct argp argp = {options_list, parse, NULL,
-                                     "Fits a model to rows of numbers and writes it to one file.", children, NULL, NULL};
+                                     "Fits a model to rows of numbers, or a flow to a density, and writes it to one file.", children, NULL, NULL};
     struct options o = {.common = {.command = "train", .argc = argc, .argv = argv}, .valid_fraction = 0.1,
                         .tty = isatty(2)};
     struct job j = {.o = &o};
     dfo_fit_defaults(&o.fit);
     if (argp_parse(&argp, argc, argv, 0, NULL, &o))
         return EXIT_USAGE;
-    if (!o.input.data)
-        return usage_error(&o.common, "--data is missing");
+    if (!o.input.data && !o.target.name)
+        return usage_error(&o.common, "--data is missing (or --target NAME)");
+    if (o.target.has_alpha && !o.target.name)
+        return usage_error(&o.common, "--alpha goes with --target");
     if (!o.output)
         return usage_error(&o.common, "-o MODEL is missing");
     if (!o.config.flow && !o.fit.resume)
         return usage_error(&o.common, "--flow is missing: nsf, flow-matching, vp, glow, irevnet, another preset of diffeo-train(1) or a .json file");
-    if (!o.fit.steps && !(o.fit.epochs > 0) && !(o.fit.time_limit > 0))
-        o.fit.epochs = 100;
+    if (!o.fit.steps && !(o.fit.epochs > 0) && !(o.fit.time_limit > 0)) {
+        o.fit.steps = o.target.name ? TARGET_STEPS : 0;
+        o.fit.epochs = o.target.name ? 0 : 100;
+    }
     int status = common_start(&o.common);
     if (!status)
         status = run(&j);
@@ -561,6 +531,7 @@ int CMD(cmd_train)(int argc, char **argv)
     dfo_source_free(j.valid_split);
     dfo_source_free(j.paired);
     dfo_source_free(j.pairs);
+    train_target_close(&o.target);
     input_close(&j.valid);
     input_close(&o.input);
     json_decref(j.config);

@@ -11,6 +11,8 @@ noinst_HEADERS += \
     apps/columns.h \
     apps/normal.h \
     apps/sampler.h \
+    apps/fit_options.h \
+    apps/target.h \
     apps/train_config.h
 APPS_REAL = \
     apps/common.c \
@@ -25,6 +27,9 @@ APPS_REAL = \
     apps/normal.c \
     apps/sampler.c \
     apps/train_config.c \
+    apps/fit_options.c \
+    apps/target.c \
+    apps/weighted.c \
     apps/cmd_train.c \
     apps/cmd_loglik.c \
     apps/cmd_sample.c \
@@ -41,6 +46,7 @@ APPS_REAL = \
     apps/cmd_interpolate.c \
     apps/cmd_distance.c \
     apps/cmd_calibrate.c \
+    apps/cmd_mcmc.c \
     apps/cmd_filter.c
 noinst_LTLIBRARIES += libapps_f.la libapps_d.la
 libapps_f_la_SOURCES = $(APPS_REAL)
@@ -77,6 +83,7 @@ dist_man_MANS += \
     apps/man/diffeo-info.1 \
     apps/man/diffeo-distance.1 \
     apps/man/diffeo-calibrate.1 \
+    apps/man/diffeo-mcmc.1 \
     apps/man/diffeo-filter.1 \
     apps/man/diffeo-plot.1 \
     apps/man/diffeo-layers.5

@@ -45,6 +45,7 @@ static int help(FILE *to)
           "  interpolate   rows between those of the data, through the latents\n"
           "  distance   how far two samples are apart\n"
           "  calibrate   whether rows fall where a model says\n"
+          "  mcmc   a density known up to a constant, drawn from by Markov chains\n"
           "  filter   pictures convolved with a kernel, and exactly back\n\n"
           "'diffeo COMMAND --help' lists a command's options; 'man diffeo' tells the rest.\n",
           to);

@@ -8,7 +8,7 @@
  *
  * Rows of a block take the same steps where gradients follow, and each its own otherwise ("together":true: never).  While they
  * share the time, nets of one or two hidden layers give the exact trace in closed form.  Forward keeps the
- * states at its steps, and backward goes back through the steps that were taken: the gradient is that of the numbers that came out.
+ * states at its steps, with activations if they are not many, and backward goes back through the steps that were taken: the gradient is that of the numbers that came out.
  * "kinetic", "jacobian", "acceleration": in training the log-det has so much of the mean over a row's features of the
  * integrals of |f|^2, |df/dz|^2, |d^2 z/dt^2|^2 taken off, which makes fields that need few steps (RNODE: Finlay et al. 2020;
  * TayNODE, whose derivative is the second or of "order": Kelly et al. 2020).
@@ -74,7 +74,26 @@ static dfo_status begin(const dfo_bijector *bij, dfo_run *run, double from, dfo_
     return dfoi_cnf_probe(bij, run, from, x, cond, probe);
 }
 
-/* Behind the input: the last state, or those of the reversible scheme, or the number of steps, their times and states.  */
+/* Activations are kept of so many first steps and numbers, at most; steps behind them are taken again on the way back.  */
+#define KEPT_STEPS 16
+#define KEPT_NUMBERS ((size_t)24 << 20)
+
+/* Numbers of a step's activations, and how many steps' are kept.  */
+static size_t kept_of_step(const dfo_bijector *bij, size_t rows, size_t *steps)
+{
+    const struct dfoi_cnf *c = state(bij);
+    struct dfoi_cnf_solve f = {.bij = bij, .n = rows};
+    dfo_field field = dfoi_cnf_field(&f, NULL, NULL);
+    size_t size = dfo_ode_kept(c->together, &field, rows), given = dfo_ode_options_of(c->together)->steps;
+    *steps = size ? KEPT_NUMBERS / size : 0;
+    *steps = *steps < KEPT_STEPS ? *steps : KEPT_STEPS;
+    *steps = *steps < c->most ? *steps : c->most;
+    *steps = given && given < *steps ? given : *steps;
+    return size;
+}
+
+/* Behind the input: the last state, or those of the reversible scheme, or the number of steps and whether they had rates, their times,
+ * states and activations.  */
 static size_t saved(const dfo_bijector *bij, size_t rows, const dfo_run *how)
 {
     const struct dfoi_cnf *c = state(bij);
@@ -83,7 +102,10 @@ static size_t saved(const dfo_bijector *bij, size_t rows, const dfo_run *how)
         return 2 * dfo_arena_size(rows * bij->d);
     if (c->adjoint)
         return dfo_arena_size(rows * bij->d);
-    return dfoi_doubles_size(c->most + 2) + (c->checkpoint ? 0 : dfo_arena_size((c->most + 1) * rows * bij->d));
+    if (c->checkpoint)
+        return dfoi_doubles_size(c->most + 3);
+    size_t steps, step = kept_of_step(bij, rows, &steps);
+    return dfoi_doubles_size(c->most + 3) + dfo_arena_size((c->most + 1) * rows * bij->d) + steps * step;
 }
 
 static size_t scratch(const dfo_bijector *bij, size_t rows)
@@ -118,13 +140,19 @@ static dfo_real *last_states(const dfo_run *run, size_t n, size_t d, size_t whic
     return run->saved + (1 + which) * dfo_arena_size(n * d);
 }
 
-/* The steps kept behind the input; steps: their number.  */
-static dfo_ode_trace steps_of(const dfo_bijector *bij, const dfo_run *run, size_t n, double **steps)
+/* The steps kept behind the input; numbers: of them, and whether they had rates.  */
+static dfo_ode_trace steps_of(const dfo_bijector *bij, const dfo_run *run, size_t n, double **numbers)
 {
     size_t most = state(bij)->most;
-    double *numbers = (double *)(void *)(run->saved + dfo_arena_size(n * bij->d));
-    *steps = numbers;
-    return (dfo_ode_trace){.most = most, .t = numbers + 1, .x = state(bij)->checkpoint ? NULL : (dfo_real *)(void *)numbers + dfoi_doubles_size(most + 2)};
+    dfo_real *at = run->saved + dfo_arena_size(n * bij->d);
+    *numbers = (double *)(void *)at;
+    dfo_ode_trace trace = {.most = most, .t = *numbers + 2};
+    if (state(bij)->checkpoint)
+        return trace;
+    trace.x = at + dfoi_doubles_size(most + 3);
+    if (kept_of_step(bij, n, &trace.room))
+        trace.kept = trace.x + dfo_arena_size((most + 1) * n * bij->d);
+    return trace;
 }
 
 static dfo_status solve_reversibly(const dfo_bijector *bij, dfo_run *run, const dfo_field *field, double from, double to, dfo_batch x,
@@ -153,10 +181,11 @@ static dfo_status solve(const dfo_bijector *bij, dfo_run *run, const dfo_field *
             pack(x, last_states(run, x.n, x.d, 0), 0);
         return DFO_OK;
     }
-    double *steps;
-    dfo_ode_trace trace = steps_of(bij, run, x.n, &steps);
+    double *numbers;
+    dfo_ode_trace trace = steps_of(bij, run, x.n, &numbers);
     dfo_status status = dfo_ode_solve(c->together, field, run, from, to, x, q, &trace, NULL);
-    *steps = (double)trace.n;
+    numbers[0] = (double)trace.n;
+    numbers[1] = trace.rates;
     return status;
 }
 
@@ -238,9 +267,10 @@ static dfo_status backward(const dfo_bijector *bij, dfo_run *run, dfo_batch z, d
         pack(z, (dfo_real *)input, 1);
         return DFO_OK;
     }
-    double *steps;
-    dfo_ode_trace trace = steps_of(bij, run, z.n, &steps);
-    trace.n = (size_t)*steps;
+    double *numbers;
+    dfo_ode_trace trace = steps_of(bij, run, z.n, &numbers);
+    trace.n = (size_t)numbers[0];
+    trace.rates = numbers[1] > 0;
     if (c->checkpoint)
         DFO_TRY(dfo_ode_checkpoint_backward(c->together, &field, run, &trace, dfo_batch_of((dfo_real *)input, z.n, z.d), gz, gq, NULL));
     else

@@ -259,18 +259,21 @@ static size_t kept(const dfo_field *field, size_t rows)
     return state(bij)->probes == 1 ? size : 0;
 }
 
-/* Whether the way back is one pass without costs of its own.  */
+/* Whether the way back is one pass along a probe, without costs of its own.  */
 static int one_pass(const struct dfoi_cnf_solve *f, int rates)
 {
-    return !rates || (dfoi_cnf_passes(f) == 1 && !f->wanted[DFOI_CNF_ACCELERATION] && !f->wanted[DFOI_CNF_JACOBIAN]);
+    return !rates || (f->probe && dfoi_cnf_passes(f) == 1 && !f->wanted[DFOI_CNF_ACCELERATION] && !f->wanted[DFOI_CNF_JACOBIAN]);
 }
 
-static dfo_status record(const dfo_field *field, dfo_run *run, const double *t, dfo_batch x, dfo_batch dx, int rates, dfo_real *keep)
+static dfo_status record(const dfo_field *field, dfo_run *run, const double *t, dfo_batch x, dfo_batch dx, double *dq, int rates, dfo_real *keep)
 {
     const struct dfoi_cnf_solve *f = flow_of(field);
     size_t mark = run->arena_used;
     if (!one_pass(f, rates))
-        return eval(field, run, t, x, dx, NULL);
+        return eval(field, run, t, x, dx, dq);
+    run->evaluations += !f->back;
+    if (dq)
+        memset(dq, 0, x.n * field->nq * sizeof *dq);
     for (size_t first = 0, n; first < x.n; first += n) {
         n = dfoi_cnf_chunk(x.n - first);
         struct dfoi_cnf_call c = dfoi_cnf_call_of(field, run, t, x, first, n);
@@ -278,6 +281,10 @@ static dfo_status record(const dfo_field *field, dfo_run *run, const double *t, 
             dfoi_cnf_direct(f, &c, 0);
         DFO_TRY(rates ? dfo_net_jvp(c.net, run, &c.in, &c.din, c.out, c.dout, keep) : dfo_net_forward(c.net, run, &c.in, c.out, keep));
         dfoi_block_to_rows(c.out, dfo_batch_rows(dx, first, n));
+        if (dq) {
+            add_trace(f, &c, 0, dq);
+            DFO_TRY(dfoi_cnf_eval_costs(f, run, &c, dfo_batch_rows(dx, first, n), dq));
+        }
         keep += kept_of_chunk(f->bij, n);
         size_t size = dfoi_block_size(c.out.layout, n, c.d);
         memcpy(keep - dfo_arena_size(size), c.out.x, size * sizeof *keep);

@@ -1,5 +1,6 @@
 /* The kind "flow": a bijector over a base density.  */
 #include <diffeo/flow.h>
+#include <diffeo/variational.h>
 #include "model_impl.h"
 
 static dfo_status create(dfo_model *model, dfo_build *build, json_t *architecture)
@@ -28,6 +29,13 @@ static dfo_status prepare_data(dfo_model *model, const dfo_source *train)
 static dfo_status loss(dfo_model *model, dfo_loss **out)
 {
     return dfo_loss_flow_new(model->state, out);
+}
+
+dfo_status dfo_model_loss_target(dfo_model *model, const dfo_target *target, double alpha, dfo_loss **out)
+{
+    *out = NULL;
+    DFO_TRY(dfo_model_wants_density(model));
+    return dfo_loss_reverse_new(model->state, target, alpha, out);
 }
 
 static dfo_status plan(dfo_ctx *ctx, const dfo_model *model, int gradients, void **state)

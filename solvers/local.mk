@@ -32,6 +32,7 @@ SOLVERS_REAL = \
     solvers/netfield.c \
     solvers/noise.c \
     solvers/ode.c \
+    solvers/ode_steps.c \
     solvers/ode_backward.c \
     solvers/path.c \
     solvers/reversible.c \

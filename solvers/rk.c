@@ -12,7 +12,7 @@ size_t dfoi_rk_size(const dfoi_tableau *tableau, const dfo_field *field, size_t 
 
 void dfoi_rk_take(dfoi_rk *rk, const dfoi_tableau *tableau, const dfo_field *field, dfo_run *run, dfo_batch x, int quadratures)
 {
-    *rk = (dfoi_rk){.tableau = tableau, .field = field, .run = run, .x = x, .n = x.n, .quadratures = quadratures};
+    *rk = (dfoi_rk){.tableau = tableau, .field = field, .run = run, .x = x, .n = x.n, .quadratures = quadratures, .rates = quadratures};
     rk->t = dfoi_take_doubles(run, x.n);
     rk->h = dfoi_take_doubles(run, x.n);
     rk->at = dfoi_take_doubles(run, x.n);
@@ -52,7 +52,13 @@ dfo_status dfoi_rk_stage(dfoi_rk *rk, size_t i)
     for (size_t r = 0; r < rk->n; r++)
         rk->at[r] = rk->t[r] + rk->tableau->c[i] * rk->h[r];
     rk->evaluations++;
-    dfo_status status = rk->field->ops->eval(rk->field, rk->run, rk->at, at, to, rk->quadratures ? rk->kq[i] : NULL);
+    double *rates = rk->quadratures ? rk->kq[i] : NULL;
+    const struct dfo_field_ops *ops = rk->field->ops;
+    dfo_real *kept = rk->kept[i];
+    dfo_status status = kept ? ops->record(rk->field, rk->run, rk->at, at, to, rates, rk->rates, dfoi_kept_field(kept, rk->field, rk->n))
+                             : ops->eval(rk->field, rk->run, rk->at, at, to, rates);
+    if (kept)
+        memcpy(kept, to.x, rk->n * rk->x.d * sizeof *kept);
     rk->run->arena_used = mark;
     return status;
 }

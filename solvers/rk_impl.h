@@ -30,7 +30,8 @@ typedef struct dfoi_rk {
     double    *t, *h, *at;                 /* (n) where each row is, its step, a stage's times */
     dfo_real  *k[DFOI_STAGES], *y, *err;
     double    *kq[DFOI_STAGES];
-    int        known, quadratures;         /* quadratures: rates are wanted */
+    dfo_real  *kept[DFOI_STAGES];          /* where a stage's slopes and, behind them, what the field records go, or NULL */
+    int        known, quadratures, rates;  /* quadratures: rates are wanted; rates: the way back has gradients of them */
     uint64_t   evaluations;
     dfoi_newton newton;
 } dfoi_rk;
@@ -63,19 +64,38 @@ typedef struct dfoi_watch {
     void *state;
 } dfoi_watch;
 
+/* Where states are wanted inside steps, from times[1] on: out[m] (n,d).  next[i]: row i's next one.  */
+typedef struct dfoi_saves {
+    size_t        count, *next;
+    const double *times;
+    dfo_real     *out;
+} dfoi_saves;
+
+/* dfo_ode_solve with what else may be wanted of its steps (saves, watch: or NULL).  */
+dfo_status dfoi_ode_steps(const dfo_ode *ode, const dfo_field *field, dfo_run *run, double t0, double t1, dfo_batch x, double *q,
+                          dfo_ode_trace *trace, const dfoi_saves *saves, const dfoi_watch *watch, dfo_ode_report *report);
+
 /* dfo_ode_solve of rows together, watched; without quadratures.  */
 dfo_status dfoi_ode_solve(const dfo_ode *ode, const dfo_field *field, dfo_run *run, double t0, double t1, dfo_batch x,
                           const dfoi_watch *watch, dfo_ode_report *report);
 
-/* The gradient of a step's increment.  active: stages that the result depends on; taken: those whose slopes another such
- * stage's state takes.  */
+/* active: stages that the result depends on; taken: those whose slopes another such stage's state takes, which are kept.  */
+void dfoi_rk_needed(const dfoi_tableau *tableau, int *active, int *taken);
+
+/* Numbers kept of a stage, 0 of fields that do not record; where the field's begin; where a trace keeps stage i of a step, or NULL.  */
+size_t dfoi_kept_stage(const dfo_field *field, size_t rows);
+dfo_real *dfoi_kept_field(dfo_real *kept, const dfo_field *field, size_t rows);
+dfo_real *dfoi_kept_at(const dfo_ode_trace *trace, const dfoi_tableau *tableau, const dfo_field *field, size_t rows, size_t step, size_t i);
+
+/* The gradient of a step's increment.  */
 typedef struct dfoi_rk_back {
     dfoi_rk   rk;
     dfo_real *gk[DFOI_STAGES], *gy;
     double   *gq;                          /* a stage's */
     const double *given;                   /* the quadratures', (n,nq), or NULL */
     int       active[DFOI_STAGES], taken[DFOI_STAGES];
-    dfo_real *kept[DFOI_STAGES];           /* what the field recorded at the stages that are taken, or NULL */
+    dfo_real *own[DFOI_STAGES];            /* where stages that are taken are kept for one step, or NULL */
+    int       known;                       /* slopes are there, and what rk.kept points to */
 } dfoi_rk_back;
 
 /* Arena for it, without the field's own; takes it.  */

@@ -469,6 +469,7 @@ START_TEST(absent_abilities)
     dfo_model *model = made("{\"flow\":\"custom\"," VECTORS ",\"head\":{\"classes\":2}}", vector, 1), *loaded;
     const char *path = test_tmp_file("kind.safetensors");
     dfo_model_plan *plan;
+    dfo_loss *loss;
     ck_assert_msg(model != NULL, "%s", dfo_ctx_error(ctx));
     ck_assert_int_eq(dfo_model_save(model, path), DFO_OK);
     ck_assert_int_eq(dfo_model_load(ctx, path, &loaded), DFO_OK);
@@ -478,6 +479,8 @@ START_TEST(absent_abilities)
     ck_assert_int_eq(dfo_model_sample(plan, 0, 0, dfo_batch_of(x, 1, 4), NULL, 1), DFO_EUNSUP);
     says("it has no samples");
     ck_assert_int_eq(dfo_model_wants_density(loaded), DFO_EUNSUP);
+    ck_assert_int_eq(dfo_model_loss_target(loaded, NULL, 0, &loss), DFO_EUNSUP);
+    ck_assert_ptr_null(loss);
     ck_assert_int_eq(dfo_model_wants_samples(loaded), DFO_EUNSUP);
     ck_assert_int_eq(dfo_model_wants_classes(loaded), DFO_OK);
     dfo_model_plan_free(plan);

@@ -175,52 +175,74 @@ static void regularised_case(ref_case c)
     layerfix_free(&f);
 }
 
-/* Activations that a step keeps give the bits of those found again: with rates of the trace, with the kinetic energy's, without any.  */
+/* One solve and the way back: activations kept of so many steps, of a step at a time, or (plain) never.  */
+struct way {
+    dfo_real x[64], g[64], *grads;
+    double   q[64];
+};
+
+static void go(layerfix *f, const dfo_ode *ode, dfo_field field, ref_array x, size_t steps, int plain, int rates, struct way *w)
+{
+    size_t n = x.shape[0], d = x.shape[1], step = dfo_ode_kept(ode, &field, n);
+    double t[STEPS + 2], gq[64];
+    struct dfo_field_ops ops = *field.ops;
+    dfo_real *states, *kept = NULL;
+    ck_assert_int_eq(dfoi_alloc(f->ctx, (STEPS + 1) * n * d, sizeof *states, &states), DFO_OK);
+    if (steps)
+        ck_assert_int_eq(dfoi_alloc(f->ctx, steps * step, sizeof *kept, &kept), DFO_OK);
+    dfo_ode_trace trace = {.most = STEPS, .t = t, .x = states, .room = steps, .kept = kept};
+    ck_assert_uint_gt(step, 0);
+    ops.record = plain ? NULL : ops.record;
+    field.ops = &ops;
+    memset(w->q, 0, sizeof w->q);
+    for (size_t i = 0; i < n * d; i++) {
+        w->x[i] = (dfo_real)x.data[i];
+        w->g[i] = (dfo_real)cos((double)i);
+    }
+    for (size_t i = 0; i < n * field.nq; i++)
+        gq[i] = 0.1 * (double)(i + 1);
+    testrun_reset(f->t);
+    ck_assert_int_eq(dfo_ode_solve(ode, &field, &f->t->run, 1, 0, dfo_batch_of(w->x, n, d), w->q, &trace, NULL), DFO_OK);
+    ck_assert_int_eq(dfo_ode_backward(ode, &field, &f->t->run, &trace, dfo_batch_of(w->g, n, d), rates ? gq : NULL, NULL), DFO_OK);
+    memcpy(w->grads, f->t->run.grads, dfo_store_weights_size(f->store) * sizeof *w->grads);
+    dfoi_free(f->ctx, states);
+    dfoi_free(f->ctx, kept);
+}
+
+/* Activations that are kept give the bits of those found again: of all steps, of some, in steps that are tried again; with rates of the
+ * trace, with the kinetic energy's, without any.  */
 static void kept_case(ref_case c)
 {
+    static const size_t kept[] = {0, 4, STEPS};
     ref_array x = ref_need(c, "inputs.x"), eps = ref_need(c, "inputs.eps");
     size_t n = x.shape[0], d = x.shape[1];
-    double t[STEPS + 2], gq[64];
-    dfo_real probe[64], rows[64], g[2][64], *states = calloc((STEPS + 1) * n * d, sizeof *states);
+    dfo_real probe[64];
     layerfix f = fix_of(c, d, n, 1, 1);
     size_t weights = dfo_store_weights_size(f.store);
-    dfo_real *grads = malloc(weights * sizeof *grads);
-    dfo_ode_options o;
-    dfo_ode *ode;
-    dfo_ode_defaults(&o);
-    o.method = "dopri5";
-    o.steps = 6;
-    o.together = 1;
-    ck_assert_int_eq(dfo_ode_new(f.ctx, &o, &ode), DFO_OK);
+    struct way want = {.grads = malloc(weights * sizeof(dfo_real))}, got = {.grads = malloc(weights * sizeof(dfo_real))};
     for (size_t i = 0; i < n * d; i++)
         probe[i] = (dfo_real)eps.data[i];
-    for (int k = 0; k < 3; k++) {
-        struct dfoi_cnf_solve solve = {.bij = f.bij, .probe = probe, .n = n, .shared = 1, .wanted = {k == 1, 0, 0}};
-        dfo_field field = dfoi_cnf_field(&solve, NULL, NULL);
-        struct dfo_field_ops plain = *field.ops;
-        dfo_ode_trace trace = {.most = STEPS, .t = t, .x = states};
-        ck_assert(field.ops->record && field.ops->kept(&field, n));
-        plain.record = NULL;
-        for (size_t i = 0; i < n * d; i++)
-            rows[i] = (dfo_real)x.data[i];
-        testrun_reset(f.t);
-        ck_assert_int_eq(dfo_ode_solve(ode, &field, &f.t->run, 1, 0, dfo_batch_of(rows, n, d), NULL, &trace, NULL), DFO_OK);
-        for (size_t i = 0; i < n * field.nq; i++)
-            gq[i] = 0.1 * (double)(i + 1);
-        for (int again = 0; again < 2; again++) {
-            testrun_reset(f.t);
-            field.ops = again ? &plain : field.ops;
-            for (size_t i = 0; i < n * d; i++)
-                g[again][i] = (dfo_real)cos((double)i);
-            ck_assert_int_eq(dfo_ode_backward(ode, &field, &f.t->run, &trace, dfo_batch_of(g[again], n, d), k == 2 ? NULL : gq, NULL), DFO_OK);
-            if (!again)
-                memcpy(grads, f.t->run.grads, weights * sizeof *grads);
+    for (size_t k = 0; k < 6; k++) {
+        dfo_ode_options o;
+        dfo_ode *ode;
+        dfo_ode_defaults(&o);
+        o.method = k < 3 ? "dopri5" : "bosh3";
+        o.steps = k % 2 ? 0 : 6;
+        o.rtol = o.atol = 1e-4;
+        o.together = 1;
+        struct dfoi_cnf_solve solve = {.bij = f.bij, .probe = probe, .n = n, .shared = 1, .wanted = {k % 3 == 1, 0, 0}};
+        ck_assert_int_eq(dfo_ode_new(f.ctx, &o, &ode), DFO_OK);
+        go(&f, ode, dfoi_cnf_field(&solve, NULL, NULL), x, 0, 1, k % 3 < 2, &want);
+        for (size_t j = 0; j < 3; j++) {
+            go(&f, ode, dfoi_cnf_field(&solve, NULL, NULL), x, kept[j], 0, k % 3 < 2, &got);
+            ck_assert_msg(!memcmp(want.x, got.x, n * d * sizeof *got.x) && !memcmp(want.q, got.q, sizeof got.q), "%s, %zu, %zu: solve", c.name, k, j);
+            ck_assert_msg(!memcmp(want.g, got.g, n * d * sizeof *got.g) && !memcmp(want.grads, got.grads, weights * sizeof *got.grads),
+                          "%s, %zu, %zu: gradient", c.name, k, j);
         }
-        ck_assert_msg(!memcmp(g[0], g[1], n * d * sizeof *rows) && !memcmp(grads, f.t->run.grads, weights * sizeof *grads), "%s, %d", c.name, k);
+        dfo_ode_free(ode);
     }
-    dfo_ode_free(ode);
-    free(grads);
-    free(states);
+    free(want.grads);
+    free(got.grads);
     layerfix_free(&f);
 }
 

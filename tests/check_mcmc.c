@@ -67,6 +67,7 @@ START_TEST(moments)
     o.draws = rows[_i].draws;
     o.leapfrog = 8;
     o.seed = test_seed();
+    o.warmup *= o.kind == DFO_MALA ? 2 : 1;        /* whose acceptance follows the step closely */
     o.acceptance = rows[_i].acceptance > 0 ? rows[_i].acceptance : o.acceptance;
     double *x = malloc(o.chains * o.draws * t->target.d * sizeof *x), *logp = malloc(o.chains * o.draws * sizeof *logp), start[160], want;
     starts(t, o.chains, start);
@@ -320,6 +321,36 @@ START_TEST(weights)
 }
 END_TEST
 
+/* k of weights u^-k, u evenly spread, and of those of one normal against a narrower one, s^2 of its variance: 1 - s^2.  */
+START_TEST(heavy_weights)
+{
+    enum { N = 40000 };
+    static double log_weight[N];
+    static const double known[] = {0.3, 0.6, 0.9, 1.4};
+    dfo_weight_summary w;
+    for (size_t c = 0; c < 4; c++) {
+        for (size_t i = 0; i < N; i++)
+            log_weight[i] = -known[c] * log((double)(i * 7919 % N + 1) / N);
+        OK(dfo_weights_summarise(ctx, N, log_weight, &w));
+        near(w.tail, known[c], 0.05, "Pareto k", "weights");
+        double s = sqrt(1 - 0.5 * known[c]);
+        test_rng rng = test_rng_new(test_seed() + c);
+        for (size_t i = 0; i < N; i++) {
+            double x = s * test_rng_normal(&rng);
+            log_weight[i] = 0.5 * x * x * (1 / (s * s) - 1);
+        }
+        OK(dfo_weights_summarise(ctx, N, log_weight, &w));
+        near(w.tail, 0.5 * known[c], 0.35, "Pareto k of normals", "weights");
+    }
+    for (size_t i = 0; i < N; i++)
+        log_weight[i] = 3;
+    OK(dfo_weights_summarise(ctx, N, log_weight, &w));
+    ck_assert(isnan(w.tail));
+    OK(dfo_weights_summarise(ctx, 24, log_weight, &w));
+    ck_assert(isnan(w.tail) && w.ess > 23.9);
+}
+END_TEST
+
 static dfo_status work(dfo_ctx *c, void *data)
 {
     const chain_target *t = chain_target_at(CHAIN_BANANA);
@@ -353,6 +384,7 @@ int main(void)
     tcase_add_test(tests, reference);
     tcase_add_test(tests, known_chains);
     tcase_add_test(tests, weights);
+    tcase_add_test(tests, heavy_weights);
     tcase_add_test(tests, no_memory);
     suite_add_tcase(suite, tests);
     return test_run(suite);

@@ -37,9 +37,9 @@ tests_jsonget_LDADD = $(JANSSON_LIBS) -lm
 check_PROGRAMS += tests/peak
 tests_peak_SOURCES = tests/peak.c
 TESTS += tests/harness.sh tests/install.sh tests/symbols.sh tests/cli.sh tests/man_examples.sh tests/reader.sh \
-    tests/completion.sh tests/images.sh tests/classify.sh tests/filter.sh tests/solve.sh tests/diffuse.sh tests/calibrate.sh tests/context.sh tests/edit.sh tests/sphere.sh tests/columns.sh
+    tests/completion.sh tests/images.sh tests/classify.sh tests/filter.sh tests/solve.sh tests/diffuse.sh tests/calibrate.sh tests/context.sh tests/mcmc.sh tests/edit.sh tests/sphere.sh tests/columns.sh
 EXTRA_DIST += tests/sh.sh tests/harness.sh tests/symbols.sh tests/install.sh tests/cli.sh tests/man_examples.sh \
-    tests/reader.sh tests/reader.py tests/completion.sh tests/images.sh tests/classify.sh tests/filter.sh tests/solve.sh tests/diffuse.sh tests/calibrate.sh tests/context.sh tests/edit.sh tests/sphere.sh tests/columns.sh
+    tests/reader.sh tests/reader.py tests/completion.sh tests/images.sh tests/classify.sh tests/filter.sh tests/solve.sh tests/diffuse.sh tests/calibrate.sh tests/context.sh tests/mcmc.sh tests/edit.sh tests/sphere.sh tests/columns.sh
 
 # The house rules, see the script.
 TESTS += tests/lint.sh

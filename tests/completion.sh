@@ -49,11 +49,19 @@ offers double diffeo check --precision = d
 offers impute diffeo train --missing im
 offers cosine diffeo train --schedule =
 offers edm-heun diffeo sample --sampler e
+offers mala diffeo mcmc --method ma
+offers eight-schools diffeo train --target e
 offers log-snr diffeo sample --grid l
 offers some.json diffeo train --data so
 title 'every command of the program is offered'
 for command in $(diffeo --help | grep -oE '(^|   )  ?[a-z]+   ' | tr -d ' '); do
     offers "$command" diffeo "$command"
+done
+title 'every target'
+run diffeo mcmc --target none
+targets=$(sed 's/.*known: //; s/,//g; s/\[[^ ]*//g; s/SPEC//' err)
+for target in $targets; do
+    offers "$target" diffeo mcmc --target "$target"
 done
 title 'every preset'
 run diffeo info --preset none

@@ -38,7 +38,8 @@ static struct axis axis_of(const char *type, size_t d)
     a.weight = a.x + a.n;
     a.density = a.weight + a.n;
     a.cumulated = a.density + a.n;
-    a.tolerance = box ? 0.02 : laplace ? (d == 1 ? 1e-4 : 1e-3) : 2e-5;
+    int estimated = !strcmp(type, "resampled");      /* its constant is, from a million draws */
+    a.tolerance = box ? 0.02 : estimated ? 2e-3 : laplace ? (d == 1 ? 1e-4 : 1e-3) : 2e-5;
     double h = 2 * end / (double)(a.n - 1);
     for (size_t i = 0; i < a.n; i++) {
         double t = -end + h * (double)i;
@@ -71,6 +72,8 @@ static void open_law(struct law *l, const char *type, size_t d, int variant)
 {
     memset(l, 0, sizeof *l);
     distconf_make(&l->conf, type, d, variant, &rng);
+    if (!strcmp(type, "resampled"))
+        json_object_set_new(l->conf.json, "draws", json_integer(1000000));
     distfix_open(&l->f, l->conf.json, d, l->conf.parts, l->conf.cond_d, BLOCK);
     distconf_shake(&l->conf, dfo_store_weights(l->f.store), dfo_store_weights_size(l->f.store),
                    &rng);

@@ -33,6 +33,15 @@ tests_check_markov_d_SOURCES = $(tests_check_markov_SOURCES)
 tests_check_markov_d_CPPFLAGS = $(TEST_CPPFLAGS) -DDFO_DOUBLE
 tests_check_markov_d_LDADD = $(TEST_LIBS)
 
+check_PROGRAMS += tests/check_resampled tests/check_resampled_d
+TESTS += tests/check_resampled tests/check_resampled_d
+tests_check_resampled_SOURCES = tests/check_resampled.c tests/distfix.c
+tests_check_resampled_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_check_resampled_LDADD = $(TEST_LIBS)
+tests_check_resampled_d_SOURCES = $(tests_check_resampled_SOURCES)
+tests_check_resampled_d_CPPFLAGS = $(TEST_CPPFLAGS) -DDFO_DOUBLE
+tests_check_resampled_d_LDADD = $(TEST_LIBS)
+
 check_PROGRAMS += tests/check_distance
 TESTS += tests/check_distance
 tests_check_distance_SOURCES = tests/check_distance.c

@@ -21,6 +21,8 @@ static const struct entry {
     {"mixture-logistic", "loc", "log_scale", 1, 3},
     {"discretised-logistic-mixture", "loc", "log_scale", 1, 3},
     {"conditional-normal", NULL, NULL, 0, 1},
+    {"conditional-mixture", NULL, NULL, 0, 1},
+    {"resampled", NULL, NULL, 0, 1},
     {"diffusion-gaussian", NULL, NULL, 0, 1},
     {"diffusion-binary", NULL, NULL, 0, 0},
 };
@@ -100,7 +102,7 @@ void distconf_make(struct distconf *conf, const char *type, size_t d, int varian
     conf->json = json_object();
     json_object_set_new(conf->json, "type", json_string(type));
     variant += e->first;
-    if (!strcmp(type, "conditional-normal")) {
+    if (!strncmp(type, "conditional-", 12)) {
         conf->parts = test_rng_between(rng, 1, 2);
         for (size_t p = 0; p < conf->parts; p++)
             conf->cond_d[p] = test_rng_between(rng, 1, 3);
@@ -108,6 +110,17 @@ void distconf_make(struct distconf *conf, const char *type, size_t d, int varian
             conf->json, "net",
             json_pack("{sss[ii]ss}", "type", "mlp", "hidden", 5, 7, "activation", "tanh"));
         json_object_set_new(conf->json, "max_log_std", json_real(test_rng_real(rng, 1, 3)));
+        if (!strcmp(type, "conditional-mixture"))
+            json_object_set_new(conf->json, "components", json_integer((json_int_t)test_rng_between(rng, 1, 4)));
+        return;
+    }
+    if (!strcmp(type, "resampled")) {
+        json_object_set_new(conf->json, "net", json_pack("{sss[i]ss}", "type", "mlp", "hidden", 6, "activation", "tanh"));
+        json_object_set_new(conf->json, "draws", json_integer(300));
+        json_object_set_new(conf->json, "train_draws", json_integer(300));
+        json_object_set_new(conf->json, "tries", json_integer((json_int_t)test_rng_between(rng, 1, 30)));
+        if (variant)
+            json_object_set_new(conf->json, "proposal", json_pack("{sssfsf}", "type", "normal", "mean", 0.3, "log_std", 0.2));
         return;
     }
     if (!strncmp(type, "diffusion-", 10)) {
@@ -143,7 +156,7 @@ void distconf_free(struct distconf *conf)
 void distconf_shake(const struct distconf *conf, dfo_real *weights, size_t n, test_rng *rng)
 {
     int chain = !strncmp(json_string_value(json_object_get(conf->json, "type")), "diffusion-", 10);
-    double by = chain ? 0.1 : conf->parts ? 0.5 : 0.2;
+    double by = chain ? 0.1 : conf->parts || json_object_get(conf->json, "net") ? 0.5 : 0.2;
     for (size_t i = 0; i < n; i++)
         weights[i] += (dfo_real)(by * test_rng_normal(rng));
 }

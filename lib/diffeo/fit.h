@@ -55,6 +55,7 @@ typedef struct dfo_fit_options {
     const char   *checkpoint;      /* file, or NULL */
     uint64_t      checkpoint_every;/* steps, 0: every 60 seconds */
     const char   *resume;          /* checkpoint to go on from, or NULL */
+    int           started;         /* 1: the weights are fitted ones already: layers that start from data keep theirs */
     const char   *extra;           /* text kept in checkpoints for the caller (how to make the model again) */
     const volatile int *stop;      /* becomes non-zero: write a checkpoint and return DFO_EINTR; or NULL */
     void        (*event)(void *data, const dfo_fit_event *event);

@@ -31,6 +31,8 @@ dfo_status dfoi_dist_mixture_normal(dfo_build *build, json_t *config, dfo_dist *
 dfo_status dfoi_dist_mixture_logistic(dfo_build *build, json_t *config, dfo_dist *dist);
 dfo_status dfoi_dist_discretised(dfo_build *build, json_t *config, dfo_dist *dist);
 dfo_status dfoi_dist_conditional_normal(dfo_build *build, json_t *config, dfo_dist *dist);
+dfo_status dfoi_dist_conditional_mixture(dfo_build *build, json_t *config, dfo_dist *dist);
+dfo_status dfoi_dist_resampled(dfo_build *build, json_t *config, dfo_dist *dist);
 dfo_status dfoi_dist_diffusion_gaussian(dfo_build *build, json_t *config, dfo_dist *dist);
 dfo_status dfoi_dist_diffusion_binary(dfo_build *build, json_t *config, dfo_dist *dist);
 
@@ -79,6 +81,9 @@ static inline size_t dfoi_doubles_size(size_t n)
 {
     return dfo_arena_size(n * (sizeof(double) / sizeof(dfo_real)));
 }
+
+/* log sum exp v (n >= 1); a number that is none stays one.  */
+double dfoi_log_sum_exp(size_t n, const double *v);
 
 /* The key of row i's draws.  */
 static inline dfo_key dfoi_base_key(const dfo_run *run, size_t i)

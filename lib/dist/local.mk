@@ -30,6 +30,7 @@ LIB_REAL += \
     lib/dist/student.c \
     lib/dist/mixture.c \
     lib/dist/conditional.c \
+    lib/dist/resampled.c \
     lib/dist/markov.c \
     lib/dist/markov_binary.c \
     lib/dist/markov_gaussian.c \

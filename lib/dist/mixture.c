@@ -40,18 +40,6 @@ struct values {
     double *term;          /* (K) log w_k f_k of the present row */
 };
 
-static double log_sum_exp(size_t n, const double *v)
-{
-    double most = v[0], sum = 0;
-    for (size_t k = 1; k < n; k++)
-        most = v[k] > most || isnan(v[k]) ? v[k] : most;
-    if (!isfinite(most))
-        return most;
-    for (size_t k = 0; k < n; k++)
-        sum += exp(v[k] - most);
-    return most + log(sum);
-}
-
 static void transpose(size_t rows, size_t cols, const double *from, double *to)
 {
     for (size_t i = 0; i < rows; i++)
@@ -76,7 +64,7 @@ static dfo_status take_values(const dfo_dist *dist, dfo_run *run, struct values 
     dfoi_param_get(&s->log_scale, run, plain);
     transpose(k, d, plain, v->inverse);
     dfoi_param_get(&s->logits, run, v->log_weight);
-    double total = log_sum_exp(k, v->log_weight);
+    double total = dfoi_log_sum_exp(k, v->log_weight);
     for (size_t c = 0; c < k; c++) {
         v->log_weight[c] -= total;
         v->constant[c] = s->family == NORMAL ? -0.5 * DFOI_LOG_2PI * (double)d : 0;
@@ -162,7 +150,7 @@ static double row_log_prob(const struct mixture *s, const struct values *v, size
     }
     for (size_t c = 0; c < k; c++)
         v->term[c] += v->log_weight[c] + v->constant[c];
-    return log_sum_exp(k, v->term);
+    return dfoi_log_sum_exp(k, v->term);
 }
 
 static size_t scratch(const dfo_dist *dist, size_t rows)

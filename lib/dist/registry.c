@@ -13,6 +13,8 @@ const struct dfoi_dist_kind dfoi_dist_kinds[] = {
     {"mixture-logistic", dfoi_dist_mixture_logistic},
     {"discretised-logistic-mixture", dfoi_dist_discretised},
     {"conditional-normal", dfoi_dist_conditional_normal},
+    {"conditional-mixture", dfoi_dist_conditional_mixture},
+    {"resampled", dfoi_dist_resampled},
     {"diffusion-gaussian", dfoi_dist_diffusion_gaussian},
     {"diffusion-binary", dfoi_dist_diffusion_binary},
 };

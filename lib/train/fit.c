@@ -467,7 +467,7 @@ dfo_status dfo_fit(dfo_loss *loss, const dfo_source *train, const dfo_source *va
     DFO_GO(dfoi_fit_state_new(f.ctx, loss->store, options, f.valid != NULL, &f.state));
     if (options->resume)
         DFO_GO(dfoi_checkpoint_read(f.ctx, options->resume, loss->store, &f.state));
-    else
+    else if (!options->started)
         DFO_GO(init_from_data(&f));
     if (!options->resume && f.state.ema)
         copy(f.state.size, dfo_store_weights(loss->store), f.state.ema);

@@ -47,5 +47,6 @@
 #include <diffeo/variational.h>
 #include <diffeo/mcmc.h>
 #include <diffeo/neutra.h>
+#include <diffeo/targets.h>
 
 #endif

@@ -61,13 +61,16 @@ typedef struct dfo_mcmc_summary {
 dfo_status dfo_mcmc_summarise(dfo_ctx *ctx, size_t chains, size_t draws, size_t d, const double *x, dfo_mcmc_summary *out);
 
 /* What weights log w (n) of draws from one law are worth as draws of another: log of the mean weight (the log of the normalising constant, if the weights
- * are p/q) with its standard error by the delta method, and the effective number (sum w)^2 / sum w^2 (Kong 1992).  */
+ * are p/q) with its standard error by the delta method, and the effective number (sum w)^2 / sum w^2 (Kong 1992).  tail: the k of a generalised
+ * Pareto law of the largest weights (Vehtari et al. 2024; Zhang and Stephens 2009): weights have 1/k moments, and above 0.7 neither the mean nor
+ * its error is to be trusted.  NAN of fewer than 25 weights or where the largest are all the same.  */
 typedef struct dfo_weight_summary {
     double log_mean, log_mean_error, ess;
     double largest;                /* part of the sum that the largest weight has */
+    double tail;
 } dfo_weight_summary;
 
-/* DFO_EARG: no weights, one that is NaN or +infinity, or all are 0.  */
+/* DFO_EARG: no weights, one that is NaN or +infinity, or all are 0.  DFO_EMEM.  */
 dfo_status dfo_weights_summarise(dfo_ctx *ctx, size_t n, const double *log_weight, dfo_weight_summary *out);
 
 /* m places 0 .. n-1 drawn in proportion to their weights, in rising order, by systematic resampling: place i comes floor or ceil

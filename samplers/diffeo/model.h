@@ -7,6 +7,7 @@
 #include <diffeo/flow.h>
 #include <diffeo/loss.h>
 #include <diffeo/source.h>
+#include <diffeo/target.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -109,6 +110,8 @@ dfo_status dfo_model_prepare_data(dfo_model *model, const dfo_source *train);
 
 /* What training minimises.  */
 dfo_status dfo_model_loss(dfo_model *model, dfo_loss **out);
+/* What training to a density minimises: dfo_loss_reverse_new.  DFO_EUNSUP: the model has no density.  */
+dfo_status dfo_model_loss_target(dfo_model *model, const dfo_target *target, double alpha, dfo_loss **out);
 
 /* Plans and calls as in <diffeo/flow.h>; first_row is the absolute index of row 0.  */
 dfo_status dfo_model_plan_new(dfo_ctx *ctx, const dfo_model *model, int gradients, dfo_model_plan **out);

@@ -20,10 +20,11 @@ struct dfo_field_ops {
     /* Adds to gx (n,d) the gradient of sum gdx . dx + sum gdq . dq with respect to x, to run->grads (unless NULL) that of
      * weights.  gdx may be overwritten; gdq NULL: zeros.  Absent: no gradients.  */
     dfo_status (*vjp)(const dfo_field *, dfo_run *, const double *t, dfo_batch x, dfo_batch gdx, const double *gdq, dfo_batch gx);
-    /* Or all three: numbers that record keeps of rows; it is eval without rates, for a vjp with gdq or without (rates); and replay is that
-     * vjp at the same t and x from what was kept, which gives the same bits for less work.  */
+    /* Or all three: numbers that record keeps of rows; it is eval, with the same bits, before a vjp with gdq or without (rates); and replay is
+     * that vjp at the same t and x from what was kept, which gives the same bits for less work.  */
     size_t     (*kept)(const dfo_field *, size_t rows);
-    dfo_status (*record)(const dfo_field *, dfo_run *, const double *t, dfo_batch x, dfo_batch dx, int rates, dfo_real *kept);
+    dfo_status (*record)(const dfo_field *, dfo_run *, const double *t, dfo_batch x, dfo_batch dx, double *dq, int rates,
+                         dfo_real *kept);
     dfo_status (*replay)(const dfo_field *, dfo_run *, const double *t, dfo_batch x, dfo_batch gdx, const double *gdq, dfo_batch gx,
                          dfo_real *kept);
 };

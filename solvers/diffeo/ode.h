@@ -48,12 +48,19 @@ void dfo_ode_free(dfo_ode *ode);
 const dfo_ode_options *dfo_ode_options_of(const dfo_ode *ode);
 
 /* The states of accepted steps, kept for dfo_ode_backward: t[0] .. t[n] and x (n+1, rows, d) or NULL, room for `most` steps.  Rows
- * go together.  */
+ * go together.  kept (room, dfo_ode_kept()): what the field records of the first `room` steps, which then are not taken again, if
+ * the way back wants rates where the solve did (rates, set by it); NULL: nothing.  The gradient has the same bits either way.  */
 typedef struct dfo_ode_trace {
     size_t    most, n;
     double   *t;
     dfo_real *x;
+    size_t    room;
+    int       rates;
+    dfo_real *kept;
 } dfo_ode_trace;
+
+/* Numbers of one step that a trace can keep of `rows` rows; 0: the field does not record.  */
+size_t dfo_ode_kept(const dfo_ode *ode, const dfo_field *field, size_t rows);
 
 /* Arena that dfo_ode_solve takes for `rows` rows, and dfo_ode_backward.  */
 size_t dfo_ode_scratch(const dfo_ode *ode, const dfo_field *field, size_t rows);

@@ -2,10 +2,11 @@
 # The figures that README quotes: trains, scores and checks on real data, and writes one file a job into
 # tests/results: command, seed, wall time, figures.  Long: power 5 min, bsds 20 min, wine 40 min, deblur, sides and sampling a minute each,
 # detest seconds, kodak, reflow, perflow and neural_cde 3 min, continuous two hours, gradients 3 min, roundtrip 10 min, binary 6 min,
-# samplers 5 min, edit 15 min, toys 15 min, columns 7 min, earth 10 min, sbibm 20 min, regression 5 min, ffjord_image two hours, table an hour, glow and inverse_flow an hour a set, irevnet
-# an hour.
+# samplers 5 min, edit 15 min, diffusion_mnist, rex and diffusion_power 10 min each after edit's training, toys 15 min, columns 7 min, earth
+# 10 min, sbibm 20 min, regression 5 min, protein 10 min, ffjord_image two hours, table an hour, glow and inverse_flow an hour a set, irevnet an hour.
 #     make results               all of them            make results JOBS='power wine'     some
 #     make results THREADS=1     on one core
+#     make results KEEP=DIR      models that several jobs take are kept in this folder and taken from there
 # Data: DIFFEO_SHARED/data, or ../shared/data beside the checkout.
 # shellcheck disable=SC2086
 set -eu
@@ -15,7 +16,7 @@ out=$top_srcdir/tests/results
 [ -d "$data" ] || { echo "results: no data in $data"; exit 77; }
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-jobs=${JOBS:-power bsds wine deblur sides detest sampling kodak reflow perflow binary samplers edit neural_cde gradients roundtrip sbibm regression toys columns earth continuous ffjord_image table glow inverse_flow irevnet}
+jobs=${JOBS:-power bsds wine deblur sides detest sampling kodak reflow perflow binary samplers edit diffusion_mnist rex diffusion_power neural_cde gradients roundtrip sbibm regression protein toys columns earth continuous ffjord_image table glow inverse_flow irevnet}
 threads=${THREADS:-$(nproc)}
 
 # record FILE: what follows on stdin, with the machine and the program.
@@ -24,7 +25,7 @@ record() {
         printf 'date: %s\n' "$(date -u +%F)"
         printf 'machine: %s, %s cores\n' "$(sed -n 's/^model name.*: //p' /proc/cpuinfo | head -n 1)" "$(nproc)"
         diffeo --version | sed 's/^/program: /'
-        sed "s#$work/##g"
+        sed "s#$work/##g; s#$out/#tests/results/#g"
     } >"$out/$1.tmp"
     mv "$out/$1.tmp" "$out/$1"
     echo "wrote tests/results/$1"
@@ -153,43 +154,6 @@ perflow() {
     } | record perflow.txt
 }
 
-# Every sampler of diffusion models in 10, 20 and 50 steps: distances to held-out rows, evaluations; draws in 20 steps side by side.
-samplers() {
-    pictures=
-    {
-        for toy in checkerboard moons; do
-            run train --data toy:$toy:50000 --flow vp --set hidden=64 --batch 512 --lr 3e-3 --schedule cosine --ema 0.999 \
-                --steps "${SAMPLER_STEPS:-2500}" --seed 0 --threads "$threads" --quiet -o "$work/m.safetensors" --json
-            while read -r name how; do
-                for n in 10 20 50; do
-                    run sample "$work/m.safetensors" -n 5000 --seed 3 --sampler $name --solver-steps $n $how --threads "$threads" --json \
-                        -o "$work/s$n.npy" >"$work/s"
-                    run distance "$work/s$n.npy" toy:$toy:5000:9 --measures sliced --json >"$work/d"
-                    printf '%s, %s %s, %s steps: %s\n' $toy $name "$how" $n "$(cat "$work/s" "$work/d" |
-                        grep -oE '"(nfe|sliced_wasserstein(_stderr|_same)?)": [0-9.e-]*' | tr '\n' ' ')"
-                done
-                [ -n "$how" ] || (cd "$work" && diffeo plot s20.npy --width 300 --height 300 --title "$name" -o "$toy-$name.png")
-            done <<'END'
-ancestral
-ddim
-euler-maruyama
-predictor-corrector
-edm-heun
-edm-heun --churn 10
-langevin
-rex:midpoint
-rex:shark --sde
-END
-        done
-    } | record samplers.txt
-    for toy in checkerboard moons; do
-        for name in ancestral ddim edm-heun rex:midpoint; do
-            pictures="$pictures $work/$toy-$name.png"
-        done
-    done
-    "$top_builddir/tests/results/prepare" crop 0 0 300 "$out/samplers.png" $pictures
-}
-
 # A training step of ffjord by every way to its gradient.
 gradients() {
     {
@@ -216,30 +180,6 @@ roundtrip() {
             "$top_builddir/tests/results/$program" "$work/m.safetensors" $set/t10k-images-idx3-ubyte.gz $plot
         done
     } | record roundtrip.txt
-}
-
-# MNIST by a small diffusion model of classes: test pictures made into eights, whole and their lower halves alone (pictures before and after, in
-# pairs); all the way to noise and back as what they are not, threes; lower halves drawn anew under what is above them (four draws of each).
-edit() {
-    f=$data/mnist
-    awk 'BEGIN { for (k = 0; k < 784; k++) printf "%s%d", k ? "," : "", k < 392 ? 0 : 255; print "" }' >"$work/mask.csv"
-    echo 1 >"$work/one.csv"
-    gunzip -c "$f/t10k-labels-idx1-ubyte.gz" | tail -c +9 | head -c 16 | od -An -v -tu1 -w1 |
-        awk '{ for (k = 0; k < 10; k++) printf "%s%d", k ? "," : "", k == $1; print "" }' >"$work/classes.csv"
-    images=$f/t10k-images-idx3-ubyte.gz labels=$f/t10k-labels-idx1-ubyte.gz
-    {
-        run train --data "$f/train-images-idx3-ubyte.gz#0:50000" --labels "$f/train-labels-idx1-ubyte.gz#0:50000" --flow vp --set channels=16 \
-            --batch 32 --lr 2e-3 --schedule cosine --ema 0.99 --valid-fraction 0 --time-limit "${EDIT_SECONDS:-570}" --threads 1 --seed 0 \
-            --checkpoint none -o "$work/m.safetensors" --json --quiet
-        run filter "$work/mask.csv" --images 28x28 --kernel "$work/one.csv" -o "$work/mask.png"
-        run edit "$work/m.safetensors" --data "$images#0:32" --labels "$labels#0:32" --to-class 8 --strength 0.6 --guidance 3 --solver-steps 20 \
-            --before -o "$out/edit.png" --json
-        run edit "$work/m.safetensors" --data "$images#0:16" --labels "$labels#0:16" --to-class 8 --strength 0.8 --guidance 1.5 --solver-steps 20 \
-            --mask "$work/mask.png" --before -o "$out/edit_mask.png" --json
-        run edit "$work/m.safetensors" --data "$images#0:16" --from-class 3 --to-class 3 --strength 1 --solver-steps 20 -o "$work/same.png" --json
-        run sample "$work/m.safetensors" --given "$images#0:16" --mask "$work/mask.png" --context "$work/classes.csv" -n 4 \
-            --sampler predictor-corrector --solver-steps 30 --corrections 2 -o "$out/inpaint.png" --json
-    } | record edit.txt
 }
 
 # Flow matching and ffjord on toys: held-out nats beside the entropy, and their densities side by side.
@@ -531,6 +471,8 @@ kodak() {
 . "$top_srcdir/tests/results/tables.sh"
 # shellcheck source=/dev/null
 . "$top_srcdir/tests/results/inference.sh"
+# shellcheck source=/dev/null
+. "$top_srcdir/tests/results/diffusion.sh"
 for job in $jobs; do
     "$job"
 done
