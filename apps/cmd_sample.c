@@ -200,7 +200,7 @@ static int weighted(const struct options *o)
 {
     const struct common *c = &o->common;
     const char *beside = o->temperature >= 0 ? "--temperature" : o->context.context ? "--context" : o->context.class ? "--class"
-                         : o->given.data ? "--given" : o->sampler.how.sampler ? "--sampler" : NULL;
+                         : o->given.data ? "--given" : o->sampler.how.sampler ? "--sampler" : o->batch ? "--batch" : NULL;
     if (beside)
         return usage_error(c, "--target and %s exclude each other", beside);
     return draw_weighted(c, &(struct weighted){o->model, o->target, o->output, o->format, o->n, o->resample});

@@ -254,7 +254,7 @@ static int open_target(struct job *j)
     const struct { const char *option; int given; } no_place[] = {
         {"--data", in->data != NULL}, {"--columns", in->columns != NULL}, {"--context-columns", in->context_columns != NULL},
         {"--context", in->context != NULL}, {"--weights-column", in->weights_column != NULL}, {"--images", in->images != NULL},
-        {"--labels", in->labels != NULL}, {"--class", in->class != 0}, {"--valid", o->valid != NULL}, {"--pairs", o->pairs != NULL},
+        {"--labels", in->labels != NULL}, {"--class", in->class != 0}, {"--valid", o->valid != NULL}, {"--valid-labels", o->valid_labels != NULL}, {"--pairs", o->pairs != NULL},
         {"--teacher", o->teacher != NULL}, {"--type", o->columns.types != 0}, {"--missing", o->columns.missing != NULL},
         {"--epochs", o->fit.epochs > 0}};
     for (size_t i = 0; i < sizeof no_place / sizeof *no_place; i++)
@@ -468,6 +468,8 @@ static int run(struct job *j)
     struct options *o = j->o;
     struct common *c = &o->common;
     int status = train_config_read(c, &o->config, o->fit.resume, &j->config);
+    if (!status && o->fit.resume)
+        status = train_target_resumes(c, &o->target, o->fit.resume);
     if (status || (status = o->target.name ? open_target(j) : open_data(j)) || (status = make_model(j)))
         return status;
     if (o->log && !(o->log_file = fopen(o->log, o->fit.resume ? "a" : "w")))
@@ -475,10 +477,11 @@ static int run(struct job *j)
     if (asprintf(&j->checkpoint, "%s.ckpt", o->output) < 0)
         return usage_error(c, "out of memory"), EXIT_FAILED;
     o->fit.checkpoint = o->no_checkpoint ? NULL : o->checkpoint ? o->checkpoint : j->checkpoint;
-    j->extra = json_dumps(j->config, JSON_COMPACT | JSON_REAL_PRECISION(17));
+    if ((status = train_target_extra(c, &o->target, j->config, &j->extra)))
+        return status;
     o->fit.extra = j->extra;
     o->fit.seed = c->seed;
-    o->fit.started = o->init != NULL;
+    o->fit.started = o->init || o->teacher;
     o->fit.threads = c->threads;
     o->fit.images = o->input.rows.shape.h * o->input.rows.shape.w > 1;
     o->fit.event = on_event;

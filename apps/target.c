@@ -1,5 +1,6 @@
 /* --target, see target.h.  */
 #include <stdlib.h>
+#include <string.h>
 
 #include "target.h"
 
@@ -74,17 +75,51 @@ int train_target_open(const struct common *c, struct train_target *of, struct in
     int status = target_open(c, of->name, &of->target);
     if (status)
         return status;
-    size_t d = of->target->target.d, most = batch > VALID_ROWS ? batch : VALID_ROWS;
+    size_t d = of->target->target.d, rows = batch % 2 ? 2 * batch : batch, most = rows > VALID_ROWS ? rows : VALID_ROWS;
     if (!(of->rows = calloc(most, d * sizeof *of->rows)))
         return usage_error(c, "out of memory: a batch of %zu rows", batch), EXIT_FAILED;
-    for (size_t i = 0; i < most * d; i++)                  /* of mean 0 and deviation 1: what standardises by them leaves all as it is */
+    for (size_t i = 0; i < most * d; i++)                  /* an even number, of mean 0 and deviation 1: what standardises by them leaves all as it is */
         of->rows[i] = i / d % 2 ? 1 : -1;
-    if (dfo_source_rows(c->ctx, dfo_batch_of(of->rows, batch, d), &in->source) ||
+    if (dfo_source_rows(c->ctx, dfo_batch_of(of->rows, rows, d), &in->source) ||
         dfo_source_rows(c->ctx, dfo_batch_of(of->rows, VALID_ROWS, d), &of->valid))
         return failed(c);
     dfo_source_describe(in->source, &in->info);
     in->rows = in->info;
     return 0;
+}
+
+/* In words, to hold against another's.  */
+static void objective(const struct train_target *of, size_t size, char *text)
+{
+    if (of->name)
+        snprintf(text, size, "--target %s --alpha %.17g", of->name, of->alpha);
+    else
+        snprintf(text, size, "data");
+}
+
+int train_target_extra(const struct common *c, const struct train_target *of, const json_t *config, char **out)
+{
+    char text[512];
+    json_t *with = json_copy((json_t *)config);
+    objective(of, sizeof text, text);
+    *out = with && !json_object_set_new(with, "objective", json_string(text)) ? json_dumps(with, JSON_COMPACT | JSON_REAL_PRECISION(17)) : NULL;
+    json_decref(with);
+    return *out ? 0 : (usage_error(c, "out of memory: configuration"), EXIT_FAILED);
+}
+
+int train_target_resumes(const struct common *c, const struct train_target *of, const char *checkpoint)
+{
+    char text[512], *extra;
+    if (dfo_checkpoint_extra(c->ctx, checkpoint, &extra))
+        return failed(c);
+    json_t *was = json_loads(extra, JSON_REJECT_DUPLICATES, NULL);
+    dfo_text_free(c->ctx, extra);
+    const char *before = json_string_value(json_object_get(was, "objective"));
+    objective(of, sizeof text, text);
+    int status = !before || !strcmp(before, text) ? 0
+                 : (usage_error(c, "--resume %s: what it fitted is %s, not %s; --init starts from a model's weights", checkpoint, before, text), EXIT_FAILED);
+    json_decref(was);
+    return status;
 }
 
 int train_target_note(const struct train_target *of, json_t *notes)

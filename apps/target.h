@@ -28,10 +28,16 @@ struct train_target {
 #define train_target_argp CMD(train_target_argp)
 #define train_target_open CMD(train_target_open)
 #define train_target_note CMD(train_target_note)
+#define train_target_extra CMD(train_target_extra)
+#define train_target_resumes CMD(train_target_resumes)
 #define train_target_close CMD(train_target_close)
 extern const struct argp train_target_argp;        /* a child parser; its input is struct train_target */
 /* Opens the density and, as in->source, rows for a step of `batch`.  Exit status.  */
 int train_target_open(const struct common *c, struct train_target *of, struct input *in, size_t batch);
+/* What a checkpoint keeps (to be freed): the configuration and what is fitted, in words; and whether a checkpoint fitted the same, an error if
+ * not.  Exit status.  */
+int train_target_extra(const struct common *c, const struct train_target *of, const json_t *config, char **out);
+int train_target_resumes(const struct common *c, const struct train_target *of, const char *checkpoint);
 /* Its columns' names to the model's notes; not 0: out of memory.  */
 int train_target_note(const struct train_target *of, json_t *notes);
 void train_target_close(struct train_target *of);

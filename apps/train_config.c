@@ -25,6 +25,7 @@ static int from_checkpoint(const struct common *c, const char *path, json_t **ou
         return failed(c);
     *out = json_loads(text, JSON_REJECT_DUPLICATES, NULL);
     dfo_text_free(c->ctx, text);
+    json_object_del(*out, "objective");            /* no setting: see train_target_extra */
     if (*out && json_is_object(*out))
         return 0;
     return usage_error(c, "%s: the checkpoint holds no configuration", path), EXIT_FAILED;

@@ -78,7 +78,9 @@ static int report(const struct job *j, const dfo_weight_summary *w, double secon
                                        "largest_weight", w->largest, "pareto_k", real_or_null(w->tail), "seconds", seconds, "rows_per_second", n / seconds, "peak_bytes",
                                        (json_int_t)dfo_ctx_peak_bytes(c->ctx)));
     FILE *to = text_out(c);
-    fprintf(to, "log Z %.6g +- %.2g", w->log_mean, w->log_mean_error);
+    fprintf(to, "log Z %.6g", w->log_mean);
+    if (isfinite(w->log_mean_error))
+        fprintf(to, " +- %.2g", w->log_mean_error);
     if (isfinite(known))
         fprintf(to, " (known: %.6g)", known);
     fprintf(to, "; %zu draws are worth %.1f, the largest weight is %.2g %% of all", j->n, w->ess, 100 * w->largest);

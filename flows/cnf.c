@@ -78,18 +78,27 @@ static dfo_status begin(const dfo_bijector *bij, dfo_run *run, double from, dfo_
 #define KEPT_STEPS 16
 #define KEPT_NUMBERS ((size_t)24 << 20)
 
-/* Numbers of a step's activations, and how many steps' are kept.  */
-static size_t kept_of_step(const dfo_bijector *bij, size_t rows, size_t *steps)
+/* Numbers of a step's activations, 0: none are kept; steps that are kept if there is room.  */
+static size_t kept_of_step(const dfo_bijector *bij, size_t rows)
 {
     const struct dfoi_cnf *c = state(bij);
     struct dfoi_cnf_solve f = {.bij = bij, .n = rows};
     dfo_field field = dfoi_cnf_field(&f, NULL, NULL);
-    size_t size = dfo_ode_kept(c->together, &field, rows), given = dfo_ode_options_of(c->together)->steps;
-    *steps = size ? KEPT_NUMBERS / size : 0;
-    *steps = *steps < KEPT_STEPS ? *steps : KEPT_STEPS;
-    *steps = *steps < c->most ? *steps : c->most;
-    *steps = given && given < *steps ? given : *steps;
-    return size;
+    int apart = c->cost[DFOI_CNF_JACOBIAN] > 0 || c->cost[DFOI_CNF_ACCELERATION] > 0;      /* ways back of their own */
+    return apart ? 0 : dfo_ode_kept(c->together, &field, rows);
+}
+
+static size_t kept_steps(const dfo_bijector *bij)
+{
+    size_t given = dfo_ode_options_of(state(bij)->together)->steps, steps = given && given < KEPT_STEPS ? given : KEPT_STEPS;
+    return steps < state(bij)->most ? steps : state(bij)->most;
+}
+
+/* Of so many rows, or fewer: the room is never less than fewer rows take.  */
+static size_t kept_size(const dfo_bijector *bij, size_t rows)
+{
+    size_t size = kept_of_step(bij, rows), steps = kept_steps(bij);
+    return size > KEPT_NUMBERS / steps ? KEPT_NUMBERS : steps * size;
 }
 
 /* Behind the input: the last state, or those of the reversible scheme, or the number of steps and whether they had rates, their times,
@@ -104,8 +113,7 @@ static size_t saved(const dfo_bijector *bij, size_t rows, const dfo_run *how)
         return dfo_arena_size(rows * bij->d);
     if (c->checkpoint)
         return dfoi_doubles_size(c->most + 3);
-    size_t steps, step = kept_of_step(bij, rows, &steps);
-    return dfoi_doubles_size(c->most + 3) + dfo_arena_size((c->most + 1) * rows * bij->d) + steps * step;
+    return dfoi_doubles_size(c->most + 3) + dfo_arena_size((c->most + 1) * rows * bij->d) + kept_size(bij, rows);
 }
 
 static size_t scratch(const dfo_bijector *bij, size_t rows)
@@ -150,7 +158,9 @@ static dfo_ode_trace steps_of(const dfo_bijector *bij, const dfo_run *run, size_
     if (state(bij)->checkpoint)
         return trace;
     trace.x = at + dfoi_doubles_size(most + 3);
-    if (kept_of_step(bij, n, &trace.room))
+    size_t size = kept_of_step(bij, n);
+    trace.room = size ? kept_size(bij, n) / size : 0;
+    if (trace.room)
         trace.kept = trace.x + dfo_arena_size((most + 1) * n * bij->d);
     return trace;
 }

@@ -42,11 +42,15 @@ static dfo_status pullback(const dfo_loss *loss, dfo_run *run, const dfo_real *d
     return dfo_bijector_pullback(flow_of(loss)->bij, run, derived, gderived);
 }
 
+/* Draws of a seed's own: those that steps and validation have seen are not the ones that a sample of the same seed has.  */
+#define OWN_SEED 0x72657665727365u
+
 static dfo_status draw_base(const dfo_flow *flow, dfo_run *run, dfo_batch x)
 {
     dfo_key key = run->key;
     run->key.purpose = DFO_FOR_BASE;
-    run->key.step = run->mode == DFO_TRAIN ? key.step : 0;
+    run->key.seed ^= OWN_SEED;
+    run->key.step = run->mode == DFO_TRAIN ? key.step + 1 : 0;
     dfo_status status = dfo_dist_sample(flow->base, run, x, NULL, 1);
     run->key = key;
     return status;

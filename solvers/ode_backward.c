@@ -58,17 +58,23 @@ size_t dfo_ode_kept(const dfo_ode *ode, const dfo_field *field, size_t rows)
 
 #define KEPT_NUMBERS ((size_t)16 << 20)    /* of a step alone, at most */
 
-/* Numbers kept of a stage of one step; 0: nothing.  */
+/* Numbers kept of a stage of one step; 0: nothing.  And room for all its stages, of so many rows or fewer.  */
 static size_t kept_of(const dfoi_tableau *m, const dfo_field *field, size_t rows)
 {
     size_t size = dfoi_kept_stage(field, rows);
     return size <= KEPT_NUMBERS / m->stages ? size : 0;
 }
 
+static size_t kept_room(const dfoi_tableau *m, const dfo_field *field, size_t rows)
+{
+    size_t size = dfoi_kept_stage(field, rows);
+    return size <= KEPT_NUMBERS / m->stages ? m->stages * size : KEPT_NUMBERS;
+}
+
 size_t dfoi_rk_back_size(const dfoi_tableau *tableau, const dfo_field *field, size_t rows)
 {
     return dfoi_rk_size(tableau, field, rows) + (tableau->stages + 1) * dfo_arena_size(rows * field->d) +
-           dfoi_doubles_size(rows * field->nq) + tableau->stages * kept_of(tableau, field, rows);
+           dfoi_doubles_size(rows * field->nq) + kept_room(tableau, field, rows);
 }
 
 void dfoi_rk_back_take(dfoi_rk_back *b, const dfoi_tableau *tableau, const dfo_field *field, dfo_run *run, size_t n, const double *given)

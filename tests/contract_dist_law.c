@@ -39,7 +39,7 @@ static struct axis axis_of(const char *type, size_t d)
     a.density = a.weight + a.n;
     a.cumulated = a.density + a.n;
     int estimated = !strcmp(type, "resampled");      /* its constant is, from a million draws */
-    a.tolerance = box ? 0.02 : estimated ? 2e-3 : laplace ? (d == 1 ? 1e-4 : 1e-3) : 2e-5;
+    a.tolerance = box ? 0.02 : estimated ? 4e-3 : laplace ? (d == 1 ? 1e-4 : 1e-3) : 2e-5;
     double h = 2 * end / (double)(a.n - 1);
     for (size_t i = 0; i < a.n; i++) {
         double t = -end + h * (double)i;

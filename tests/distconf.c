@@ -22,7 +22,7 @@ static const struct entry {
     {"discretised-logistic-mixture", "loc", "log_scale", 1, 3},
     {"conditional-normal", NULL, NULL, 0, 1},
     {"conditional-mixture", NULL, NULL, 0, 1},
-    {"resampled", NULL, NULL, 0, 1},
+    {"resampled", NULL, NULL, 0, 3},
     {"diffusion-gaussian", NULL, NULL, 0, 1},
     {"diffusion-binary", NULL, NULL, 0, 0},
 };
@@ -119,8 +119,12 @@ void distconf_make(struct distconf *conf, const char *type, size_t d, int varian
         json_object_set_new(conf->json, "draws", json_integer(300));
         json_object_set_new(conf->json, "train_draws", json_integer(300));
         json_object_set_new(conf->json, "tries", json_integer((json_int_t)test_rng_between(rng, 1, 30)));
-        if (variant)
-            json_object_set_new(conf->json, "proposal", json_pack("{sssfsf}", "type", "normal", "mean", 0.3, "log_std", 0.2));
+        json_t *proposal = variant == 1 ? json_pack("{sssfsf}", "type", "normal", "mean", 0.3, "log_std", 0.2)
+                           : variant == 2 ? json_pack("{sssisf}", "type", "student-t-multivariate", "df", 5, "loc", -0.5)
+                           : variant == 3 ? json_pack("{sssiso}", "type", "mixture-normal", "components", 3, "mean", rows(3, d, -2, 2, rng))
+                                          : NULL;
+        if (proposal)
+            json_object_set_new(conf->json, "proposal", proposal);
         return;
     }
     if (!strncmp(type, "diffusion-", 10)) {

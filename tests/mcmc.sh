@@ -76,6 +76,12 @@ out 'nats \(bound of log Z\)'
 run diffeo train --target eight-schools --alpha 0.5 --resume e.ckpt --lr 5e-3 --steps 60 --quiet -o resumed.safetensors
 ok
 same e.safetensors resumed.safetensors
+run diffeo train --target ring --resume e.ckpt --steps 70 --quiet -o no.safetensors
+error 1 'what it fitted is --target eight-schools --alpha 0.5, not --target ring'
+run diffeo train --data toy:moons:500 --resume e.ckpt --steps 70 --quiet -o no.safetensors
+error 1 'what it fitted is --target eight-schools --alpha 0.5, not data'
+run diffeo train --target banana --flow realnvp --set layers=2 --set hidden=4 --batch 1 --steps 3 --quiet -o odd.safetensors
+ok
 run diffeo sample e.safetensors --target eight-schools -n 200 -o e.csv
 ok
 run head -n 1 e.csv

@@ -33,26 +33,42 @@ struct panel {
     dfo_real *acts;
 };
 
-/* w, alpha and their derivatives by Z.  */
+/* The logarithms of w and alpha, and their derivatives by Z.  */
 struct ratio {
     double w, alpha, dw, dalpha;
 };
 
 static struct ratio ratio_of(size_t tries, double z)
 {
-    struct ratio r = {.alpha = 1};
-    for (size_t k = 0; k + 1 < tries; k++) {           /* alpha = (1 - Z)^k here */
-        r.w += r.alpha;
-        r.dw += r.dalpha;
-        r.dalpha = r.dalpha * (1 - z) - r.alpha;
-        r.alpha *= 1 - z;
+    double sum = 0, slope = 0, power = 1, dpower = 0;
+    for (size_t k = 0; k + 1 < tries; k++) {           /* power = (1 - Z)^k */
+        sum += power;
+        slope += dpower;
+        dpower = dpower * (1 - z) - power;
+        power *= 1 - z;
     }
-    return r;
+    double others = (double)tries - 1;
+    return (struct ratio){.w = log(sum), .alpha = others > 0 ? others * log1p(-z) : 0, .dw = others > 0 ? slope / sum : 0, .dalpha = -others / (1 - z)};
 }
 
 static double accepted(dfo_real logit)
 {
     return 1 / (1 + exp(-(double)logit));
+}
+
+static double log_accepted(dfo_real logit)
+{
+    double l = (double)logit;
+    return l < 0 ? l - log1p(exp(l)) : -log1p(exp(-l));
+}
+
+/* log(w a + alpha) and the shares of its terms, of which one may be 0.  */
+static double log_ratio(const struct ratio *r, dfo_real logit, double share[2])
+{
+    double term[2] = {r->w + log_accepted(logit), r->alpha}, all = dfoi_log_sum_exp(2, term);
+    share[0] = exp(term[0] - all);
+    share[1] = exp(term[1] - all);
+    return all;
 }
 
 static const struct resampled *state(const dfo_dist *dist)
@@ -158,7 +174,7 @@ static dfo_status log_prob(const dfo_dist *dist, dfo_run *run, dfo_batch x, cons
     for (size_t first = 0; first < x.n && status == DFO_OK; first += p.out.n) {
         status = judge(dist, run, &p, dfo_batch_rows(x, first, x.n - first < DFO_PANEL ? x.n - first : DFO_PANEL));
         for (size_t i = 0; i < p.out.n && status == DFO_OK; i++)
-            out[first + i] += log(r.w * accepted(p.out.x[i]) + r.alpha);
+            out[first + i] += log_ratio(&r, p.out.x[i], (double[2]){0});
     }
     return status;
 }
@@ -196,9 +212,10 @@ static dfo_status log_prob_grad(const dfo_dist *dist, dfo_run *run, dfo_batch x,
         size_t n = x.n - first < DFO_PANEL ? x.n - first : DFO_PANEL;
         status = judge(dist, run, &p, dfo_batch_rows(x, first, n));
         for (size_t i = 0; i < n && status == DFO_OK; i++) {
-            double a = accepted(p.out.x[i]), by = glogp[first + i] / (r.w * a + r.alpha);
-            gz += by * (r.dw * a + r.dalpha);
-            p.out.x[i] = (dfo_real)(by * r.w * a * (1 - a));
+            double share[2];
+            log_ratio(&r, p.out.x[i], share);
+            gz += glogp[first + i] * (share[0] * r.dw + (share[1] > 0 ? share[1] * r.dalpha : 0));
+            p.out.x[i] = (dfo_real)(glogp[first + i] * share[0] * (1 - accepted(p.out.x[i])));
         }
         if (status == DFO_OK)
             status = back(dist, run, &p, gx.x ? dfo_batch_rows(gx, first, n) : (dfo_batch){0});
@@ -224,8 +241,11 @@ static dfo_status sample_panel(const dfo_dist *dist, dfo_run *run, struct panel 
         if (status == DFO_OK && temperature != 1)
             status = dfo_dist_sample(s->proposal, run, z, NULL, temperature);
         for (size_t i = 0; i < x.n && status == DFO_OK; i++) {
+            dfo_key own = dfoi_base_key(run, i);
             double u;
-            dfo_draw_uniform(dfoi_base_key(run, i), DFOI_DRAWS_APART, 1, &u);
+            own.purpose = DFO_FOR_CHOICE;              /* the proposal may draw anything else of the row's */
+            own.seed ^= DRAWS_SEED;
+            dfo_draw_uniform(own, 0, 1, &u);
             if (done[i] || (t + 1 < s->tries && u >= accepted(p->out.x[i])))
                 continue;
             memcpy(dfo_row(x, i), dfo_row(z, i), x.d * sizeof(dfo_real));
