@@ -74,48 +74,6 @@ static dfo_status begin(const dfo_bijector *bij, dfo_run *run, double from, dfo_
     return dfoi_cnf_probe(bij, run, from, x, cond, probe);
 }
 
-/* Activations are kept of so many first steps and numbers, at most; steps behind them are taken again on the way back.  */
-#define KEPT_STEPS 16
-#define KEPT_NUMBERS ((size_t)24 << 20)
-
-/* Numbers of a step's activations, 0: none are kept; steps that are kept if there is room.  */
-static size_t kept_of_step(const dfo_bijector *bij, size_t rows)
-{
-    const struct dfoi_cnf *c = state(bij);
-    struct dfoi_cnf_solve f = {.bij = bij, .n = rows};
-    dfo_field field = dfoi_cnf_field(&f, NULL, NULL);
-    int apart = c->cost[DFOI_CNF_JACOBIAN] > 0 || c->cost[DFOI_CNF_ACCELERATION] > 0;      /* ways back of their own */
-    return apart ? 0 : dfo_ode_kept(c->together, &field, rows);
-}
-
-static size_t kept_steps(const dfo_bijector *bij)
-{
-    size_t given = dfo_ode_options_of(state(bij)->together)->steps, steps = given && given < KEPT_STEPS ? given : KEPT_STEPS;
-    return steps < state(bij)->most ? steps : state(bij)->most;
-}
-
-/* Of so many rows, or fewer: the room is never less than fewer rows take.  */
-static size_t kept_size(const dfo_bijector *bij, size_t rows)
-{
-    size_t size = kept_of_step(bij, rows), steps = kept_steps(bij);
-    return size > KEPT_NUMBERS / steps ? KEPT_NUMBERS : steps * size;
-}
-
-/* Behind the input: the last state, or those of the reversible scheme, or the number of steps and whether they had rates, their times,
- * states and activations.  */
-static size_t saved(const dfo_bijector *bij, size_t rows, const dfo_run *how)
-{
-    const struct dfoi_cnf *c = state(bij);
-    (void)how;
-    if (c->reversible)
-        return 2 * dfo_arena_size(rows * bij->d);
-    if (c->adjoint)
-        return dfo_arena_size(rows * bij->d);
-    if (c->checkpoint)
-        return dfoi_doubles_size(c->most + 3);
-    return dfoi_doubles_size(c->most + 3) + dfo_arena_size((c->most + 1) * rows * bij->d) + kept_size(bij, rows);
-}
-
 static size_t scratch(const dfo_bijector *bij, size_t rows)
 {
     const struct dfoi_cnf *c = state(bij);
@@ -136,35 +94,6 @@ static size_t scratch(const dfo_bijector *bij, size_t rows)
     return dfoi_doubles_size(rows * field.nq) + dfo_arena_size(c->probes * rows * bij->d) + (back > two ? back : two);
 }
 
-/* Rows packed at `at`, or from there.  */
-static void pack(dfo_batch x, dfo_real *at, int back)
-{
-    for (size_t i = 0; i < x.n; i++)
-        memcpy(back ? dfo_row(x, i) : at + i * x.d, back ? at + i * x.d : dfo_row(x, i), x.d * sizeof *at);
-}
-
-static dfo_real *last_states(const dfo_run *run, size_t n, size_t d, size_t which)
-{
-    return run->saved + (1 + which) * dfo_arena_size(n * d);
-}
-
-/* The steps kept behind the input; numbers: of them, and whether they had rates.  */
-static dfo_ode_trace steps_of(const dfo_bijector *bij, const dfo_run *run, size_t n, double **numbers)
-{
-    size_t most = state(bij)->most;
-    dfo_real *at = run->saved + dfo_arena_size(n * bij->d);
-    *numbers = (double *)(void *)at;
-    dfo_ode_trace trace = {.most = most, .t = *numbers + 2};
-    if (state(bij)->checkpoint)
-        return trace;
-    trace.x = at + dfoi_doubles_size(most + 3);
-    size_t size = kept_of_step(bij, n);
-    trace.room = size ? kept_size(bij, n) / size : 0;
-    if (trace.room)
-        trace.kept = trace.x + dfo_arena_size((most + 1) * n * bij->d);
-    return trace;
-}
-
 static dfo_status solve_reversibly(const dfo_bijector *bij, dfo_run *run, const dfo_field *field, double from, double to, dfo_batch x,
                                    double *q)
 {
@@ -173,8 +102,8 @@ static dfo_status solve_reversibly(const dfo_bijector *bij, dfo_run *run, const 
     DFO_TRY(dfo_reversible_start(c->reversible, field, run, from, x, second));
     DFO_TRY(dfo_reversible_forward(c->reversible, field, run, from, to, x, second, q));
     if (run->saved) {
-        pack(x, last_states(run, x.n, x.d, 0), 0);
-        pack(second, last_states(run, x.n, x.d, 1), 0);
+        dfoi_cnf_pack(x, dfoi_cnf_last_states(run, x.n, x.d, 0), 0);
+        dfoi_cnf_pack(second, dfoi_cnf_last_states(run, x.n, x.d, 1), 0);
     }
     return DFO_OK;
 }
@@ -188,11 +117,11 @@ static dfo_status solve(const dfo_bijector *bij, dfo_run *run, const dfo_field *
     if (!run->saved || c->adjoint) {
         DFO_TRY(dfo_ode_solve(together(bij, run) ? c->together : c->alone, field, run, from, to, x, q, NULL, NULL));
         if (run->saved)
-            pack(x, last_states(run, x.n, x.d, 0), 0);
+            dfoi_cnf_pack(x, dfoi_cnf_last_states(run, x.n, x.d, 0), 0);
         return DFO_OK;
     }
     double *numbers;
-    dfo_ode_trace trace = steps_of(bij, run, x.n, &numbers);
+    dfo_ode_trace trace = dfoi_cnf_steps(bij, run, x.n, &numbers);
     dfo_status status = dfo_ode_solve(c->together, field, run, from, to, x, q, &trace, NULL);
     numbers[0] = (double)trace.n;
     numbers[1] = trace.rates;
@@ -236,10 +165,10 @@ static dfo_status inverse(const dfo_bijector *bij, dfo_run *run, dfo_batch z, co
 static dfo_status back_reversibly(const dfo_bijector *bij, dfo_run *run, const dfo_field *field, dfo_batch z, dfo_batch gz, const double *gq)
 {
     const struct dfoi_cnf *c = state(bij);
-    dfo_batch second = dfo_batch_of(last_states(run, z.n, z.d, 1), z.n, z.d);
+    dfo_batch second = dfo_batch_of(dfoi_cnf_last_states(run, z.n, z.d, 1), z.n, z.d);
     dfo_batch g = dfo_batch_of(dfo_arena_take(run, z.n * z.d), z.n, z.d);
     memset(g.x, 0, z.n * z.d * sizeof *g.x);
-    pack(z, last_states(run, z.n, z.d, 0), 1);
+    dfoi_cnf_pack(z, dfoi_cnf_last_states(run, z.n, z.d, 0), 1);
     DFO_TRY(dfo_reversible_backward(c->reversible, field, run, dfoi_cnf_end(bij), 0, z, second, gz, g, gq));
     return dfo_reversible_start_backward(c->reversible, field, run, dfoi_cnf_end(bij), z, gz, g);
 }
@@ -268,24 +197,24 @@ static dfo_status backward(const dfo_bijector *bij, dfo_run *run, dfo_batch z, d
     f.back = 1;
     if (c->reversible) {
         DFO_TRY(back_reversibly(bij, run, &field, z, gz, gq));
-        pack(z, (dfo_real *)input, 1);
+        dfoi_cnf_pack(z, (dfo_real *)input, 1);
         return DFO_OK;
     }
     if (c->adjoint) {
-        pack(z, last_states(run, z.n, z.d, 0), 1);
+        dfoi_cnf_pack(z, dfoi_cnf_last_states(run, z.n, z.d, 0), 1);
         DFO_TRY(dfo_ode_adjoint(c->together, &field, run, dfoi_cnf_end(bij), 0, z, gz, gq, NULL));
-        pack(z, (dfo_real *)input, 1);
+        dfoi_cnf_pack(z, (dfo_real *)input, 1);
         return DFO_OK;
     }
     double *numbers;
-    dfo_ode_trace trace = steps_of(bij, run, z.n, &numbers);
+    dfo_ode_trace trace = dfoi_cnf_steps(bij, run, z.n, &numbers);
     trace.n = (size_t)numbers[0];
     trace.rates = numbers[1] > 0;
     if (c->checkpoint)
         DFO_TRY(dfo_ode_checkpoint_backward(c->together, &field, run, &trace, dfo_batch_of((dfo_real *)input, z.n, z.d), gz, gq, NULL));
     else
         DFO_TRY(dfo_ode_backward(c->together, &field, run, &trace, gz, gq, NULL));
-    pack(z, (dfo_real *)input, 1);
+    dfoi_cnf_pack(z, (dfo_real *)input, 1);
     return DFO_OK;
 }
 
@@ -485,7 +414,7 @@ const struct dfo_bijector_ops dfoi_cnf_ops = {
     .type = "cnf",
     .caps = DFO_ITERATIVE_INVERSE | DFO_NEEDS_INPUT | DFO_ESTIMATED_LOGDET,
     .scratch = scratch,
-    .saved = saved,
+    .saved = dfoi_cnf_saved,
     .forward = forward,
     .inverse = inverse,
     .backward = backward,

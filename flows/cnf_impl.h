@@ -57,6 +57,13 @@ const struct dfo_field_ops *dfoi_cnf_own_ops(const struct dfoi_cnf *c);     /* t
 extern const struct dfo_field_ops dfoi_cnf_end_ops;     /* over times from 0 to 1, the end learned */
 extern const struct dfo_field_ops dfoi_cnf_diffusion_ops;      /* over the way from noise to data */
 
+/* The layer's `saved`, see there; rows packed at `at`, or (back) from there; the state of the last step, which = 1: the second one; the steps,
+ * and to *numbers how many there are and whether they had rates.  cnf_saved.c.  */
+size_t dfoi_cnf_saved(const dfo_bijector *bij, size_t rows, const dfo_run *how);
+void dfoi_cnf_pack(dfo_batch x, dfo_real *at, int back);
+dfo_real *dfoi_cnf_last_states(const dfo_run *run, size_t n, size_t d, size_t which);
+dfo_ode_trace dfoi_cnf_steps(const dfo_bijector *bij, const dfo_run *run, size_t n, double **numbers);
+
 /* The end as it is now, and what its gradient adds to the weight's, if it is one.  */
 double dfoi_cnf_factor(const struct dfoi_cnf *c, const dfo_run *run);
 void dfoi_cnf_add_end(const struct dfoi_cnf *c, dfo_run *run, double gend);

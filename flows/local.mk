@@ -111,6 +111,7 @@ FLOWS_REAL = \
     flows/cnf_cost.c \
     flows/cnf_guide.c \
     flows/cnf_probe.c \
+    flows/cnf_saved.c \
     flows/flow.c \
     flows/flow_plan.c \
     flows/flow_moments.c \

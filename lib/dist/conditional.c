@@ -14,6 +14,7 @@
 #include "base/ctx_impl.h"
 #include "base/json_impl.h"
 #include "dist/dist_impl.h"
+#include "dist/special_impl.h"
 #include "math/gemm_impl.h"
 #include "math/kern_impl.h"
 
@@ -215,20 +216,12 @@ static dfo_status log_prob_grad(const dfo_dist *dist, dfo_run *run, dfo_batch x,
     return status;
 }
 
-/* The part of a row: the first whose cumulated weight passes a uniform draw.  */
 static size_t draw_part(const struct conditional *s, struct panel *p, size_t d, size_t i, dfo_key key)
 {
-    double u, sum = 0;
     if (!s->mixture)
         return 0;
     weigh(s, p, d, i);
-    dfo_draw_uniform(key, DFOI_DRAWS_APART, 1, &u);
-    for (size_t c = 0; c + 1 < s->k; c++) {
-        sum += exp(p->log_weight[c]);
-        if (u < sum)
-            return c;
-    }
-    return s->k - 1;
+    return dfoi_draw_component(s->k, p->log_weight, key);
 }
 
 static dfo_status sample(const dfo_dist *dist, dfo_run *run, dfo_batch x, const dfo_cond *cond,

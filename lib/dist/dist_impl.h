@@ -82,9 +82,6 @@ static inline size_t dfoi_doubles_size(size_t n)
     return dfo_arena_size(n * (sizeof(double) / sizeof(dfo_real)));
 }
 
-/* log sum exp v (n >= 1); a number that is none stays one.  */
-double dfoi_log_sum_exp(size_t n, const double *v);
-
 /* The key of row i's draws.  */
 static inline dfo_key dfoi_base_key(const dfo_run *run, size_t i)
 {
@@ -97,5 +94,8 @@ static inline dfo_key dfoi_base_key(const dfo_run *run, size_t i)
 /* Uniform draws of a row that share nothing with its first 2^31 blocks, from which the
  * dfo_draw_real functions of the same key draw.  */
 #define DFOI_DRAWS_APART ((size_t)1 << 32)
+
+/* A mixture's component for a row: the first whose cumulated weight passes such a draw of its key.  */
+size_t dfoi_draw_component(size_t k, const double *log_weight, dfo_key key);
 
 #endif

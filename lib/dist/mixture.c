@@ -19,6 +19,7 @@
 #include "base/ctx_impl.h"
 #include "base/json_impl.h"
 #include "dist/dist_impl.h"
+#include "dist/special_impl.h"
 
 #define MAX_COMPONENTS 65536
 
@@ -76,17 +77,6 @@ static dfo_status take_values(const dfo_dist *dist, dfo_run *run, struct values 
     return DFO_OK;
 }
 
-static double log_sigmoid(double t)
-{
-    return t < 0 ? t - log1p(exp(t)) : -log1p(exp(-t));
-}
-
-static double sigmoid(double t)
-{
-    double e = exp(-fabs(t));
-    return (t < 0 ? e : 1) / (1 + e);
-}
-
 /* Where a bin lies: its ends, in scales from loc, and whether it takes a tail.  */
 struct bin {
     double a, b;
@@ -110,14 +100,14 @@ static double log_bin(const struct mixture *s, double x, double loc, double inve
         return -INFINITY;
     if (bin.lowest || bin.highest)
         width = 0;
-    return (bin.highest ? 0 : log_sigmoid(bin.b)) + (bin.lowest ? 0 : log_sigmoid(-bin.a)) + width;
+    return (bin.highest ? 0 : dfoi_log_sigmoid(bin.b)) + (bin.lowest ? 0 : dfoi_log_sigmoid(-bin.a)) + width;
 }
 
 /* d log_bin/dloc, which is -d/dx, and d/dlog scale.  */
 static double bin_slope(const struct mixture *s, double x, double loc, double inverse, double *scale)
 {
     struct bin bin = bin_of(s, x, loc, inverse);
-    double above = bin.highest ? 0 : sigmoid(-bin.b), below = bin.lowest ? 0 : sigmoid(bin.a);
+    double above = bin.highest ? 0 : dfoi_sigmoid(-bin.b), below = bin.lowest ? 0 : dfoi_sigmoid(bin.a);
     *scale = (bin.lowest ? 0 : bin.a * below) - (bin.highest ? 0 : bin.b * above);
     if (!bin.lowest && !bin.highest)
         *scale -= inverse / expm1(inverse);
@@ -234,13 +224,12 @@ static dfo_status log_prob_grad(const dfo_dist *dist, dfo_run *run, dfo_batch x,
     return DFO_OK;
 }
 
-/* The component of a row: the first whose cumulated weight passes a uniform draw.  */
-static size_t draw_component(const struct values *v, size_t k, dfo_key key)
+size_t dfoi_draw_component(size_t k, const double *log_weight, dfo_key key)
 {
     double u, sum = 0;
     dfo_draw_uniform(key, DFOI_DRAWS_APART, 1, &u);
     for (size_t c = 0; c + 1 < k; c++) {
-        sum += exp(v->log_weight[c]);
+        sum += exp(log_weight[c]);
         if (u < sum)
             return c;
     }
@@ -261,7 +250,7 @@ static dfo_status sample(const dfo_dist *dist, dfo_run *run, dfo_batch x, const 
     for (size_t i = 0; i < x.n; i++) {
         dfo_real *row = dfo_row(x, i);
         dfo_key key = dfoi_base_key(run, i);
-        size_t c = draw_component(&v, k, key);
+        size_t c = dfoi_draw_component(k, v.log_weight, key);
         for (size_t j = 0; j < x.d; j++)
             noise[j] = 0;
         if (s->family != NORMAL) {

@@ -148,15 +148,3 @@ double *dfoi_take_doubles(dfo_run *run, size_t n)
 {
     return (double *)(void *)dfoi_take_reals(run, n * (sizeof(double) / sizeof(dfo_real)));
 }
-
-double dfoi_log_sum_exp(size_t n, const double *v)
-{
-    double most = v[0], sum = 0;
-    for (size_t k = 1; k < n; k++)
-        most = v[k] > most || isnan(v[k]) ? v[k] : most;
-    if (!isfinite(most))
-        return most;
-    for (size_t k = 0; k < n; k++)
-        sum += exp(v[k] - most);
-    return most + log(sum);
-}

@@ -14,6 +14,7 @@
 #include "base/ctx_impl.h"
 #include "base/json_impl.h"
 #include "dist/dist_impl.h"
+#include "dist/special_impl.h"
 #include "math/gemm_impl.h"
 
 #define DRAWS_SEED 0x7265736d70u           /* of the draws that Z is made of, in evaluation */
@@ -51,21 +52,10 @@ static struct ratio ratio_of(size_t tries, double z)
     return (struct ratio){.w = log(sum), .alpha = others > 0 ? others * log1p(-z) : 0, .dw = others > 0 ? slope / sum : 0, .dalpha = -others / (1 - z)};
 }
 
-static double accepted(dfo_real logit)
-{
-    return 1 / (1 + exp(-(double)logit));
-}
-
-static double log_accepted(dfo_real logit)
-{
-    double l = (double)logit;
-    return l < 0 ? l - log1p(exp(l)) : -log1p(exp(-l));
-}
-
 /* log(w a + alpha) and the shares of its terms, of which one may be 0.  */
 static double log_ratio(const struct ratio *r, dfo_real logit, double share[2])
 {
-    double term[2] = {r->w + log_accepted(logit), r->alpha}, all = dfoi_log_sum_exp(2, term);
+    double term[2] = {r->w + dfoi_log_sigmoid((double)logit), r->alpha}, all = dfoi_log_sum_exp(2, term);
     share[0] = exp(term[0] - all);
     share[1] = exp(term[1] - all);
     return all;
@@ -115,16 +105,14 @@ static dfo_status back(const dfo_dist *dist, dfo_run *run, struct panel *p, dfo_
     return dfo_net_backward(state(dist)->net, run, &p->in, p->out, &gin, p->acts);
 }
 
-/* Draws first .. first+n of those that Z is made of, at most a panel, and their logits.  */
-static dfo_status draw(const dfo_dist *dist, dfo_run *run, struct panel *p, size_t first, size_t n)
+/* Draws first .. first+n of those that Z is made of, at most a panel, and their logits.  The run's key becomes theirs; given: as it was.  */
+static dfo_status draw(const dfo_dist *dist, dfo_run *run, dfo_key given, struct panel *p, size_t first, size_t n)
 {
-    dfo_key key = run->key;
     int train = run->mode == DFO_TRAIN;
-    run->key = (dfo_key){.seed = train ? key.seed ^ DRAWS_SEED : DRAWS_SEED, .row = first, .step = train ? key.step : 0};
     dfo_batch z = dfo_batch_rows(p->z, 0, n);
-    dfo_status status = dfo_dist_sample(state(dist)->proposal, run, z, NULL, 1);
-    run->key = key;
-    return status == DFO_OK ? judge(dist, run, p, z) : status;
+    run->key = (dfo_key){.seed = train ? given.seed ^ DRAWS_SEED : DRAWS_SEED, .row = first, .step = train ? given.step : 0};
+    DFO_TRY(dfo_dist_sample(state(dist)->proposal, run, z, NULL, 1));
+    return judge(dist, run, p, z);
 }
 
 static size_t draws_of(const dfo_dist *dist, const dfo_run *run)
@@ -141,19 +129,21 @@ static size_t derived(const dfo_dist *dist)
 static dfo_status prepare(const dfo_dist *dist, dfo_run *run, dfo_real *to)
 {
     size_t draws = draws_of(dist, run), mark = run->arena_used, n;
+    const dfo_key key = run->key;
     dfo_status status = DFO_OK;
     struct panel p;
     double sum = 0;
     DFO_TRY(take(dist, run, 0, &p));
     for (size_t first = 0; first < draws && status == DFO_OK; first += n) {
         n = draws - first < DFO_PANEL ? draws - first : DFO_PANEL;
-        status = draw(dist, run, &p, first, n);
+        status = draw(dist, run, key, &p, first, n);
         for (size_t i = 0; i < n && status == DFO_OK; i++)
-            sum += accepted(p.out.x[i]);
+            sum += dfoi_sigmoid((double)p.out.x[i]);
     }
     sum /= (double)draws;
     memcpy(to, &sum, sizeof sum);
     run->arena_used = mark;
+    run->key = key;
     return status;
 }
 
@@ -168,14 +158,17 @@ static dfo_status log_prob(const dfo_dist *dist, dfo_run *run, dfo_batch x, cons
 {
     struct ratio r = present(dist, run);
     dfo_status status = dfo_dist_log_prob(state(dist)->proposal, run, x, NULL, out);
+    const dfo_key key = run->key;
     struct panel p;
     (void)cond;
     DFO_TRY(take(dist, run, 0, &p));
     for (size_t first = 0; first < x.n && status == DFO_OK; first += p.out.n) {
+        run->key.row = key.row + first;
         status = judge(dist, run, &p, dfo_batch_rows(x, first, x.n - first < DFO_PANEL ? x.n - first : DFO_PANEL));
         for (size_t i = 0; i < p.out.n && status == DFO_OK; i++)
             out[first + i] += log_ratio(&r, p.out.x[i], (double[2]){0});
     }
+    run->key = key;
     return status;
 }
 
@@ -183,16 +176,18 @@ static dfo_status log_prob(const dfo_dist *dist, dfo_run *run, dfo_batch x, cons
 static dfo_status through_mean(const dfo_dist *dist, dfo_run *run, struct panel *p, double gz, size_t first, size_t n)
 {
     size_t all = draws_of(dist, run), some;
+    const dfo_key key = run->key;
     for (size_t done = 0; done < n; done += some) {
         size_t at = (first + done) % all;
         some = n - done < DFO_PANEL ? n - done : DFO_PANEL;
         some = some < all - at ? some : all - at;
-        DFO_TRY(draw(dist, run, p, at, some));
+        DFO_TRY(draw(dist, run, key, p, at, some));
         for (size_t i = 0; i < some; i++) {
-            double a = accepted(p->out.x[i]);
+            double a = dfoi_sigmoid((double)p->out.x[i]);
             p->out.x[i] = (dfo_real)(gz / (double)n * a * (1 - a));
         }
         DFO_TRY(back(dist, run, p, (dfo_batch){0}));
+        run->key = key;
     }
     return DFO_OK;
 }
@@ -202,6 +197,7 @@ static dfo_status log_prob_grad(const dfo_dist *dist, dfo_run *run, dfo_batch x,
 {
     struct ratio r = present(dist, run);
     dfo_status status = dfo_dist_log_prob_grad(state(dist)->proposal, run, x, NULL, glogp, gx, NULL);
+    const dfo_key key = run->key;
     size_t all = draws_of(dist, run);
     struct panel p;
     double gz = 0;
@@ -210,16 +206,18 @@ static dfo_status log_prob_grad(const dfo_dist *dist, dfo_run *run, dfo_batch x,
     DFO_TRY(take(dist, run, 1, &p));
     for (size_t first = 0; first < x.n && status == DFO_OK; first += p.out.n) {
         size_t n = x.n - first < DFO_PANEL ? x.n - first : DFO_PANEL;
+        run->key.row = key.row + first;
         status = judge(dist, run, &p, dfo_batch_rows(x, first, n));
         for (size_t i = 0; i < n && status == DFO_OK; i++) {
             double share[2];
             log_ratio(&r, p.out.x[i], share);
             gz += glogp[first + i] * (share[0] * r.dw + (share[1] > 0 ? share[1] * r.dalpha : 0));
-            p.out.x[i] = (dfo_real)(glogp[first + i] * share[0] * (1 - accepted(p.out.x[i])));
+            p.out.x[i] = (dfo_real)(glogp[first + i] * share[0] * (1 - dfoi_sigmoid((double)p.out.x[i])));
         }
         if (status == DFO_OK)
             status = back(dist, run, &p, gx.x ? dfo_batch_rows(gx, first, n) : (dfo_batch){0});
     }
+    run->key = key;
     size_t some = run->mode == DFO_TRAIN && x.n < all ? x.n : all;
     return status == DFO_OK && run->grads && some ? through_mean(dist, run, &p, gz, (size_t)(run->key.row % all), some) : status;
 }
@@ -246,7 +244,7 @@ static dfo_status sample_panel(const dfo_dist *dist, dfo_run *run, struct panel 
             own.purpose = DFO_FOR_CHOICE;              /* the proposal may draw anything else of the row's */
             own.seed ^= DRAWS_SEED;
             dfo_draw_uniform(own, 0, 1, &u);
-            if (done[i] || (t + 1 < s->tries && u >= accepted(p->out.x[i])))
+            if (done[i] || (t + 1 < s->tries && u >= dfoi_sigmoid((double)p->out.x[i])))
                 continue;
             memcpy(dfo_row(x, i), dfo_row(z, i), x.d * sizeof(dfo_real));
             done[i] = 1;

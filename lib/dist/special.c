@@ -97,3 +97,26 @@ double dfoi_gamma_above(double a, double x)
         return 0;
     return x < a + 1 ? 1 - series(a, x) : fraction(a, x);
 }
+
+double dfoi_log_sigmoid(double t)
+{
+    return t < 0 ? t - log1p(exp(t)) : -log1p(exp(-t));
+}
+
+double dfoi_sigmoid(double t)
+{
+    double e = exp(-fabs(t));
+    return (t < 0 ? e : 1) / (1 + e);
+}
+
+double dfoi_log_sum_exp(size_t n, const double *v)
+{
+    double most = v[0], sum = 0;
+    for (size_t k = 1; k < n; k++)
+        most = v[k] > most || isnan(v[k]) ? v[k] : most;
+    if (!isfinite(most))
+        return most;
+    for (size_t k = 0; k < n; k++)
+        sum += exp(v[k] - most);
+    return most + log(sum);
+}

@@ -13,4 +13,9 @@ double dfoi_log_gamma_step(double a, size_t m, double *slope);
 double dfoi_gamma_below(double a, double x);
 double dfoi_gamma_above(double a, double x);
 
+/* log(1/(1 + e^-t)), and without the logarithm; log sum exp v (n >= 1), where a number that is none stays one.  */
+double dfoi_log_sigmoid(double t);
+double dfoi_sigmoid(double t);
+double dfoi_log_sum_exp(size_t n, const double *v);
+
 #endif
