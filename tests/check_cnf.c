@@ -518,6 +518,39 @@ START_TEST(failures)
 }
 END_TEST
 
+/* A plan serves fewer rows than it was made for: what is kept of these, a panel of 64 less, wants no more room, also where it is about the
+ * most that is kept (nets of these widths); and a pass stays in its memory.  */
+START_TEST(fewer_rows)
+{
+    static const int width[] = {300, 560, 780, 900, 1120};
+    for (size_t k = 0; k < sizeof width / sizeof *width; k++) {
+        layerfix f = layerfix_new(json_pack("{s:s, s:i, s:s, s:i, s:b, s:{s:s, s:s, s:[i, i, i]}}", "type", "cnf", "probes", 1, "solver", "rk4", "steps",
+                                            4, "zero_init", 0, "net", "type", "mlp", "activation", "gelu", "hidden", width[k], width[k], width[k]),
+                                  dfo_shape_vector(2), 0, 129);
+        dfo_run how = {.memory = DFO_MEMORY_INVERT};
+        size_t saved = 0, scratch = 0;
+        for (size_t rows = 1; rows < 400; rows++) {
+            size_t s = dfo_bijector_saved(f.bij, rows, &how), w = dfo_bijector_scratch(f.bij, rows);
+            ck_assert_msg(s >= saved && w >= scratch, "width %d, %zu rows: %zu kept, %zu of scratch, of a row less %zu, %zu", width[k], rows, s, w, saved,
+                          scratch);
+            saved = s;
+            scratch = w;
+        }
+        if (width[k] == 780) {
+            static double x[2 * 128], g[2 * 128], seed[2 * 128], ones[128];
+            for (size_t i = 0; i < 2 * 128; i++) {
+                x[i] = cos((double)i);
+                seed[i] = ones[i / 2] = 1;
+            }
+            f.t->run.mode = DFO_TRAIN;
+            ck_assert_int_eq(layerfix_grads(&f, 0, 128, x, NULL, seed, ones, g, NULL, NULL), DFO_OK);
+            testrun_check(f.t, "128 rows in a plan of 129");
+        }
+        layerfix_free(&f);
+    }
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("continuous flows " DFO_REAL_NAME);
@@ -531,6 +564,7 @@ int main(void)
     tcase_add_test(t, cost_gradients);
     tcase_add_test(t, learned_end);
     tcase_add_test(t, failures);
+    tcase_add_test(t, fewer_rows);
     suite_add_tcase(suite, t);
     return test_run(suite);
 }
