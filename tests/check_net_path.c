@@ -158,7 +158,7 @@ static double value(const struct sum *s, double *size)
 static void differ(const struct sum *s, const char *what, size_t i, dfo_real *x, double got)
 {
     static const double side[4] = {-1, 1, -2, 2};
-    double h = IS_DOUBLE ? 0x1p-12 : 0x1p-6, allowed = IS_DOUBLE ? 1e-7 : 2e-2, v[4], size;
+    double h = IS_DOUBLE ? 0x1p-12 : 0x1p-8, allowed = IS_DOUBLE ? 1e-7 : 2e-2, v[4], size;
     dfo_real was = *x;
     for (int k = 0; k < 4; k++) {
         *x = (dfo_real)((double)was + side[k] * h);
