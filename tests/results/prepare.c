@@ -1,6 +1,7 @@
-/* Recipes of data sets that need more than a file: `prepare bsds SEED IN.npy OUT.npy` makes the 63 columns of the
+/* Recipes of data sets that need more than a file: `prepare bsds SEED IN.npy OUT.npy [TURNS]` makes the 63 columns of the
  * BSDS300 benchmark from 8x8 patches of bytes: x = (patch + U[0,1)) / 256, minus the patch's mean, without the
- * last column.  `prepare fold K FOLDS IN.npy TRAIN.npy TEST.npy` takes row i into the test part if a fixed random
+ * last column; with TURNS every patch TURNS times, each under another symmetry of the square and with noise of its own (for training: the official file has
+ * five times the patches of this one).  `prepare fold K FOLDS IN.npy TRAIN.npy TEST.npy` takes row i into the test part if a fixed random
  * order of the rows puts it into fold K, and standardises both parts with the training part's moments.  `prepare split K IN.npy
  * MASK.npy TRAIN.npy TEST.npy [DITHER]` does so with the rows that row K of MASK says, and prints the last column's deviation.  `prepare
  * shuffle SEED IN OUT` writes the rows in an order that the seed says.  `prepare crop LEFT TOP SIDE OUT PICTURE...` puts squares of
@@ -21,20 +22,22 @@ static int fail(dfo_ctx *ctx)
     return 1;
 }
 
-static void patch_to_row(uint64_t seed, uint64_t row, const double *patch, double *out)
+/* turn: one of the eight symmetries of the square; 0 leaves it.  */
+static void patch_to_row(uint64_t seed, uint64_t row, unsigned turn, const double *patch, double *out)
 {
     double noise[64], x[64], mean = 0;
     dfo_key key = {.seed = seed, .row = row, .purpose = DFO_FOR_DEQUANTISE};
     dfo_draw_uniform(key, 0, 64, noise);
     for (int j = 0; j < 64; j++) {
-        x[j] = (patch[j] + noise[j]) / 256;
+        int y0 = turn & 1 ? 7 - j / 8 : j / 8, x0 = turn & 2 ? 7 - j % 8 : j % 8;
+        x[j] = (patch[turn & 4 ? x0 * 8 + y0 : y0 * 8 + x0] + noise[j]) / 256;
         mean += x[j] / 64;
     }
     for (int j = 0; j < 63; j++)
         out[j] = x[j] - mean;
 }
 
-static int bsds(dfo_ctx *ctx, uint64_t seed, const char *in, const char *out)
+static int bsds(dfo_ctx *ctx, uint64_t seed, const char *in, const char *out, unsigned turns)
 {
     dfo_source *source;
     dfo_source_info info;
@@ -45,17 +48,18 @@ static int bsds(dfo_ctx *ctx, uint64_t seed, const char *in, const char *out)
     dfo_source_describe(source, &info);
     if (dfo_shape_size(info.shape) != 64)
         return fprintf(stderr, "prepare: %s: expected 64 columns\n", in), 1;
-    if (dfo_sink_open(ctx, out, NULL, info.rows, 63, NULL, &sink))
+    if (dfo_sink_open(ctx, out, NULL, turns * info.rows, 63, NULL, &sink))
         return fail(ctx);
-    for (uint64_t first = 0; first < info.rows; first += CHUNK) {
-        size_t n = info.rows - first < CHUNK ? (size_t)(info.rows - first) : CHUNK;
-        if (dfo_source_read(source, ctx, first, dfo_batch_of(x, n, 64), NULL))
-            return fail(ctx);
-        for (size_t i = 0; i < n; i++)
-            patch_to_row(seed, first + i, x + i * 64, y + i * 63);
-        if (dfo_sink_write(sink, dfo_batch_of(y, n, 63)))
-            return fail(ctx);
-    }
+    for (unsigned turn = 0; turn < turns; turn++)
+        for (uint64_t first = 0; first < info.rows; first += CHUNK) {
+            size_t n = info.rows - first < CHUNK ? (size_t)(info.rows - first) : CHUNK;
+            if (dfo_source_read(source, ctx, first, dfo_batch_of(x, n, 64), NULL))
+                return fail(ctx);
+            for (size_t i = 0; i < n; i++)
+                patch_to_row(seed, turn * info.rows + first + i, turn, x + i * 64, y + i * 63);
+            if (dfo_sink_write(sink, dfo_batch_of(y, n, 63)))
+                return fail(ctx);
+        }
     int bad = dfo_sink_finish(sink) != DFO_OK;
     if (bad)
         fail(ctx);
@@ -250,8 +254,9 @@ int main(int argc, char **argv)
     int status = 2;
     if (dfo_ctx_new(&ctx))
         return 1;
-    if (argc == 5 && !strcmp(argv[1], "bsds"))
-        status = bsds(ctx, strtoull(argv[2], NULL, 10), argv[3], argv[4]);
+    unsigned turns = argc == 6 ? (unsigned)strtoull(argv[5], NULL, 10) : 1;
+    if ((argc == 5 || argc == 6) && !strcmp(argv[1], "bsds") && turns >= 1 && turns <= 8)
+        status = bsds(ctx, strtoull(argv[2], NULL, 10), argv[3], argv[4], turns);
     else if ((argc == 7 || argc == 9) && !strcmp(argv[1], "fold") && strtoull(argv[3], NULL, 10) > 1)
         status = fold(ctx, strtoull(argv[2], NULL, 10), strtoull(argv[3], NULL, 10), argv[4], argv[5], argv[6],
                       argc == 9 ? strtoull(argv[7], NULL, 10) : 1, argc == 9 ? strtod(argv[8], NULL) : 0);
@@ -263,7 +268,7 @@ int main(int argc, char **argv)
         status = crop(ctx, strtoull(argv[2], NULL, 10), strtoull(argv[3], NULL, 10), strtoull(argv[4], NULL, 10), argv[5],
                       argc - 6, argv + 6);
     else
-        fprintf(stderr, "usage: prepare bsds SEED IN OUT | prepare fold K FOLDS IN TRAIN TEST [COPIES NOISE] | "
+        fprintf(stderr, "usage: prepare bsds SEED IN OUT [TURNS] | prepare fold K FOLDS IN TRAIN TEST [COPIES NOISE] | "
                         "prepare split K IN MASK TRAIN TEST [DITHER] | prepare shuffle SEED IN OUT | "
                         "prepare crop LEFT TOP SIDE OUT PICTURE...\n");
     dfo_ctx_free(ctx);
