@@ -442,8 +442,6 @@ static int fit(struct job *j)
                 o->fit.checkpoint ? o->fit.checkpoint : "(no checkpoint was asked for)");
         return EXIT_INTERRUPTED;
     }
-    if (done == DFO_EUNSUP && o->target.name)
-        return file_failed(c, "this flow cannot be fitted to a density");
     status = done ? failed(c) : 0;
     if (done && done != DFO_ENUM)
         return status;

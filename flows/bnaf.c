@@ -37,7 +37,7 @@ static size_t some_rows(const dfo_bijector *bij)
     return state(bij)->width * (state(bij)->layers + 2) + 2;
 }
 
-/* Of backward: gradients of inputs, outputs, pre-activations and logs of slopes, before and behind a layer.  */
+/* Of the ways back: gradients of inputs, outputs, pre-activations and logs of slopes, before and behind a layer.  */
 struct gradients {
     dfo_real *in, *z, *pre[2], *log[2], *gemm;
     dfo_real *ld;                      /* (64) */
@@ -59,7 +59,7 @@ static size_t scratch(const dfo_bijector *bij, size_t rows)
 {
     size_t hidden = state(bij)->layers - 1;
     (void)rows;
-    return DFO_PANEL * (2 * inputs(bij) + 2 * hidden * units(bij) + 4 * bij->d + some_rows(bij) + 1 + 4 * most(bij)) +
+    return DFO_PANEL * (2 * inputs(bij) + 3 * hidden * units(bij) + 6 * bij->d + some_rows(bij) + 1 + 4 * most(bij)) +
            dfo_arena_size(gemm_scratch(bij));
 }
 
@@ -89,6 +89,14 @@ static struct gradients take_gradients(const dfo_bijector *bij, dfo_run *run)
     g.ld = dfo_arena_take(run, DFO_PANEL);
     g.gemm = dfo_arena_take(run, gemm_scratch(bij));
     return g;
+}
+
+static struct dfoi_bnaf_transposed take_transposed(const dfo_bijector *bij, dfo_run *run)
+{
+    struct dfoi_bnaf_transposed t = {.u = dfo_arena_take(run, bij->d * DFO_PANEL), .out = dfo_arena_take(run, bij->d * DFO_PANEL)};
+    for (size_t l = 0; l + 1 < state(bij)->layers; l++)
+        t.pre[l] = dfo_arena_take(run, units(bij) * DFO_PANEL);
+    return t;
 }
 
 /* Rows first .. and their condition into a panel; x goes to `to`.  */
@@ -196,17 +204,24 @@ static void shares_of(const dfo_bijector *bij, const dfo_run *run, dfo_real *a, 
     dfoi_vsigmoid(1, &back, rest);
 }
 
+/* Of the panel's columns and f, to rows x.  */
+static void put_latents(const dfo_bijector *bij, const struct dfoi_bnaf_panel *p, dfo_real a, dfo_real rest, dfo_batch x)
+{
+    const dfo_real *at = p->in + bij->cond_d * DFO_PANEL;
+    for (size_t k = 0; k < bij->d * DFO_PANEL; k++)
+        p->z[k] = a * at[k] + rest * p->f[k];
+    dfoi_from_panel(p->n, bij->d, p->z, NULL, dfo_row(x, p->first), x.ld);
+}
+
 static dfo_status forward(const dfo_bijector *bij, dfo_run *run, dfo_batch x, const dfo_cond *cond, double *logdet)
 {
     struct dfoi_bnaf_panel p = take(bij, run);
-    dfo_real a, rest, *at = p.in + bij->cond_d * DFO_PANEL;
+    dfo_real a, rest;
     shares_of(bij, run, &a, &rest);
     for (size_t first = 0; first < x.n; first += DFO_PANEL) {
-        begin(bij, &p, first, x, cond, at);
+        begin(bij, &p, first, x, cond, p.in + bij->cond_d * DFO_PANEL);
         dfoi_bnaf_net(bij, run, &p);
-        for (size_t k = 0; k < bij->d * DFO_PANEL; k++)
-            p.z[k] = a * at[k] + rest * p.f[k];
-        dfoi_from_panel(p.n, bij->d, p.z, NULL, dfo_row(x, first), x.ld);
+        put_latents(bij, &p, a, rest, x);
         if (logdet)
             add_log_dets(bij, run, &p, 1, logdet);
     }
@@ -287,35 +302,79 @@ static void add_condition(const struct gradients *g, const struct dfoi_bnaf_pane
     }
 }
 
+/* Back through the map, from g.z and g.ld, gradients of z and of the log-det, to g.in, of f's inputs.  Returns the gate's.  */
+static double map_back(const dfo_bijector *bij, dfo_run *run, const struct dfoi_bnaf_panel *p, struct gradients *g)
+{
+    dfo_real a, rest, gate = *dfo_run_weights(run, state(bij)->gate), *share = g->log[0];
+    const dfo_real *x = p->in + bij->cond_d * DFO_PANEL;
+    double of_gate = 0;
+    shares_of(bij, run, &a, &rest);
+    for (size_t k = 0; k < bij->d * DFO_PANEL; k++)
+        share[k] = p->lf[k] - gate;
+    dfoi_vsigmoid(bij->d * DFO_PANEL, share, share);                /* f's part of the slope */
+    for (size_t k = 0; k < bij->d * DFO_PANEL; k++) {
+        dfo_real gl = g->ld[k % DFO_PANEL];
+        of_gate += (double)(g->z[k] * a * rest * (x[k] - p->f[k])) + (double)(gl * (rest - share[k]));
+        g->pre[0][k] = rest * g->z[k];
+        g->log[0][k] = gl * share[k];
+    }
+    net_back(bij, run, p, g);
+    return of_gate;
+}
+
 static dfo_status backward(const dfo_bijector *bij, dfo_run *run, dfo_batch z, dfo_batch gz, const dfo_cond *cond,
                            dfo_cond *gcond, const double *glogdet)
 {
+    DFO_TRY(dfoi_take_input(bij, run, z, cond));
     struct dfoi_bnaf_panel p = take(bij, run);
     struct gradients g = take_gradients(bij, run);
-    dfo_batch kept = dfo_batch_of(run->saved, z.n, z.d);
-    dfo_real a, rest, gate = *dfo_run_weights(run, state(bij)->gate), *x = p.in + bij->cond_d * DFO_PANEL;
+    dfo_real a, rest;
     double of_gate = 0;
     shares_of(bij, run, &a, &rest);
     for (size_t first = 0; first < z.n; first += DFO_PANEL) {
-        begin(bij, &p, first, kept, cond, x);
+        begin(bij, &p, first, z, cond, p.in + bij->cond_d * DFO_PANEL);
         dfoi_bnaf_net(bij, run, &p);
         dfoi_to_panel(p.n, bij->d, dfo_row(gz, first), gz.ld, NULL, 1, g.z);
         LOOP g.ld[i] = i < p.n ? (dfo_real)glogdet[first + i] : 0;
-        for (size_t k = 0; k < bij->d * DFO_PANEL; k++)
-            p.lf[k] -= gate;
-        dfoi_vsigmoid(bij->d * DFO_PANEL, p.lf, p.lf);              /* f's part of the slope */
-        for (size_t k = 0; k < bij->d * DFO_PANEL; k++) {
-            dfo_real gl = g.ld[k % DFO_PANEL];
-            g.pre[0][k] = rest * g.z[k];
-            g.log[0][k] = gl * p.lf[k];
-            of_gate += (double)(g.z[k] * a * rest * (x[k] - p.f[k])) + (double)(gl * (rest - p.lf[k]));
-        }
-        net_back(bij, run, &p, &g);
+        of_gate += map_back(bij, run, &p, &g);
         add_condition(&g, &p, cond, gcond);
         for (size_t k = 0; k < bij->d * DFO_PANEL; k++)
             g.z[k] = a * g.z[k] + g.in[bij->cond_d * DFO_PANEL + k];
         dfoi_from_panel(p.n, bij->d, g.z, NULL, dfo_row(gz, first), gz.ld);
-        dfoi_from_panel(p.n, bij->d, x, NULL, dfo_row(z, first), z.ld);
+    }
+    if (run->grads)
+        *dfo_run_grads(run, state(bij)->gate) += (dfo_real)of_gate;
+    return DFO_OK;
+}
+
+/* As the log-det is that of the map, negative, z gets u, J^T u = gx - glogdet dlogdet/dx, and weights and condition what the way
+ * back through the map gives them for -u and -glogdet.  */
+static dfo_status inverse_backward(const dfo_bijector *bij, dfo_run *run, dfo_batch x, dfo_batch gx, const dfo_cond *cond,
+                                   dfo_cond *gcond, const double *glogdet)
+{
+    struct dfoi_bnaf_panel p = take(bij, run);
+    struct gradients g = take_gradients(bij, run);
+    struct dfoi_bnaf_transposed t = take_transposed(bij, run);
+    dfo_real a, rest, *grads = run->grads;
+    double of_gate = 0;
+    shares_of(bij, run, &a, &rest);
+    for (size_t first = 0; first < x.n; first += DFO_PANEL) {
+        begin(bij, &p, first, x, cond, p.in + bij->cond_d * DFO_PANEL);
+        dfoi_bnaf_net(bij, run, &p);
+        dfoi_to_panel(p.n, bij->d, dfo_row(gx, first), gx.ld, NULL, 1, t.u);
+        LOOP g.ld[i] = i < p.n ? -(dfo_real)glogdet[first + i] : 0;
+        memset(g.z, 0, bij->d * DFO_PANEL * sizeof *g.z);
+        run->grads = NULL;
+        map_back(bij, run, &p, &g);
+        run->grads = grads;
+        dfoi_add(bij->d * DFO_PANEL, g.in + bij->cond_d * DFO_PANEL, t.u);
+        dfoi_bnaf_solve_transposed(bij, run, &p, &t, g.gemm);
+        for (size_t k = 0; k < bij->d * DFO_PANEL; k++)
+            g.z[k] = -t.u[k];
+        of_gate += map_back(bij, run, &p, &g);
+        add_condition(&g, &p, cond, gcond);
+        dfoi_from_panel(p.n, bij->d, t.u, NULL, dfo_row(gx, first), gx.ld);
+        put_latents(bij, &p, a, rest, x);
     }
     if (run->grads)
         *dfo_run_grads(run, state(bij)->gate) += (dfo_real)of_gate;
@@ -378,7 +437,7 @@ dfo_status dfoi_bnaf_create(dfo_build *build, json_t *config, dfo_bijector *bij)
 
 const struct dfo_bijector_ops dfoi_bnaf_ops = {
     .type = "bnaf",
-    .caps = DFO_ITERATIVE_INVERSE | DFO_NEEDS_INPUT,
+    .caps = DFO_CLOSED_INVERSE | DFO_KEEPS_INPUT,
     .scratch = scratch,
     .derived = derived,
     .gderived = derived,
@@ -386,6 +445,7 @@ const struct dfo_bijector_ops dfoi_bnaf_ops = {
     .forward = forward,
     .inverse = inverse,
     .backward = backward,
+    .inverse_backward = inverse_backward,
     .pullback = dfoi_bnaf_pullback,
     .describe = describe,
     .free = bnaf_free,

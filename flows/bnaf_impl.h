@@ -44,4 +44,13 @@ void dfoi_bnaf_net(const dfo_bijector *bij, dfo_run *run, struct dfoi_bnaf_panel
 /* The columns of in, one after the other, of z.  */
 void dfoi_bnaf_solve(const dfo_bijector *bij, dfo_run *run, struct dfoi_bnaf_panel *p);
 
+/* Gradients on the way back through a panel's map: of its columns, of the net's outputs, of pre-activations.  */
+struct dfoi_bnaf_transposed {
+    dfo_real *u, *out;                 /* (d, 64) */
+    dfo_real *pre[DFOI_BNAF_LAYERS];   /* (d width, 64) */
+};
+/* t.u = J^-T t.u, J = dz/dx of a panel that dfoi_bnaf_net has been through.  gemm: dfoi_gemm_back_scratch of the most rows.  */
+void dfoi_bnaf_solve_transposed(const dfo_bijector *bij, dfo_run *run, const struct dfoi_bnaf_panel *p,
+                                const struct dfoi_bnaf_transposed *t, dfo_real *gemm);
+
 #endif

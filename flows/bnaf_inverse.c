@@ -4,7 +4,11 @@
  *   a x + (1 - a) f_i(x) = z_i,  |f_i - c| <= S: the last layer's number, and the sum of its own block, as |tanh| < 1,
  *
  * so that x lies in (z_i - (1 - a) (c +- S)) / a.  64 rows at a time: Newton's method inside the bracket.  Together the
- * columns cost a pass through the net, and the diagonal blocks once for each step.  */
+ * columns cost a pass through the net, and the diagonal blocks once for each step.
+ *
+ * Gradients take J^T u = q, J = dz/dx: an upper triangle, so columns from the last to the first.  What those behind column i
+ * send back to it through the net is known when u_i is asked for, and u_i itself goes back through its diagonal blocks alone:
+ *   u_i = (q_i - s_i) / (dz_i/dx_i),  and together they cost a pass back, and the diagonal blocks once more.  */
 #include <string.h>
 
 #include "bnaf_impl.h"
@@ -133,5 +137,55 @@ void dfoi_bnaf_solve(const dfo_bijector *bij, dfo_run *run, struct dfoi_bnaf_pan
         for (size_t l = 0; l < s->layers; l++)
             fix(&c, l);
         root(&c, p->z + c.j * DFO_PANEL, p->in + (bij->cond_d + c.j) * DFO_PANEL);
+    }
+}
+
+/* ---- and of gradients */
+
+/* Gradients of pre-activations of layer l, or behind the last of f.  */
+static dfo_real *block_of(const struct dfoi_bnaf *s, const struct dfoi_bnaf_transposed *t, size_t l, size_t j)
+{
+    return l + 1 == s->layers ? t->out + j * DFO_PANEL : t->pre[l] + j * s->width * DFO_PANEL;
+}
+
+/* What `count` blocks of layer l, from column j's, whose gradients stand in `from`, send to the layer in front's units of column j, or
+ * to x_j.  */
+static void send_back(const dfo_bijector *bij, const dfo_run *run, const struct dfoi_bnaf_panel *p, size_t l, size_t j, size_t count,
+                      const dfo_real *from, dfo_real *to, dfo_real *gemm)
+{
+    const struct dfoi_bnaf *s = bij->state;
+    struct dfoi_bnaf_place at = dfoi_bnaf_place(bij, l);
+    const dfo_real *e = run->derived + at.e + j * at.out * at.columns + at.lead + j * at.in;
+    const dfo_real *units = l ? p->act[l - 1] + j * s->width * DFO_PANEL : NULL;
+    dfoi_gemm_back(count * at.out, at.in, e, at.columns, from, NULL, NULL, to, gemm);
+    for (size_t k = 0; units && k < s->width * DFO_PANEL; k++)
+        to[k] *= 1 - units[k] * units[k];
+}
+
+void dfoi_bnaf_solve_transposed(const dfo_bijector *bij, dfo_run *run, const struct dfoi_bnaf_panel *p,
+                                const struct dfoi_bnaf_transposed *t, dfo_real *gemm)
+{
+    const struct dfoi_bnaf *s = bij->state;
+    dfo_real a, rest, back = -*dfo_run_weights(run, s->gate);
+    dfo_real *sent = p->some, *slope = sent + DFO_PANEL;       /* (64) */
+    dfoi_vsigmoid(1, dfo_run_weights(run, s->gate), &a);
+    dfoi_vsigmoid(1, &back, &rest);
+    for (size_t j = bij->d; j-- > 0;) {
+        dfo_real *u = t->u + j * DFO_PANEL, *out = t->out + j * DFO_PANEL;
+        memset(out, 0, DFO_PANEL * sizeof *out);
+        for (size_t l = s->layers; l-- > 0;)
+            send_back(bij, run, p, l, j, bij->d - j, block_of(s, t, l, j), l ? block_of(s, t, l - 1, j) : sent, gemm);
+        dfoi_vexp(DFO_PANEL, p->lf + j * DFO_PANEL, slope);
+        LOOP {
+            u[i] = (u[i] - sent[i]) / (a + rest * slope[i]);
+            out[i] = rest * u[i];
+        }
+        const dfo_real *from = out;
+        for (size_t l = s->layers - 1; l > 0; l--) {
+            dfo_real *own = p->some + (2 + l % 2 * s->width) * DFO_PANEL;
+            send_back(bij, run, p, l, j, 1, from, own, gemm);
+            dfoi_add(s->width * DFO_PANEL, own, block_of(s, t, l - 1, j));
+            from = own;
+        }
     }
 }

@@ -121,7 +121,7 @@ static dfo_status one_layer(const dfoi_layer_check *l, size_t k, dfo_run *run, d
     copy(z, back);
     DFO_TRY(dfo_bijector_inverse(bij, run, back, cond, from));
     size_t inner = run->arena_used;
-    int bounded = bij->ops->inverse_backward && !(bij->caps & DFO_STOCHASTIC);
+    int bounded = bij->ops->inverse_backward && !(bij->caps & (DFO_STOCHASTIC | DFO_ITERATIVE_INVERSE));
     if (bounded) {
         DFO_TRY(inverse_norms(l, bij, run, back, cond, square));
         run->arena_used = inner;

@@ -18,7 +18,7 @@
  * memory does not grow with the steps, and the gradient is that of the equation, to the solver's errors.
  * With "gradient":"reversible" what trains is McCallum and Foster's scheme around the solver, whose last two states are kept in
  * place of the trace: memory does not grow with the steps, and the gradient is exact as well.
- * With "learn_end" the end is a weight: see cnf_end.c.  */
+ * With "learn_end" the end is a weight: see cnf_end.c.  Gradients of the way to data are the adjoint's.  */
 #include <math.h>
 #include <string.h>
 
@@ -85,10 +85,11 @@ static size_t scratch(const dfo_bijector *bij, size_t rows)
         field.nq = 1 + c->probes;
     size_t two = c->reversible ? dfo_reversible_scratch(c->reversible, &field, rows) + 2 * dfo_arena_size(rows * bij->d) : 0;
     size_t forward = dfo_ode_scratch(c->alone, &field, rows), back;
-    back = c->adjoint ? dfo_ode_adjoint_scratch(c->together, &field, rows)
-           : c->checkpoint ? dfo_ode_checkpoint_scratch(c->together, &field, rows, c->most)
-                           : dfo_ode_backward_scratch(c->together, &field, rows);
+    back = c->adjoint ? 0 : c->checkpoint ? dfo_ode_checkpoint_scratch(c->together, &field, rows, c->most)
+                                          : dfo_ode_backward_scratch(c->together, &field, rows);
     back = forward > back ? forward : back;
+    two = back > two ? back : two;
+    back = dfo_arena_size(rows * bij->d) + dfo_ode_adjoint_scratch(c->together, &field, rows);
     two = back > two ? back : two;
     back = dfoi_cnf_probe_scratch(bij, rows);
     return dfoi_doubles_size(rows * field.nq) + dfo_arena_size(c->probes * rows * bij->d) + (back > two ? back : two);
@@ -157,9 +158,14 @@ static dfo_status forward(const dfo_bijector *bij, dfo_run *run, dfo_batch x, co
     return map(bij, run, dfoi_cnf_end(bij), 0, x, cond, logdet);
 }
 
+/* It keeps nothing: saved data are forward's.  */
 static dfo_status inverse(const dfo_bijector *bij, dfo_run *run, dfo_batch z, const dfo_cond *cond, double *logdet)
 {
-    return map(bij, run, 0, dfoi_cnf_end(bij), z, cond, logdet);
+    dfo_real *saved = run->saved;
+    run->saved = NULL;
+    dfo_status status = map(bij, run, 0, dfoi_cnf_end(bij), z, cond, logdet);
+    run->saved = saved;
+    return status;
 }
 
 static dfo_status back_reversibly(const dfo_bijector *bij, dfo_run *run, const dfo_field *field, dfo_batch z, dfo_batch gz, const double *gq)
@@ -174,14 +180,15 @@ static dfo_status back_reversibly(const dfo_bijector *bij, dfo_run *run, const d
 }
 
 /* The quadratures' gradients.  */
-static const double *spread(const dfo_bijector *bij, dfo_run *run, const dfo_field *field, size_t n, const double *glogdet)
+static const double *spread(const dfo_bijector *bij, dfo_run *run, const dfo_field *field, double from, double to, size_t n,
+                            const double *glogdet)
 {
     if (field->nq == 1 || !glogdet)
         return glogdet;
     double *gq = dfoi_take_doubles(run, n * field->nq);
     for (size_t i = 0; i < n; i++)
         for (size_t j = 0; j < field->nq; j++)
-            gq[i * field->nq + j] = share(bij, dfoi_cnf_end(bij), 0, j) * glogdet[i];
+            gq[i * field->nq + j] = share(bij, from, to, j) * glogdet[i];
     return gq;
 }
 
@@ -193,7 +200,7 @@ static dfo_status backward(const dfo_bijector *bij, dfo_run *run, dfo_batch z, d
     struct dfoi_cnf_solve f;
     DFO_TRY(begin(bij, run, dfoi_cnf_end(bij), dfo_batch_of((dfo_real *)input, z.n, z.d), cond, &f));
     dfo_field field = dfoi_cnf_field(&f, cond, gcond);
-    const double *gq = spread(bij, run, &field, z.n, glogdet);
+    const double *gq = spread(bij, run, &field, dfoi_cnf_end(bij), 0, z.n, glogdet);
     f.back = 1;
     if (c->reversible) {
         DFO_TRY(back_reversibly(bij, run, &field, z, gz, gq));
@@ -216,6 +223,31 @@ static dfo_status backward(const dfo_bijector *bij, dfo_run *run, dfo_batch z, d
         DFO_TRY(dfo_ode_backward(c->together, &field, run, &trace, gz, gq, NULL));
     dfoi_cnf_pack(z, (dfo_real *)input, 1);
     return DFO_OK;
+}
+
+/* Where hutch++ looked for its space: at the latents that x came from.  */
+static dfo_status find_start(const dfo_bijector *bij, dfo_run *run, dfo_batch x, const dfo_cond *cond, dfo_batch *start)
+{
+    struct dfoi_cnf_solve f = {.bij = bij, .n = x.n, .shared = 1, .back = 1};
+    dfo_field field = dfoi_cnf_field(&f, cond, NULL);
+    *start = dfo_batch_of(dfo_arena_take(run, x.n * x.d), x.n, x.d);
+    dfoi_cnf_pack(x, start->x, 0);
+    return dfo_ode_solve(state(bij)->together, &field, run, dfoi_cnf_end(bij), 0, *start, NULL, NULL, NULL);
+}
+
+/* By the continuous adjoint, whatever "gradient" is: the way to data has kept nothing.  */
+static dfo_status inverse_backward(const dfo_bijector *bij, dfo_run *run, dfo_batch x, dfo_batch gx, const dfo_cond *cond,
+                                   dfo_cond *gcond, const double *glogdet)
+{
+    struct dfoi_cnf_solve f;
+    dfo_batch start = x;
+    if (state(bij)->sketch && estimates(bij, run))
+        DFO_TRY(find_start(bij, run, x, cond, &start));
+    DFO_TRY(begin(bij, run, 0, start, cond, &f));
+    f.shared = f.back = 1;
+    dfo_field field = dfoi_cnf_field(&f, cond, gcond);
+    const double *gq = spread(bij, run, &field, 0, dfoi_cnf_end(bij), x.n, glogdet);
+    return dfo_ode_adjoint(state(bij)->together, &field, run, 0, dfoi_cnf_end(bij), x, gx, gq, NULL);
 }
 
 static const char *gradient_of(const struct dfoi_cnf *c)
@@ -418,6 +450,7 @@ const struct dfo_bijector_ops dfoi_cnf_ops = {
     .forward = forward,
     .inverse = inverse,
     .backward = backward,
+    .inverse_backward = inverse_backward,
     .describe = describe,
     .free = cnf_free,
 };

@@ -1,6 +1,7 @@
 /* A residual flow (Behrmann et al. 2019; Chen et al. 2019):  z = x + G(x), G a net whose Lipschitz constant is below 1
  * (residual_weights.c), so that the map can be undone: x is the fixed point of z - G(x), found by Anderson's iteration to
- * rounding. A condition is more of the net's input, and does not have to contract. The log-det log det(I + dG/dx) is exact or estimated (residual_trace.c): training estimates it where "trace" is
+ * rounding; so is J^-T q, the fixed point of q - (dG/dx)^T u, of which gradients of that are made.
+ * A condition is more of the net's input, and does not have to contract. The log-det log det(I + dG/dx) is exact or estimated (residual_trace.c): training estimates it where "trace" is
  * "series" or "roulette", evaluation does so for rows of more than 64 features alone.  */
 #include <math.h>
 #include <stdio.h>
@@ -8,6 +9,7 @@
 
 #include <diffeo/fixpoint.h>
 #include "layers.h"
+#include "math/kern_impl.h"
 #include "residual_impl.h"
 
 static const struct dfoi_residual *state(const dfo_bijector *bij)
@@ -23,9 +25,20 @@ dfo_cond dfoi_residual_input(dfo_batch x, const dfo_cond *cond, size_t first)
     return in;
 }
 
+static dfo_batch take_rows(dfo_run *run, dfo_batch like)
+{
+    return dfo_batch_of(dfo_arena_take(run, like.n * like.d), like.n, like.d);
+}
+
+static void copy(dfo_batch from, dfo_batch to)
+{
+    for (size_t i = 0; i < from.n; i++)
+        memcpy(dfo_row(to, i), dfo_row(from, i), from.d * sizeof *to.x);
+}
+
 static dfo_status forward(const dfo_bijector *bij, dfo_run *run, dfo_batch x, const dfo_cond *cond, double *logdet)
 {
-    dfo_batch g = dfo_batch_of(dfo_arena_take(run, x.n * x.d), x.n, x.d);
+    dfo_batch g = take_rows(run, x);
     dfo_cond in = dfoi_residual_input(x, cond, 0);
     dfoi_residual_place was = dfoi_residual_enter(bij, run);
     dfo_status status = logdet ? dfoi_residual_log_det(bij, run, x, cond, 1, logdet) : DFO_OK;
@@ -80,11 +93,10 @@ static dfo_map map_of(const struct target *t)
 
 static dfo_status inverse(const dfo_bijector *bij, dfo_run *run, dfo_batch z, const dfo_cond *cond, double *logdet)
 {
-    struct target t = {bij, dfo_batch_of(dfo_arena_take(run, z.n * z.d), z.n, z.d), cond};
+    struct target t = {bij, take_rows(run, z), cond};
     dfo_fixpoint_options o = options();
     dfo_map map = map_of(&t);
-    for (size_t i = 0; i < z.n; i++)
-        memcpy(dfo_row(t.z, i), dfo_row(z, i), z.d * sizeof *z.x);
+    copy(z, t.z);
     dfoi_residual_place was = dfoi_residual_enter(bij, run);
     dfo_status status = dfo_fixpoint_solve(&o, &map, run, z, NULL);
     if (status == DFO_OK && logdet)
@@ -96,13 +108,113 @@ static dfo_status inverse(const dfo_bijector *bij, dfo_run *run, dfo_batch z, co
 static dfo_status backward(const dfo_bijector *bij, dfo_run *run, dfo_batch z, dfo_batch gz, const dfo_cond *cond, dfo_cond *gcond,
                            const double *glogdet)
 {
-    dfo_batch x = dfo_batch_of(run->saved, z.n, z.d);
+    DFO_TRY(dfoi_take_input(bij, run, z, cond));
     dfoi_residual_place was = dfoi_residual_enter(bij, run);
-    dfo_status status = dfoi_residual_log_det_back(bij, run, x, gz, cond, gcond, glogdet);
+    dfo_status status = dfoi_residual_log_det_back(bij, run, z, gz, cond, gcond, glogdet);
     dfoi_residual_leave(run, was);
-    for (size_t i = 0; i < z.n; i++)
-        memcpy(dfo_row(z, i), dfo_row(x, i), z.d * sizeof *z.x);
     return status;
+}
+
+/* ---- gradients of the way back */
+
+struct transposed {
+    const dfo_bijector *bij;
+    dfo_batch x, q;
+    const dfo_cond *cond;
+};
+
+/* g = q - (dG/dx)^T u */
+static dfo_status step_transposed(const dfo_map *map, dfo_run *run, dfo_batch u, dfo_batch g)
+{
+    const struct transposed *t = map->state;
+    dfo_real *grads = run->grads;
+    dfo_cond in = dfoi_residual_input(t->x, t->cond, 0), gin = {.n = in.n, .part[0].rows = g};
+    for (size_t i = 0; i < g.n; i++)
+        memset(dfo_row(g, i), 0, g.d * sizeof *g.x);
+    run->grads = NULL;
+    dfo_status status = dfo_net_rows_backward(state(t->bij)->net, run, &in, u, &gin);
+    run->grads = grads;
+    for (size_t i = 0; i < g.n; i++)
+        for (size_t j = 0; j < g.d; j++)
+            dfo_row(g, i)[j] = dfo_row(t->q, i)[j] - dfo_row(g, i)[j];
+    return status;
+}
+
+static size_t transposed_scratch(const dfo_map *map, size_t rows)
+{
+    return dfo_net_rows_scratch(state(((const struct transposed *)map->state)->bij)->net, rows);
+}
+
+static dfo_map map_transposed(const struct transposed *t)
+{
+    return (dfo_map){.eval = step_transposed, .scratch = transposed_scratch, .state = t, .d = t->bij->d};
+}
+
+/* Rows times by[i]; by becomes what takes them back.  */
+static void scale_rows(dfo_batch x, double *by)
+{
+    for (size_t i = 0; i < x.n; i++) {
+        for (size_t j = 0; j < x.d; j++)
+            dfo_row(x, i)[j] = (dfo_real)(by[i] * (double)dfo_row(x, i)[j]);
+        by[i] = 1 / by[i];
+    }
+}
+
+/* u (n,d) = (I + dG/dx)^-T q: the map contracts as G does, and rows, which are gradients of any size, are taken to a largest number
+ * of 1 to 2 before rounding is asked for.  */
+static dfo_status solve_transposed(struct transposed *t, dfo_run *run, dfo_batch u)
+{
+    dfo_fixpoint_options o = options();
+    dfo_map map = map_transposed(t);
+    double *by = dfoi_take_doubles(run, u.n);
+    for (size_t i = 0; i < u.n; i++) {
+        double size = dfoi_max_abs(u.d, dfo_row(t->q, i));
+        by[i] = size > 0 && isfinite(size) ? ldexp(1, -(int)fmax(logb(size), -1000)) : 1;
+    }
+    scale_rows(t->q, by);
+    copy(t->q, u);
+    DFO_TRY(dfo_fixpoint_solve(&o, &map, run, u, NULL));
+    scale_rows(u, by);
+    return DFO_OK;
+}
+
+/* With q = gx - glogdet dlogdet/dx, logdet the map's, and J^T u = q:  z gets u; weights and condition get -u through G, and what
+ * the log-det gives them for -glogdet.  */
+static dfo_status gradients_back(const dfo_bijector *bij, dfo_run *run, dfo_batch x, dfo_batch gx, const dfo_cond *cond,
+                                 const dfo_cond *gcond, const double *glogdet)
+{
+    struct transposed t = {bij, x, take_rows(run, gx), cond};
+    dfo_batch u = take_rows(run, gx);
+    dfo_cond in = dfoi_residual_input(x, cond, 0), gin = {.n = in.n};
+    double *less = dfoi_take_doubles(run, x.n);
+    int wanted = 0;
+    for (size_t i = 0; i < x.n; i++) {
+        less[i] = -glogdet[i];
+        wanted |= glogdet[i] != 0;
+    }
+    memset(t.q.x, 0, x.n * x.d * sizeof *t.q.x);
+    if (wanted)
+        DFO_TRY(dfoi_residual_log_det_back(bij, run, x, t.q, cond, gcond, less));
+    for (size_t i = 0; i < x.n; i++)
+        dfoi_add(x.d, dfo_row(gx, i), dfo_row(t.q, i));
+    DFO_TRY(solve_transposed(&t, run, u));
+    copy(u, gx);
+    for (size_t k = 0; k < x.n * x.d; k++)
+        u.x[k] = -u.x[k];
+    for (size_t p = 0; gcond && p < gcond->n; p++)
+        gin.part[p + 1].rows = gcond->part[p].rows;
+    return dfo_net_rows_backward(state(bij)->net, run, &in, u, &gin);
+}
+
+static dfo_status inverse_backward(const dfo_bijector *bij, dfo_run *run, dfo_batch x, dfo_batch gx, const dfo_cond *cond,
+                                   dfo_cond *gcond, const double *glogdet)
+{
+    size_t mark = run->arena_used;
+    dfoi_residual_place was = dfoi_residual_enter(bij, run);
+    dfo_status status = gradients_back(bij, run, x, gx, cond, gcond, glogdet);
+    dfoi_residual_leave(run, was);
+    run->arena_used = mark;
+    return status == DFO_OK ? forward(bij, run, x, cond, NULL) : dfo_run_wrap(run, "residual: ");
 }
 
 static size_t larger(size_t a, size_t b)
@@ -117,7 +229,7 @@ static size_t scratch(const dfo_bijector *bij, size_t rows)
     dfo_map map = map_of(&t);
     size_t passes = larger(dfo_fixpoint_scratch(&o, &map, rows), dfo_net_rows_scratch(state(bij)->net, rows));
     passes = larger(passes, dfoi_residual_trace_scratch(bij, rows));
-    return larger(dfo_arena_size(rows * bij->d) + passes, dfoi_residual_pullback_scratch(bij));
+    return larger(2 * dfo_arena_size(rows * bij->d) + 2 * dfoi_doubles_size(rows) + passes, dfoi_residual_pullback_scratch(bij));
 }
 
 /* ---- making and telling */
@@ -232,7 +344,7 @@ dfo_status dfoi_residual_create(dfo_build *build, json_t *config, dfo_bijector *
 
 const struct dfo_bijector_ops dfoi_residual_ops = {
     .type = "residual",
-    .caps = DFO_ITERATIVE_INVERSE | DFO_NEEDS_INPUT | DFO_ESTIMATED_LOGDET,
+    .caps = DFO_CLOSED_INVERSE | DFO_KEEPS_INPUT | DFO_ESTIMATED_LOGDET,
     .scratch = scratch,
     .derived = dfoi_residual_derived,
     .gderived = dfoi_residual_gderived,
@@ -240,6 +352,7 @@ const struct dfo_bijector_ops dfoi_residual_ops = {
     .forward = forward,
     .inverse = inverse,
     .backward = backward,
+    .inverse_backward = inverse_backward,
     .pullback = dfoi_residual_pullback,
     .describe = describe,
     .free = residual_free,

@@ -142,6 +142,7 @@ struct held {
     const dfo_real *probe;
     size_t          n;
     const double   *x, *by;
+    int             to_data;
 };
 
 static double held(void *data)
@@ -154,7 +155,8 @@ static double held(void *data)
     dfo_field field = dfoi_cnf_field(&solve, NULL, NULL);
     for (size_t i = 0; i < h->n * d; i++)
         rows[i] = (dfo_real)h->x[i];
-    ck_assert_int_eq(dfo_ode_solve(h->ode, &field, &h->f->t->run, 1, 0, dfo_batch_of(rows, h->n, d), q, NULL, NULL), DFO_OK);
+    ck_assert_int_eq(dfo_ode_solve(h->ode, &field, &h->f->t->run, !h->to_data, h->to_data, dfo_batch_of(rows, h->n, d), q, NULL, NULL),
+                     DFO_OK);
     for (size_t i = 0; i < h->n * d; i++)
         sum += h->by[i] * (double)rows[i] + (i < h->n ? q[i] : 0);
     return sum;
@@ -211,7 +213,7 @@ START_TEST(sketch)
         ck_assert_int_eq(dfoi_cnf_probe(f[k].bij, &f[k].t->run, 1, dfo_batch_of(rows, N, D), NULL, probe), DFO_OK);
         dfo_real *w = layerfix_array(&f[k], "net.w1", &count);
         double of_weight = (double)layerfix_grad(&f[k], "net.w1")[3];
-        layerfix_slopes(N * D, x, w + 3, h, held, &(struct held){&f[k], ode, probe, N, x, seed}, slopes);
+        layerfix_slopes(N * D, x, w + 3, h, held, &(struct held){&f[k], ode, probe, N, x, seed, 0}, slopes);
         for (size_t j = 0; j <= N * D; j++) {
             double slope = slopes[j], got = j < N * D ? gx[j] : of_weight;
             ck_assert_msg(fabs(slope - got) < (IS_DOUBLE ? 1e-7 : 5e-3) * fmax(1, fabs(slope)), "%s, %zu: %.9g, differences %.9g",
@@ -224,6 +226,68 @@ START_TEST(sketch)
 }
 END_TEST
 
+static double decoded(void *data)
+{
+    const struct held *h = data;
+    double x[64], logdet[16], sum = 0;
+    ck_assert_int_eq(layerfix_inverse(h->f, h->n, h->x, NULL, x, logdet), DFO_OK);
+    for (size_t i = 0; i < h->n * h->f->bij->d; i++)
+        sum += h->by[i] * x[i] + (i < h->n ? logdet[i] : 0);
+    return sum;
+}
+
+/* Gradients of the way to data in training: with signs that are the same again, costs and an end that is learned; with hutch++, whose
+ * probes stand still (normal ones: signs of two probes may be the same, and then any basis is theirs).  The latents come back.  */
+START_TEST(way_to_data)
+{
+    enum { N = 3, D = 5, K = 7 };
+    static const char *const gradient[] = {"stored", "checkpoint", "adjoint", "reversible"};
+    double z[N * D], seed[N * D], ones[N] = {1, 1, 1}, gz[N * D], back[N * D], slopes[N * D + 1], h = IS_DOUBLE ? 1e-5 : 1e-2;
+    test_rng rng = test_rng_new(test_seed());
+    for (size_t i = 0; i < N * D; i++)
+        z[i] = (double)(dfo_real)test_rng_normal(&rng), seed[i] = test_rng_normal(&rng);
+    for (size_t k = 0; k < 8; k++) {
+        int sketched = k % 2;
+        double cost = sketched ? 0 : 0.3;
+        layerfix f = layerfix_new(json_pack("{s:s, s:s, s:i, s:b, s:b, s:i, s:s, s:s, s:s, s:f, s:f, s:f, s:{s:s, s:[i], s:s}}", "type", "cnf",
+                                            "solver", "pd87", "steps", 24, "zero_init", 0, "learn_end", !sketched, "probes", K, "probe",
+                                            sketched ? "gaussian" : "rademacher", "trace", sketched ? "hutch++" : "hutchinson", "gradient",
+                                            gradient[k / 2], "kinetic", cost, "jacobian", cost, "acceleration", cost, "net", "type",
+                                            "concatsquash", "hidden", 12, "activation", "tanh"),
+                                  dfo_shape_vector(D), 0, N);
+        struct held what = {.f = &f, .n = N, .x = z, .by = seed, .to_data = 1};
+        const char *name = sketched ? "net.w1" : "root_end";
+        dfo_ode_options o;
+        dfo_ode *ode;
+        dfo_real probe[K * N * D], rows[N * D];
+        size_t count, place = sketched ? 3 : 0;
+        f.t->run.mode = DFO_TRAIN;
+        dfo_ode_defaults(&o);
+        o.method = "pd87";
+        o.steps = 24;
+        o.together = 1;
+        ck_assert_int_eq(dfo_ode_new(f.ctx, &o, &ode), DFO_OK);
+        ck_assert_int_eq(layerfix_grads(&f, 1, N, z, NULL, seed, ones, gz, NULL, back), DFO_OK);
+        near(gradient[k / 2], "latents", N * D, back, z, IS_DOUBLE ? 1e-9 : 1e-4);
+        for (size_t i = 0; i < N * D; i++)
+            rows[i] = (dfo_real)z[i];
+        ck_assert_int_eq(dfoi_cnf_probe(f.bij, &f.t->run, 0, dfo_batch_of(rows, N, D), NULL, probe), DFO_OK);
+        what.ode = ode;
+        what.probe = probe;
+        dfo_real *w = layerfix_array(&f, name, &count);
+        double of_weight = (double)layerfix_grad(&f, name)[place];
+        layerfix_slopes(N * D, z, w + place, h, sketched ? held : decoded, &what, slopes);
+        for (size_t j = 0; j <= N * D; j++) {
+            double slope = slopes[j], got = j < N * D ? gz[j] : of_weight;
+            ck_assert_msg(fabs(slope - got) < (IS_DOUBLE ? 1e-7 : 5e-3) * fmax(1, fabs(slope)), "%s, %s, %zu: %.9g, differences %.9g",
+                          gradient[k / 2], sketched ? "hutch++" : "costs", j, got, slope);
+        }
+        dfo_ode_free(ode);
+        layerfix_free(&f);
+    }
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("traces of continuous flows " DFO_REAL_NAME);
@@ -233,6 +297,7 @@ int main(void)
     tcase_add_test(t, probes);
     tcase_add_test(t, probe_laws);
     tcase_add_test(t, sketch);
+    tcase_add_test(t, way_to_data);
     suite_add_tcase(suite, t);
     return test_run(suite);
 }

@@ -450,6 +450,13 @@ static json_t *make_invert(test_rng *rng, const struct setting *s, const char *t
     }
 }
 
+/* Of layers that are not repeated in composites.  */
+static json_t *make_invert_steep(test_rng *rng, const struct setting *s, const char *type)
+{
+    return json_pack("{s:s, s:o}", "type", type, "layer",
+                     between(rng, 0, 1) ? make_bnaf(rng, s, "bnaf") : make_residual(rng, s, "residual"));
+}
+
 /* Uniform, or with some exact layer over the logits of what is added, given the row.  */
 static json_t *make_dequantise(test_rng *rng, const struct setting *s, const char *type)
 {
@@ -486,6 +493,7 @@ const struct row contract_rows[] = {
      {{"{\"count\":0}", "count"}, {"{\"first\":1000}", "first"}, {"{\"rest\":1}", "rest"}, {"{\"layer\":[]}", "layer"},
       {"{\"layer\":{}}", "test.layer: type"}}},
     {"invert", TAKES_CONDS | TAKES_IMAGES | COMPOSITE, make_invert, {{"{\"layer\":null}", "layer"}}},
+    {"invert", TAKES_CONDS | SUMS | STEEP, make_invert_steep, {{"{\"layer\":null}", "layer"}}},
     {"actnorm", TAKES_IMAGES, make_plain, {{NULL, NULL}}},
     {"standardise", TAKES_IMAGES, make_plain, {{NULL, NULL}}},
     {"permute", TAKES_IMAGES, make_permute,

@@ -49,6 +49,19 @@ same rows.csv plain.csv
 run diffeo check b.safetensors --json
 ok
 
+title 'flows whose inverse is found by steps; the standard normal is at 1.588'
+for flow in 'bnaf --set layers=2 --set hidden=4 --lr 2e-2' 'residual --set layers=2 --set hidden=16 --lr 1e-2' \
+    'ffjord --set hidden=16 --set solver_steps=4 --lr 1e-2'; do
+    # shellcheck disable=SC2086
+    run diffeo train --target banana --flow $flow --steps "$(steps 150)" --quiet --json -o s.safetensors
+    ok
+    fitted json valid_nats '>' 1.7
+    run diffeo sample s.safetensors --target banana -n 2000 --json -o s.csv
+    ok
+    fitted json ess '>' 600
+    fitted within log_normaliser 1.837877 log_normaliser_stderr
+done
+
 title 'resampled: in the order of the draws, without weights, and twice the same'
 run diffeo sample b.safetensors --target banana -n 2000 --resample -o r.csv
 ok
@@ -226,10 +239,6 @@ error 2 '\-\-alpha goes with --target'
 run diffeo train --target banana --alpha 2 --flow nsf -o x.safetensors
 code 2
 err "alpha: expected a number from 0 to 1, got '2'"
-for flow in residual ffjord bnaf; do
-    run diffeo train --target banana --flow $flow --steps 1 --quiet -o x.safetensors
-    error 1 'this flow cannot be fitted to a density: layer . .*has no gradient of its inverse'
-done
 run diffeo train --target banana --flow vp --steps 1 --quiet -o x.safetensors
 error 1 'a flow with "matching" is fitted by rows, not to a density'
 no_file x.safetensors

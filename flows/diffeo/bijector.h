@@ -14,7 +14,7 @@ typedef struct dfo_bijector dfo_bijector;
 
 enum dfo_caps {
     DFO_CLOSED_INVERSE    = 1u << 0,     /* inverse is exact to rounding and has gradients */
-    DFO_ITERATIVE_INVERSE = 1u << 1,
+    DFO_ITERATIVE_INVERSE = 1u << 1,     /* a solver's: inverse and its gradients have the solver's errors */
     DFO_NEEDS_INPUT       = 1u << 2,     /* backward wants its input: the dispatcher keeps it, packed (n,d), at run->saved */
     DFO_VOLUME_PRESERVING = 1u << 3,
     DFO_DATA_INIT         = 1u << 4,

@@ -12,7 +12,7 @@ extern "C" {
 /* One layer's worst figures over the rows.  kappa = 1 + |dx/dz|_F |z| of the row with the worst ratio; the
  * bound of a row is 64 eps kappa, over = |x' - x| / bound.  Log-dets alike: logdet_kappa = d + |L| + |dL/dz| |z|, with
  * L the log-det of decoding.  The kappas are NAN, and nothing is over, where the layer cannot differentiate its
- * inverse.  */
+ * inverse, or does so by a solver (cnf).  */
 typedef struct dfo_check_layer {
     const char *type;              /* constant text */
     double error, kappa, over, logdet_sum, logdet_kappa, logdet_over;
