@@ -42,6 +42,12 @@ ok
 run diffeo info b.safetensors
 out '"target": "banana"'
 
+title 'validation has draws of its own: at the same seed those of sample have another mean'
+run diffeo sample b.safetensors --target banana -n 4096 -o v.csv
+ok
+run awk -F, -v bound="$bound" 'NR > 1 { sum += $3 } END { print sum / 4096, bound; exit NR != 4097 || (sum / 4096 - bound) ^ 2 < 1e-10 }' v.csv
+ok
+
 title 'the model is one as any other; its draws without weights are those with them'
 run diffeo sample b.safetensors -n 5000 --seed 3 -o plain.csv
 ok
