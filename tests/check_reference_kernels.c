@@ -303,6 +303,70 @@ START_TEST(alone_and_together)
 }
 END_TEST
 
+static void close_to(const char *what, double at, double got, double want, double allowed)
+{
+    ck_assert_msg(fabs(got - want) <= allowed, "%s at %g: %.9g, expected %.9g", what, at, got, want);
+}
+
+/* As far out as numbers go: z rises by the smallest slope, x comes back, and the log-det's gradient fades.  */
+START_TEST(far_sigmoids)
+{
+    enum { K = 3 };
+    const dfoi_sigmoids how = {.components = K, .spread = 0, .scale_max = 2};
+    dfo_real par[3 * K] = {(dfo_real)0.3, -1, (dfo_real)0.5, -1, 2, (dfo_real)0.5, 0, (dfo_real)0.7, (dfo_real)-0.4}, gpar[3 * K];
+    for (int e = 3; e < (IS_DOUBLE ? 300 : 37); e++)
+        for (int side = -1; side < 2; side += 2) {
+            double at = side * pow(10, e), slope = exp(-(double)(dfo_real)0.7);
+            dfo_real x = (dfo_real)at, ld = 0, back, gx = 1, gld = 1;
+            DFOI_SIGMOIDS_KERN->forward(&how, 1, 1, par, &x, &ld);
+            close_to("z", at, (double)x / (at * slope), 1, 2e-2 * pow(10, 3 - e) + 32 * (double)DFO_REAL_EPS);
+            close_to("log dz/dx", at, (double)ld, -(double)(dfo_real)0.7, 8 * (double)DFO_REAL_EPS);
+            back = x;
+            DFOI_SIGMOIDS_KERN->inverse(&how, 1, 1, par, &back, &ld);
+            close_to("x", at, (double)back / at, 1, 32 * (double)DFO_REAL_EPS);
+            close_to("both log-dets", at, (double)ld, 0, 16 * (double)DFO_REAL_EPS);
+            back = (dfo_real)at;
+            DFOI_SIGMOIDS_KERN->backward(&how, 1, 1, par, &back, &gx, &gld, gpar);
+            close_to("dz/dx and the log-det's slope", at, (double)gx, slope, 8 * (double)DFO_REAL_EPS);
+            gx = 1;
+            DFOI_SIGMOIDS_KERN->inverse_backward(&how, 1, 1, par, &back, &gx, &gld, gpar);
+            close_to("dx/dz and the log-det's slope", at, (double)gx, 1 / slope, 32 * (double)DFO_REAL_EPS);
+        }
+}
+END_TEST
+
+/* y = z^2/2 + log z + log sqrt(2 pi) + 1/z^2 - ..., log dy/dz = log z + 1/z^2 - ..., there and back, with slopes.  */
+START_TEST(far_quantiles)
+{
+    for (double size = IS_DOUBLE ? 3e3 : 30; size < (IS_DOUBLE ? 1e150 : 1e18); size *= 3)
+        for (int side = -1; side < 2; side += 2) {
+            const double v = 1 / (size * size), at = side * size;
+            dfo_real y = (dfo_real)at, ld = 0, z = (dfo_real)at, g = 1, gld = 0;
+            size_t n = 1;
+            double is = fabs((double)z), allowed = 8 * (double)DFO_REAL_EPS;
+            DFOI_SIGMOIDS_KERN->from_normal(n, &y, &ld);
+            close_to("y", at, side * (double)y / (is * is / 2 + log(is) + 0.5 * log(2 * M_PI) + v - 2.5 * v * v), 1, allowed);
+            close_to("log dy/dz", at, (double)ld, log(is) + v - 2.5 * v * v, allowed * fmax(1, log(is)));
+            z = y;
+            DFOI_SIGMOIDS_KERN->to_normal(n, &z, &ld);
+            close_to("z", at, side * (double)z / is, 1, allowed);
+            close_to("both log-dets", at, (double)ld, 0, 2 * allowed * fmax(1, log(is)));
+            z = y;
+            DFOI_SIGMOIDS_KERN->from_normal_backward(n, &z, &g, &gld);
+            close_to("dy/dz", at, (double)g / is, 1 + v - 2 * v * v, 8 * allowed * fmax(1, log(is)));
+            z = y;
+            g = 0;
+            gld = 1;
+            DFOI_SIGMOIDS_KERN->from_normal_backward(n, &z, &g, &gld);
+            close_to("slope of log dy/dz", at, side * (double)g * is, 1 - 2 * v + 10 * v * v, 8 * allowed * fmax(1, log(is)));
+            z = y;
+            g = 0;
+            DFOI_SIGMOIDS_KERN->to_normal_backward(n, &z, &g, &gld);
+            close_to("slope of log dz/dy", at, -side * (double)g * is * is, 1 - 3 * v + 15 * v * v, 8 * allowed);
+        }
+}
+END_TEST
+
 /* Quantiles of the data, as far apart as these are; the column that does not vary keeps scales of 1/2.  */
 START_TEST(components_from_data)
 {
@@ -333,6 +397,8 @@ int main(void)
     tcase_add_test(t, kernel_coupling);
     tcase_add_test(t, points_from_data);
     tcase_add_test(t, sums_of_sigmoids);
+    tcase_add_test(t, far_sigmoids);
+    tcase_add_test(t, far_quantiles);
     tcase_add_test(t, gaussianization);
     tcase_add_test(t, levels_agree);
     tcase_add_test(t, alone_and_together);

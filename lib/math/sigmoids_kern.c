@@ -1,6 +1,8 @@
 /* Kernels of maps made of sigmoids; see sigmoids_impl.h.  Everything is a log-sum-exp of log-sigmoids, so that the far tails,
  * where u is 0 or 1 to any precision, keep their digits:
- *   a = log u,  b = log(1 - u),  f = log du/dx,    z = a - b,  log dz/dx = f - a - b.
+ *   a = log u,  b = log(1 - u),    z = a - b,  log dz/dx = log du/dx - a - b.
+ * The last is a difference of large numbers there: terms of du/dx are taken from those of u or 1 - u, whichever is smaller, before
+ * they are summed, and what is left is as large as logs of slopes.
  * Sixteen values at a time; the shares of the components in the three sums are what gradients are made of.  */
 #include <string.h>
 
@@ -19,7 +21,10 @@ struct mixture {
     lanes log_weight[DFOI_SIGMOIDS_MOST], slope[DFOI_SIGMOIDS_MOST], log_slope[DFOI_SIGMOIDS_MOST];
     lanes centre[DFOI_SIGMOIDS_MOST], shift[DFOI_SIGMOIDS_MOST];           /* t = (x - centre) slope + shift */
     lanes t[DFOI_SIGMOIDS_MOST], soft[DFOI_SIGMOIDS_MOST];                 /* log(1 + e^-|t|) */
-    lanes a, b, f;
+    lanes log_up[DFOI_SIGMOIDS_MOST], log_down[DFOI_SIGMOIDS_MOST];        /* log w sigmoid(t), log w sigmoid(-t), */
+    lanes log_density[DFOI_SIGMOIDS_MOST];                                 /* and of their product, see evaluate */
+    lanes most_up, most_down, most_density, up, down, density;             /* the largest ones, and sums of exponentials less these */
+    lanes a, b, s;                                                         /* s = log dz/dx, but for outer */
     lanes outer, add;                                                      /* z e^outer + add */
 };
 
@@ -77,43 +82,38 @@ static void set(const dfoi_sigmoids *how, size_t m, const dfo_real *par, size_t 
     }
 }
 
-/* log w sigmoid(t), log w sigmoid(-t), log w slope sigmoid(t) sigmoid(-t).  */
-static inline dfo_real log_up(const struct mixture *x, size_t k, size_t i)
-{
-    return x->log_weight[k][i] + dfoi_smaller(x->t[k][i], 0) - x->soft[k][i];
-}
-
-static inline dfo_real log_down(const struct mixture *x, size_t k, size_t i)
-{
-    return x->log_weight[k][i] + dfoi_smaller(-x->t[k][i], 0) - x->soft[k][i];
-}
-
-static inline dfo_real log_density(const struct mixture *x, size_t k, size_t i)
-{
-    return x->log_weight[k][i] + x->log_slope[k][i] - dfoi_fabs(x->t[k][i]) - 2 * x->soft[k][i];
-}
-
+/* A term of du/dx is w slope sigmoid(t) sigmoid(-t); its logarithm is taken less the largest one of 1 - u, or of u where that is smaller.  */
 static void evaluate(const dfoi_sigmoids *how, struct mixture *x, const dfo_real *at)
 {
-    lanes up = {0}, down = {0}, density = {0};
-    LANES x->a[i] = x->b[i] = x->f[i] = -DFOI_INF;
+    LANES x->most_up[i] = x->most_down[i] = x->most_density[i] = -DFOI_INF;
     EACH LANES {
-        dfo_real t = (at[i] - x->centre[k][i]) * x->slope[k][i] + x->shift[k][i];
+        dfo_real t = (at[i] - x->centre[k][i]) * x->slope[k][i] + x->shift[k][i], soft = dfoi_fun_log1p_unit(dfoi_fun_exp(-dfoi_fabs(t)));
+        dfo_real up = x->log_weight[k][i] + dfoi_smaller(t, 0) - soft, down = x->log_weight[k][i] + dfoi_smaller(-t, 0) - soft;
         x->t[k][i] = t;
-        x->soft[k][i] = dfoi_fun_log1p_unit(dfoi_fun_exp(-dfoi_fabs(t)));
-        x->a[i] = dfoi_larger(x->a[i], log_up(x, k, i));
-        x->b[i] = dfoi_larger(x->b[i], log_down(x, k, i));
-        x->f[i] = dfoi_larger(x->f[i], log_density(x, k, i));
+        x->soft[k][i] = soft;
+        x->log_up[k][i] = up;
+        x->log_down[k][i] = down;
+        x->most_up[i] = dfoi_larger(x->most_up[i], up);
+        x->most_down[i] = dfoi_larger(x->most_down[i], down);
     }
     EACH LANES {
-        up[i] += dfoi_fun_exp(log_up(x, k, i) - x->a[i]);
-        down[i] += dfoi_fun_exp(log_down(x, k, i) - x->b[i]);
-        density[i] += dfoi_fun_exp(log_density(x, k, i) - x->f[i]);
+        dfo_real t = x->t[k][i], up = x->log_up[k][i] - x->most_up[i] + dfoi_smaller(-t, 0);
+        dfo_real down = x->log_down[k][i] - x->most_down[i] + dfoi_smaller(t, 0);
+        dfo_real density = (x->most_up[i] > x->most_down[i] ? down : up) + (x->log_slope[k][i] - x->soft[k][i]);
+        x->log_density[k][i] = density;
+        x->most_density[i] = dfoi_larger(x->most_density[i], density);
+    }
+    LANES x->up[i] = x->down[i] = x->density[i] = 0;
+    EACH LANES {
+        x->up[i] += dfoi_fun_exp(x->log_up[k][i] - x->most_up[i]);
+        x->down[i] += dfoi_fun_exp(x->log_down[k][i] - x->most_down[i]);
+        x->density[i] += dfoi_fun_exp(x->log_density[k][i] - x->most_density[i]);
     }
     LANES {
-        x->a[i] += dfoi_fun_log(up[i]);
-        x->b[i] += dfoi_fun_log(down[i]);
-        x->f[i] += dfoi_fun_log(density[i]);
+        dfo_real up = dfoi_fun_log(x->up[i]), down = dfoi_fun_log(x->down[i]);
+        x->a[i] = x->most_up[i] + up;
+        x->b[i] = x->most_down[i] + down;
+        x->s[i] = x->most_density[i] + dfoi_fun_log(x->density[i]) - (x->most_up[i] > x->most_down[i] ? down + x->a[i] : up + x->b[i]);
     }
 }
 
@@ -142,7 +142,7 @@ static void solve(const dfoi_sigmoids *how, struct mixture *x, const dfo_real *l
     for (size_t n = 0; n < ITERATIONS && dfoi_any_open(open, DFOI_WIDE); n++) {
         evaluate(how, x, at);
         LANES at[i] = dfoi_newton(&low[i], &high[i], &last[i], &open[i], at[i], x->a[i] - x->b[i] - logit[i],
-                                  dfoi_fun_exp(x->f[i] - x->a[i] - x->b[i]), 1 - x->a[i] - x->b[i]);
+                                  dfoi_fun_exp(x->s[i]), 1 - x->a[i] - x->b[i]);
     }
 }
 
@@ -153,11 +153,12 @@ struct shares {
 
 static inline struct shares shares_of(const struct mixture *x, size_t k, size_t i)
 {
-    return (struct shares){dfoi_fun_exp(log_up(x, k, i) - x->a[i]), dfoi_fun_exp(log_down(x, k, i) - x->b[i]),
-                           dfoi_fun_exp(log_density(x, k, i) - x->f[i])};
+    return (struct shares){dfoi_fun_exp(x->log_up[k][i] - x->most_up[i]) / x->up[i],
+                           dfoi_fun_exp(x->log_down[k][i] - x->most_down[i]) / x->down[i],
+                           dfoi_fun_exp(x->log_density[k][i] - x->most_density[i]) / x->density[i]};
 }
 
-/* d log dz/dx / dx, the slope of f - a - b (outer changes nothing).  */
+/* d log dz/dx / dx (outer changes nothing).  */
 static void bend(const dfoi_sigmoids *how, const struct mixture *x, dfo_real *to)
 {
     memset(to, 0, sizeof(lanes));
@@ -216,7 +217,7 @@ static void there(const dfoi_sigmoids *how, struct mixture *x, dfo_real *at, dfo
 {
     evaluate(how, x, at);
     LANES {
-        s[i] = x->f[i] - x->a[i] - x->b[i] + x->outer[i];
+        s[i] = x->s[i] + x->outer[i];
         at[i] = (x->a[i] - x->b[i]) * dfoi_fun_exp(x->outer[i]) + x->add[i];
     }
 }
@@ -228,7 +229,7 @@ static void back(const dfoi_sigmoids *how, struct mixture *x, dfo_real *at, dfo_
     LANES logit[i] = (at[i] - x->add[i]) / dfoi_fun_exp(x->outer[i]);
     solve(how, x, logit, at);
     evaluate(how, x, at);
-    LANES s[i] = x->f[i] - x->a[i] - x->b[i] + x->outer[i];
+    LANES s[i] = x->s[i] + x->outer[i];
 }
 
 #define OVER_VALUES DFOI_OVER_VALUES(nb, m, set(how, m, par + j * params * m, first, count, &now))
@@ -305,7 +306,9 @@ static void inverse_backward(const dfoi_sigmoids *how, size_t nb, size_t m, cons
 }
 
 /* ---- from logits to normal quantiles: Wichura 1988, algorithm AS 241 (PPND16), which in the tails takes sqrt(-log p), here
- * without p.  Its last piece ends at p = 1e-316; beyond that z^2/2 + log z + log sqrt(2 pi) - log(1 - 1/z^2 + ...) = -log p.  */
+ * without p.  Its last piece ends at p = 1e-316; beyond that z^2/2 + log z + log sqrt(2 pi) - log(1 - m) = -log p, with
+ * 1 - m = z p/phi(z) = 1 - 1/z^2 + 3/z^4 - 15/z^6 ... (Mills' ratio).  From TAIL on, where this series has all digits, log-dets and
+ * slopes are made of it too: z^2/2 less |y| would leave none of theirs.  */
 
 static const dfo_real middle[2][8] = {
     {(dfo_real)3.3871328727963666080e0, (dfo_real)1.3314166789178437745e2, (dfo_real)1.9715909503065514427e3,
@@ -343,15 +346,23 @@ DFOI_INLINE dfo_real rational(const dfo_real c[2][8], dfo_real x)
 }
 
 #define LOG_ROOT_2PI ((dfo_real)0.91893853320467274178)
+#define TAIL DFOI_C(8, 16)
+
+/* m at |z| >= TAIL.  */
+DFOI_INLINE dfo_real mills(dfo_real z)
+{
+    dfo_real v = 1 / (z * z), r = 1;
+    for (size_t k = DFOI_C(13, 21); k > 1; k -= 2)
+        r = 1 - (dfo_real)k * v * r;
+    return v * r;
+}
 
 /* -z for log p = -l < -729.  */
 DFOI_INLINE dfo_real beyond(dfo_real l)
 {
-    dfo_real z = dfoi_sqrt(2 * l);
-    for (size_t n = 0; n < 6; n++) {
-        dfo_real v = 1 / (z * z), mills = 1 - v * (1 - v * (3 - v * (15 - v * 105)));
-        z = dfoi_sqrt(2 * (l - LOG_ROOT_2PI - dfoi_fun_log(z) + dfoi_fun_log(mills)));
-    }
+    dfo_real z = 2 * dfoi_sqrt((dfo_real)0.5 * l);
+    for (size_t n = 0; n < DFOI_C(3, 5); n++)              /* each gives three digits */
+        z = 2 * dfoi_sqrt((dfo_real)0.5 * (l - LOG_ROOT_2PI + dfoi_fun_log((1 - mills(z)) / z)));
     return z;
 }
 
@@ -364,29 +375,33 @@ DFOI_INLINE dfo_real quantile(dfo_real y)
     return dfoi_fabs(half) <= (dfo_real)0.425 ? inner : tail;
 }
 
-/* log dz/dy.  */
+/* log dz/dy = log sqrt(2 pi) e^(z^2/2) u (1 - u).  */
 DFOI_INLINE dfo_real normal_slope(dfo_real y, dfo_real z)
 {
-    return (dfo_real)0.5 * z * z + LOG_ROOT_2PI - dfoi_fabs(y) - 2 * dfoi_fun_log1p_unit(dfoi_fun_exp(-dfoi_fabs(y)));
+    dfo_real soft = dfoi_fun_log1p_unit(dfoi_fun_exp(-dfoi_fabs(y)));
+    dfo_real inner = (dfo_real)0.5 * z * z + LOG_ROOT_2PI - dfoi_fabs(y) - 2 * soft;
+    dfo_real tail = dfoi_fun_log((1 - mills(z)) / dfoi_fabs(z)) - soft;
+    return dfoi_fabs(z) >= TAIL ? tail : inner;
 }
 
 /* Newton's method for z >= 0, where the quantile is concave: from below steps never pass the root, and the first guess is
- * within two per cent.  */
+ * within two per cent.  In the tail -log p, which there is y.  */
 DFOI_INLINE dfo_real logit_of(dfo_real z)
 {
     dfo_real w = dfoi_fabs(z), cubic = w * ((dfo_real)1.5957691 + (dfo_real)0.0706 * w * w);
     dfo_real y = dfoi_smaller(cubic, (dfo_real)0.5 * w * w + dfoi_fun_log(1 + w) + LOG_ROOT_2PI);
+    dfo_real tail = (dfo_real)0.5 * w * w + LOG_ROOT_2PI - dfoi_fun_log((1 - mills(w)) / w);
     for (size_t n = 0; n < 4; n++) {
         dfo_real q = quantile(y);
         y += (w - q) / dfoi_fun_exp(normal_slope(y, q));
     }
-    return dfoi_signed(y, z);
+    return dfoi_signed(w >= TAIL ? tail : y, z);
 }
 
 /* d log dz/dy / dy.  */
 DFOI_INLINE dfo_real normal_bend(dfo_real y, dfo_real z, dfo_real slope)
 {
-    return z * slope - dfoi_fun_tanh((dfo_real)0.5 * y);
+    return dfoi_fabs(z) >= TAIL ? dfoi_signed(mills(z), -z) : z * slope - dfoi_fun_tanh((dfo_real)0.5 * y);
 }
 
 static void to_normal(size_t n, dfo_real *y, dfo_real *ld)
