@@ -1,6 +1,7 @@
 /* Options, errors and input that the commands share.  */
 #include <errno.h>
 #include <math.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -54,6 +55,23 @@ FILE *text_out(const struct common *c)
     return c->output && !strcmp(c->output, "-") ? stderr : stdout;
 }
 
+static volatile int stop;
+
+static void on_signal(int signal_number)
+{
+    (void)signal_number;
+    stop = 1;
+}
+
+/* A command that writes a file ends by itself, and leaves nothing beside it; a second signal ends it at once.  */
+static void stop_on_signals(const struct common *c)
+{
+    struct sigaction act = {.sa_handler = on_signal, .sa_flags = (int)SA_RESETHAND};
+    dfo_ctx_set_stop(c->ctx, &stop);
+    sigaction(SIGINT, &act, NULL);
+    sigaction(SIGTERM, &act, NULL);
+}
+
 int common_start(struct common *c)
 {
     if (c->json && text_out(c) == stderr)
@@ -65,6 +83,8 @@ int common_start(struct common *c)
     dfo_ctx_set_threads(c->ctx, c->threads);
     dfo_ctx_set_memory_limit(c->ctx, c->memory);
     dfo_ctx_set_log(c->ctx, print_log, c);
+    if (c->output && strcmp(c->output, "-"))
+        stop_on_signals(c);
     return 0;
 }
 

@@ -132,6 +132,7 @@ dfo_status dfo_latents_create_rex(dfo_model *model, const char *path, uint64_t r
 
 dfo_status dfo_latents_write(dfo_latents_writer *w, dfo_batch z)
 {
+    DFO_TRY(dfoi_stopped(w->ctx));
     if (z.d != w->d)
         return dfoi_fail(w->ctx, DFO_ESHAPE, "latents: expected %zu features, got %zu", w->d, z.d);
     if (z.ld == z.d)

@@ -229,6 +229,7 @@ static dfo_status warm_up(struct chains *c, int *lost)
     average_anew(c);
     for (size_t t = 0; t < all; t++) {
         end = end + 2 * length > to ? to : end;
+        DFO_TRY(dfoi_stopped(c->ctx));
         DFO_TRY(iterate(c, (uint32_t)t, lost));
         adapt_step(c);
         if (!c->o->mass || t < from || t >= to)
@@ -322,6 +323,7 @@ dfo_status dfo_mcmc_run(dfo_ctx *ctx, const dfo_target *target, const dfo_mcmc_o
         DFO_GO(find_step(&c, 0, lost));
     c.divergences = 0;
     for (size_t t = 0; t < options->draws; t++) {
+        DFO_GO(dfoi_stopped(ctx));
         DFO_GO(iterate(&c, (uint32_t)(options->warmup + t), lost));
         accepted += mean_acceptance(&c) / (double)options->draws;
         for (size_t i = 0; i < c.n; i++) {

@@ -169,6 +169,7 @@ dfo_status dfo_neutra_draw(dfo_neutra *neutra, uint64_t seed, size_t n, double *
     for (size_t first = 0; first < n; first += ROWS) {
         size_t m = n - first < ROWS ? n - first : ROWS;
         dfo_batch rows = dfo_batch_of(t->x, m, d);
+        DFO_TRY(dfoi_stopped(t->ctx));
         DFO_TRY(dfo_flow_sample(t->plan, seed, first, rows, NULL, 1));
         widen(m * d, t->x, x + first * d);
         DFO_TRY(dfo_flow_log_prob(t->plan, first, rows, NULL, t->logdet));

@@ -183,6 +183,31 @@ ok
 fitted json ess '>' 1000
 json log_normaliser_known == null
 
+title 'interrupted: the file is not there, and nothing beside it'
+mkdir stopped
+# COMMAND: SIGNAL comes when its file is being written.
+interrupted() {
+    signal=$1
+    shift
+    last="$*, then SIG$signal"
+    "$@" >out 2>err </dev/null &
+    pid=$!
+    for _ in $(seq 400); do
+        [ -z "$(ls stopped)" ] || break
+        sleep 0.05
+    done
+    kill -s "$signal" $pid
+    wait $pid
+    code=$?
+    error 130 'interrupted$'
+    run ls stopped
+    if [ -s out ]; then _bad 'an empty folder'; else _good; fi
+}
+interrupted TERM diffeo mcmc --target banana -n 5000000 -o stopped/m.csv
+interrupted INT diffeo mcmc --target banana --warmup 5000000 -n 10 -o stopped/m.npy
+interrupted TERM diffeo sample b.safetensors --target banana -n 5000000 --quiet -o stopped/w.csv
+interrupted INT diffeo sample b.safetensors -n 50000000 --quiet -o stopped/s.csv
+
 title 'bad input'
 run diffeo mcmc
 error 2 'target is missing'

@@ -37,6 +37,16 @@ void dfo_ctx_set_memory_limit(dfo_ctx *ctx, size_t bytes)
     ctx->memory_limit = bytes;
 }
 
+void dfo_ctx_set_stop(dfo_ctx *ctx, const volatile int *stop)
+{
+    ctx->stop = stop;
+}
+
+dfo_status dfoi_stopped(dfo_ctx *ctx)
+{
+    return ctx->stop && *ctx->stop ? dfoi_fail(ctx, DFO_EINTR, "interrupted") : DFO_OK;
+}
+
 size_t dfoi_memory_limit(const dfo_ctx *ctx)
 {
     return ctx->memory_limit;

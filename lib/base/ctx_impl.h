@@ -54,6 +54,9 @@ dfo_status dfoi_mul(dfo_ctx *ctx, size_t a, size_t b, const char *what, size_t *
 
 size_t dfoi_memory_limit(const dfo_ctx *ctx);
 
+/* DFO_EINTR once dfo_ctx_set_stop's number is not zero: for loops that take long.  */
+dfo_status dfoi_stopped(dfo_ctx *ctx);
+
 /* n rounded up to whole cache lines of `size`-byte things.  */
 static inline size_t dfoi_round(size_t n, size_t size)
 {

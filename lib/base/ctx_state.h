@@ -9,6 +9,7 @@ struct dfo_ctx {
     dfo_alloc     alloc;
     int           threads;
     size_t        memory_limit;
+    const volatile int *stop;
     atomic_size_t bytes, peak;
     dfo_log_fn    log;
     void         *log_data;

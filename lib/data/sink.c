@@ -127,6 +127,7 @@ static const char *name_of(const dfo_sink *sink)
 /* Counts rows that come; more than promised would make the header a lie.  */
 static dfo_status count(dfo_sink *sink, size_t n)
 {
+    DFO_TRY(dfoi_stopped(sink->ctx));
     if (n > sink->rows - sink->written)
         return dfoi_fail(sink->ctx, DFO_EARG, "%s: expected %llu rows in all, got more", name_of(sink),
                          (unsigned long long)sink->rows);

@@ -52,6 +52,10 @@ int dfo_ctx_threads(const dfo_ctx *ctx);
  * with DFO_ELIMIT and the number of bytes it would need.  */
 void dfo_ctx_set_memory_limit(dfo_ctx *ctx, size_t bytes);
 
+/* Chains, weighted draws and rows on their way to a file end with DFO_EINTR soon after *stop is not zero, as a signal's handler
+ * may make it; fits have a number of their own.  NULL: never.  It must outlive the context.  */
+void dfo_ctx_set_stop(dfo_ctx *ctx, const volatile int *stop);
+
 /* Sets where messages go (NULL: nowhere).  The library itself never prints.  */
 void dfo_ctx_set_log(dfo_ctx *ctx, dfo_log_fn log, void *data);
 
