@@ -7,7 +7,7 @@
 struct rex_options {
     const char *sampler;               /* NULL: as the model is solved */
     double      zeta;                  /* below 0: not given */
-    int         exact, sde;
+    int         exact, sde, start_noise;
 };
 
 #define rex_argp CMD(rex_argp)

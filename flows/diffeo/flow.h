@@ -134,12 +134,13 @@ size_t dfo_flow_probes(const dfo_flow *flow);
 
 /* How: an explicit method of dfo_ode_method (NULL: midpoint), with sde euler-maruyama (NULL) or shark; equal steps of the log-SNR;
  * zeta of Rex.  sde: rows go along the reverse SDE, whose noise is a function of seed and absolute row: what comes out is far from
- * normal.  exact: on whole numbers, which wants a zeta of 1.  */
+ * normal.  exact: on whole numbers, which wants a zeta of 1.  start_noise: rows are given the noise of the data's time first, a function of seed
+ * and absolute row, which the way back takes off again: latents of rows that have less than that in them, such as pixels, are too small without.  */
 typedef struct dfo_flow_rex_options {
     const char *method;
     size_t      steps;
     double      zeta;
-    int         sde, exact;
+    int         sde, exact, start_noise;
     uint64_t    seed;
 } dfo_flow_rex_options;
 
