@@ -1,8 +1,8 @@
 /* Rows through a flow that ends in diffusion, by Rex (Blasingame and Liu 2025): the layers before it as they are; then x = n y, y the
  * layer's rows, over equal steps of the log-SNR from the data's time to noise, with a second state that begins as a copy.  Both
  * states at the noisy end, over n there, are what the way back starts from.
- * With start noise x = alpha y + sigma e there, e from the generator: rows of the law that the net knows at that time, of which y alone lacks
- * the noise.  For a seed it is one to one, and the way back takes the same e off.  */
+ * With start noise x = alpha y + sigma e there, or at a later time, e from the generator: rows of the law that the net knows at that time, of which
+ * y alone lacks the noise.  For a seed it is one to one, and the way back takes the same e off.  */
 #include <math.h>
 #include <string.h>
 
@@ -25,7 +25,7 @@ struct dfo_flow_rex {
     dfo_rex  *rex;
     double   *t;                           /* (steps + 1) */
     double    n[2], kappa[2];              /* at the two ends */
-    double    of_rows, of_noise;           /* x at the data's time: so much of the layer's rows, and of noise */
+    double    of_rows, of_noise;           /* x at the start: so much of the layer's rows, and of noise */
     int       bits;                        /* of whole numbers, behind the point */
     dfo_plan *plan;
 };
@@ -60,12 +60,26 @@ static dfo_status make_plan(dfo_flow_rex *r)
     return dfo_plan_new(r->ctx, r->flow->store, &need, &plan, &r->plan);
 }
 
+static dfo_status choose_start(dfo_flow_rex *r, double first, double noisy)
+{
+    double *t = &r->options.start_time;
+    if (*t <= 0 && *t >= 0)
+        *t = first;
+    if (!(*t >= first && *t < noisy))
+        return dfoi_fail(r->ctx, DFO_EARG, "rex: expected a start from %g, the data's time, to below %g, got %g", first, noisy, *t);
+    if (*t > first && !r->options.start_noise)
+        return dfoi_fail(r->ctx, DFO_EARG, "rex: rows without noise start at %g, the data's time, got %g", first, *t);
+    return DFO_OK;
+}
+
 static dfo_status make(dfo_flow_rex *r)
 {
     const dfoi_diffusion *d = dfoi_cnf_diffusion(r->layer);
     dfo_flow_rex_options *o = &r->options;
     dfo_time_grid grid = {.kind = "log-snr", .from = d->first, .to = dfo_noise_schedule_noisy(&d->schedule)};
     dfo_rex_options options;
+    DFO_TRY(choose_start(r, grid.from, grid.to));
+    grid.from = o->start_time;
     DFO_TRY(dfoi_alloc(r->ctx, o->steps + 1, sizeof *r->t, &r->t));
     DFO_TRY(dfo_noise_schedule_grid(r->ctx, &d->schedule, &grid, o->steps, r->t));
     DFO_TRY(choose_noise(r, &d->schedule));
@@ -134,7 +148,7 @@ double dfo_flow_rex_growth(const dfo_flow_rex *r)
     return dfo_rex_growth(r->rex, r->options.steps, r->t);
 }
 
-/* ---- the data's time */
+/* ---- the start */
 
 /* Row i's noise, or NULL.  */
 static const dfo_real *noise_of(const dfo_flow_rex *r, const dfo_run *run, size_t i, size_t d, dfo_real *e)
@@ -207,7 +221,7 @@ static dfo_status to_whole(const dfo_flow_rex *r, dfo_run *run, dfo_batch y, int
     return DFO_OK;
 }
 
-/* Y at the data's time without its noise.  */
+/* Y at the start without its noise.  */
 static void without_noise(const dfo_flow_rex *r, dfo_run *run, int64_t *whole, size_t n, size_t d)
 {
     double of_noise = ldexp(r->of_noise / r->kappa[0], r->bits);

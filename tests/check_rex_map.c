@@ -136,20 +136,23 @@ START_TEST(to_the_bit)
 }
 END_TEST
 
-/* A net that finds 0 in everything knows rows near 0, whose x/sigma stays as it is: with noise at the start latents are its normal numbers, those
- * of seed and absolute row, without it there is next to nothing.  */
+/* A net that finds 0 in everything knows rows near 0, whose x/sigma stays as it is: with noise at the start, the data's time or a later one,
+ * latents are its normal numbers, those of seed and absolute row; without it there is next to nothing.  */
 START_TEST(noise_is_the_law)
 {
     for (size_t k = 0; k < 4; k++)
-        for (int noise = 0; noise < 2; noise++) {
+        for (int noise = 0; noise < 3; noise++) {
             struct model m = model_of(schedule[k], "data", 1);
             dfo_real x[N * D], z[N * D], aux[N * D], e[D];
             uint64_t seed = test_seed();
             size_t at, first = dfo_flow_block(m.flow);
             double square = 0;
-            ready(&m, &(dfo_flow_rex_options){.steps = 10, .zeta = 0.999, .start_noise = noise, .seed = seed});
             const dfoi_diffusion *d = dfoi_cnf_diffusion(dfoi_chain_layer(dfo_flow_bijector(m.flow), 1, &at));
-            dfo_noise_point a = dfo_noise_schedule_at(&d->schedule, d->first);
+            dfo_flow_rex_options how = {.steps = 10, .zeta = 0.999, .start_noise = noise > 0, .start_time = noise > 1 ? 10 * d->first : 0, .seed = seed};
+            ready(&m, &how);
+            double start = dfo_flow_rex_options_of(m.rex)->start_time;
+            ck_assert_msg(fabs(start / d->first - (noise > 1 ? 10 : 1)) < 1e-12, "%s: starts at %g", schedule[k], start);
+            dfo_noise_point a = dfo_noise_schedule_at(&d->schedule, start);
             dfo_noise_point b = dfo_noise_schedule_at(&d->schedule, dfo_noise_schedule_noisy(&d->schedule));
             double end = b.sigma / hypot(b.alpha, b.sigma);
             fill(x);
@@ -348,6 +351,10 @@ START_TEST(refused)
         {{.steps = 5}, "zeta 0"},
         {{.steps = 5, .zeta = 1.5}, "zeta 1.5"},
         {{.steps = 5, .zeta = 0.9, .exact = 1}, "a zeta of 1, got 0.9"},
+        {{.steps = 5, .zeta = 1, .start_time = 0.5}, "rows without noise start at 0.001, the data's time, got 0.5"},
+        {{.steps = 5, .zeta = 1, .start_time = 5e-4, .start_noise = 1}, "expected a start from 0.001, the data's time, to below 1, got 0.0005"},
+        {{.steps = 5, .zeta = 1, .start_time = 1, .start_noise = 1}, "to below 1, got 1"},
+        {{.steps = 5, .zeta = 1, .start_time = NAN, .start_noise = 1}, "to below 1, got"},
         {{.steps = 5, .zeta = 1, .method = "kvaerno3"}, "implicit"},
         {{.steps = 5, .zeta = 1, .method = "heun", .sde = 1}, "known: euler-maruyama, shark"},
     };

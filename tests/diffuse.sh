@@ -141,6 +141,19 @@ run diffeo decode vp.safetensors --data old.safetensors -o old.csv
 ok
 run cmp -s old.csv back.csv            # what the file does not tell of stays in
 code 1
+run diffeo encode vp.safetensors --data vp.csv#0:300 --sampler rex --solver-steps 20 --start-noise=0.05 --verify -o z.safetensors --json
+ok
+json max_roundtrip_error '<' 4e-6
+run diffeo decode vp.safetensors --data z.safetensors -o back.csv
+ok
+near vp300.csv back.csv 1e-5
+LC_ALL=C sed 's/start_time\\":0.05/start_time\\":5.05/' z.safetensors >hostile.safetensors
+run diffeo decode vp.safetensors --data hostile.safetensors -o no.csv
+error 1 'expected a start from 0.001, the data.s time, to below 1, got 5.05'
+run diffeo encode vp.safetensors --data vp.csv#0:300 --sampler rex --solver-steps 5 --start-noise=1e-4 -o no.safetensors
+error 1 'expected a start from 0.001'
+run diffeo encode vp.safetensors --data vp.csv#0:300 --sampler rex --solver-steps 5 --start-noise=x -o no.safetensors
+error 2 'start-noise'
 run diffeo encode vp.safetensors --data vp.csv#0:300 --solver-steps 5 --start-noise -o no.safetensors
 error 2 '--zeta, --bit-exact, --sde and --start-noise go with --sampler rex'
 
