@@ -337,6 +337,26 @@ START_TEST(every_geometry_is_direct_loops)
 }
 END_TEST
 
+/* 3x3 kernels of many channels and more pixels: conv_winograd.c.  Sides that cut tiles and panels in all ways, one image and more than
+ * a block.  */
+START_TEST(tiles_are_direct_loops)
+{
+    static const size_t side[][2] = {{12, 12}, {14, 14}, {2, 74}, {74, 2}, {4, 36}, {32, 6}, {28, 28}, {16, 10}, {6, 130}};
+    test_rng rng = test_rng_new(test_seed());
+    for (size_t s = 0; s < sizeof side / sizeof side[0]; s++) {
+        static const char text[] = "{\"type\":\"conv\",\"activation\":\"leaky-relu\",\"layers\":[{\"kernel\":3,\"channels\":20},{\"kernel\":3}]}";
+        dfo_shape in = {test_rng_between(&rng, 15, 40), side[s][0], side[s][1]}, out = in;
+        out.c = test_rng_between(&rng, 15, 40);
+        netcase c;
+        netcase_of(&c, test_rng_next(&rng) >> 16, text, test_rng_between(&rng, 1, 6), 1, &in, out);
+        json_t *config = described(&c);
+        compare(&c, config, in.h, in.w);
+        json_decref(config);
+        netcase_free(&c);
+    }
+}
+END_TEST
+
 /* ---- batch normalisation
  * ------------------------------------------------------------------------------- */
 
@@ -417,6 +437,7 @@ int main(void)
     TCase *all = tcase_create("values");
     tcase_add_test(all, random_nets_are_direct_loops);
     tcase_add_test(all, every_geometry_is_direct_loops);
+    tcase_add_test(all, tiles_are_direct_loops);
     tcase_add_test(all, batch_statistics_are_those_of_the_rows);
     suite_add_tcase(suite, all);
     return test_run(suite);

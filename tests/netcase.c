@@ -52,11 +52,26 @@ static json_t *conv_layers(test_rng *rng)
     return list;
 }
 
+/* 3x3 kernels between many channels (conv_winograd.c, on images of wide_images).  */
+static json_t *wide_layers(test_rng *rng)
+{
+    json_t *list = json_array();
+    for (size_t l = test_rng_between(rng, 2, 3); l > 0; l--) {
+        json_t *layer = json_pack("{s:i, s:b}", "kernel", 3, "bias", test_rng_between(rng, 0, 3) > 0);
+        if (l > 1)
+            json_object_set_new(layer, "channels", json_integer((json_int_t)test_rng_between(rng, 16, 36)));
+        json_array_append_new(list, layer);
+    }
+    return list;
+}
+
 static void conv_config(test_rng *rng, json_t *o)
 {
     static const char *const norm[] = {"none", "none", "layer", "batch"};
     json_object_set_new(o, "norm", json_string(norm[test_rng_between(rng, 0, 3)]));
-    if (test_rng_between(rng, 0, 2)) {
+    if (!test_rng_between(rng, 0, 4)) {
+        json_object_set_new(o, "layers", wide_layers(rng));
+    } else if (test_rng_between(rng, 0, 2)) {
         json_object_set_new(o, "layers", conv_layers(rng));
     } else if (test_rng_between(rng, 0, 2)) {
         json_object_set_new(o, "hidden", json_integer((json_int_t)test_rng_between(rng, 3, 20)));
@@ -183,11 +198,26 @@ static void draw_weights(netcase *c)
     }
 }
 
+/* Images of even sides, large enough for tiles of conv_winograd.c, few in a block or more.  */
+static void wide_images(netcase *c, test_rng *rng, dfo_shape *out)
+{
+    static const size_t side[][2] = {{12, 12}, {14, 12}, {2, 74}, {4, 36}, {16, 10}, {18, 18}};
+    const size_t *s = side[test_rng_between(rng, 0, sizeof side / sizeof side[0] - 1)];
+    c->n = test_rng_between(rng, 1, 5);
+    c->parts = 1;
+    c->shape[0] = (dfo_shape){test_rng_between(rng, 3, 20), s[0], s[1]};
+    *out = (dfo_shape){test_rng_between(rng, 1, 20), s[0], s[1]};
+}
+
 /* Few images of few pixels: some parts are images, some vectors; sides are multiples of strides. */
 static void make_images(netcase *c, test_rng *rng, const json_t *config, dfo_shape *out)
 {
     size_t stride = 1, layer;
-    const json_t *l;
+    const json_t *l = json_array_get(json_object_get(config, "layers"), 0);
+    if (json_integer_value(json_object_get(l, "channels")) >= 16) {
+        wide_images(c, rng, out);
+        return;
+    }
     json_array_foreach(json_object_get(config, "layers"), layer, l)
     {
         size_t s = (size_t)json_integer_value(json_object_get(l, "stride"));

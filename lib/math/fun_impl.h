@@ -107,6 +107,15 @@ static inline dfo_real dfoi_fun_exp(dfo_real x)
     return p * dfoi_pow2(t1) * dfoi_pow2(t2);
 }
 
+/* e^x for x <= 0, the same bits: 2^n in one factor that is never out of range, and a constant.  */
+static inline dfo_real dfoi_fun_exp_negative(dfo_real x)
+{
+    const dfo_real low = DFOI_C(-105.0f, -746.0), up = DFOI_C(64, 512), down = DFOI_C(0x1p-64f, 0x1p-512);
+    dfo_real t;
+    dfo_real p = (dfo_real)1 + dfoi_exp_core(x < low ? low : x, &t);
+    return p * dfoi_pow2(t + up) * down;
+}
+
 /* e^x - 1 for x <= 0, accurate near 0.  */
 static inline dfo_real dfoi_fun_expm1_negative(dfo_real x)
 {
@@ -181,13 +190,13 @@ static inline dfo_real dfoi_fun_tanh(dfo_real x)
 
 static inline dfo_real dfoi_fun_sigmoid(dfo_real x)
 {
-    dfo_real e = dfoi_fun_exp(-dfoi_fabs(x));
+    dfo_real e = dfoi_fun_exp_negative(-dfoi_fabs(x));
     return (x < 0 ? e : (dfo_real)1) / ((dfo_real)1 + e);
 }
 
 static inline dfo_real dfoi_fun_softplus(dfo_real x)
 {
-    return (x > 0 ? x : (dfo_real)0) + dfoi_fun_log1p_unit(dfoi_fun_exp(-dfoi_fabs(x)));
+    return (x > 0 ? x : (dfo_real)0) + dfoi_fun_log1p_unit(dfoi_fun_exp_negative(-dfoi_fabs(x)));
 }
 
 /* Sine and cosine of 2 pi (quarter/4 + r), |r| <= 1/8.  */

@@ -21,6 +21,7 @@ typedef struct dfoi_conv {
     int transposed;
     int bias;
     int scatter; /* 1: the product first, then its taps are summed */
+    int winograd; /* 1: see conv_winograd.c */
     size_t in_h, in_w, out_h, out_w;
     size_t w, b; /* offsets in the store: (out, kernel, kernel, in), (out) */
     size_t m, k; /* the product's matrix, as the weights lie */
@@ -69,6 +70,17 @@ void dfoi_conv_tangent(const dfoi_conv *conv, const dfo_run *run, size_t n, dfoi
 void dfoi_conv_backward(const dfoi_conv *conv, const dfo_run *run, size_t n, dfoi_map gy,
                         dfoi_map x, int bias, dfoi_map mask, dfoi_map add,
                         const dfoi_conv_room *room, dfoi_map gx);
+
+/* The same by Winograd's minimal filtering, for convolutions that fit: reals of the room's `columns`, y = act(W * x + b) [* (mask > 0)] [+ add] (b NULL:
+ * none; act as above), and gradients without that of the bias.  gx may be add.  */
+int dfoi_winograd_fits(const dfoi_conv *conv);
+size_t dfoi_winograd_columns(const dfoi_conv *conv, size_t n);
+void dfoi_winograd_forward(const dfoi_conv *conv, const dfo_run *run, size_t n, dfoi_map x,
+                           const dfo_real *b, dfoi_act act, dfoi_map mask, dfoi_map add,
+                           const dfoi_conv_room *room, dfoi_map y);
+void dfoi_winograd_backward(const dfoi_conv *conv, const dfo_run *run, size_t n, dfoi_map gy,
+                            dfoi_map x, dfoi_map mask, dfoi_map add, const dfoi_conv_room *room,
+                            dfoi_map gx);
 
 /* Panels of a map one after the other.  */
 static inline dfoi_map dfoi_map_of(dfo_real *x, size_t channels)

@@ -6,7 +6,7 @@
  * ways are products with the matrix as it lies.  Few inputs: the taps' pixels are gathered into a
  * panel (kernel^2 in, 64), W is (out, kernel^2 in).  Few outputs: W is (out kernel^2, in), the
  * product comes first and its rows are summed where they belong.  A transposed convolution has the
- * two roles of t(q) exchanged.  */
+ * two roles of t(q) exchanged.  3x3 taps of many channels: see conv_winograd.c.  */
 #include <math.h>
 #include <string.h>
 
@@ -69,7 +69,8 @@ dfo_status dfoi_conv_new(dfo_build *build, const char *w_name, const char *b_nam
     if (conv->out_h > DFOI_CONV_SIDE || conv->out_w > DFOI_CONV_SIDE)
         return dfoi_fail(build->ctx, DFO_ESHAPE, "an image of %zux%zu pixels is too large",
                          conv->out_h, conv->out_w);
-    conv->scatter = !pointwise(conv) && conv->out < conv->in;
+    conv->winograd = dfoi_winograd_fits(conv);
+    conv->scatter = !pointwise(conv) && !conv->winograd && conv->out < conv->in;
     conv->m = conv->scatter ? conv->out * taps_of(conv) : conv->out;
     conv->k = conv->scatter ? conv->in : fan;
     DFO_TRY(check_work(build->ctx, conv));
@@ -94,6 +95,8 @@ size_t dfoi_conv_columns(const dfoi_conv *conv, size_t n)
     size_t out = dfoi_panels(n, conv->out_h, conv->out_w);
     if (pointwise(conv))
         return 0;
+    if (conv->winograd)
+        return dfoi_winograd_columns(conv, n);
     return (conv->scatter ? conv->m * in : conv->k * out) * DFO_PANEL;
 }
 
@@ -206,6 +209,10 @@ void dfoi_conv_forward(const dfoi_conv *c, const dfo_run *run, size_t n, dfoi_ma
     const dfo_real *b = c->bias ? dfo_run_weights(run, c->b) : NULL;
     const dfoi_taps taps = to_output(c, n);
     size_t out = dfoi_panels(n, c->out_h, c->out_w);
+    if (c->winograd) {
+        dfoi_winograd_forward(c, run, n, x, b, act, (dfoi_map){NULL, 0}, residual, room, y);
+        return;
+    }
     if (c->scatter) {
         scattered_forward(c, run, n, x, b, act, (dfoi_map){NULL, 0}, residual, room, y);
         return;
@@ -226,6 +233,10 @@ void dfoi_conv_tangent(const dfoi_conv *c, const dfo_run *run, size_t n, dfoi_ma
 {
     const dfoi_taps taps = to_output(c, n);
     size_t out = dfoi_panels(n, c->out_h, c->out_w);
+    if (c->winograd) {
+        dfoi_winograd_forward(c, run, n, dx, NULL, DFOI_ACT_NONE, mask, add, room, dy);
+        return;
+    }
     if (c->scatter) {
         scattered_forward(c, run, n, dx, NULL, DFOI_ACT_NONE, mask, add, room, dy);
         return;
@@ -295,6 +306,12 @@ void dfoi_conv_backward(const dfoi_conv *c, const dfo_run *run, size_t n, dfoi_m
     const dfoi_map columns = dfoi_map_of(room->columns, c->k);
     size_t in = dfoi_panels(n, c->in_h, c->in_w), out = dfoi_panels(n, c->out_h, c->out_w);
     bias = bias && c->bias;
+    if (c->winograd) {
+        for (size_t p = 0; run->grads && bias && p < out; p++)
+            add_bias(c, run, dfoi_map_panel(gy, p));
+        dfoi_winograd_backward(c, run, n, gy, x, mask, add, room, gx);
+        return;
+    }
     if (c->scatter) {
         scattered_backward(c, run, n, gy, x, bias, mask, add, room, gx);
         return;

@@ -11,6 +11,7 @@ noinst_HEADERS += \
     lib/nn/dense_impl.h \
     lib/nn/conv_impl.h \
     lib/nn/conv_kern_impl.h \
+    lib/nn/winograd_kern_impl.h \
     lib/nn/batch_kern_impl.h \
     lib/nn/convnet_impl.h \
     lib/nn/embed_impl.h \
@@ -50,6 +51,7 @@ LIB_REAL += \
     lib/nn/conv.c \
     lib/nn/conv_input.c \
     lib/nn/conv_layer.c \
+    lib/nn/conv_winograd.c \
     lib/nn/conv_map.c \
     lib/nn/conv_jvp.c \
     lib/nn/conv_pass.c \
@@ -73,6 +75,7 @@ LIB_REAL += \
 LIB_KERN += \
     lib/nn/unit_kern.c \
     lib/nn/conv_kern.c \
+    lib/nn/winograd_kern.c \
     lib/nn/batch_kern.c \
     lib/nn/group_kern.c \
     lib/nn/squash_kern.c \

@@ -264,25 +264,17 @@ static dfo_status jvp(const dfo_net *net, dfo_run *run, const dfo_cond *in, cons
         DFOI_SQUASH_KERN->tangent(&how, a, r.p[GATE], da, dto);
         DFOI_SQUASH_KERN->value(&how, a, r.p[GATE], to);
         if (!is_last(m, l)) {
-            dfo_real *y = r.p[GATE];           /* dh = act'(u) du, and h */
+            /* dh = act'(u) du, and h, in place where the slope is known from it */
+            dfo_real *y = dfoi_act_from_output(m->settings.act) ? to : r.p[GATE];
             dfoi_vact(m->settings.act, size, to, y);
             dfoi_vdact(m->settings.act, size, to, y, dto);
-            memcpy(to, y, size * sizeof *y);
+            if (y != to)
+                memcpy(to, y, size * sizeof *y);
         }
         h = to;
         dh = dto;
     }
     return DFO_OK;
-}
-
-/* From the gradients of h and dh to those of u and du: gu = act' gh + act'' du gdh, gdu = act' gdh.  d1, d2: the
- * derivatives; du in place of d2's values.  */
-static void through_act(size_t n, const dfo_real *d1, const dfo_real *d2, const dfo_real *du, dfo_real *g, dfo_real *gd)
-{
-    for (size_t i = 0; i < n; i++) {
-        g[i] = d1[i] * g[i] + d2[i] * du[i] * gd[i];
-        gd[i] *= d1[i];
-    }
 }
 
 static dfo_status jvp_backward(const dfo_net *net, dfo_run *run, const dfo_cond *in, const dfo_cond *din, dfo_block gout,
@@ -303,13 +295,17 @@ static dfo_status jvp_backward(const dfo_net *net, dfo_run *run, const dfo_cond 
         g = widen(m, l, g, size, r.p[l % 2 ? X1 : X0]);
         gd = widen(m, l, gd, size, r.p[l % 2 ? DX1 : DX0]);
         how.dt = r.p[DINPUT] + (net->in - 1) * DFO_PANEL;
-        how.gdt = r.gdt;
+        how.gdt = dfoi_parts_wanted(net, gdin) ? r.gdt : NULL;
         DFOI_SQUASH_KERN->gate(&how, r.p[GATE]);
         if (!is_last(m, l)) {                  /* next and dnext are free until this layer's products */
-            DFOI_SQUASH_KERN->value(&how, a, r.p[GATE], next);
-            dfoi_vact_derivatives(m->settings.act, size, next, r.p[FIRST], r.p[SECOND]);
             DFOI_SQUASH_KERN->tangent(&how, a, r.p[GATE], da, dnext);
-            through_act(size, r.p[FIRST], r.p[SECOND], dnext, g, gd);
+            if (m->settings.act == DFOI_ACT_TANH) {
+                DFOI_SQUASH_KERN->tanh_backward(size, da + m->linear[l].out * DFO_PANEL, dnext, g, gd);
+            } else {
+                DFOI_SQUASH_KERN->value(&how, a, r.p[GATE], next);
+                dfoi_vact_derivatives(m->settings.act, size, next, r.p[FIRST], r.p[SECOND]);
+                DFOI_SQUASH_KERN->act_backward(size, r.p[FIRST], r.p[SECOND], dnext, g, gd);
+            }
         }
         DFOI_SQUASH_KERN->tangent_backward(&how, a, da, r.p[GATE], g, gd);
         const dfo_real *h = input_of(m, &r, keep, l, 1), *dh = l ? h + m->linear[l].in * DFO_PANEL : r.p[DINPUT];

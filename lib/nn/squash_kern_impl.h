@@ -28,6 +28,10 @@ struct dfoi_squash_kernels {
     /* Those of u and du become those of a and da.  */
     void (*tangent_backward)(const dfoi_squash *how, const dfo_real *a, const dfo_real *da, const dfo_real *g, dfo_real *gu,
                              dfo_real *gdu);
+    /* Those of h = act(u) and of its tangent become those of u and du: gh = act' gh + act'' du gdh, gdh = act' gdh; n numbers, with act' and
+     * act'' given, and of tanh with h.  */
+    void (*act_backward)(size_t n, const dfo_real *d1, const dfo_real *d2, const dfo_real *du, dfo_real *gh, dfo_real *gdh);
+    void (*tanh_backward)(size_t n, const dfo_real *h, const dfo_real *du, dfo_real *gh, dfo_real *gdh);
 };
 
 extern const struct dfoi_squash_kernels dfoi_squash_kernels_generic;
