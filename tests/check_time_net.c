@@ -14,7 +14,7 @@
 
 /* ---- plain loops */
 
-enum { CHANNELS = 64, PIXELS = 81, FEATURES = 1024 };
+enum { CHANNELS = 64, PIXELS = 144, FEATURES = 1024 };
 
 /* Where a row is computed again, by name of the weights.  */
 struct plain {

@@ -102,8 +102,9 @@ static void unet_config(test_rng *rng, json_t *o)
 {
     size_t groups = test_rng_between(rng, 1, 3), levels = test_rng_between(rng, 1, 3);
     json_t *channels = json_array();
+    int wide = !test_rng_between(rng, 0, 4);
     for (size_t l = 0; l < levels; l++)
-        json_array_append_new(channels, json_integer((json_int_t)(groups * test_rng_between(rng, 3, 5))));
+        json_array_append_new(channels, json_integer((json_int_t)(groups * (wide ? 18 / groups : test_rng_between(rng, 3, 5)))));
     json_object_set_new(o, "channels", channels);
     json_object_set_new(o, "blocks", json_integer((json_int_t)test_rng_between(rng, 1, 2)));
     json_object_set_new(o, "groups", json_integer((json_int_t)groups));
@@ -150,8 +151,9 @@ static json_t *make_config(test_rng *rng, const char *type, const char *activati
         conv_config(rng, o);
     } else if (!strcmp(type, "residual-conv")) {
         static const char *const norm[] = {"none", "none", "layer", "batch"};
-        json_object_set_new(o, "hidden", json_integer((json_int_t)test_rng_between(rng, 3, 20)));
-        json_object_set_new(o, "blocks", json_integer((json_int_t)test_rng_between(rng, 0, 3)));
+        int wide = !test_rng_between(rng, 0, 4);
+        json_object_set_new(o, "hidden", json_integer((json_int_t)(wide ? test_rng_between(rng, 24, 36) : test_rng_between(rng, 3, 20))));
+        json_object_set_new(o, "blocks", json_integer((json_int_t)test_rng_between(rng, 0, wide ? 2 : 3)));
         json_object_set_new(o, "first_kernel",
                             json_integer((json_int_t)test_rng_between(rng, 1, 3)));
         json_object_set_new(o, "norm", json_string(norm[test_rng_between(rng, 0, 3)]));
@@ -198,12 +200,20 @@ static void draw_weights(netcase *c)
     }
 }
 
-/* Images of even sides, large enough for tiles of conv_winograd.c, few in a block or more.  */
-static void wide_images(netcase *c, test_rng *rng, dfo_shape *out)
+/* Is it one of 3x3 kernels between many channels?  */
+static int is_wide(const json_t *config)
 {
-    static const size_t side[][2] = {{12, 12}, {14, 12}, {2, 74}, {4, 36}, {16, 10}, {18, 18}};
-    const size_t *s = side[test_rng_between(rng, 0, sizeof side / sizeof side[0] - 1)];
-    c->n = test_rng_between(rng, 1, 5);
+    const json_t *layer = json_array_get(json_object_get(config, "layers"), 0), *level = json_array_get(json_object_get(config, "channels"), 0);
+    return json_integer_value(json_object_get(layer, "channels")) >= 16 || json_integer_value(level) >= 16 ||
+           (json_object_get(config, "first_kernel") && json_integer_value(json_object_get(config, "hidden")) >= 24);
+}
+
+/* Images of even sides, of U-nets multiples of four, large enough for tiles of conv_winograd.c, few in a block or more.  */
+static void wide_images(netcase *c, test_rng *rng, const json_t *config, dfo_shape *out)
+{
+    static const size_t side[][2] = {{12, 12}, {4, 36}, {14, 12}, {2, 74}, {16, 10}, {18, 18}};
+    const size_t *s = side[test_rng_between(rng, 0, json_object_get(config, "groups") ? 1 : sizeof side / sizeof side[0] - 1)];
+    c->n = test_rng_between(rng, strstr(json_string_value(json_object_get(config, "norm")), "batch") ? 4 : 1, 5);
     c->parts = 1;
     c->shape[0] = (dfo_shape){test_rng_between(rng, 3, 20), s[0], s[1]};
     *out = (dfo_shape){test_rng_between(rng, 1, 20), s[0], s[1]};
@@ -213,9 +223,9 @@ static void wide_images(netcase *c, test_rng *rng, dfo_shape *out)
 static void make_images(netcase *c, test_rng *rng, const json_t *config, dfo_shape *out)
 {
     size_t stride = 1, layer;
-    const json_t *l = json_array_get(json_object_get(config, "layers"), 0);
-    if (json_integer_value(json_object_get(l, "channels")) >= 16) {
-        wide_images(c, rng, out);
+    const json_t *l;
+    if (is_wide(config)) {
+        wide_images(c, rng, config, out);
         return;
     }
     json_array_foreach(json_object_get(config, "layers"), layer, l)
@@ -255,6 +265,21 @@ static void draw_classes(netcase *c, test_rng *rng)
         dfo_row(c->in.part[c->parts - 2].rows, i)[0] = (dfo_real)test_rng_between(rng, 0, c->classes);
 }
 
+/* Now and then all rows have one time, as in solves of common steps, or one that does not move.  */
+static void draw_times(netcase *c, test_rng *rng)
+{
+    size_t p = c->parts, one = test_rng_between(rng, 0, 1), still = test_rng_between(rng, 0, 1);
+    while (p && !dfo_shape_size(c->shape[p - 1]))
+        p--;
+    for (size_t i = 0; p && with_time(c->net->ops->type) && i < c->n; i++) {
+        size_t last = c->in.part[p - 1].rows.d - 1;
+        if (one)
+            dfo_row(c->in.part[p - 1].rows, i)[last] = dfo_row(c->in.part[p - 1].rows, 0)[last];
+        if (still)
+            dfo_row(c->din.part[p - 1].rows, i)[last] = 0;
+    }
+}
+
 static void finish(netcase *c, test_rng *rng, json_t *config, dfo_shape out)
 {
     dfo_build build = {.ctx = c->ctx, .store = c->store, .seed = c->seed, .path = "net"};
@@ -273,6 +298,7 @@ static void finish(netcase *c, test_rng *rng, json_t *config, dfo_shape out)
     c->in = netcase_cond(c, c->seed + 1, test_rng_between(rng, 0, 3));
     draw_classes(c, rng);
     c->din = netcase_cond(c, c->seed + 2, test_rng_between(rng, 0, 3));
+    draw_times(c, rng);
 }
 
 static void begin(netcase *c, uint64_t seed)

@@ -40,7 +40,8 @@ static int pointwise(const dfoi_conv *conv)
     return conv->kernel == 1 && conv->stride == 1;
 }
 
-/* Sizes of working memory are products of what an image takes at most: within bounds, none wraps around.  */
+/* Sizes of working memory are products of what an image takes at most, or of the weights (allocated before): within bounds, none wraps
+ * around.  */
 static dfo_status check_work(dfo_ctx *ctx, const dfoi_conv *conv)
 {
     size_t in = conv->in_h * conv->in_w, out = conv->out_h * conv->out_w, all;

@@ -12,14 +12,19 @@
 #include "nn/conv_impl.h"
 #include "nn/winograd_kern_impl.h"
 
-#define FEWEST 16       /* channels: below, transforms cost more than the products that they save */
-#define SMALLEST 144    /* pixels: smaller images do not fill a panel of tiles */
+/* Measured: with fewer channels, or many more on one side than on the other, transforms cost what the products save; with more, or
+ * fewer pixels, transformed weights cost too much for the tiles that they serve.  */
+#define FEWEST 16
+#define MOST 512
+#define LOPSIDED 16
+#define SMALLEST 144    /* pixels of an image */
 #define SLICE 32        /* channels of a result at a time */
 
 int dfoi_winograd_fits(const dfoi_conv *c)
 {
-    return c->kernel == 3 && c->stride == 1 && !c->transposed && c->in >= FEWEST && c->out >= FEWEST && c->in_h % 2 == 0 &&
-           c->in_w % 2 == 0 && c->in_h * c->in_w >= SMALLEST;
+    size_t least = c->in < c->out ? c->in : c->out, most = c->in < c->out ? c->out : c->in;
+    return c->kernel == 3 && c->stride == 1 && !c->transposed && least >= FEWEST && most <= MOST && most <= LOPSIDED * least &&
+           c->in_h % 2 == 0 && c->in_w % 2 == 0 && c->in_h * c->in_w >= SMALLEST;
 }
 
 static dfoi_tiling tiling_of(const dfoi_conv *c, size_t n)
@@ -27,9 +32,9 @@ static dfoi_tiling tiling_of(const dfoi_conv *c, size_t n)
     return (dfoi_tiling){n, c->in_h, c->in_w};
 }
 
-/* Working memory: planes of the input and of the output's gradient, two transformed panels, transformed weights and their gradients.  */
+/* Working memory: planes of the input and of the output's gradient, two transformed panels, transformed weights or their gradients.  */
 struct room {
-    dfo_real *x, *gy, *panel[2], *u, *gu;
+    dfo_real *x, *gy, *panel[2], *u;
 };
 
 static size_t plane_reals(const dfoi_conv *c, size_t n, size_t channels)
@@ -49,7 +54,7 @@ static size_t weight_reals(const dfoi_conv *c)
 
 size_t dfoi_winograd_columns(const dfoi_conv *c, size_t n)
 {
-    return plane_reals(c, n, c->in) + plane_reals(c, n, c->out) + 2 * panel_reals(c) + 2 * weight_reals(c);
+    return plane_reals(c, n, c->in) + plane_reals(c, n, c->out) + 2 * panel_reals(c) + weight_reals(c);
 }
 
 static struct room room_of(const dfoi_conv *c, size_t n, dfo_real *columns)
@@ -59,7 +64,6 @@ static struct room room_of(const dfoi_conv *c, size_t n, dfo_real *columns)
     r.panel[0] = r.gy + plane_reals(c, n, c->out);
     r.panel[1] = r.panel[0] + panel_reals(c);
     r.u = r.panel[1] + panel_reals(c);
-    r.gu = r.u + weight_reals(c);
     return r;
 }
 
@@ -105,16 +109,16 @@ static void weight_grads(const dfoi_conv *c, const dfo_run *run, size_t n, dfoi_
 {
     const dfoi_tiling tiling = tiling_of(c, n);
     size_t step = dfoi_weight_step(c->out, c->in);
-    memset(room->gu, 0, DFOI_PLACES * step * sizeof *room->gu);
+    memset(room->u, 0, DFOI_PLACES * step * sizeof *room->u);
     DFOI_WINOGRAD_KERN->split(tiling, c->in, x, room->x);
     for (size_t p = 0; p < panels_of(c, n); p++) {
         DFOI_WINOGRAD_KERN->input(tiling, c->in, p, room->x, room->panel[0]);
         DFOI_WINOGRAD_KERN->output_adjoint(tiling, c->out, p, room->gy, room->panel[1]);
         for (size_t k = 0; k < DFOI_PLACES; k++)
             dfoi_gemm_grad(c->out, c->in, panel_place(room->panel[1], k, c->out), panel_place(room->panel[0], k, c->in),
-                           room->gu + k * step, c->in, NULL, given->scratch);
+                           room->u + k * step, c->in, NULL, given->scratch);
     }
-    DFOI_WINOGRAD_KERN->weights_adjoint(c->out, c->in, room->gu, dfo_run_grads(run, c->w));
+    DFOI_WINOGRAD_KERN->weights_adjoint(c->out, c->in, room->u, dfo_run_grads(run, c->w));
 }
 
 void dfoi_winograd_backward(const dfoi_conv *c, const dfo_run *run, size_t n, dfoi_map gy, dfoi_map x, dfoi_map mask,

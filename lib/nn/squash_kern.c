@@ -187,10 +187,11 @@ static void backward(const dfoi_squash *how, const dfo_real *a, const dfo_real *
     }
 }
 
-/* The gradients of gate and drift, which stand beside the time.  together: one time, which does not move.  */
-static inline __attribute__((always_inline)) void time_grads(const dfoi_squash *how, size_t o, int together, const dfo_real *inside,
-                                                             const dfo_real *turned, const dfo_real *gu, const dfo_real *gdu,
-                                                             const dfo_real *dt)
+/* The gradients of gate and drift, which stand beside the time.  moving: its tangent is not 0; together: one time, which does not
+ * move.  */
+static inline __attribute__((always_inline)) void time_grads(const dfoi_squash *how, size_t o, int moving, int together,
+                                                             const dfo_real *inside, const dfo_real *turned, const dfo_real *gu,
+                                                             const dfo_real *gdu)
 {
     dfo_real along[DFO_PANEL], sum = dfoi_panel_sum(inside);
     how->gshift[o] += sum;
@@ -199,13 +200,12 @@ static inline __attribute__((always_inline)) void time_grads(const dfoi_squash *
         how->gdrift[o] += dfoi_panel_sum(gu) * how->t[0];
         return;
     }
-    LOOP along[j] = inside[j] * how->t[j] + turned[j] * dt[j];
+    LOOP along[j] = inside[j] * how->t[j] + (moving ? turned[j] * how->dt[j] : 0);
     how->ggate[o] += dfoi_panel_sum(along);
-    LOOP along[j] = gu[j] * how->t[j] + gdu[j] * dt[j];
+    LOOP along[j] = gu[j] * how->t[j] + (moving ? gdu[j] * how->dt[j] : 0);
     how->gdrift[o] += dfoi_panel_sum(along);
 }
 
-/* moving: the time's tangent is not 0.  */
 static inline __attribute__((always_inline)) void gated_tangent_backward(const dfoi_squash *how, int moving, int together,
                                                                          const dfo_real *a, const dfo_real *da, const dfo_real *g,
                                                                          dfo_real *gu, dfo_real *gdu)
@@ -225,7 +225,7 @@ static inline __attribute__((always_inline)) void gated_tangent_backward(const d
         if (how->gdt)
             LOOP how->gdt[j] += turned[j] * w + gdu[j] * v;
         if (how->ggate)
-            time_grads(how, o, together, inside, turned, gu, gdu, dt);
+            time_grads(how, o, moving, together, inside, turned, gu, gdu);
         LOOP {
             gu[j] *= g[j];
             if (moving)
