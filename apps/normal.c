@@ -1,11 +1,11 @@
-/* Are latents normal?  The first rows are kept, at most 256 Ki numbers, and tested as <diffeo/normality.h> does, where the model's base is a
+/* Are latents normal?  The first rows are kept, at most 1 Mi numbers, and tested as <diffeo/normality.h> does, where the model's base is a
  * standard normal.  */
 #include <stdlib.h>
 #include <string.h>
 
 #include "normal.h"
 
-#define MOST ((size_t)1 << 18)
+#define MOST ((size_t)1 << 20)
 #define LEVEL 0.01
 
 static int standard(const dfo_flow *flow)

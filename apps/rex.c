@@ -5,7 +5,7 @@
 
 #include "rex.h"
 
-enum { SAMPLER = 740, ZETA, BIT_EXACT, SDE };
+enum { SAMPLER = 740, ZETA, BIT_EXACT, SDE, START_NOISE };
 
 static error_t parse(int key, char *arg, struct argp_state *state)
 {
@@ -24,6 +24,10 @@ static error_t parse(int key, char *arg, struct argp_state *state)
         return 0;
     case BIT_EXACT: o->exact = 1; return 0;
     case SDE: o->sde = 1; return 0;
+    case START_NOISE:
+        o->start_noise = 1;
+        o->start_time = arg ? to_double(state, "--start-noise", arg, 0, 1e6) : 0;
+        return 0;
     default: return ARGP_ERR_UNKNOWN;
     }
 }
@@ -33,6 +37,8 @@ static const struct argp_option options[] = {
     {"zeta", ZETA, "X", 0, "Rex: the states' coupling, above 0, 1 at most (default 0.999)", 9},
     {"bit-exact", BIT_EXACT, NULL, 0, "Rex: on whole numbers, which undo themselves", 9},
     {"sde", SDE, NULL, 0, "Rex: along the reverse SDE, by shark or euler-maruyama", 9},
+    {"start-noise", START_NOISE, "TIME", OPTION_ARG_OPTIONAL,
+     "Rex: rows with the noise of the time they start at, which decoding takes off (TIME: the first)", 9},
     {0},
 };
 
@@ -42,8 +48,8 @@ int rex_options_fit(struct common *c, const struct rex_options *o, const char *o
 {
     const dfo_solver_options *s = &c->solver;
     size_t n = strlen(output);
-    if (!o->sampler && (o->zeta >= 0 || o->exact || o->sde))
-        return usage_error(c, "--zeta, --bit-exact and --sde go with --sampler rex");
+    if (!o->sampler && (o->zeta >= 0 || o->exact || o->sde || o->start_noise))
+        return usage_error(c, "--zeta, --bit-exact, --sde and --start-noise go with --sampler rex");
     if (!o->sampler)
         return 0;
     if (s->steps == DFO_AS_IT_IS || !s->steps)
@@ -95,7 +101,8 @@ static int make(const struct common *c, const char *path, dfo_model *model, cons
 int rex_encoder(const struct common *c, const struct rex_options *o, struct verify *v, int verifying, struct rex **out)
 {
     dfo_flow_rex_options how = {.method = o->sampler[3] ? o->sampler + 4 : o->sde ? "shark" : NULL, .steps = c->solver.steps, .sde = o->sde, .exact = o->exact,
-                                .zeta = o->exact ? 1 : o->zeta >= 0 ? o->zeta : 0.999, .seed = c->seed};
+                                .zeta = o->exact ? 1 : o->zeta >= 0 ? o->zeta : 0.999, .start_noise = o->start_noise, .start_time = o->start_time,
+                                .seed = c->seed};
     int status = make(c, v->path, v->model, &how, v->input->info.rows, out);
     if (status || !verifying)
         return status;

@@ -7,7 +7,7 @@
  * than 64 features alone.
  *
  * Rows of a block take the same steps where gradients follow, and each its own otherwise ("together":true: never).  While they
- * share the time, nets of one or two hidden layers give the exact trace in closed form.  Forward keeps the
+ * share the time, nets of one or two hidden layers give the exact trace in closed form, and time-mlp always gives it by itself.  Forward keeps the
  * states at its steps, with activations if they are not many, and backward goes back through the steps that were taken: the gradient is that of the numbers that came out.
  * "kinetic", "jacobian", "acceleration": in training the log-det has so much of the mean over a row's features of the
  * integrals of |f|^2, |df/dz|^2, |d^2 z/dt^2|^2 taken off, which makes fields that need few steps (RNODE: Finlay et al. 2020;

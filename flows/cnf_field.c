@@ -141,7 +141,7 @@ static dfo_status eval(const dfo_field *field, dfo_run *run, const double *t, df
     size_t start = run->arena_used;
     dfo_real *kept = NULL;
     dfo_status status = DFO_OK;
-    if (dq && x.n && f->shared && !f->probe && !f->wanted[DFOI_CNF_JACOBIAN] && dfo_net_trace_size(net)) {
+    if (dq && x.n && (f->shared || net->ops->trace_alone) && !f->probe && !f->wanted[DFOI_CNF_JACOBIAN] && dfo_net_trace_size(net)) {
         kept = dfo_arena_take(run, dfo_net_trace_size(net));
         status = dfo_net_trace_begin(net, run, (dfo_real)t[0], kept);
     }

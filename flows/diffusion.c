@@ -12,6 +12,7 @@
 
 static const char *const prediction_name[DFOI_PREDICTIONS] = {"noise", "data", "velocity", "edm"};
 static const char *const weighting_name[DFOI_WEIGHTINGS] = {"simple", "likelihood", "min-snr"};
+static const char *const spread_name[DFOI_SPREADS] = {"time", "log-snr"};
 
 static dfo_status choose(dfo_ctx *ctx, const json_t *config, const char *key, size_t count, const char *const *name, size_t *out)
 {
@@ -29,9 +30,9 @@ static dfo_status choose(dfo_ctx *ctx, const json_t *config, const char *key, si
 
 dfo_status dfoi_diffusion_read(dfo_ctx *ctx, const json_t *config, dfoi_diffusion *d)
 {
-    static const char *const keys[] = {"schedule", "beta_min", "beta_max", "sigma_min", "sigma_max", "s", "prediction", "weighting", "times", "first", NULL};
+    static const char *const keys[] = {"schedule", "beta_min", "beta_max", "sigma_min", "sigma_max", "s", "prediction", "weighting", "spread", "times", "first", NULL};
     const char *schedule;
-    size_t prediction, weighting;
+    size_t prediction, weighting, spread;
     *d = (dfoi_diffusion){.on = config != NULL};
     if (!config)
         return DFO_OK;
@@ -49,12 +50,16 @@ dfo_status dfoi_diffusion_read(dfo_ctx *ctx, const json_t *config, dfoi_diffusio
     DFO_TRY(dfo_noise_schedule_check(ctx, of));
     DFO_TRY(choose(ctx, config, "prediction", DFOI_PREDICTIONS, prediction_name, &prediction));
     DFO_TRY(choose(ctx, config, "weighting", DFOI_WEIGHTINGS, weighting_name, &weighting));
+    DFO_TRY(choose(ctx, config, "spread", DFOI_SPREADS, spread_name, &spread));
     d->prediction = (dfoi_prediction)prediction;
     d->weighting = (dfoi_weighting)weighting;
+    d->spread = (dfoi_spreading)spread;
     int edm = of->kind == DFO_NOISE_EDM;
     DFO_TRY(dfoi_json_size(ctx, config, "times", 0, 0, 1000000, &d->times));
     if (d->times && edm)
         return dfoi_fail(ctx, DFO_EARG, "times: edm draws the logarithm of its noise, of any value");
+    if (d->times && d->spread == DFOI_SPREAD_LOG_SNR)
+        return dfoi_fail(ctx, DFO_EARG, "spread: steps of a chain are drawn alike, log-snr goes with times of 0");
     return dfoi_json_real(ctx, config, "first", edm ? of->sigma_min : of->kind == DFO_NOISE_VE ? 1e-5 : 1e-3, 1e-9,
                           edm ? of->sigma_max : 0.999, &d->first);
 }
@@ -66,6 +71,8 @@ dfo_status dfoi_diffusion_describe(dfo_ctx *ctx, const dfoi_diffusion *d, json_t
     json_t *out = json_pack("{s:s, s:s, s:s, s:f}", "schedule", dfo_noise_schedule_name(of->kind), "prediction", prediction_name[d->prediction],
                             "weighting", weighting_name[d->weighting], "first", d->first);
     DFO_TRY(dfoi_json_set(ctx, to, "diffusion", out));
+    if (d->spread != DFOI_SPREAD_TIME)
+        DFO_TRY(dfoi_json_set(ctx, out, "spread", json_string(spread_name[d->spread])));
     if (d->times)
         DFO_TRY(dfoi_json_set(ctx, out, "times", json_integer((json_int_t)d->times)));
     if (of->kind == DFO_NOISE_COSINE)
@@ -147,12 +154,14 @@ dfoi_diffusion_point dfoi_diffusion_at(const dfoi_diffusion *d, double s)
     return o;
 }
 
-/* Uniform in time, or in k/times, k from 1 to times (Ho et al. 2020); of edm ln sigma is normal: -1.2 + ln 2 for data of unit variance, 1.2 (Karras et al. 2022).  */
+/* Uniform in place, or in time, or in k/times, k from 1 to times (Ho et al. 2020); of edm ln sigma is normal: -1.2 + ln 2 for data of unit variance, 1.2 (Karras et al. 2022).  */
 double dfoi_diffusion_draw(const dfoi_diffusion *d, dfo_key key)
 {
     double u;
-    if (d->schedule.kind != DFO_NOISE_EDM) {
+    if (d->schedule.kind != DFO_NOISE_EDM || d->spread == DFOI_SPREAD_LOG_SNR) {
         dfo_draw_uniform(key, 0, 1, &u);
+        if (d->spread == DFOI_SPREAD_LOG_SNR)
+            return u;
         return place_of(d, d->times ? (floor(u * (double)d->times) + 1) / (double)d->times : d->first + u * (noisy(d) - d->first));
     }
     dfo_real normal;

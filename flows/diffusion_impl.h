@@ -14,16 +14,20 @@ typedef enum dfoi_prediction { DFOI_PREDICT_NOISE, DFOI_PREDICT_DATA, DFOI_PREDI
 /* Of rows' losses: 1; that of the likelihood's bound (Song et al. 2021b); min(SNR, 5) of the loss of x_0 (Hang et al. 2023).  */
 typedef enum dfoi_weighting { DFOI_WEIGH_SIMPLE, DFOI_WEIGH_LIKELIHOOD, DFOI_WEIGH_MIN_SNR, DFOI_WEIGHTINGS } dfoi_weighting;
 
+/* Over what training's draws are even: the time (of edm: see dfoi_diffusion_draw), or the log-SNR, as the way is.  */
+typedef enum dfoi_spreading { DFOI_SPREAD_TIME, DFOI_SPREAD_LOG_SNR, DFOI_SPREADS } dfoi_spreading;
+
 typedef struct dfoi_diffusion {
     int    on;
     dfo_noise_schedule schedule;
     dfoi_prediction prediction;
     dfoi_weighting weighting;
+    dfoi_spreading spread;
     size_t times;                          /* of training, or 0: any */
     double first;                          /* the time that data are at */
 } dfoi_diffusion;
 
-/* {"schedule":"vp","beta_min":..,"prediction":"noise","weighting":"simple","times":0,"first":1e-3}; config NULL: off.  */
+/* {"schedule":"vp","beta_min":..,"prediction":"noise","weighting":"simple","spread":"time","times":0,"first":1e-3}; config NULL: off.  */
 dfo_status dfoi_diffusion_read(dfo_ctx *ctx, const json_t *config, dfoi_diffusion *d);
 dfo_status dfoi_diffusion_describe(dfo_ctx *ctx, const dfoi_diffusion *d, json_t *to);
 

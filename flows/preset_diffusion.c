@@ -19,9 +19,9 @@
 #define FEW_FEATURES 64    /* of a row: more want probes */
 
 #define DIFFUSION_SETTINGS(prediction, scale)                                                                                         \
-    {"prediction", prediction}, {"weighting", "\"simple\""}, {"first", "null"}, {"net", "null"}, {"hidden", "256"}, {"depth", "3"},       \
-    {"channels", "32"}, {"levels", "0"}, {"blocks", "1"}, {"attention", "null"}, {"activation", "\"silu\""}, {"label_dropout", "null"}, \
-    {"values", "0"}, {"scale", scale}, {"solver", "\"dopri5\""}, {"solver_steps", "0"}, {"rtol", "1e-5"}, {"atol", "1e-5"},              \
+    {"prediction", prediction}, {"weighting", "\"simple\""}, {"spread", "null"}, {"first", "null"}, {"net", "null"}, {"hidden", "256"}, {"depth", "3"}, \
+    {"channels", "32"}, {"levels", "0"}, {"blocks", "1"}, {"attention", "null"}, {"norm", "\"group\""}, {"activation", "\"silu\""}, {"label_dropout", "null"}, \
+    {"values", "0"}, {"scale", scale}, {"centre", "0.5"}, {"solver", "\"dopri5\""}, {"solver_steps", "0"}, {"rtol", "1e-5"}, {"atol", "1e-5"},              \
     {"most_steps", "1000"}, {"probes", "null"}, {"standardise", "true"}, {"base", "{\"type\":\"normal\"}"}, {NULL, NULL}
 
 const struct dfoi_setting dfoi_vp_settings[] = {
@@ -70,8 +70,8 @@ static dfo_status unet(dfo_ctx *ctx, const json_t *config, dfo_shape shape, json
     int attend = (shape.h >> (levels - 1)) * (shape.w >> (levels - 1)) <= FEW_PIXELS;
     if (!json_is_null(json_object_get(config, "attention")))
         attend = json_is_true(json_object_get(config, "attention"));
-    *out = json_pack("{s:s, s:o, s:O, s:b, s:O}", "type", "unet", "channels", list, "blocks", json_object_get(config, "blocks"), "attention",
-                     attend, "activation", json_object_get(config, "activation"));
+    *out = json_pack("{s:s, s:o, s:O, s:b, s:O, s:O}", "type", "unet", "channels", list, "blocks", json_object_get(config, "blocks"), "attention",
+                     attend, "norm", json_object_get(config, "norm"), "activation", json_object_get(config, "activation"));
     return *out ? DFO_OK : dfoi_fail(ctx, DFO_EMEM, "out of memory: net");
 }
 
@@ -100,15 +100,16 @@ static dfo_status net(dfo_ctx *ctx, const json_t *config, dfo_shape shape, json_
 static dfo_status write_begin(dfo_ctx *ctx, const json_t *config, dfo_shape shape, json_t *list, int *discrete)
 {
     size_t values;
-    double scale;
+    double scale, centre;
     int standardise;
     DFO_TRY(dfoi_json_size(ctx, config, "values", 0, 0, 65536, &values));
     DFO_TRY(dfoi_json_real(ctx, config, "scale", 1, 1e-3, 1e3, &scale));
+    DFO_TRY(dfoi_json_real(ctx, config, "centre", 0.5, 0, 1, &centre));
     DFO_TRY(dfoi_json_bool(ctx, config, "standardise", 0, &standardise));
     *discrete = values && shape.h * shape.w > 1;
     if (!*discrete)
         return standardise ? dfoi_preset_append(ctx, list, json_pack("{s:s}", "type", "standardise")) : DFO_OK;
-    double middle = (double)values / 2, half = (double)values / (4 * scale);
+    double middle = (double)values * centre, half = (double)values / (4 * scale);
     DFO_TRY(dfoi_preset_append(ctx, list, json_pack("{s:s, s:I}", "type", "dequantise", "bins", (json_int_t)values)));
     return dfoi_preset_append(ctx, list, json_pack("{s:s, s:f, s:f}", "type", "rescale", "low", middle - half, "high", middle + half));
 }
@@ -116,7 +117,7 @@ static dfo_status write_begin(dfo_ctx *ctx, const json_t *config, dfo_shape shap
 /* The schedule has the preset's name, but for ddpm.  */
 static dfo_status diffusion(dfo_ctx *ctx, const json_t *config, int image, int discrete, json_t *to)
 {
-    static const char *const key[] = {"schedule", "beta_min", "beta_max", "sigma_min", "sigma_max", "prediction", "weighting", "times", "first", NULL};
+    static const char *const key[] = {"schedule", "beta_min", "beta_max", "sigma_min", "sigma_max", "prediction", "weighting", "spread", "times", "first", NULL};
     const char *flow;
     DFO_TRY(dfoi_json_string(ctx, config, "flow", NULL, &flow));
     if (strcmp(flow, "ddpm"))

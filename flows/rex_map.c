@@ -1,11 +1,14 @@
 /* Rows through a flow that ends in diffusion, by Rex (Blasingame and Liu 2025): the layers before it as they are; then x = n y, y the
  * layer's rows, over equal steps of the log-SNR from the data's time to noise, with a second state that begins as a copy.  Both
- * states at the noisy end, over n there, are what the way back starts from.  */
+ * states at the noisy end, over n there, are what the way back starts from.
+ * With start noise x = alpha y + sigma e there, or at a later time, e from the generator: rows of the law that the net knows at that time, of which
+ * y alone lacks the noise.  For a seed it is one to one, and the way back takes the same e off.  */
 #include <math.h>
 #include <string.h>
 
 #include <diffeo/brownian.h>
 #include <diffeo/rex.h>
+#include <diffeo/rng.h>
 #include "cnf_impl.h"
 #include "flow_impl.h"
 #include "matching_impl.h"
@@ -22,6 +25,7 @@ struct dfo_flow_rex {
     dfo_rex  *rex;
     double   *t;                           /* (steps + 1) */
     double    n[2], kappa[2];              /* at the two ends */
+    double    of_rows, of_noise;           /* x at the start: so much of the layer's rows, and of noise */
     int       bits;                        /* of whole numbers, behind the point */
     dfo_plan *plan;
 };
@@ -49,11 +53,23 @@ static dfo_status make_plan(dfo_flow_rex *r)
     dfo_field field = dfoi_diffusion_predictor(&of, r->flow->d, NULL);
     dfo_run how = {.memory = DFO_MEMORY_INVERT};
     dfo_need need = dfoi_flow_need(r->flow, block, &how, 0);
-    /* rows, second states, condition of a block; whole numbers, and what they are as numbers; log-dets of the other layers */
-    need.scratch += 2 * dfo_arena_size(block * r->flow->d) + dfo_arena_size(block * r->flow->cond_d) +
+    /* rows, second states, a row's noise, condition of a block; whole numbers, and what they are as numbers; log-dets of the other layers */
+    need.scratch += 2 * dfo_arena_size(block * r->flow->d) + dfo_arena_size(r->flow->d) + dfo_arena_size(block * r->flow->cond_d) +
                     2 * dfoi_doubles_size(block * r->flow->d) + dfoi_doubles_size(block) + dfo_rex_scratch(r->rex, &field, block);
     dfo_plan_options plan = {.block = block, .memory = DFO_MEMORY_INVERT, .mode = DFO_EVALUATE};
     return dfo_plan_new(r->ctx, r->flow->store, &need, &plan, &r->plan);
+}
+
+static dfo_status choose_start(dfo_flow_rex *r, double first, double noisy)
+{
+    double *t = &r->options.start_time;
+    if (*t <= 0 && *t >= 0)
+        *t = first;
+    if (!(*t >= first && *t < noisy))
+        return dfoi_fail(r->ctx, DFO_EARG, "rex: expected a start from %g, the data's time, to below %g, got %g", first, noisy, *t);
+    if (*t > first && !r->options.start_noise)
+        return dfoi_fail(r->ctx, DFO_EARG, "rex: rows without noise start at %g, the data's time, got %g", first, *t);
+    return DFO_OK;
 }
 
 static dfo_status make(dfo_flow_rex *r)
@@ -62,6 +78,8 @@ static dfo_status make(dfo_flow_rex *r)
     dfo_flow_rex_options *o = &r->options;
     dfo_time_grid grid = {.kind = "log-snr", .from = d->first, .to = dfo_noise_schedule_noisy(&d->schedule)};
     dfo_rex_options options;
+    DFO_TRY(choose_start(r, grid.from, grid.to));
+    grid.from = o->start_time;
     DFO_TRY(dfoi_alloc(r->ctx, o->steps + 1, sizeof *r->t, &r->t));
     DFO_TRY(dfo_noise_schedule_grid(r->ctx, &d->schedule, &grid, o->steps, r->t));
     DFO_TRY(choose_noise(r, &d->schedule));
@@ -79,7 +97,10 @@ static dfo_status make(dfo_flow_rex *r)
         r->n[end] = sqrt(at.alpha * at.alpha + at.sigma * at.sigma);
         r->kappa[end] = o->sde ? at.sigma * at.sigma / at.alpha : at.sigma;
     }
-    r->bits = (int)fmin(60, fmax(0, ceil(FINEST + log2(r->kappa[0] / r->n[0]))));
+    dfo_noise_point start = dfo_noise_schedule_at(&d->schedule, r->t[0]);
+    r->of_rows = o->start_noise ? start.alpha : r->n[0];
+    r->of_noise = o->start_noise ? start.sigma : 0;
+    r->bits = (int)fmin(60, fmax(0, ceil(FINEST + log2(r->kappa[0] / r->of_rows))));
     return make_plan(r);
 }
 
@@ -127,6 +148,32 @@ double dfo_flow_rex_growth(const dfo_flow_rex *r)
     return dfo_rex_growth(r->rex, r->options.steps, r->t);
 }
 
+/* ---- the start */
+
+/* Row i's noise, or NULL.  */
+static const dfo_real *noise_of(const dfo_flow_rex *r, const dfo_run *run, size_t i, size_t d, dfo_real *e)
+{
+    if (!r->options.start_noise)
+        return NULL;
+    dfo_key key = {.seed = r->options.seed, .row = run->key.row + i, .purpose = DFO_FOR_NOISE};
+    dfo_draw_real_normal(key, d, e);
+    return e;
+}
+
+/* The layer's rows to x, or back.  */
+static void start(const dfo_flow_rex *r, dfo_run *run, dfo_batch x, int back)
+{
+    dfo_real *room = dfo_arena_take(run, x.d);
+    for (size_t i = 0; i < x.n; i++) {
+        const dfo_real *e = noise_of(r, run, i, x.d, room);
+        dfo_real *row = dfo_row(x, i);
+        for (size_t j = 0; j < x.d; j++) {
+            double add = e ? r->of_noise * (double)e[j] : 0;
+            row[j] = (dfo_real)(back ? ((double)row[j] - add) / r->of_rows : (double)row[j] * r->of_rows + add);
+        }
+    }
+}
+
 /* ---- a block of rows */
 
 static dfo_status encode_block(const dfo_flow_rex *r, dfo_run *run, dfo_batch x, const dfo_cond *cond, dfo_batch aux)
@@ -134,7 +181,7 @@ static dfo_status encode_block(const dfo_flow_rex *r, dfo_run *run, dfo_batch x,
     struct dfoi_cnf_solve of = {.bij = r->layer};
     dfo_field field = dfoi_diffusion_predictor(&of, r->flow->d, cond);
     DFO_TRY(dfoi_diffusion_others(r->flow, run, x, cond, 0, NULL));
-    dfoi_diffusion_scale(x, r->n[0]);
+    start(r, run, x, 0);
     dfoi_flow_put_back(x, aux);
     if (dfo_rex_forward(r->rex, &field, run, r->options.steps, r->t, x, aux) != DFO_OK)
         return dfoi_diffusion_named(r->flow, run);
@@ -151,28 +198,44 @@ static dfo_status decode_block(const dfo_flow_rex *r, dfo_run *run, dfo_batch z,
     dfoi_diffusion_scale(aux, r->n[1]);
     if (dfo_rex_inverse(r->rex, &field, run, r->options.steps, r->t, z, aux) != DFO_OK)
         return dfoi_diffusion_named(r->flow, run);
-    dfoi_diffusion_scale(z, 1 / r->n[0]);
+    start(r, run, z, 1);
     return dfoi_diffusion_others(r->flow, run, z, cond, 1, NULL);
 }
 
-/* Y = n y / kappa in one product, so that float's y is found again to the last bit.  */
+/* Y = x / kappa.  The rows' part in one product, so that float's y is found again to the last bit; noise, rounded by itself, is added to whole
+ * numbers and comes off as it came.  */
 static dfo_status to_whole(const dfo_flow_rex *r, dfo_run *run, dfo_batch y, int64_t *whole)
 {
-    double by = ldexp(r->n[0] / r->kappa[0], r->bits);
-    for (size_t i = 0; i < y.n; i++)
+    double by = ldexp(r->of_rows / r->kappa[0], r->bits), of_noise = ldexp(r->of_noise / r->kappa[0], r->bits);
+    dfo_real *room = dfo_arena_take(run, y.d);
+    for (size_t i = 0; i < y.n; i++) {
+        const dfo_real *e = noise_of(r, run, i, y.d, room);
         for (size_t j = 0; j < y.d; j++) {
             double number = rint((double)dfo_row(y, i)[j] * by);
             if (!(fabs(number) < ldexp(1, 61)))
                 return dfo_run_fail(run, DFO_ENUM, i, "rex, row %llu: %g leaves the range of the grid",
                                     (unsigned long long)(run->key.row + i), (double)dfo_row(y, i)[j]);
-            whole[i * y.d + j] = (int64_t)number;
+            whole[i * y.d + j] = (int64_t)number + (e ? (int64_t)rint((double)e[j] * of_noise) : 0);
         }
+    }
     return DFO_OK;
+}
+
+/* Y at the start without its noise.  */
+static void without_noise(const dfo_flow_rex *r, dfo_run *run, int64_t *whole, size_t n, size_t d)
+{
+    double of_noise = ldexp(r->of_noise / r->kappa[0], r->bits);
+    dfo_real *room = dfo_arena_take(run, d);
+    for (size_t i = 0; i < n; i++) {
+        const dfo_real *e = noise_of(r, run, i, d, room);
+        for (size_t j = 0; e && j < d; j++)
+            whole[i * d + j] -= (int64_t)rint((double)e[j] * of_noise);
+    }
 }
 
 static void from_whole(const dfo_flow_rex *r, int end, const int64_t *whole, dfo_batch y)
 {
-    double by = ldexp(r->n[end] / r->kappa[end], r->bits);
+    double by = ldexp((end ? r->n[1] : r->of_rows) / r->kappa[end], r->bits);
     for (size_t i = 0; i < y.n; i++)
         for (size_t j = 0; j < y.d; j++)
             dfo_row(y, i)[j] = (dfo_real)((double)whole[i * y.d + j] / by);
@@ -213,6 +276,7 @@ static dfo_status decode_whole(const dfo_flow_rex *r, dfo_run *run, dfo_batch x,
     dfo_field field = dfoi_diffusion_predictor(&of, r->flow->d, cond);
     if (dfo_rex_fixed_inverse(r->rex, &field, run, r->options.steps, r->t, r->bits, x.n, y, yh) != DFO_OK)
         return dfoi_diffusion_named(r->flow, run);
+    without_noise(r, run, y, x.n, x.d);
     from_whole(r, 0, y, x);
     return dfoi_diffusion_others(r->flow, run, x, cond, 1, NULL);
 }

@@ -1,7 +1,7 @@
 /* Latents files: safetensors with an array "z" and, under __metadata__.diffeo_latents, one JSON text:
  * {"format":1,"model":hash,"kind":…,"seed":n,"precision":"float"}, of a model with continuous layers also
  * "solver":{"method":…,"steps":n,"rtol":x,"atol":x}, of a guided one "guidance":w.  Rows held in double are the arrays "exact_rows", their numbers, and
- * "exact_z".  What Rex made has "sampler":"rex" and how besides, and the second states "aux" or, as whole
+ * "exact_z".  What Rex made has "sampler":"rex" and how besides ("start_noise":true,"start_time":t, drawn by the seed), and the second states "aux" or, as whole
  * numbers, both states "state" and "state_hat".  */
 #include <stdio.h>
 #include <string.h>
@@ -48,6 +48,9 @@ static dfo_status write_how(dfo_ctx *ctx, json_t *meta, const dfo_flow_rex_optio
     DFO_TRY(dfoi_json_set(ctx, meta, "steps", json_integer((json_int_t)how->steps)));
     DFO_TRY(dfoi_json_set(ctx, meta, "zeta", json_real(how->zeta)));
     DFO_TRY(dfoi_json_set(ctx, meta, "sde", json_boolean(how->sde)));
+    DFO_TRY(dfoi_json_set(ctx, meta, "start_noise", json_boolean(how->start_noise)));
+    if (how->start_noise)
+        DFO_TRY(dfoi_json_set(ctx, meta, "start_time", json_real(how->start_time)));
     return dfoi_json_set(ctx, meta, "bit_exact", json_boolean(how->exact));
 }
 
@@ -238,6 +241,8 @@ static dfo_status read_how(dfo_latents *l, const json_t *meta, const char *path)
     DFO_TRY(dfoi_json_size(l->ctx, meta, "steps", 0, 1, 1000000, &l->how.steps));
     DFO_TRY(dfoi_json_real(l->ctx, meta, "zeta", 1, 0, 1, &l->how.zeta));
     DFO_TRY(dfoi_json_bool(l->ctx, meta, "sde", 0, &l->how.sde));
+    DFO_TRY(dfoi_json_bool(l->ctx, meta, "start_noise", 0, &l->how.start_noise));      /* older files have none */
+    DFO_TRY(dfoi_json_real(l->ctx, meta, "start_time", 0, 0, 1e6, &l->how.start_time));
     DFO_TRY(dfoi_json_bool(l->ctx, meta, "bit_exact", 0, &l->how.exact));
     snprintf(l->rex_method, sizeof l->rex_method, "%s", method);
     l->how.method = l->rex_method;

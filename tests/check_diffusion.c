@@ -212,6 +212,35 @@ START_TEST(guidance)
 }
 END_TEST
 
+/* Training's places: even over the way, which is one of the log-SNR, if that is asked for; else mostly near noise.  The layer tells it on.  */
+START_TEST(spread)
+{
+    enum { N = 4000 };
+    for (size_t k = 0; k < 6; k++) {
+        dfoi_diffusion d = diffusion_of(schedule[k], "velocity", "simple");
+        ck_assert_int_eq(d.spread, DFOI_SPREAD_TIME);
+        d.spread = DFOI_SPREAD_LOG_SNR;
+        double mean = 0, square = 0;
+        dfo_key key = {.seed = test_seed(), .purpose = DFO_FOR_TIME};
+        for (; key.row < N; key.row++) {
+            double s = dfoi_diffusion_draw(&d, key);
+            ck_assert(s > 0 && s < 1);
+            mean += s / N;
+            square += s * s / N;
+        }
+        ck_assert_msg(fabs(mean - 0.5) < 5 * sqrt(1. / 12 / N), "%s: mean place %g", schedule[k], mean);
+        ck_assert_msg(fabs(square - 1. / 3) < 5 * sqrt(4. / 45 / N), "%s: mean square %g", schedule[k], square);
+    }
+    layerfix f = layerfix_new(json_pack("{s:s, s:{s:s, s:i}, s:{s:s}}", "type", "cnf", "net", "type", "time-mlp", "hidden", 4, "diffusion", "spread",
+                                        "log-snr"), dfo_shape_vector(2), 0, 1);
+    json_t *said = json_object();
+    ck_assert_int_eq(dfo_bijector_describe(f.bij, said), DFO_OK);
+    ck_assert_str_eq(json_string_value(json_object_get(json_object_get(said, "diffusion"), "spread")), "log-snr");
+    json_decref(said);
+    layerfix_free(&f);
+}
+END_TEST
+
 START_TEST(refused)
 {
     char text[512];
@@ -224,6 +253,8 @@ START_TEST(refused)
         {"{\"type\":\"cnf\",\"diffusion\":{\"beta_min\":30}}", "beta_max"},
         {"{\"type\":\"cnf\",\"diffusion\":{\"beta\":30}}", "unknown key 'beta'"},
         {"{\"type\":\"cnf\",\"diffusion\":{\"schedule\":\"edm\",\"times\":10}}", "times"},
+        {"{\"type\":\"cnf\",\"diffusion\":{\"spread\":\"sigma\"}}", "expected one of time, log-snr, got sigma"},
+        {"{\"type\":\"cnf\",\"diffusion\":{\"spread\":\"log-snr\",\"times\":10}}", "goes with times of 0"},
         {"{\"type\":\"cnf\",\"kinetic\":1,\"diffusion\":{}}", "kinetic"},
         {"{\"type\":\"cnf\",\"end\":2,\"diffusion\":{}}", "ends at 1"},
     };
@@ -246,6 +277,7 @@ int main(void)
     tcase_add_test(t, times);
     tcase_add_test(t, layer);
     tcase_add_test(t, guidance);
+    tcase_add_test(t, spread);
     tcase_add_test(t, refused);
     suite_add_tcase(suite, t);
     return test_run(suite);

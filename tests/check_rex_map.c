@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <diffeo/rng.h>
 #include "cnf_impl.h"
 #include "util.h"
 
@@ -103,7 +104,7 @@ START_TEST(there_and_back)
 }
 END_TEST
 
-/* affine begins at the identity: x is what the diffusion layer is given.  Two calls, of a block and of the rest.  */
+/* affine begins at the identity: x is what the diffusion layer is given.  Two calls, of a block and of the rest.  With noise at the start too.  */
 START_TEST(to_the_bit)
 {
     for (size_t k = 0; k < 4; k++) {
@@ -111,7 +112,8 @@ START_TEST(to_the_bit)
         dfo_real x[N * D], z[N * D], again[N * D];
         int64_t *y = malloc(4 * sizeof x / sizeof *x * sizeof *y), *yh = y + N * D, *y2 = yh + N * D, *yh2 = y2 + N * D;
         size_t first = dfo_flow_block(m.flow);
-        ready(&m, &(dfo_flow_rex_options){.steps = 20, .zeta = 1, .exact = 1, .sde = _i, .method = _i ? "shark" : NULL, .seed = 5});
+        int sde = _i % 2;
+        ready(&m, &(dfo_flow_rex_options){.steps = 20, .zeta = 1, .exact = 1, .sde = sde, .start_noise = _i > 1, .method = sde ? "shark" : NULL, .seed = 5});
         fill(x);
         memcpy(z, x, sizeof x);
         memcpy(again, x, sizeof x);
@@ -129,6 +131,81 @@ START_TEST(to_the_bit)
         ck_assert_int_eq(dfo_flow_rex_encode_exact(m.rex, 0, dfo_batch_of(z, N, D), NULL, y2, yh2), DFO_OK);
         ck_assert(!memcmp(y, y2, N * D * sizeof *y) && !memcmp(yh, yh2, N * D * sizeof *yh));
         free(y);
+        done(&m);
+    }
+}
+END_TEST
+
+/* A net that finds 0 in everything knows rows near 0, whose x/sigma stays as it is: with noise at the start, the data's time or a later one,
+ * latents are its normal numbers, those of seed and absolute row; without it there is next to nothing.  */
+START_TEST(noise_is_the_law)
+{
+    for (size_t k = 0; k < 4; k++)
+        for (int noise = 0; noise < 3; noise++) {
+            struct model m = model_of(schedule[k], "data", 1);
+            dfo_real x[N * D], z[N * D], aux[N * D], e[D];
+            uint64_t seed = test_seed();
+            size_t at, first = dfo_flow_block(m.flow);
+            double square = 0;
+            const dfoi_diffusion *d = dfoi_cnf_diffusion(dfoi_chain_layer(dfo_flow_bijector(m.flow), 1, &at));
+            dfo_flow_rex_options how = {.steps = 10, .zeta = 0.999, .start_noise = noise > 0, .start_time = noise > 1 ? 10 * d->first : 0, .seed = seed};
+            ready(&m, &how);
+            double start = dfo_flow_rex_options_of(m.rex)->start_time;
+            ck_assert_msg(fabs(start / d->first - (noise > 1 ? 10 : 1)) < 1e-12, "%s: starts at %g", schedule[k], start);
+            dfo_noise_point a = dfo_noise_schedule_at(&d->schedule, start);
+            dfo_noise_point b = dfo_noise_schedule_at(&d->schedule, dfo_noise_schedule_noisy(&d->schedule));
+            double end = b.sigma / hypot(b.alpha, b.sigma);
+            fill(x);
+            for (size_t i = 0; i < N * D; i++)
+                z[i] = x[i] = (dfo_real)(0.1 * a.sigma) * x[i];
+            ck_assert_int_eq(dfo_flow_rex_encode(m.rex, 0, dfo_batch_of(z, first, D), NULL, dfo_batch_of(aux, first, D)), DFO_OK);
+            ck_assert_int_eq(dfo_flow_rex_encode(m.rex, first, dfo_batch_of(z + first * D, N - first, D), NULL,
+                                                 dfo_batch_of(aux + first * D, N - first, D)), DFO_OK);
+            for (size_t i = 0; i < N; i++) {
+                dfo_draw_real_normal((dfo_key){.seed = seed, .row = i, .purpose = DFO_FOR_NOISE}, D, e);
+                for (size_t j = 0; j < D; j++) {
+                    double y = (double)x[i * D + j], got = (double)z[i * D + j];
+                    double want = end * (noise ? a.alpha * y / a.sigma + (double)e[j] : hypot(a.alpha, a.sigma) * y / a.sigma);
+                    ck_assert_msg(fabs(got - want) <= 200 * DFO_REAL_EPS * (1 + fabs(want)), "%s, %d: row %zu: %.9g, expected %.9g", schedule[k], noise, i,
+                                  got, want);
+                    square += got * got / (N * D);
+                }
+            }
+            ck_assert_msg(noise ? fabs(square - 1) < 0.35 : square < 0.05, "%s, %d: variance %g", schedule[k], noise, square);
+            done(&m);
+        }
+}
+END_TEST
+
+/* The noise is taken off; who does not know of it is left with it.  */
+START_TEST(noise_comes_off)
+{
+    for (size_t k = 0; k < 4; k++) {
+        struct model m = model_of(schedule[k], "velocity", 0);
+        dfo_real x[N * D], z[N * D], aux[N * D], other[N * D], second[N * D];
+        dfo_flow_rex *wrong;
+        dfo_flow_rex_options how = {.steps = 20, .zeta = 0.999, .start_noise = 1, .seed = test_seed()};
+        ready(&m, &how);
+        ck_assert(dfo_flow_rex_options_of(m.rex)->start_noise);
+        fill(x);
+        memcpy(z, x, sizeof x);
+        ck_assert_int_eq(dfo_flow_rex_encode(m.rex, 0, dfo_batch_of(z, N, D), NULL, dfo_batch_of(aux, N, D)), DFO_OK);
+        memcpy(other, z, sizeof z);
+        memcpy(second, aux, sizeof aux);
+        ck_assert_int_eq(dfo_flow_rex_decode(m.rex, 0, dfo_batch_of(z, N, D), NULL, dfo_batch_of(aux, N, D)), DFO_OK);
+        how.start_noise = 0;
+        ck_assert_int_eq(dfo_flow_rex_new(m.ctx, m.flow, &how, &wrong), DFO_OK);
+        ck_assert_int_eq(dfo_flow_rex_decode(wrong, 0, dfo_batch_of(other, N, D), NULL, dfo_batch_of(second, N, D)), DFO_OK);
+        dfo_flow_rex_free(wrong);
+        size_t at;
+        const dfoi_diffusion *d = dfoi_cnf_diffusion(dfoi_chain_layer(dfo_flow_bijector(m.flow), 1, &at));
+        double sigma = dfo_noise_schedule_at(&d->schedule, d->first).sigma, most = 0, left = 0;
+        for (size_t i = 0; i < N * D; i++) {
+            most = fmax(most, fabs((double)z[i] - (double)x[i]));
+            left += pow(((double)other[i] - (double)x[i]) / sigma, 2) / (N * D);
+        }
+        ck_assert_msg(most < (IS_DOUBLE ? 1e-12 : 1e-5) * dfo_flow_rex_growth(m.rex), "%s: off by %g", schedule[k], most);
+        ck_assert_msg(fabs(left - 1) < 0.5, "%s: %g of the noise's variance left", schedule[k], left);
         done(&m);
     }
 }
@@ -274,6 +351,10 @@ START_TEST(refused)
         {{.steps = 5}, "zeta 0"},
         {{.steps = 5, .zeta = 1.5}, "zeta 1.5"},
         {{.steps = 5, .zeta = 0.9, .exact = 1}, "a zeta of 1, got 0.9"},
+        {{.steps = 5, .zeta = 1, .start_time = 0.5}, "rows without noise start at 0.001, the data's time, got 0.5"},
+        {{.steps = 5, .zeta = 1, .start_time = 5e-4, .start_noise = 1}, "expected a start from 0.001, the data's time, to below 1, got 0.0005"},
+        {{.steps = 5, .zeta = 1, .start_time = 1, .start_noise = 1}, "to below 1, got 1"},
+        {{.steps = 5, .zeta = 1, .start_time = NAN, .start_noise = 1}, "to below 1, got"},
         {{.steps = 5, .zeta = 1, .method = "kvaerno3"}, "implicit"},
         {{.steps = 5, .zeta = 1, .method = "heun", .sde = 1}, "known: euler-maruyama, shark"},
     };
@@ -300,7 +381,9 @@ int main(void)
     TCase *t = tcase_create("rex map");
     tcase_add_test(t, closed_form);
     tcase_add_loop_test(t, there_and_back, 0, 2);
-    tcase_add_loop_test(t, to_the_bit, 0, 2);
+    tcase_add_loop_test(t, to_the_bit, 0, 4);
+    tcase_add_test(t, noise_is_the_law);
+    tcase_add_test(t, noise_comes_off);
     tcase_add_test(t, parting);
     tcase_add_test(t, draws_normal);
     tcase_add_test(t, draws);

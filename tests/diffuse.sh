@@ -121,6 +121,42 @@ done
 run diffeo decode bare.safetensors --data bits.safetensors -o no.npy
 error 1 'whole numbers of the precision double: --precision double decodes them'
 
+title 'Rex: with the noise of the start'
+run diffeo encode vp.safetensors --data vp.csv#0:300 --sampler rex:midpoint --solver-steps 50 --start-noise --seed 5 --verify -o z.safetensors --json
+ok
+json max_roundtrip_error '<' 4e-6
+run diffeo decode vp.safetensors --data z.safetensors -o back.csv
+ok
+near vp300.csv back.csv 1e-5
+run diffeo decode vp.safetensors --data z.safetensors --precision double -o back.csv
+ok
+near vp300.csv back.csv 1e-4
+run diffeo encode vp.safetensors --data vp.csv#0:300 --sampler rex --solver-steps 50 --start-noise --seed 5 --threads 1 --batch 128 -o again.safetensors
+same z.safetensors again.safetensors
+LC_ALL=C sed 's/start_noise\\":true/start_noise\\":1234/' z.safetensors >hostile.safetensors
+run diffeo decode vp.safetensors --data hostile.safetensors -o no.csv
+error 1 'start_noise: expected true or false'
+LC_ALL=C sed 's/start_noise\\":true/start_nose\\": true/' z.safetensors >old.safetensors
+run diffeo decode vp.safetensors --data old.safetensors -o old.csv
+ok
+run cmp -s old.csv back.csv            # what the file does not tell of stays in
+code 1
+run diffeo encode vp.safetensors --data vp.csv#0:300 --sampler rex --solver-steps 20 --start-noise=0.05 --verify -o z.safetensors --json
+ok
+json max_roundtrip_error '<' 4e-6
+run diffeo decode vp.safetensors --data z.safetensors -o back.csv
+ok
+near vp300.csv back.csv 1e-5
+LC_ALL=C sed 's/start_time\\":0.05/start_time\\":5.05/' z.safetensors >hostile.safetensors
+run diffeo decode vp.safetensors --data hostile.safetensors -o no.csv
+error 1 'expected a start from 0.001, the data.s time, to below 1, got 5.05'
+run diffeo encode vp.safetensors --data vp.csv#0:300 --sampler rex --solver-steps 5 --start-noise=1e-4 -o no.safetensors
+error 1 'expected a start from 0.001'
+run diffeo encode vp.safetensors --data vp.csv#0:300 --sampler rex --solver-steps 5 --start-noise=x -o no.safetensors
+error 2 'start-noise'
+run diffeo encode vp.safetensors --data vp.csv#0:300 --solver-steps 5 --start-noise -o no.safetensors
+error 2 '--zeta, --bit-exact, --sde and --start-noise go with --sampler rex'
+
 title 'Rex: along the SDE'
 run diffeo encode vp.safetensors --data toy:gaussian:300:3 --sampler rex --sde --solver-steps 50 --precision double --verify -o sde.safetensors --json
 ok
@@ -263,7 +299,7 @@ run diffeo loglik p.safetensors $few --solver rk4 --solver-steps 4 --trace hutch
 ok
 json bits_per_dim '>' 4
 json bits_per_dim '<' 12
-for how in '' '--guidance 2' --bit-exact; do
+for how in '' '--guidance 2' --bit-exact '--start-noise --seed 3' '--start-noise --seed 4 --bit-exact'; do
     # shellcheck disable=SC2086
     run diffeo encode p.safetensors $few --sampler rex --solver-steps 5 $how -o p_z.safetensors --json
     ok
@@ -273,6 +309,14 @@ for how in '' '--guidance 2' --bit-exact; do
     head -n 32 images.csv >p_few.csv
     same p_back.csv p_few.csv
 done
+run diffeo train --data images.csv --images 4x4 --labels labels.csv --flow vp --set channels=8 --set levels=2 --set spread=log-snr --set norm=none \
+    --set centre=0 --set first=2e-3 --batch 48 --steps 3 --quiet -o d.safetensors
+ok
+run diffeo info d.safetensors --json
+out '"spread": "log-snr"'
+out '"norm": "none"'
+out '"low": -64.0, "high": 64.0'
+out '"first": 0.002'
 for class in 0 1; do
     run diffeo sample p.safetensors -n 32 --class $class --guidance 2 --solver euler --solver-steps 6 -o s.csv
     ok

@@ -37,6 +37,15 @@ tests_check_time_net_d_SOURCES = $(tests_check_time_net_SOURCES)
 tests_check_time_net_d_CPPFLAGS = $(TEST_CPPFLAGS) -DDFO_DOUBLE
 tests_check_time_net_d_LDADD = $(OOM_LIBS) $(TEST_LIBS)
 
+check_PROGRAMS += tests/check_time_trace tests/check_time_trace_d
+TESTS += tests/check_time_trace tests/check_time_trace_d
+tests_check_time_trace_SOURCES = tests/check_time_trace.c $(NETCASE)
+tests_check_time_trace_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_check_time_trace_LDADD = $(TEST_LIBS)
+tests_check_time_trace_d_SOURCES = $(tests_check_time_trace_SOURCES)
+tests_check_time_trace_d_CPPFLAGS = $(TEST_CPPFLAGS) -DDFO_DOUBLE
+tests_check_time_trace_d_LDADD = $(TEST_LIBS)
+
 check_PROGRAMS += tests/check_time_net_config tests/check_time_net_config_d
 TESTS += tests/check_time_net_config tests/check_time_net_config_d
 tests_check_time_net_config_SOURCES = tests/check_time_net_config.c $(NETCASE)

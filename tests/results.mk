@@ -40,7 +40,7 @@ EXTRA_DIST += tests/results/results.sh tests/results/tables.sh tests/results/inf
     tests/results/inverse-flow_fashion-mnist.txt tests/results/inverse-flow_mnist.txt tests/results/bench.txt tests/results/reflow.txt tests/results/continuous_power37k.txt \
     tests/results/continuous_bsds300.txt tests/results/detest.txt tests/results/detest.png tests/results/neural_cde.txt tests/results/perflow.txt tests/results/samplers.txt tests/results/samplers.png tests/results/samplers_error.png tests/results/binary.txt tests/results/columns.txt \
     tests/results/toys_flow-matching.txt tests/results/toys_flow-matching.png tests/results/toys_ffjord.txt tests/results/toys_ffjord.png tests/results/gradients.txt tests/results/gradients.png \
-    tests/results/diffusion_mnist.txt tests/results/diffusion_mnist.png tests/results/rex.txt tests/results/diffusion_power37k.txt \
+    tests/results/diffusion_mnist.txt tests/results/diffusion_mnist.png tests/results/rex.txt tests/results/latents_mnist.txt tests/results/diffusion_power37k.txt \
     tests/results/roundtrip.txt tests/results/roundtrip.png tests/results/edit.txt tests/results/edit.png tests/results/edit_mask.png tests/results/inpaint.png tests/results/ffjord_image.txt tests/results/glow_mnist_1.0.png \
     tests/results/earth.txt tests/results/earth.png tests/results/regression.txt tests/results/regression_protein.txt tests/results/sbibm.txt tests/results/table_power37k.txt \
     tests/results/table_bsds300.txt tests/results/table_bsds500rows.txt tests/results/table_wine_red.txt tests/results/table_wine_white.txt tests/results/table_higgs.txt

@@ -134,12 +134,14 @@ size_t dfo_flow_probes(const dfo_flow *flow);
 
 /* How: an explicit method of dfo_ode_method (NULL: midpoint), with sde euler-maruyama (NULL) or shark; equal steps of the log-SNR;
  * zeta of Rex.  sde: rows go along the reverse SDE, whose noise is a function of seed and absolute row: what comes out is far from
- * normal.  exact: on whole numbers, which wants a zeta of 1.  */
+ * normal.  exact: on whole numbers, which wants a zeta of 1.  start_noise: rows are given the noise of start_time first, a function of seed and
+ * absolute row, which the way back takes off again: latents of rows that have less than that in them, such as pixels, are too small without.
+ * start_time: 0 for the data's, which is all that goes without noise, or a later one.  */
 typedef struct dfo_flow_rex_options {
     const char *method;
     size_t      steps;
-    double      zeta;
-    int         sde, exact;
+    double      zeta, start_time;
+    int         sde, exact, start_noise;
     uint64_t    seed;
 } dfo_flow_rex_options;
 
@@ -147,11 +149,12 @@ typedef struct dfo_flow_rex_options {
 int dfo_flow_diffuses(const dfo_flow *flow);
 
 /* Working memory and grid of the calls below, as dfo_flow_plan_new.  DFO_EUNSUP unless the flow diffuses; DFO_EARG as dfo_rex_new,
- * for no steps, and for exact with another zeta.  The flow outlives it; the method's name is copied.  */
+ * for no steps, for exact with another zeta and for a start_time
+ * before the data's, not before noise, or without start_noise.  The flow outlives it; the method's name is copied.  */
 typedef struct dfo_flow_rex dfo_flow_rex;
 dfo_status dfo_flow_rex_new(dfo_ctx *ctx, const dfo_flow *flow, const dfo_flow_rex_options *options, dfo_flow_rex **out);
 void dfo_flow_rex_free(dfo_flow_rex *rex);
-/* The options, with the method's name filled in; and what the way back multiplies rounding by (dfo_rex_growth).  */
+/* The options, with the method's name and the start's time filled in; and what the way back multiplies rounding by (dfo_rex_growth).  */
 const dfo_flow_rex_options *dfo_flow_rex_options_of(const dfo_flow_rex *rex);
 double dfo_flow_rex_growth(const dfo_flow_rex *rex);
 

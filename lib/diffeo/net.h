@@ -51,11 +51,12 @@ struct dfo_net_ops {
                                dfo_block gout, dfo_block gdout, dfo_cond *gin, dfo_cond *gdin,
                                const dfo_real *acts);
     /* Absent, or for rows that share the time t, their last input: out = f(in), trace[i] = tr of the Jacobian with respect to
-     * the first part, in about two forward passes.  kept, of trace_size reals (0: this net has no such form), holds what
-     * begin found for t.  */
+     * the first part, in about two forward passes, or in far less than a pass with tangents for every feature takes.  kept, of
+     * trace_size reals (0: this net has no such form), holds what begin found for t.  */
     size_t     (*trace_size)(const dfo_net *);
     dfo_status (*trace_begin)(const dfo_net *, dfo_run *, dfo_real t, dfo_real *kept);
     dfo_status (*trace)(const dfo_net *, dfo_run *, const dfo_cond *in, const dfo_real *kept, dfo_block out, double *trace);
+    int        trace_alone;                                    /* 1: begin does not read t, rows may be at times of their own */
     /* Absent, or for nets whose first part is as their output and whose last is the time t: out = the derivative of `order` (1: the
      * net itself) at s = 0 of the path x(s), x(0) the first part, x' = f(x, the other parts, t + s); Kelly et al. 2020.
      * kept, of path_kept reals (0: this net has no such form), holds what path_backward needs, which is as backward.  */

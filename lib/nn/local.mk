@@ -24,6 +24,7 @@ noinst_HEADERS += \
     lib/nn/kernel_impl.h \
     lib/nn/kernel_kern_impl.h \
     lib/nn/squash_impl.h \
+    lib/nn/time_mlp_impl.h \
     lib/nn/jet_impl.h \
     lib/nn/squash_kern_impl.h \
     lib/nn/unit_kern_impl.h
@@ -61,6 +62,7 @@ LIB_REAL += \
     lib/nn/residual_conv_pass.c \
     lib/nn/embed.c \
     lib/nn/time_mlp.c \
+    lib/nn/time_mlp_trace.c \
     lib/nn/attend.c \
     lib/nn/group_norm.c \
     lib/nn/unet.c \

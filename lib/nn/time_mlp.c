@@ -7,7 +7,7 @@
  * q = [q_0, ..., q_L] is what the embedding of time, condition and class (embed_impl.h) gives to the layers.  Parts: x
  * first, then those of the condition, the class with "classes", the time.  Weights: first.w, first.b, embed.w, embed.b,
  * embed.classes, project.w (layers+1 times hidden, embedding), project.b, w0, b0, ..., last.w, last.b, drawn as PyTorch's;
- * a net made with zero_last starts its last layer at zero, or in +-last_init.  */
+ * a net made with zero_last starts its last layer at zero, or in +-last_init.  Its exact trace: time_mlp_trace.c.  */
 #include <stdio.h>
 #include <string.h>
 
@@ -15,35 +15,16 @@
 #include "base/json_impl.h"
 #include "math/kern_impl.h"
 #include "nn/config_impl.h"
-#include "nn/embed_impl.h"
 #include "nn/net_impl.h"
-#include "nn/unit_impl.h"
+#include "nn/time_mlp_impl.h"
 
-#define MAX_LAYERS 64
-
-struct settings {
-    size_t hidden, layers;
-    dfoi_act act;
-    double dropout, last_init;
-    dfoi_embed_settings embed;
-};
-
-struct time_mlp {
-    struct settings settings;
-    dfoi_embed embed;
-    dfoi_linear first, last, layer[MAX_LAYERS];
-    dfoi_unit unit[MAX_LAYERS + 1];
-    size_t keep, keep_unit;         /* reals that forward keeps of a panel: the embedding's, then so many of each unit */
-    size_t products;                /* scratch of products */
-};
-
-static dfo_status read_settings(dfo_ctx *ctx, const json_t *config, struct settings *s)
+static dfo_status read_settings(dfo_ctx *ctx, const json_t *config, struct time_mlp_settings *s)
 {
     static const char *const keys[] = {"type", "hidden", "layers", "activation", "dropout", "last_init", DFOI_EMBED_KEYS, NULL};
-    *s = (struct settings){0};
+    *s = (struct time_mlp_settings){0};
     DFO_TRY(dfoi_json_keys(ctx, config, keys));
     DFO_TRY(dfoi_json_size(ctx, config, "hidden", 256, 1, DFOI_NET_WIDEST, &s->hidden));
-    DFO_TRY(dfoi_json_size(ctx, config, "layers", 3, 0, MAX_LAYERS, &s->layers));
+    DFO_TRY(dfoi_json_size(ctx, config, "layers", 3, 0, TIME_MLP_LAYERS, &s->layers));
     DFO_TRY(dfoi_config_activation(ctx, config, "silu", &s->act));
     DFO_TRY(dfoi_json_real(ctx, config, "dropout", 0, 0, DFOI_DROPOUT_MAX, &s->dropout));
     DFO_TRY(dfoi_embed_read(ctx, config, 64, &s->embed));
@@ -52,7 +33,7 @@ static dfo_status read_settings(dfo_ctx *ctx, const json_t *config, struct setti
 
 static dfo_status check(dfo_ctx *ctx, const json_t *config)
 {
-    struct settings s;
+    struct time_mlp_settings s;
     return read_settings(ctx, config, &s);
 }
 
@@ -64,7 +45,7 @@ static void measure(struct time_mlp *m, const dfoi_linear *linear)
 
 static dfo_status add_layers(dfo_build *build, const dfo_net *net, int zero_last, struct time_mlp *m)
 {
-    const struct settings *s = &m->settings;
+    const struct time_mlp_settings *s = &m->settings;
     for (size_t k = 0; k <= s->layers; k++) {
         int last = k == s->layers;
         dfoi_linear *linear = last ? &m->last : &m->layer[k];
@@ -89,7 +70,7 @@ static dfo_status create(dfo_build *build, const json_t *config, int zero_last, 
     DFO_TRY(dfoi_alloc(build->ctx, 1, sizeof *m, &m));
     net->state = m;
     DFO_TRY(read_settings(build->ctx, config, &m->settings));
-    const struct settings *s = &m->settings;
+    const struct time_mlp_settings *s = &m->settings;
     size_t in = net->parts ? dfo_shape_size(net->part[0]) : 0, out;
     for (size_t p = 1; p < net->parts; p++)
         vector[p] = 1;
@@ -108,7 +89,7 @@ static dfo_status create(dfo_build *build, const json_t *config, int zero_last, 
 static dfo_status describe(const dfo_net *net, json_t *to)
 {
     const struct time_mlp *m = net->state;
-    const struct settings *s = &m->settings;
+    const struct time_mlp_settings *s = &m->settings;
     DFO_TRY(dfoi_json_set(net->ctx, to, "hidden", json_integer((json_int_t)s->hidden)));
     DFO_TRY(dfoi_json_set(net->ctx, to, "layers", json_integer((json_int_t)s->layers)));
     DFO_TRY(dfoi_json_set(net->ctx, to, "activation", json_string(dfoi_act_name(s->act))));
@@ -144,7 +125,9 @@ static size_t room_size(const struct time_mlp *m)
 static size_t scratch(const dfo_net *net, size_t rows)
 {
     const struct time_mlp *m = net->state;
-    return dfo_arena_size(dfoi_panels_of(rows) * room_size(m) + m->products + dfoi_embed_scratch(&m->embed));
+    size_t passes = dfo_arena_size(dfoi_panels_of(rows) * room_size(m) + m->products + dfoi_embed_scratch(&m->embed));
+    size_t trace = dfoi_time_mlp_trace_scratch(net);
+    return passes > trace ? passes : trace;
 }
 
 static size_t acts(const dfo_net *net, size_t rows)
@@ -419,6 +402,10 @@ static const struct dfo_net_ops ops = {
     .backward = backward,
     .jvp = jvp,
     .jvp_backward = jvp_backward,
+    .trace_size = dfoi_time_mlp_trace_size,
+    .trace_begin = dfoi_time_mlp_trace_begin,
+    .trace = dfoi_time_mlp_trace,
+    .trace_alone = 1,
     .describe = describe,
     .free = release,
 };

@@ -2,7 +2,7 @@
 # The figures that README quotes: trains, scores and checks on real data, and writes one file a job into
 # tests/results: command, seed, wall time, figures.  Long: power 5 min, bsds 20 min, bsds_long 95 min, wine 40 min, deblur, sides and sampling a minute each,
 # detest seconds, kodak, reflow, perflow and neural_cde 3 min, continuous two hours, gradients 3 min, roundtrip 10 min, binary 6 min,
-# samplers 5 min, edit 15 min, diffusion_mnist, rex and diffusion_power 10 min each after edit's training, toys 15 min, columns 7 min, earth
+# samplers 5 min, edit 15 min, diffusion_mnist, rex and diffusion_power 10 min each after edit's training, latents 25 min, toys 15 min, columns 7 min, earth
 # 10 min, sbibm 20 min, regression 5 min, protein 10 min, ffjord_image two hours, table an hour, glow and inverse_flow an hour a set, irevnet an hour.
 #     make results               all of them            make results JOBS='power wine'     some
 #     make results THREADS=1     on one core
@@ -16,7 +16,7 @@ out=$top_srcdir/tests/results
 [ -d "$data" ] || { echo "results: no data in $data"; exit 77; }
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-jobs=${JOBS:-power bsds bsds_long wine deblur sides detest sampling kodak reflow perflow binary samplers edit diffusion_mnist rex diffusion_power neural_cde gradients roundtrip sbibm regression protein toys columns earth continuous ffjord_image table glow inverse_flow irevnet}
+jobs=${JOBS:-power bsds bsds_long wine deblur sides detest sampling kodak reflow perflow binary samplers edit diffusion_mnist rex latents diffusion_power neural_cde gradients roundtrip sbibm regression protein toys columns earth continuous ffjord_image table glow inverse_flow irevnet}
 threads=${THREADS:-$(nproc)}
 
 # record FILE: what follows on stdin, with the machine and the program.
