@@ -320,6 +320,37 @@ START_TEST(vectors_are_plain_loops)
 }
 END_TEST
 
+/* Rows of one time, condition and class go through the embedding together: each has the bits that it has alone.  */
+START_TEST(rows_that_are_alike_keep_their_bits)
+{
+    const dfo_shape shape[] = {{3, 1, 1}, {2, 1, 1}, {1, 1, 1}, {1, 1, 1}};
+    test_rng rng = test_rng_new(test_seed());
+    for (size_t k = 0; k < test_times(20); k++) {
+        char text[200];
+        netcase c;
+        snprintf(text, sizeof text, "{\"type\":\"time-mlp\",\"hidden\":%zu,\"layers\":%zu,\"frequencies\":%zu,\"most\":2,\"embedding\":%zu,\"classes\":3}",
+                 test_rng_between(&rng, 1, 40), test_rng_between(&rng, 0, 3), test_rng_between(&rng, 1, 20), test_rng_between(&rng, 1, 70));
+        netcase_of(&c, test_rng_next(&rng) >> 16, text, test_rng_between(&rng, 2, 100), 4, shape, dfo_shape_vector(3));
+        dfo_block all = netcase_block(&c, 0), one = netcase_block(&c, 0);
+        for (size_t part = 1; part < 4; part++)
+            for (size_t i = 1; i < c.n; i++)
+                memcpy(dfo_row(c.in.part[part].rows, i), dfo_row(c.in.part[part].rows, 0), shape[part].c * sizeof(dfo_real));
+        c.t->run.mode = DFO_EVALUATE;
+        OK(&c, dfo_net_forward(c.net, &c.t->run, &c.in, all, NULL));
+        one.n = 1;
+        for (size_t i = 0; i < c.n; i++) {
+            dfo_cond in = dfo_cond_rows(&c.in, i, 1);
+            OK(&c, dfo_net_forward(c.net, &c.t->run, &in, one, NULL));
+            for (size_t j = 0; j < 3; j++)
+                ck_assert_msg(!memcmp(netcase_at(one, 0, j), netcase_at(all, i, j), sizeof(dfo_real)), "%s: row %zu, output %zu", netcase_text(&c), i, j);
+        }
+        dfoi_free(c.ctx, all.x);
+        dfoi_free(c.ctx, one.x);
+        netcase_free(&c);
+    }
+}
+END_TEST
+
 START_TEST(images_are_plain_loops)
 {
     compare_type("unet", 30, plain_unet);
@@ -551,6 +582,7 @@ int main(void)
     TCase *all = tcase_create("nets");
     tcase_set_timeout(all, 120);
     tcase_add_test(all, vectors_are_plain_loops);
+    tcase_add_test(all, rows_that_are_alike_keep_their_bits);
     tcase_add_test(all, images_are_plain_loops);
     tcase_add_test(all, many_images_are_plain_loops);
     tcase_add_test(all, many_images_learn_alone);
