@@ -64,9 +64,6 @@ void dfoi_gemm_grad_stairs(size_t m, size_t k, const size_t *reach, size_t panel
                            const dfo_real *const *x, dfo_real *gw, size_t ldgw, dfo_real *gb,
                            dfo_real *scratch);
 
-/* y (m) = W x + b of one row, whose numbers stand `step` apart (DFO_PANEL: a column of a panel): the bits that dfoi_gemm gives it.  */
-void dfoi_gemv(size_t m, size_t k, const dfo_real *w, size_t ldw, const dfo_real *x, size_t step, const dfo_real *b, dfo_real *y);
-
 /* The same where rows see all.  */
 static inline void dfoi_gemm_panels(size_t m, size_t k, const dfo_real *w, size_t ldw, size_t panels,
                                     const dfo_real *const *x, const dfo_real *b, dfoi_act act,

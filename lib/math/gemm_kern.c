@@ -422,38 +422,4 @@ static void gemm_grad_stairs(size_t m, size_t k, const size_t *reach, size_t pan
         add_row_sums(m, gy[p], gb);
 }
 
-/* a + x y, fused where the compiler fuses those of tiles (of its own accord it does not do so here).  */
-DFOI_INLINE dfo_real fused(dfo_real a, dfo_real x, dfo_real y)
-{
-#if !defined __OPTIMIZE__
-    return a + x * y;
-#elif defined DFO_DOUBLE && (defined __FMA__ || defined __FP_FAST_FMA)
-    return __builtin_fma(x, y, a);
-#elif !defined DFO_DOUBLE && (defined __FMA__ || defined __FP_FAST_FMAF)
-    return __builtin_fmaf(x, y, a);
-#else
-    return a + x * y;
-#endif
-}
-
-/* Some outputs side by side, each a chain over k as in a tile.  */
-static void gemv(size_t m, size_t k, const dfo_real *w, size_t ldw, const dfo_real *x, size_t step, const dfo_real *b, dfo_real *y)
-{
-    for (size_t i = 0; i < m; i += ROWS) {
-        size_t rows = m - i < ROWS ? m - i : ROWS;
-        const struct tile t = tile_rows(rows, w + i * ldw, ldw);
-        dfo_real c[ROWS];
-UNROLL
-        for (size_t r = 0; r < ROWS; r++)
-            c[r] = b && r < rows ? b[i + r] : 0;
-        for (size_t j = 0; j < k; j++) {
-            dfo_real v = x[j * step];
-UNROLL
-            for (size_t r = 0; r < ROWS; r++)
-                c[r] = fused(c[r], t.row[r][j], v);
-        }
-        memcpy(y + i, c, rows * sizeof *y);
-    }
-}
-
 const struct dfoi_gemm_kernels DFOI_TABLE(dfoi_gemm_kernels) = {DFOI_GEMM_LIST(DFOI_FILL)};

@@ -67,10 +67,7 @@
     X(void, gemm_grad_stairs,                                                                    \
       (size_t m, size_t k, const size_t *reach, size_t panels, const dfo_real *const *gy,        \
        const dfo_real *const *x, dfo_real *gw, size_t ldgw, dfo_real *gb, dfo_real *scratch),    \
-      (m, k, reach, panels, gy, x, gw, ldgw, gb, scratch))                                       \
-    X(void, gemv,                                                                                \
-      (size_t m, size_t k, const dfo_real *w, size_t ldw, const dfo_real *x, size_t step,        \
-       const dfo_real *b, dfo_real *y), (m, k, w, ldw, x, step, b, y))
+      (m, k, reach, panels, gy, x, gw, ldgw, gb, scratch))
 
 #define DFOI_COMPLEX_LIST(X)                                                                     \
     X(void, complex_product, (const dfoi_complex *how, const dfo_real *k, const dfo_real *x, dfo_real *y), \

@@ -227,32 +227,6 @@ dfo_status dfoi_embed_forward(const dfoi_embed *e, const dfo_net *net, dfo_run *
     return DFO_OK;
 }
 
-static void one_row(const dfoi_linear *linear, const dfo_run *run, const dfo_real *x, size_t step, dfo_real *y)
-{
-    dfoi_gemv(linear->out, linear->in, dfo_run_weights(run, linear->w), linear->in, x, step, dfo_run_weights(run, linear->b), y);
-}
-
-dfo_status dfoi_embed_forward_alike(const dfoi_embed *e, const dfo_net *net, dfo_run *run, const dfo_cond *in, size_t n,
-                                    dfo_real *keep, dfo_real *q)
-{
-    struct kept k = kept(e, keep, 0);
-    dfo_real t[DFO_PANEL];
-    DFO_TRY(check_labels(e, net, run, in, 0, n));
-    part_to_panel(net, in, e->time, 0, 1, t);
-    sines(e, t, k.p);
-    vectors_to_panel(e, net, in, 0, 1, k.p + 2 * e->settings.frequencies * DFO_PANEL);
-    if (!e->settings.width) {
-        one_row(&e->project, run, k.p, DFO_PANEL, q);
-        return DFO_OK;
-    }
-    one_row(&e->dense, run, k.p, DFO_PANEL, k.u);
-    if (e->settings.classes)
-        dfoi_add(e->width, dfo_run_weights(run, entry_of(e, in, 0)), k.u);
-    dfoi_vact(DFOI_ACT_SILU, e->width, k.u, k.e);
-    one_row(&e->project, run, k.e, 1, q);
-    return DFO_OK;
-}
-
 void dfoi_embed_tangent(const dfoi_embed *e, const dfo_net *net, const dfo_run *run, const dfo_cond *din, size_t first,
                         size_t n, dfo_real *keep, dfo_real *dq)
 {

@@ -60,10 +60,6 @@ dfo_status dfoi_embed_forward(const dfoi_embed *embed, const dfo_net *net, dfo_r
 void dfoi_embed_tangent(const dfoi_embed *embed, const dfo_net *net, const dfo_run *run, const dfo_cond *din, size_t first,
                         size_t n, dfo_real *keep, dfo_real *dq);
 
-/* The same of rows that are alike but for the class' being checked row by row: q (out) of one.  keep is used as memory.  */
-dfo_status dfoi_embed_forward_alike(const dfoi_embed *embed, const dfo_net *net, dfo_run *run, const dfo_cond *in, size_t n,
-                                    dfo_real *keep, dfo_real *q);
-
 /* From gq (zeros behind the last row): adds gradients of weights to run->grads, of time and vectors to gin (or NULL);
  * the class has none.  With tangents: gq, gdq, both parts' gradients.  */
 void dfoi_embed_backward(const dfoi_embed *embed, const dfo_net *net, const dfo_run *run, const dfo_cond *in, size_t first,

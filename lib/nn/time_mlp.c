@@ -197,14 +197,6 @@ static dfo_real *unit_keep(const struct time_mlp *m, const dfo_real *keep, size_
     return keep ? (dfo_real *)keep + times * (p * m->keep + dfoi_embed_keep(&m->embed) + k * m->keep_unit) : NULL;
 }
 
-/* The same of rows that go into the embedding alike: q (hidden).  */
-static void sum_alike(size_t hidden, const dfo_real *x, const dfo_real *q, dfo_real *to)
-{
-    for (size_t o = 0; o < hidden; o++)
-        for (size_t j = 0; j < DFO_PANEL; j++)
-            to[o * DFO_PANEL + j] = x[o * DFO_PANEL + j] + q[o];
-}
-
 /* Do all rows go into the embedding alike, as those of samplers and of solvers in common steps do?  */
 static int alike(const dfo_net *net, const dfo_cond *in, size_t n)
 {
@@ -226,13 +218,12 @@ static dfo_status forward(const dfo_net *net, dfo_run *run, const dfo_cond *in, 
     const dfo_real *from[DFOI_PANELS], *stream[DFOI_PANELS];
     dfo_real *to[DFOI_PANELS];
     DFO_TRY(take(m, run, panels, &w));
-    int once = !keep && out.n > 1 && alike(net, in, out.n);        /* a row's bits are its own: they are the same so */
-    const dfo_real *q = w.room[0].q;
-    if (once)
-        DFO_TRY(dfoi_embed_forward_alike(&m->embed, net, run, in, out.n, w.room[0].embed, w.room[0].q));
+    int once = !keep && panels > 1 && alike(net, in, out.n);       /* a row's bits are its own: they are the same so */
     for (size_t p = 0; p < panels; p++) {
         struct room *r = &w.room[p];
-        if (!once)
+        if (p && once)
+            r->q = w.room[0].q;
+        else
             DFO_TRY(dfoi_embed_forward(&m->embed, net, run, in, p * DFO_PANEL, dfoi_panel_rows(out.n, p),
                                        keep ? keep + p * m->keep : r->embed, r->q));
         read_x(m, in, out.n, p, r->x);
@@ -246,10 +237,7 @@ static dfo_status forward(const dfo_net *net, dfo_run *run, const dfo_cond *in, 
             const struct room *r = &w.room[p];
             const dfoi_unit_room room = {.h = r->tall[Y], .mask = r->tall[MASK], .first = p * DFO_PANEL};
             dfo_real *kept = unit_keep(m, keep, p, k, 1), *a = dfoi_unit_target(&m->unit[k], &room, kept);
-            if (once)
-                sum_alike(m->settings.hidden, r->tall[H], q + k * m->settings.hidden, a);
-            else
-                sum(size, r->tall[H], r->q + k * size, a);
+            sum(size, r->tall[H], r->q + k * size, a);
             from[p] = dfoi_unit_forward(&m->unit[k], run, a, 0, &room, kept);
             to[p] = last ? out.x + p * out.d * DFO_PANEL : r->tall[H];
         }
