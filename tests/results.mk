@@ -37,7 +37,7 @@ EXTRA_DIST += tests/results/results.sh tests/results/tables.sh tests/results/inf
     tests/results/wine_red.txt tests/results/wine_white.txt tests/results/glow_fashion-mnist.txt tests/results/glow_mnist.txt \
     tests/results/glow_cifar10.txt tests/results/irevnet.txt tests/results/glow_mnist_0.7.png \
     tests/results/irevnet_interpolation.png tests/results/deblur.txt tests/results/deblur.png tests/results/sides.txt tests/results/sides.png tests/results/sampling.txt tests/results/kodak.txt tests/results/memory.png \
-    tests/results/inverse-flow_fashion-mnist.txt tests/results/inverse-flow_mnist.txt tests/results/bench.txt tests/results/reflow.txt tests/results/continuous_power37k.txt \
+    tests/results/inverse-flow_fashion-mnist.txt tests/results/inverse-flow_mnist.txt tests/results/bench.txt tests/results/bench_flows.txt tests/results/bsds300_long.txt tests/results/reflow.txt tests/results/continuous_power37k.txt \
     tests/results/continuous_bsds300.txt tests/results/detest.txt tests/results/detest.png tests/results/neural_cde.txt tests/results/perflow.txt tests/results/samplers.txt tests/results/samplers.png tests/results/samplers_error.png tests/results/binary.txt tests/results/columns.txt \
     tests/results/toys_flow-matching.txt tests/results/toys_flow-matching.png tests/results/toys_ffjord.txt tests/results/toys_ffjord.png tests/results/gradients.txt tests/results/gradients.png \
     tests/results/diffusion_mnist.txt tests/results/diffusion_mnist.png tests/results/rex.txt tests/results/latents_mnist.txt tests/results/diffusion_power37k.txt \
