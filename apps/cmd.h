@@ -36,6 +36,7 @@ struct common {
 extern const struct argp common_argp;      /* a child parser; its input is struct common */
 
 #define common_start CMD(common_start)
+#define stop_on_signals CMD(stop_on_signals)
 #define common_end CMD(common_end)
 #define text_out CMD(text_out)
 #define usage_error CMD(usage_error)
@@ -48,6 +49,8 @@ extern const struct argp common_argp;      /* a child parser; its input is struc
 
 /* Makes the context; after parsing.  Exit status, 0: go on.  */
 int common_start(struct common *c);
+/* on: the next SIGINT or SIGTERM makes this number 1, a second one ends the program; else both end it.  */
+const volatile int *stop_on_signals(int on);
 /* Where the report in words goes: standard output, unless rows go there.  */
 FILE *text_out(const struct common *c);
 int common_end(struct common *c, int status);

@@ -2,7 +2,6 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <math.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -34,14 +33,6 @@ struct options {
 };
 
 #define TARGET_STEPS 2000                  /* unless it is said how long */
-
-static volatile int stop_flag;
-
-static void on_interrupt(int signal_number)
-{
-    (void)signal_number;
-    stop_flag = 1;
-}
 
 enum { VALID = 256, VALID_FRACTION, LOG, CHECKPOINT, INIT, FLOW, SET, VALID_LABELS, PAIRS, TEACHER, GRADIENT };
 
@@ -484,13 +475,9 @@ static int run(struct job *j)
     o->fit.images = o->input.rows.shape.h * o->input.rows.shape.w > 1;
     o->fit.event = on_event;
     o->fit.event_data = o;
-    o->fit.stop = &stop_flag;
-    struct sigaction act = {.sa_handler = on_interrupt, .sa_flags = (int)SA_RESETHAND}, old_int, old_term;
-    sigaction(SIGINT, &act, &old_int);
-    sigaction(SIGTERM, &act, &old_term);
+    o->fit.stop = stop_on_signals(1);
     status = fit(j);
-    sigaction(SIGINT, &old_int, NULL);
-    sigaction(SIGTERM, &old_term, NULL);
+    stop_on_signals(0);
     return status;
 }
 

@@ -63,13 +63,12 @@ static void on_signal(int signal_number)
     stop = 1;
 }
 
-/* A command that writes a file ends by itself, and leaves nothing beside it; a second signal ends it at once.  */
-static void stop_on_signals(const struct common *c)
+const volatile int *stop_on_signals(int on)
 {
-    struct sigaction act = {.sa_handler = on_signal, .sa_flags = (int)SA_RESETHAND};
-    dfo_ctx_set_stop(c->ctx, &stop);
+    struct sigaction act = {.sa_handler = on ? on_signal : SIG_DFL, .sa_flags = (int)SA_RESETHAND};
     sigaction(SIGINT, &act, NULL);
     sigaction(SIGTERM, &act, NULL);
+    return &stop;
 }
 
 int common_start(struct common *c)
@@ -83,8 +82,8 @@ int common_start(struct common *c)
     dfo_ctx_set_threads(c->ctx, c->threads);
     dfo_ctx_set_memory_limit(c->ctx, c->memory);
     dfo_ctx_set_log(c->ctx, print_log, c);
-    if (c->output && strcmp(c->output, "-"))
-        stop_on_signals(c);
+    if (c->output && strcmp(c->output, "-"))               /* it ends by itself, and leaves nothing beside its file */
+        dfo_ctx_set_stop(c->ctx, stop_on_signals(1));
     return 0;
 }
 

@@ -18,6 +18,8 @@ typedef enum dfoi_act {
     DFOI_ACT_TANH, DFOI_ACT_SOFTPLUS, DFOI_ACT_SIGMOID, DFOI_ACT_COUNT
 } dfoi_act;
 
+#define DFOI_LEAK ((dfo_real)0.01) /* leaky relu's slope */
+
 /* Several panels at a time, at most DFOI_PANELS: an operand is an array of pointers to them.  The weights
  * are read once for all, and gradients of weights are added to once.  */
 #define DFOI_PANELS 2

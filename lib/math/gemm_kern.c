@@ -16,7 +16,6 @@
 #define ROWS 4
 #endif
 #define COLUMNS (2 * DFOI_VL)             /* panel rows of a tile */
-#define LEAK ((dfo_real)0.01)
 #define UNROLL _Pragma("GCC unroll 8")
 
 /* The lanes' integers: masks of comparisons.  */
@@ -123,7 +122,7 @@ UNROLL
             if (act == DFOI_ACT_RELU)                         /* NaN stays */
                 v = keep(~(v < 0), v);
             if (act == DFOI_ACT_LEAKY_RELU)
-                v = keep(~(v < 0), v) + keep(v < 0, LEAK * v);
+                v = keep(~(v < 0), v) + keep(v < 0, DFOI_LEAK * v);
             if (residual)
                 v += dfoi_load(residual + at);
             dfoi_store(y + at, v);

@@ -5,7 +5,6 @@
 #include "math/fun_impl.h"
 #include "math/kern_table.h"
 
-#define LEAK ((dfo_real)0.01)
 
 /* phi = density, Phi = distribution function of the standard normal at a.  Phi(-x) = e^(-x^2/2) H(t)
  * / (x + 4), t = (x-4)/(x+4), x >= 0: a polynomial fitted for this library, good to rounding over the
@@ -54,7 +53,7 @@ static inline dfo_real relu(dfo_real a)
 
 static inline dfo_real leaky(dfo_real a)
 {
-    return a < 0 ? LEAK * a : a;
+    return a < 0 ? DFOI_LEAK * a : a;
 }
 
 static inline dfo_real elu(dfo_real a)
@@ -148,7 +147,7 @@ static void vdact(dfoi_act act, size_t n, const dfo_real *a, const dfo_real *y, 
 {
     switch (act) {
     case DFOI_ACT_RELU:       RUN(g[i] = y[i] > 0 ? g[i] : (dfo_real)0); break;
-    case DFOI_ACT_LEAKY_RELU: RUN(g[i] *= y[i] > 0 ? (dfo_real)1 : LEAK); break;
+    case DFOI_ACT_LEAKY_RELU: RUN(g[i] *= y[i] > 0 ? (dfo_real)1 : DFOI_LEAK); break;
     case DFOI_ACT_ELU:        RUN(g[i] *= elu_slope(y[i])); break;
     case DFOI_ACT_GELU:       RUN(g[i] *= gelu_slope(a[i])); break;
     case DFOI_ACT_SILU:       RUN(g[i] *= silu_slope(a[i])); break;
@@ -201,7 +200,7 @@ static void vact_derivatives(dfoi_act act, size_t n, const dfo_real *a, dfo_real
 {
     switch (act) {
     case DFOI_ACT_RELU:       RUN((d1[i] = a[i] > 0 ? (dfo_real)1 : (dfo_real)0, d2[i] = 0)); break;
-    case DFOI_ACT_LEAKY_RELU: RUN((d1[i] = a[i] > 0 ? (dfo_real)1 : LEAK, d2[i] = 0)); break;
+    case DFOI_ACT_LEAKY_RELU: RUN((d1[i] = a[i] > 0 ? (dfo_real)1 : DFOI_LEAK, d2[i] = 0)); break;
     case DFOI_ACT_ELU:        RUN_SLOPES(elu_slopes); break;
     case DFOI_ACT_GELU:       RUN_SLOPES(gelu_slopes); break;
     case DFOI_ACT_SILU:       RUN_SLOPES(silu_slopes); break;

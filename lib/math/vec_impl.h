@@ -4,6 +4,7 @@
 #define DFOI_VEC_IMPL_H
 
 #include <stddef.h>
+#include <stdint.h>
 #include "base/real_impl.h"
 
 #define DFOI_INLINE static inline __attribute__((always_inline))
@@ -30,6 +31,19 @@ DFOI_INLINE void dfoi_store(dfo_real *p, dfoi_vec v)
 DFOI_INLINE void dfoi_storeu(dfo_real *p, dfoi_vec v)
 {
     *(dfoi_uvec *)p = v;
+}
+
+/* Integers as wide as the lanes: masks of all bits or none.  */
+#ifdef DFO_DOUBLE
+typedef int64_t dfoi_mask;
+#else
+typedef int32_t dfoi_mask;
+#endif
+typedef dfoi_mask dfoi_masks __attribute__((vector_size(DFOI_VBYTES), may_alias));
+
+DFOI_INLINE dfoi_vec dfoi_masked(const dfoi_mask *mask, dfoi_vec v)
+{
+    return (dfoi_vec)((dfoi_masks)v & *(const dfoi_masks *)mask);
 }
 
 /* Transposes: tiles of DFOI_TL x DFOI_TL.  Rounds of interleaving rows i and i + TL/2 transpose a tile;

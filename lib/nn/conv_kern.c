@@ -4,19 +4,12 @@
  * With stride 1 a tap moves all columns of a panel by the same distance: its row is the end of one
  * panel's row and the beginning of the next one's, vector by vector, and a mask takes away what
  * lies outside of the column's image.  Other strides go by a list of indices.  */
-#include <stdint.h>
 #include <string.h>
 
 #include "math/gemm_impl.h"
 #include "math/vec_impl.h"
 #include "nn/conv_kern_impl.h"
 
-#ifdef DFO_DOUBLE
-typedef int64_t lane;
-#else
-typedef int32_t lane;
-#endif
-typedef lane lanes __attribute__((vector_size(DFOI_VBYTES), may_alias));
 #define VECTORS (DFO_PANEL / DFOI_VL)
 #define NOWHERE (INT32_MIN / 2)
 
@@ -50,7 +43,7 @@ struct shift {
     const dfo_real *a, *b;
     size_t a_step, b_step;
     size_t split;
-    lane mask[DFO_PANEL] __attribute__((aligned(64)));
+    dfoi_mask mask[DFO_PANEL] __attribute__((aligned(64)));
 };
 
 static const dfo_real zeros[DFO_PANEL] __attribute__((aligned(64)));
@@ -73,7 +66,7 @@ static void find_shift(const dfoi_taps *g, size_t panel, size_t ky, size_t kx,
     }
     for (size_t j = 0; j < DFO_PANEL; j++) {
         uint32_t y = (uint32_t)(at->y[j] + dy), x = (uint32_t)(at->x[j] + dx);
-        s->mask[j] = -(lane)((y < (uint32_t)h) & (x < (uint32_t)w));
+        s->mask[j] = -(dfoi_mask)((y < (uint32_t)h) & (x < (uint32_t)w));
     }
     ptrdiff_t panels = (ptrdiff_t)((g->images * g->from_h * g->from_w + DFO_PANEL - 1) / DFO_PANEL);
     ptrdiff_t begin = (ptrdiff_t)(panel * DFO_PANEL) + (ptrdiff_t)dy * w + dx;
@@ -81,11 +74,6 @@ static void find_shift(const dfoi_taps *g, size_t panel, size_t ky, size_t kx,
     s->split = (size_t)((a + 1) * DFO_PANEL - begin);
     s->a = row_of(from, a, panels, &s->a_step);
     s->b = row_of(from, a + 1, panels, &s->b_step);
-}
-
-DFOI_INLINE dfoi_vec masked(const lane *mask, dfoi_vec v)
-{
-    return (dfoi_vec)((lanes)v & *(const lanes *)mask);
 }
 
 DFOI_INLINE void put(dfo_real *to, dfoi_vec v, int adding)
@@ -96,7 +84,7 @@ DFOI_INLINE void put(dfo_real *to, dfoi_vec v, int adding)
 }
 
 /* The last `over` lanes of `last`, then the first of `first`; pick: their numbers.  */
-DFOI_INLINE dfoi_vec joined(dfoi_vec last, dfoi_vec first, size_t over, lanes pick)
+DFOI_INLINE dfoi_vec joined(dfoi_vec last, dfoi_vec first, size_t over, dfoi_masks pick)
 {
 #ifdef __clang__ /* it shuffles by constants alone */
     dfo_real both[2 * DFOI_VL] __attribute__((aligned(DFOI_VBYTES)));
@@ -117,22 +105,22 @@ DFOI_INLINE void move_shift(const struct shift *s, size_t channels, size_t from_
     size_t whole = s->split / DFOI_VL, over = s->split % DFOI_VL;
     size_t a_step = s->a_step * from_step, b_step = s->b_step * from_step;
     const dfo_real *a = s->a + DFO_PANEL - s->split, *b = s->b;
-    lanes pick;
+    dfoi_masks pick;
     for (size_t e = 0; e < DFOI_VL; e++)
-        pick[e] = (lane)(DFOI_VL - over + e);
+        pick[e] = (dfoi_mask)(DFOI_VL - over + e);
     for (size_t c = 0; c < channels; c++) {
-        const lane *mask = s->mask;
+        const dfoi_mask *mask = s->mask;
         size_t v = 0;
         for (; v < whole; v++)
-            put(to + v * DFOI_VL, masked(mask + v * DFOI_VL, dfoi_loadu(a + v * DFOI_VL)), adding);
+            put(to + v * DFOI_VL, dfoi_masked(mask + v * DFOI_VL, dfoi_loadu(a + v * DFOI_VL)), adding);
         if (over) {
             dfoi_vec last = dfoi_load(a + s->split - DFOI_VL), first = dfoi_load(b);
-            put(to + v * DFOI_VL, masked(mask + v * DFOI_VL, joined(last, first, over, pick)), adding);
+            put(to + v * DFOI_VL, dfoi_masked(mask + v * DFOI_VL, joined(last, first, over, pick)), adding);
             v++;
         }
         for (; v < VECTORS; v++)
             put(to + v * DFOI_VL,
-                masked(mask + v * DFOI_VL, dfoi_loadu(b + v * DFOI_VL - s->split)), adding);
+                dfoi_masked(mask + v * DFOI_VL, dfoi_loadu(b + v * DFOI_VL - s->split)), adding);
         a += a_step;
         b += b_step;
         to += to_step * DFO_PANEL;

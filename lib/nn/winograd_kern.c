@@ -1,21 +1,13 @@
 /* Transforms of Winograd's convolutions (winograd_kern_impl.h); compiled per instruction set.  Sums of two or three numbers and
  * halves: no products to fuse.  */
-#include <stdint.h>
 #include <string.h>
 
 #include "math/gemm_impl.h"
 #include "math/vec_impl.h"
 #include "nn/winograd_kern_impl.h"
 
-#ifdef DFO_DOUBLE
-typedef int64_t lane;
-#else
-typedef int32_t lane;
-#endif
-typedef lane lanes __attribute__((vector_size(DFOI_VBYTES), may_alias));
 #define VECTORS (DFO_PANEL / DFOI_VL)
 #define HALF (DFO_PANEL / 2)
-#define LEAK ((dfo_real)0.01)
 
 /* Even and odd numbers of two vectors, and two vectors' numbers in turn.  */
 #if DFOI_VBYTES == 64 && !defined DFO_DOUBLE
@@ -108,14 +100,14 @@ static void split(dfoi_tiling g, size_t channels, dfoi_map from, dfo_real *plane
 
 /* Which tiles of a panel have pixels above, below, left and right of them.  */
 struct edges {
-    lane side[4][DFO_PANEL] __attribute__((aligned(64)));
+    dfoi_mask side[4][DFO_PANEL] __attribute__((aligned(64)));
 };
 
 static void find_edges(dfoi_tiling g, size_t panel, struct edges *e)
 {
     size_t w = g.w / 2, h = g.h / 2, x = panel * DFO_PANEL % w, y = panel * DFO_PANEL / w % h;
     for (size_t j = 0; j < DFO_PANEL; j++) {
-        const lane there[4] = {-(lane)(y > 0), -(lane)(y + 1 < h), -(lane)(x > 0), -(lane)(x + 1 < w)};
+        const dfoi_mask there[4] = {-(dfoi_mask)(y > 0), -(dfoi_mask)(y + 1 < h), -(dfoi_mask)(x > 0), -(dfoi_mask)(x + 1 < w)};
         for (size_t s = 0; s < 4; s++)
             e->side[s][j] = there[s];
         if (++x < w)
@@ -123,11 +115,6 @@ static void find_edges(dfoi_tiling g, size_t panel, struct edges *e)
         x = 0;
         y = y + 1 < h ? y + 1 : 0;
     }
-}
-
-DFOI_INLINE dfoi_vec masked(const lane *mask, dfoi_vec v)
-{
-    return (dfoi_vec)((lanes)v & *(const lanes *)mask);
 }
 
 /* Where the 4x4 pixels of a panel's vector of tiles are found: row and column 0 belong to the neighbour above or left, 3 to that
@@ -144,17 +131,17 @@ DFOI_INLINE dfoi_vec pixel(const struct corner *o, size_t i, size_t j)
     size_t plane = (i % 2 ? (size_t)0 : 2) + (j % 2 ? (size_t)0 : 1);
     const dfo_real *x = o->at + plane * o->length + (j == 3 ? 1 : j == 0 ? -1 : 0);
     if (i == 0)
-        return masked(o->edges->side[0] + o->v, dfoi_loadu(x - o->w));
+        return dfoi_masked(o->edges->side[0] + o->v, dfoi_loadu(x - o->w));
     if (i == 3)
-        return masked(o->edges->side[1] + o->v, dfoi_loadu(x + o->w));
+        return dfoi_masked(o->edges->side[1] + o->v, dfoi_loadu(x + o->w));
     return dfoi_loadu(x);
 }
 
 /* Columns of one row of B^T d become those of B^T d B.  */
 DFOI_INLINE void across(const struct corner *o, dfoi_vec d[4], size_t step, dfo_real *to)
 {
-    d[0] = masked(o->edges->side[2] + o->v, d[0]);
-    d[3] = masked(o->edges->side[3] + o->v, d[3]);
+    d[0] = dfoi_masked(o->edges->side[2] + o->v, d[0]);
+    d[3] = dfoi_masked(o->edges->side[3] + o->v, d[3]);
     dfoi_store(to, d[0] - d[2]);
     dfoi_store(to + step, d[1] + d[2]);
     dfoi_store(to + 2 * step, d[2] - d[1]);
@@ -282,7 +269,7 @@ DFOI_INLINE void put_piece(size_t n, const dfo_real *restrict from, dfoi_act act
         if (act == DFOI_ACT_RELU)                             /* NaN stays */
             y = y < 0 ? 0 : y;
         if (act == DFOI_ACT_LEAKY_RELU)
-            y = y < 0 ? LEAK * y : y;
+            y = y < 0 ? DFOI_LEAK * y : y;
         if (mask)
             y = mask[j] > 0 ? y : 0;
         if (add)

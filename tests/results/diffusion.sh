@@ -57,13 +57,9 @@ points() {
 mnist_model() {
     f=$data/mnist
     images=$f/t10k-images-idx3-ubyte.gz labels=$f/t10k-labels-idx1-ubyte.gz
-    [ ! -f "${KEEP:-}/mnist.safetensors" ] || cp "$KEEP/mnist.safetensors" "$KEEP/mnist.train" "$work"
-    [ -f "$work/mnist.safetensors" ] ||
-        run train --data "$f/train-images-idx3-ubyte.gz#0:50000" --labels "$f/train-labels-idx1-ubyte.gz#0:50000" --flow vp --set channels=16 \
-            --batch 32 --lr 2e-3 --schedule cosine --ema 0.99 --valid-fraction 0 --time-limit "${EDIT_SECONDS:-570}" --threads 1 --seed 0 \
-            --checkpoint none -o "$work/mnist.safetensors" --json --quiet >"$work/mnist.train"
-    [ -z "${KEEP:-}" ] || cp "$work/mnist.safetensors" "$work/mnist.train" "$KEEP"
-    cat "$work/mnist.train"
+    kept mnist train --data "$f/train-images-idx3-ubyte.gz#0:50000" --labels "$f/train-labels-idx1-ubyte.gz#0:50000" --flow vp --set channels=16 \
+        --batch 32 --lr 2e-3 --schedule cosine --ema 0.99 --valid-fraction 0 --time-limit "${EDIT_SECONDS:-570}" --threads 1 --seed 0 \
+        --checkpoint none
 }
 
 # told FILE.csv CLASS|LABELS: how many of these pictures a classifier takes for this class, or for their labels (a file, one a line).
@@ -160,14 +156,9 @@ latents() {
     f=$data/mnist images=$data/mnist/t10k-images-idx3-ubyte.gz labels=$data/mnist/t10k-labels-idx1-ubyte.gz
     rows=${LATENTS_ROWS:-1000}
     {
-        [ ! -f "${KEEP:-}/latents.safetensors" ] || cp "$KEEP/latents.safetensors" "$KEEP/latents.train" "$work"
-        [ -f "$work/latents.safetensors" ] ||
-            run train --data "$f/train-images-idx3-ubyte.gz#0:50000" --labels "$f/train-labels-idx1-ubyte.gz#0:50000" --flow vp \
-                --set channels=16 --set first=2e-3 --set spread=log-snr --set norm=none --set centre=0 --clip 1 --batch 32 --lr 2e-3 \
-                --schedule cosine --ema 0.99 --valid-fraction 0 --time-limit "${LATENTS_SECONDS:-840}" --threads 1 --seed 0 --checkpoint none \
-                -o "$work/latents.safetensors" --json --quiet >"$work/latents.train"
-        [ -z "${KEEP:-}" ] || cp "$work/latents.safetensors" "$work/latents.train" "$KEEP"
-        cat "$work/latents.train"
+        kept latents train --data "$f/train-images-idx3-ubyte.gz#0:50000" --labels "$f/train-labels-idx1-ubyte.gz#0:50000" --flow vp \
+            --set channels=16 --set first=2e-3 --set spread=log-snr --set norm=none --set centre=0 --clip 1 --batch 32 --lr 2e-3 \
+            --schedule cosine --ema 0.99 --valid-fraction 0 --time-limit "${LATENTS_SECONDS:-840}" --threads 1 --seed 0 --checkpoint none
         for noise in '' --start-noise --start-noise=0.01; do
             run encode "$work/latents.safetensors" --data "$images#0:64" --labels "$labels#0:64" --sampler rex:rk4 --solver-steps 15 $noise \
                 --threads "$threads" -o "$work/z.safetensors" --json

@@ -47,11 +47,26 @@ power() {
     } | record power37k.txt
 }
 
-bsds() {
+# bsds_rows TRAIN [TURNS]: BSDS300 into $work/TRAIN, val.npy and test.npy.
+bsds_rows() {
     b=$data/bsds300/patches8x8
-    "$top_builddir/tests/results/prepare" bsds 1 ${b}_train_u8.npy "$work/train.npy"
+    "$top_builddir/tests/results/prepare" bsds 1 ${b}_train_u8.npy "$work/$1" ${2:-1}
     "$top_builddir/tests/results/prepare" bsds 2 ${b}_val_u8.npy "$work/val.npy"
     "$top_builddir/tests/results/prepare" bsds 3 ${b}_test_u8.npy "$work/test.npy"
+}
+
+# kept NAME ...: the model NAME.safetensors in $work, from the folder KEEP, or trained by the rest of the words, with -o, and kept there; says how.
+kept() {
+    kept_model=$1
+    shift
+    [ ! -f "${KEEP:-}/$kept_model.safetensors" ] || cp "$KEEP/$kept_model.safetensors" "$KEEP/$kept_model.train" "$work"
+    [ -f "$work/$kept_model.safetensors" ] || run "$@" -o "$work/$kept_model.safetensors" --json --quiet >"$work/$kept_model.train"
+    [ -z "${KEEP:-}" ] || cp "$work/$kept_model.safetensors" "$work/$kept_model.train" "$KEEP"
+    cat "$work/$kept_model.train"
+}
+
+bsds() {
+    bsds_rows train.npy
     {
         run train --data "$work/train.npy" --valid "$work/val.npy" --flow nsf --time-limit "${BSDS_SECONDS:-1200}" \
             --threads "$threads" --seed 0 -o "$work/m.safetensors" --json --quiet
@@ -63,18 +78,11 @@ bsds() {
 # Longer, and with every patch of training under the eight symmetries of the square, each with noise of its own: 1.6 million rows (the
 # official file has a million).
 bsds_long() {
-    b=$data/bsds300/patches8x8
-    "$top_builddir/tests/results/prepare" bsds 1 ${b}_train_u8.npy "$work/train8.npy" 8
-    "$top_builddir/tests/results/prepare" bsds 2 ${b}_val_u8.npy "$work/val.npy"
-    "$top_builddir/tests/results/prepare" bsds 3 ${b}_test_u8.npy "$work/test.npy"
-    [ ! -f "${KEEP:-}/bsds.safetensors" ] || cp "$KEEP/bsds.safetensors" "$KEEP/bsds.train" "$work"
-    [ -f "$work/bsds.safetensors" ] ||
-        run train --data "$work/train8.npy" --valid "$work/val.npy#0:10000" --flow nsf --lr 1e-3 --schedule cosine --threads 1 --seed 0 \
-            --time-limit "${BSDS_LONG_SECONDS:-5700}" --valid-every 2000 -o "$work/bsds.safetensors" --json --quiet >"$work/bsds.train"
-    [ -z "${KEEP:-}" ] || cp "$work/bsds.safetensors" "$work/bsds.train" "$KEEP"
+    bsds_rows train8.npy 8
     {
         echo "\$ prepare bsds 1 patches8x8_train_u8.npy train8.npy 8"
-        cat "$work/bsds.train"
+        kept bsds train --data "$work/train8.npy" --valid "$work/val.npy#0:10000" --flow nsf --lr 1e-3 --schedule cosine --threads 1 --seed 0 \
+            --time-limit "${BSDS_LONG_SECONDS:-5700}" --valid-every 2000
         run loglik "$work/bsds.safetensors" --data "$work/test.npy" --threads "$threads" --json
         run loglik "$work/bsds.safetensors" --data "$work/val.npy" --threads "$threads" --json
     } | record bsds300_long.txt
