@@ -188,12 +188,14 @@ START_TEST(guidance)
             c->guidance = weight[k];
             ck_assert_int_eq(layerfix_forward(&f, N, x, k == 3 ? none : cond, z, ld[k]), DFO_OK);
         }
+        double moved = 0;                      /* of all rows: one may be where guidance changes next to nothing */
         for (size_t i = 0; i < N; i++) {
             double want = 2.5 * ld[0][i] - 1.5 * ld[1][i];
             ck_assert_msg(fabs(ld[1][i] - ld[3][i]) < (IS_DOUBLE ? 1e-13 : 1e-5) && fabs(ld[2][i] - want) < (IS_DOUBLE ? 1e-12 : 1e-4),
                           "%g without, guided by 0 %g; %g, expected %g", ld[3][i], ld[1][i], ld[2][i], want);
-            ck_assert(fabs(ld[2][i] - ld[0][i]) > 1e-6);
+            moved = fmax(moved, fabs(ld[2][i] - ld[0][i]));
         }
+        ck_assert(moved > 1e-6);
         c->guidance = 2.5;
         ck_assert_int_eq(layerfix_grads(&f, 0, N, x, cond, seed, ones, gx, NULL, NULL), DFO_OK);
         for (size_t j = 0; j < N * D; j++) {
