@@ -317,6 +317,12 @@ START_TEST(columns_stand_alone)
         for (size_t i = 0; i + 1 < m; i++)
             REQUIRE(y2[i * DFO_PANEL + to] == y[(i + 1) * DFO_PANEL], "%s (%zu, %zu): output %zu column %zu",
                           level_name[level], m, k, i, to);
+        for (size_t j = 0; j < k * DFO_PANEL; j++)
+            x[j] = x[j / DFO_PANEL * DFO_PANEL];
+        gemm->gemm_stairs(m, k, w, k, NULL, 1, (const dfo_real *const[]){x}, w, DFOI_ACT_NONE, NULL, &y);
+        gemm->gemm_alike(m, k, w, k, x, w, y2);
+        for (size_t i = 0; i < m * DFO_PANEL; i++)
+            REQUIRE(y2[i] == y[i], "%s (%zu, %zu): output %zu column %zu of rows alike", level_name[level], m, k, i / DFO_PANEL, i % DFO_PANEL);
         release(w), release(x), release(y), release(y2);
     }
 }

@@ -270,6 +270,9 @@ START_TEST(sums)
         dfoi_add(n, x, z), dfoi_scale(n, 2, z);
         for (size_t i = 0; i < n; i++)
             REQUIRE(z[i] == (y[i] + (dfo_real)0.3 * x[i] + x[i]) * 2, "add, scale at %zu of %zu", i, n);
+        dfoi_add_to(n, x, y, z);
+        for (size_t i = 0; i < n; i++)
+            REQUIRE(z[i] == x[i] + y[i], "add_to at %zu of %zu", i, n);
         ck_assert(n == N || z[n] == y[n]);
     }
 }

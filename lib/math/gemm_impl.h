@@ -66,6 +66,9 @@ void dfoi_gemm_grad_stairs(size_t m, size_t k, const size_t *reach, size_t panel
                            const dfo_real *const *x, dfo_real *gw, size_t ldgw, dfo_real *gb,
                            dfo_real *scratch);
 
+/* Y (m,64) = W X + b of a panel whose rows are all alike, by one vector of them: the bits that dfoi_gemm gives.  b (m) or NULL.  */
+void dfoi_gemm_alike(size_t m, size_t k, const dfo_real *w, size_t ldw, const dfo_real *x, const dfo_real *b, dfo_real *y);
+
 /* The same where rows see all.  */
 static inline void dfoi_gemm_panels(size_t m, size_t k, const dfo_real *w, size_t ldw, size_t panels,
                                     const dfo_real *const *x, const dfo_real *b, dfoi_act act,

@@ -38,23 +38,24 @@ struct tile {
     size_t ahead;                          /* from a row to the one that is needed ROWS outputs later */
 };
 
-DFOI_INLINE void step(size_t height, int copied, const struct tile *w, size_t j, const dfo_real *x,
+DFOI_INLINE void step(size_t height, size_t width, int copied, const struct tile *w, size_t j, const dfo_real *x,
                       dfoi_vec c[ROWS][2])
 {
-    dfoi_vec x0 = dfoi_load(x), x1 = dfoi_load(x + DFOI_VL);
+    dfoi_vec x0 = dfoi_load(x), x1 = width > 1 ? dfoi_load(x + DFOI_VL) : x0;
 UNROLL
     for (size_t r = 0; r < height; r++) {
         dfo_real v = copied ? w->row[0][j * ROWS + r] : w->row[r][j];
         c[r][0] += v * x0;
-        c[r][1] += v * x1;
+        if (width > 1)
+            c[r][1] += v * x1;
     }
 }
 
 #define AHEAD (64 / sizeof(dfo_real))      /* weights in a cache line */
 
-/* c[r][.] += sum over j < k of the tile's weights times x[j stride + .], r < height (a constant where this
- * is expanded, as in all that follows).  The next tile's rows are asked for on the way.  */
-DFOI_INLINE void accumulate(size_t height, int copied, size_t k, const struct tile *w, const dfo_real *x,
+/* c[r][.] += sum over j < k of the tile's weights times x[j stride + .], r < height, of `width` vectors (constants
+ * where this is expanded, as in all that follows).  The next tile's rows are asked for on the way.  */
+DFOI_INLINE void accumulate(size_t height, size_t width, int copied, size_t k, const struct tile *w, const dfo_real *x,
                             dfoi_vec c[ROWS][2])
 {
     size_t j = 0;
@@ -66,11 +67,11 @@ UNROLL
         }
 #pragma GCC unroll 16
         for (size_t q = 0; q < AHEAD; q++)
-            step(height, copied, w, j + q, x + q * DFO_PANEL, c);
+            step(height, width, copied, w, j + q, x + q * DFO_PANEL, c);
         x += AHEAD * DFO_PANEL;
     }
     for (; j < k; j++, x += DFO_PANEL)
-        step(height, copied, w, j, x, c);
+        step(height, width, copied, w, j, x, c);
 }
 
 /* What rows of a tile see beyond the first row's inputs: reach is at the tile's first row.  */
@@ -108,7 +109,7 @@ UNROLL
         dfo_real start = b && r < rows ? b[r] : 0;
         c[r][0] = c[r][1] = start + (dfoi_vec){0};
     }
-    accumulate(height, 0, reach ? reach[0] : k, w, x, c);
+    accumulate(height, 2, 0, reach ? reach[0] : k, w, x, c);
     if (reach)
         accumulate_steps(height, rows, reach, w, x, c);
 UNROLL
@@ -135,7 +136,7 @@ DFOI_INLINE void masked_tile(size_t height, size_t rows, int copied, size_t k, c
                              const struct tile *w, const dfo_real *x, const dfo_real *mask, const dfo_real *add, dfo_real *y)
 {
     dfoi_vec c[ROWS][2] = {{{0}}};
-    accumulate(height, copied, reach ? reach[0] : k, w, x, c);
+    accumulate(height, 2, copied, reach ? reach[0] : k, w, x, c);
     if (reach)
         accumulate_steps(height, rows, reach, w, x, c);
 UNROLL
@@ -193,6 +194,35 @@ static void gemm_stairs(size_t m, size_t k, const dfo_real *w, size_t ldw, const
         FORWARD(DFOI_ACT_NONE, residual[p] + at)
     else
         FORWARD(DFOI_ACT_NONE, NULL)
+}
+
+/* One tile of dfoi_gemm_alike.  */
+DFOI_INLINE void alike_tile(size_t height, size_t rows, size_t k, const struct tile *w, const dfo_real *x, const dfo_real *b,
+                            dfo_real *y)
+{
+    dfoi_vec c[ROWS][2];
+UNROLL
+    for (size_t r = 0; r < height; r++)
+        c[r][0] = (b && r < rows ? b[r] : 0) + (dfoi_vec){0};
+    accumulate(height, 1, 0, k, w, x, c);
+UNROLL
+    for (size_t r = 0; r < height; r++) {
+        if (r >= rows)
+            break;
+        for (size_t l = 0; l < DFO_PANEL; l += DFOI_VL)
+            dfoi_store(y + r * DFO_PANEL + l, c[r][0]);
+    }
+}
+
+static void gemm_alike(size_t m, size_t k, const dfo_real *w, size_t ldw, const dfo_real *x, const dfo_real *b, dfo_real *y)
+{
+    for (size_t i = 0; i < m; i += ROWS, y += ROWS * DFO_PANEL) {
+        const struct tile t = tile_rows(m - i < ROWS ? m - i : ROWS, w + i * ldw, ldw);
+        if (m - i >= ROWS)
+            alike_tile(ROWS, ROWS, k, &t, x, b ? b + i : NULL, y);
+        else
+            alike_tile(ROWS, m - i, k, &t, x, b ? b + i : NULL, y);
+    }
 }
 
 #define TANGENT(mask, add) TILES(masked_tile, 0, k, reach ? reach + i : NULL, &t, x[p] + l, mask, add, y[p] + at)

@@ -121,6 +121,13 @@ static void add(size_t n, const dfo_real *x, dfo_real *y)
         y[i] += x[i];
 }
 
+static void add_to(size_t n, const dfo_real *x, const dfo_real *y, dfo_real *to)
+{
+#pragma GCC ivdep
+    for (size_t i = 0; i < n; i++)
+        to[i] = x[i] + y[i];
+}
+
 static void scale(size_t n, dfo_real a, dfo_real *x)
 {
     for (size_t i = 0; i < n; i++)

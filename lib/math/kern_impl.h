@@ -26,6 +26,7 @@ int dfoi_all_finite(size_t n, const dfo_real *x);                      /* 1 or 0
 
 void dfoi_axpy(size_t n, dfo_real a, const dfo_real *x, dfo_real *y);  /* y += a x */
 void dfoi_add(size_t n, const dfo_real *x, dfo_real *y);               /* y += x */
+void dfoi_add_to(size_t n, const dfo_real *x, const dfo_real *y, dfo_real *to);      /* to = x + y; to may be either */
 void dfoi_scale(size_t n, dfo_real a, dfo_real *x);                    /* x *= a */
 
 /* 16 complex numbers side by side: their real parts, then their imaginary parts; all begin at multiples of 64 bytes.  */

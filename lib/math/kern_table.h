@@ -25,6 +25,7 @@
     X(int, all_finite, (size_t n, const dfo_real *x), (n, x))                                    \
     X(void, axpy, (size_t n, dfo_real a, const dfo_real *x, dfo_real *y), (n, a, x, y))          \
     X(void, add, (size_t n, const dfo_real *x, dfo_real *y), (n, x, y))                          \
+    X(void, add_to, (size_t n, const dfo_real *x, const dfo_real *y, dfo_real *to), (n, x, y, to)) \
     X(void, scale, (size_t n, dfo_real a, dfo_real *x), (n, a, x))
 
 #define DFOI_ACT_LIST(X)                                                                         \
@@ -67,7 +68,9 @@
     X(void, gemm_grad_stairs,                                                                    \
       (size_t m, size_t k, const size_t *reach, size_t panels, const dfo_real *const *gy,        \
        const dfo_real *const *x, dfo_real *gw, size_t ldgw, dfo_real *gb, dfo_real *scratch),    \
-      (m, k, reach, panels, gy, x, gw, ldgw, gb, scratch))
+      (m, k, reach, panels, gy, x, gw, ldgw, gb, scratch))                                       \
+    X(void, gemm_alike, (size_t m, size_t k, const dfo_real *w, size_t ldw, const dfo_real *x,   \
+                         const dfo_real *b, dfo_real *y), (m, k, w, ldw, x, b, y))
 
 #define DFOI_COMPLEX_LIST(X)                                                                     \
     X(void, complex_product, (const dfoi_complex *how, const dfo_real *k, const dfo_real *x, dfo_real *y), \

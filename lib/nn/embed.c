@@ -148,16 +148,27 @@ static void vectors_to_panel(const dfoi_embed *e, const dfo_net *net, const dfo_
         }
 }
 
-/* sin and cos of 2 pi f t, rows K and K of a panel; rows that share their time, those of samplers, are computed once.  */
-static void sines(const dfoi_embed *e, const dfo_real *t, dfo_real *panel)
+int dfoi_embed_alike(const dfoi_embed *e, const dfo_net *net, const dfo_cond *in, size_t first, size_t n)
+{
+    for (size_t p = 0; p < net->parts; p++) {
+        dfo_batch rows = in->part[p].rows;
+        if ((!e->vector[p] && p != e->time && !(e->settings.classes && p == e->label)) || !rows.x)
+            continue;
+        for (size_t i = first + 1; i < first + n; i++)
+            for (size_t j = 0; j < rows.d; j++)
+                if (!(dfo_row(rows, i)[j] == dfo_row(rows, first)[j]))
+                    return 0;
+    }
+    return 1;
+}
+
+/* sin and cos of 2 pi f t, rows K and K of a panel, computed once of rows alike.  */
+static void sines(const dfoi_embed *e, const dfo_real *t, int alike, dfo_real *panel)
 {
     size_t count = e->settings.frequencies;
-    int same = 1;
-    for (size_t i = 1; i < DFO_PANEL; i++)
-        same = same && t[i] == t[0];
     for (size_t k = 0; k < count; k++) {
         dfo_real turn[DFO_PANEL], *s = panel + k * DFO_PANEL, *c = panel + (count + k) * DFO_PANEL;
-        size_t n = same ? 1 : DFO_PANEL;
+        size_t n = alike ? 1 : DFO_PANEL;
         for (size_t i = 0; i < n; i++) {
             double x = e->frequency[k] * (double)t[i];
             turn[i] = (dfo_real)(x - floor(x));
@@ -209,21 +220,30 @@ static void add_label_grads(const dfoi_embed *e, const dfo_run *run, const dfo_c
     }
 }
 
+static void product(const dfoi_linear *linear, const dfo_run *run, int alike, const dfo_real *x, dfo_real *y)
+{
+    if (alike)
+        dfoi_gemm_alike(linear->out, linear->in, dfo_run_weights(run, linear->w), linear->in, x, dfo_run_weights(run, linear->b), y);
+    else
+        dfoi_linear_forward_one(linear, run, x, DFOI_ACT_NONE, NULL, y);
+}
+
 dfo_status dfoi_embed_forward(const dfoi_embed *e, const dfo_net *net, dfo_run *run, const dfo_cond *in, size_t first,
                               size_t n, dfo_real *keep, dfo_real *q)
 {
     struct kept k = kept(e, keep, 0);
     dfo_real t[DFO_PANEL];
+    int alike = dfoi_embed_alike(e, net, in, first, n);
     DFO_TRY(check_labels(e, net, run, in, first, n));
     part_to_panel(net, in, e->time, first, n, t);
-    sines(e, t, k.p);
+    sines(e, t, alike, k.p);
     vectors_to_panel(e, net, in, first, n, k.p + 2 * e->settings.frequencies * DFO_PANEL);
     if (e->settings.width) {
-        dfoi_linear_forward_one(&e->dense, run, k.p, DFOI_ACT_NONE, NULL, k.u);
+        product(&e->dense, run, alike, k.p, k.u);
         add_labels(e, run, in, first, n, k.u);
         dfoi_vact(DFOI_ACT_SILU, e->width * DFO_PANEL, k.u, k.e);
     }
-    dfoi_linear_forward_one(&e->project, run, k.e, DFOI_ACT_NONE, NULL, q);
+    product(&e->project, run, alike, k.e, q);
     return DFO_OK;
 }
 

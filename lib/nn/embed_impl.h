@@ -53,6 +53,9 @@ static inline size_t dfoi_panel_rows(size_t n, size_t p)
     return left < DFO_PANEL ? left : DFO_PANEL;
 }
 
+/* Do rows first .. first+n-1 go into the embedding alike, as those of samplers and of solvers in common steps do?  */
+int dfoi_embed_alike(const dfoi_embed *embed, const dfo_net *net, const dfo_cond *in, size_t first, size_t n);
+
 /* q (out, 64) of rows first .. first+n-1 (n <= 64) of `in`; keep is written.  A class that is none: DFO_EARG naming the
  * row.  _tangent: dq, behind forward with the same rows and keep.  */
 dfo_status dfoi_embed_forward(const dfoi_embed *embed, const dfo_net *net, dfo_run *run, const dfo_cond *in, size_t first,

@@ -185,29 +185,10 @@ static int x_wanted(const dfo_cond *to)
     return to && to->part[0].rows.x;
 }
 
-static void sum(size_t n, const dfo_real *x, const dfo_real *y, dfo_real *to)
-{
-    memcpy(to, x, n * sizeof *to);
-    dfoi_add(n, y, to);
-}
-
 /* What unit k keeps of panel p, with or without tangents.  */
 static dfo_real *unit_keep(const struct time_mlp *m, const dfo_real *keep, size_t p, size_t k, size_t times)
 {
     return keep ? (dfo_real *)keep + times * (p * m->keep + dfoi_embed_keep(&m->embed) + k * m->keep_unit) : NULL;
-}
-
-/* Do all rows go into the embedding alike, as those of samplers and of solvers in common steps do?  */
-static int alike(const dfo_net *net, const dfo_cond *in, size_t n)
-{
-    for (size_t part = 1; part < net->parts; part++) {     /* but for x */
-        dfo_batch rows = in->part[part].rows;
-        for (size_t i = 1; rows.x && i < n; i++)
-            for (size_t j = 0; j < rows.d; j++)
-                if (!(dfo_row(rows, i)[j] == dfo_row(rows, 0)[j]))
-                    return 0;
-    }
-    return 1;
 }
 
 static dfo_status forward(const dfo_net *net, dfo_run *run, const dfo_cond *in, dfo_block out, dfo_real *keep)
@@ -218,7 +199,7 @@ static dfo_status forward(const dfo_net *net, dfo_run *run, const dfo_cond *in, 
     const dfo_real *from[DFOI_PANELS], *stream[DFOI_PANELS];
     dfo_real *to[DFOI_PANELS];
     DFO_TRY(take(m, run, panels, &w));
-    int once = !keep && panels > 1 && alike(net, in, out.n);       /* a row's bits are its own: they are the same so */
+    int once = !keep && panels > 1 && dfoi_embed_alike(&m->embed, net, in, 0, out.n);      /* one panel's q is all panels' */
     for (size_t p = 0; p < panels; p++) {
         struct room *r = &w.room[p];
         if (p && once)
@@ -237,7 +218,7 @@ static dfo_status forward(const dfo_net *net, dfo_run *run, const dfo_cond *in, 
             const struct room *r = &w.room[p];
             const dfoi_unit_room room = {.h = r->tall[Y], .mask = r->tall[MASK], .first = p * DFO_PANEL};
             dfo_real *kept = unit_keep(m, keep, p, k, 1), *a = dfoi_unit_target(&m->unit[k], &room, kept);
-            sum(size, r->tall[H], r->q + k * size, a);
+            dfoi_add_to(size, r->tall[H], r->q + k * size, a);
             from[p] = dfoi_unit_forward(&m->unit[k], run, a, 0, &room, kept);
             to[p] = last ? out.x + p * out.d * DFO_PANEL : r->tall[H];
         }
@@ -322,8 +303,8 @@ static dfo_status jvp(const dfo_net *net, dfo_run *run, const dfo_cond *in, cons
         const dfoi_linear *linear = last ? &m->last : &m->layer[k];
         dfo_real *kept = unit_keep(m, keep, 0, k, 2);
         dfoi_pair a = dfoi_unit_jvp_target(&m->unit[k], &room, kept);
-        sum(size, h, r->q + k * size, a.x);
-        sum(size, dh, r->dq + k * size, a.dx);
+        dfoi_add_to(size, h, r->q + k * size, a.x);
+        dfoi_add_to(size, dh, r->dq + k * size, a.dx);
         dfoi_pair y = dfoi_unit_jvp(&m->unit[k], run, a, 0, &room, kept);
         dfoi_linear_forward_one(linear, run, y.x, DFOI_ACT_NONE, last ? NULL : h, last ? out.x : h);
         dfoi_linear_tangent(linear, run, y.dx, NULL, last ? NULL : dh, last ? dout.x : dh);
