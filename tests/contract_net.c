@@ -456,20 +456,20 @@ static double value(netcase *c, dfo_block gout, dfo_block gdout, double *size)
     return f;
 }
 
-/* Compares a slope with central differences of several widths, the best of which counts (a kink of
- * relu may lie inside one).  */
+/* Compares a slope with differences of several widths, central ones and those of either side, the best of which counts: a kink of
+ * relu, or of elu's slope, may lie inside them.  */
 static void check_slope(netcase *c, struct line *line, int what, dfo_block gout, dfo_block gdout,
                         double slope, const char *name)
 {
     double best = HUGE_VAL, size = 0;
     for (double h = 1e-5; h > 5e-8; h /= 10) {
-        double unused = 0;
-        move(c, line, what, h);
-        double up = value(c, gout, gdout, &size);
-        move(c, line, what, -h);
-        double down = value(c, gout, gdout, &unused);
-        double error = fabs((up - down) / (2 * h) - slope);
-        best = error < best ? error : best;
+        double unused = 0, f[5];
+        for (int k = -2; k <= 2; k++) {
+            move(c, line, what, k * h);
+            f[k + 2] = value(c, gout, gdout, k == 1 ? &size : &unused);
+        }
+        double central = (f[3] - f[1]) / (2 * h), above = (4 * f[3] - 3 * f[2] - f[4]) / (2 * h), below = (3 * f[2] + f[0] - 4 * f[1]) / (2 * h);
+        best = fmin(best, fmin(fabs(central - slope), fmin(fabs(above - slope), fabs(below - slope))));
     }
     move(c, line, what, 0);
     size = size / 3 + fabs(slope);
