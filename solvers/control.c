@@ -1,4 +1,4 @@
-/* The control of steps (Hairer, Norsett and Wanner 1993, II.4; Gustafsson 1991; Söderlind 2003).  */
+/* The control of steps (Hairer, Norsett and Wanner 1993, II.4 and II.10; Gustafsson 1991; Söderlind 2003).  */
 #include <math.h>
 
 #include "tableau_impl.h"
@@ -31,6 +31,11 @@ double dfoi_error_squares(const dfo_ode_options *o, size_t n, const dfo_real *er
         sum += e * e;
     }
     return sum;
+}
+
+double dfoi_two_errors(double e2, double second2)
+{
+    return e2 > 0 ? e2 / (1 + 0.01 * second2 / e2) : e2;
 }
 
 double dfoi_first_guess(double d0, double d1)

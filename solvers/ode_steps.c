@@ -157,19 +157,30 @@ static double exponent(const dfoi_tableau *m)
     return (double)(m->embedded < m->order ? m->embedded : m->order) + 1;
 }
 
-/* The mean of squares of row i's scaled error; not a number where the new state is none.  */
-static double error_of(struct solve *s, size_t i)
+/* The mean of squares of row i's scaled error by one estimate: the state's errors, the weights of the quadratures'.  */
+static double estimate(struct solve *s, size_t i, const dfo_real *err, const double *w)
 {
     const dfo_ode_options *o = &s->ode->options;
     const dfoi_rk *rk = &s->rk;
     size_t d = rk->x.d, nq = s->q && o->quadratures ? rk->field->nq : 0;
-    double sum = dfoi_error_squares(o, d, rk->err + i * d, dfo_row(rk->x, i), rk->y + i * d);
+    double sum = dfoi_error_squares(o, d, err + i * d, dfo_row(rk->x, i), rk->y + i * d);
     for (size_t j = 0; j < nq; j++) {
         double before = s->q[i * nq + j], step = dfoi_rk_quadrature(rk, rk->tableau->b, i, j);
-        double e = dfoi_rk_quadrature(rk, rk->tableau->e, i, j) / (o->atol + o->rtol * fmax(fabs(before), fabs(before + step)));
+        double e = dfoi_rk_quadrature(rk, w, i, j) / (o->atol + o->rtol * fmax(fabs(before), fabs(before + step)));
         sum += e * e;
     }
-    return arrived(rk, i) ? sum / (double)(d + nq) : NAN;
+    return sum / (double)(d + nq);
+}
+
+/* The same by all estimates of the method; not a number where the new state is none.  */
+static double error_of(struct solve *s, size_t i)
+{
+    const dfoi_rk *rk = &s->rk;
+    const dfoi_tableau *m = rk->tableau;
+    double e = estimate(s, i, rk->err, m->e);
+    if (m->second)
+        e = dfoi_two_errors(e, estimate(s, i, rk->second, m->second));
+    return arrived(rk, i) ? e : NAN;
 }
 
 /* The same of n numbers over the scale of the state.  */

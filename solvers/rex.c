@@ -10,7 +10,7 @@ static const char *const form_name[DFO_REX_FORMS] = {"ode-data", "ode-noise", "s
 /* ShARK (Foster, dos Reis and Strange 2023): strong order 1.5 for additive noise.  Its first state is moved by H alone.  */
 static const double shark_c[] = {0, 5.0 / 6}, shark_a[] = {0, 0, 5.0 / 6, 0}, shark_b[] = {0.4, 0.6}, shark_e[] = {-0.6, 0.6},
                     shark_aw[] = {0, 5.0 / 6}, shark_ah[] = {1, 1}, none[] = {0};
-static const dfoi_tableau shark = {"shark", "ShARK", 2, 2, 1, 0, shark_c, shark_a, shark_b, shark_e, 0};
+static const dfoi_tableau shark = {"shark", "ShARK", 2, 2, 1, 0, shark_c, shark_a, shark_b, shark_e, NULL, 0};
 
 const char *dfo_rex_form_name(size_t i)
 {
@@ -234,23 +234,35 @@ dfo_status dfo_rex_backward(const dfo_rex *rex, const dfo_field *field, dfo_run 
 
 /* ---- steps that are chosen */
 
+/* The largest component of row i of sum w_q F_q; not a number where one is none.  */
+static double largest(const dfoi_rex_work *k, size_t i, const double *w)
+{
+    double most = 0;
+    for (size_t j = 0; j < k->d; j++) {
+        double e = 0;
+        for (size_t q = 0; q < k->rex->tableau->stages; q++)
+            e += w[q] * (double)k->k[q][i * k->d + j];
+        if (!isfinite(e))
+            return NAN;
+        most = fmax(most, fabs(e));
+    }
+    return most;
+}
+
 /* The largest of the rows' scaled errors, kappa h sum e_i F_i; not a number where one is none.  */
 static double error_of(const dfoi_rex_work *k, dfoi_rex_time a, dfoi_rex_time b, dfo_batch x)
 {
     const dfoi_tableau *m = k->rex->tableau;
     double by = b.kappa * (b.s - a.s) * (k->rex->options.form == DFO_REX_SDE_NOISE ? 2 : 1), worst = 0;
     for (size_t i = 0; i < k->n; i++) {
-        double size = 0, most = 0;
-        for (size_t j = 0; j < k->d; j++) {
-            double e = 0;
-            for (size_t q = 0; q < m->stages; q++)
-                e += m->e[q] * (double)k->k[q][i * k->d + j];
-            if (!isfinite(e))
-                return NAN;
-            most = fmax(most, fabs(by * e));
+        double size = 0, most = largest(k, i, m->e), second = m->second ? largest(k, i, m->second) : 0;
+        if (isnan(most) || isnan(second))
+            return NAN;
+        if (m->second)
+            most = sqrt(dfoi_two_errors(most * most, second * second));
+        for (size_t j = 0; j < k->d; j++)
             size = fmax(size, fabs((double)dfo_row(x, i)[j]));
-        }
-        worst = fmax(worst, most / (k->rex->options.atol + k->rex->options.rtol * size));
+        worst = fmax(worst, fabs(by) * most / (k->rex->options.atol + k->rex->options.rtol * size));
     }
     return worst;
 }

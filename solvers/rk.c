@@ -6,7 +6,7 @@
 
 size_t dfoi_rk_size(const dfoi_tableau *tableau, const dfo_field *field, size_t rows)
 {
-    return 3 * dfoi_doubles_size(rows) + (tableau->stages + 2) * dfo_arena_size(rows * field->d) +
+    return 3 * dfoi_doubles_size(rows) + (tableau->stages + (tableau->second ? 3 : 2)) * dfo_arena_size(rows * field->d) +
            tableau->stages * dfoi_doubles_size(rows * field->nq) + dfoi_newton_size(tableau, rows, field->d);
 }
 
@@ -18,6 +18,7 @@ void dfoi_rk_take(dfoi_rk *rk, const dfoi_tableau *tableau, const dfo_field *fie
     rk->at = dfoi_take_doubles(run, x.n);
     rk->y = dfo_arena_take(run, x.n * x.d);
     rk->err = dfo_arena_take(run, x.n * x.d);
+    rk->second = tableau->second ? dfo_arena_take(run, x.n * x.d) : NULL;
     for (size_t i = 0; i < tableau->stages; i++) {
         rk->k[i] = dfo_arena_take(run, x.n * x.d);
         rk->kq[i] = dfoi_take_doubles(run, x.n * field->nq);
@@ -78,6 +79,8 @@ dfo_status dfoi_rk_step(dfoi_rk *rk)
         dfoi_rk_combine(rk, m->stages, m->b, 0, rk->y);
     if (m->e)
         dfoi_rk_combine(rk, m->stages, m->e, 1, rk->err);
+    if (m->second)
+        dfoi_rk_combine(rk, m->stages, m->second, 1, rk->second);
     return DFO_OK;
 }
 

@@ -28,7 +28,7 @@ typedef struct dfoi_rk {
     dfo_batch  x;                          /* the states the steps begin at */
     size_t     n;
     double    *t, *h, *at;                 /* (n) where each row is, its step, a stage's times */
-    dfo_real  *k[DFOI_STAGES], *y, *err;
+    dfo_real  *k[DFOI_STAGES], *y, *err, *second;   /* second: NULL unless the method has two estimates */
     double    *kq[DFOI_STAGES];
     dfo_real  *kept[DFOI_STAGES];          /* where a stage's slopes and, behind them, what the field records go, or NULL */
     int        known, quadratures, rates;  /* quadratures: rates are wanted; rates: the way back has gradients of them */
@@ -55,7 +55,7 @@ void dfoi_rk_combine(const dfoi_rk *rk, size_t count, const double *w, int from_
 /* The slopes of stage i, at y (stage 0: at x).  */
 dfo_status dfoi_rk_stage(dfoi_rk *rk, size_t i);
 
-/* All stages of all rows, then the new states in y, the estimated errors in err if the method has them.  */
+/* All stages of all rows, then the new states in y, the estimated errors in err, and in second, if the method has them.  */
 dfo_status dfoi_rk_step(dfoi_rk *rk);
 
 /* Called at every accepted step of rows that go together, before they move: x, t, h, k and y are the step's; err is free.  */

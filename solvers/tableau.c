@@ -1,6 +1,7 @@
 /* Runge-Kutta methods, explicit but for kvaerno3 (Kvaerno 2004).  Coefficients as published: dopri5 Dormand and Prince 1980 with the embedded weights of
  * Shampine 1986, tsit5 Tsitouras 2011, pd87 Prince and Dormand 1981, dop853 Hairer, Norsett and Wanner 1993, bosh3 Bogacki
- * and Shampine 1989.  a is (stages, stages), strictly lower triangular; e = b - b^ of the embedded method, or NULL.  */
+ * and Shampine 1989.  a is (stages, stages), strictly lower triangular; e = b - b^ of the embedded method, or NULL; second the same of
+ * another one, which dop853 alone has: e's errors are of order 6 in h, second's of order 4, and both make one of order 8.  */
 #include <string.h>
 
 #include "tableau_impl.h"
@@ -198,6 +199,14 @@ static const double dop853_b[] = {
     0.054293734116568765, 0, 0, 0, 0, 4.450312892752409, 1.8915178993145003, -5.801203960010585, 0.3111643669578199,
     -0.1521609496625161, 0.20136540080403034, 0.04471061572777259,
 };
+static const double dop853_e[] = {
+    0.01312004499419488, 0, 0, 0, 0, -1.2251564463762044, -0.4957589496572502, 1.6643771824549864, -0.35032884874997366,
+    0.3341791187130175, 0.08192320648511571, -0.022355307863886294,
+};
+static const double dop853_second[] = {
+    -0.18980075407240762, 0, 0, 0, 0, 4.450312892752409, 1.8915178993145003, -5.801203960010585, -0.4226823213237919,
+    -0.1521609496625161, 0.20136540080403034, 0.02265179219836082,
+};
 
 static const double kvaerno3_c[] = {
     0, 0.871733043, 1, 1,
@@ -215,21 +224,22 @@ static const double kvaerno3_e[] = {
 };
 
 static const dfoi_tableau tableaus[] = {
-    {"euler", "Euler", 1, 1, 0, 0, euler_c, euler_a, euler_b, NULL, 0},
-    {"midpoint", "midpoint", 2, 2, 1, 0, midpoint_c, midpoint_a, midpoint_b, midpoint_e, 0},
-    {"heun", "Heun", 2, 2, 1, 0, heun_c, heun_a, heun_b, heun_e, 0},
-    {"ralston", "Ralston", 2, 2, 0, 0, ralston_c, ralston_a, ralston_b, NULL, 0},
-    {"rk4", "the classical method of order 4", 4, 4, 0, 0, rk4_c, rk4_a, rk4_b, NULL, 0},
-    {"rk38", "the 3/8 rule", 4, 4, 0, 0, rk38_c, rk38_a, rk38_b, NULL, 0},
-    {"ssprk3", "Shu and Osher, strong stability preserving", 3, 3, 0, 0, ssprk3_c, ssprk3_a, ssprk3_b, NULL, 0},
-    {"bosh3", "Bogacki and Shampine 3(2)", 4, 3, 2, 1, bosh3_c, bosh3_a, bosh3_b, bosh3_e, 0},
-    {"dopri5", "Dormand and Prince 5(4), embedded weights of Shampine", 7, 5, 4, 1, dopri5_c, dopri5_a, dopri5_b, dopri5_e, 0},
+    {"euler", "Euler", 1, 1, 0, 0, euler_c, euler_a, euler_b, NULL, NULL, 0},
+    {"midpoint", "midpoint", 2, 2, 1, 0, midpoint_c, midpoint_a, midpoint_b, midpoint_e, NULL, 0},
+    {"heun", "Heun", 2, 2, 1, 0, heun_c, heun_a, heun_b, heun_e, NULL, 0},
+    {"ralston", "Ralston", 2, 2, 0, 0, ralston_c, ralston_a, ralston_b, NULL, NULL, 0},
+    {"rk4", "the classical method of order 4", 4, 4, 0, 0, rk4_c, rk4_a, rk4_b, NULL, NULL, 0},
+    {"rk38", "the 3/8 rule", 4, 4, 0, 0, rk38_c, rk38_a, rk38_b, NULL, NULL, 0},
+    {"ssprk3", "Shu and Osher, strong stability preserving", 3, 3, 0, 0, ssprk3_c, ssprk3_a, ssprk3_b, NULL, NULL, 0},
+    {"bosh3", "Bogacki and Shampine 3(2)", 4, 3, 2, 1, bosh3_c, bosh3_a, bosh3_b, bosh3_e, NULL, 0},
+    {"dopri5", "Dormand and Prince 5(4), embedded weights of Shampine", 7, 5, 4, 1, dopri5_c, dopri5_a, dopri5_b, dopri5_e, NULL, 0},
     {"dopri5_classic", "Dormand and Prince 5(4), their own embedded weights", 7, 5, 4, 1,
-     dopri5_classic_c, dopri5_classic_a, dopri5_classic_b, dopri5_classic_e, 0},
-    {"tsit5", "Tsitouras 5(4)", 7, 5, 4, 1, tsit5_c, tsit5_a, tsit5_b, tsit5_e, 0},
-    {"pd87", "Prince and Dormand 8(7)", 13, 8, 7, 0, pd87_c, pd87_a, pd87_b, pd87_e, 0},
-    {"dop853", "Dormand and Prince 8, as in DOP853, without its error estimators", 12, 8, 0, 0, dop853_c, dop853_a, dop853_b, NULL, 0},
-    {"kvaerno3", "Kvaerno 3(2), implicit, for stiff fields; gradients by the adjoint alone", 4, 3, 2, 1, kvaerno3_c, kvaerno3_a, kvaerno3_b, kvaerno3_e,
+     dopri5_classic_c, dopri5_classic_a, dopri5_classic_b, dopri5_classic_e, NULL, 0},
+    {"tsit5", "Tsitouras 5(4)", 7, 5, 4, 1, tsit5_c, tsit5_a, tsit5_b, tsit5_e, NULL, 0},
+    {"pd87", "Prince and Dormand 8(7)", 13, 8, 7, 0, pd87_c, pd87_a, pd87_b, pd87_e, NULL, 0},
+    {"dop853", "Dormand and Prince 8, with the estimates of DOP853, of orders 5 and 3", 12, 8, 7, 0, dop853_c, dop853_a, dop853_b,
+     dop853_e, dop853_second, 0},
+    {"kvaerno3", "Kvaerno 3(2), implicit, for stiff fields; gradients by the adjoint alone", 4, 3, 2, 1, kvaerno3_c, kvaerno3_a, kvaerno3_b, kvaerno3_e, NULL,
      0.4358665215},
 };
 

@@ -10,9 +10,9 @@
 
 typedef struct dfoi_tableau {
     const char *name, *text;
-    size_t stages, order, embedded;        /* embedded: the order of the method that errors are estimated with, 0: none */
+    size_t stages, order, embedded;        /* embedded: the order of what errors are estimated with (two estimates: that of both), 0: none */
     int    reuses;                         /* the last stage is the next step's first */
-    const double *c, *a, *b, *e;           /* a (stages, stages); e = b - b^, or NULL */
+    const double *c, *a, *b, *e, *second;  /* a (stages, stages); e = b - b^, or NULL; second: of a method of lower order, or NULL */
     double gamma;                          /* a's diagonal from the second stage on; 0: the method is explicit */
 } dfoi_tableau;
 
@@ -35,6 +35,10 @@ int dfoi_control_step(const dfo_ode_options *o, double k, dfoi_control *c, doubl
 
 /* The error scaled by atol + rtol max(|y0|, |y1|): the sum of squares over n numbers.  */
 double dfoi_error_squares(const dfo_ode_options *o, size_t n, const dfo_real *err, const dfo_real *y0, const dfo_real *y1);
+
+/* The square of the error that two estimates make, from theirs: e^4/(e^2 + second^2/100).  Where steps are small it falls as if by
+ * itself of the order 2 p - q of their orders p, q in h; where the second vanishes it is the first.  */
+double dfoi_two_errors(double e2, double second2);
 
 /* h0 of the starting step, from the scaled sizes of y0 and f0; then the step itself, with the size d2 of (f1 - f0)/h0.  */
 double dfoi_first_guess(double d0, double d1);

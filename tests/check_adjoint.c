@@ -177,11 +177,11 @@ END_TEST
 /* A field that is still but for an instant: steps are rejected there, and nothing of them is left.  */
 START_TEST(rejected_steps)
 {
-    static const char *const method[] = {"dopri5", "pd87", "kvaerno3"};
+    static const char *const method[] = {"dopri5", "pd87", "dop853", "kvaerno3"};
     double area = 0.08 * sqrt(2 * M_PI), size = exp(9 * area), tol = IS_DOUBLE ? 1e-8 : 1e-5;
     dfo_field f = {.ops = &kick_ops, .d = 1};
     own_weight[0] = 9;
-    for (size_t m = 0; m < 3; m++) {
+    for (size_t m = 0; m < 4; m++) {
         dfo_ode *ode = ode_of(method[m], 0, tol, 100000);
         dfo_real x = (dfo_real)size, g = 3, gw = 0;
         dfo_run run = {.grads = &gw};
@@ -278,11 +278,11 @@ static void with_net(void (*run)(const dfo_field *))
 /* Both gradients go to that of fine steps as tolerances shrink, about as fast as these.  */
 static void shrinking(const dfo_field *f)
 {
-    static const char *const method[] = {"bosh3", "dopri5", "tsit5", "pd87", "kvaerno3"};
+    static const char *const method[] = {"bosh3", "dopri5", "tsit5", "pd87", "dop853", "kvaerno3"};
     int last = IS_DOUBLE ? 9 : 5;
     struct gradient exact, adjoint, stored;
     by_trace(f, "pd87", 60, 0, &exact);
-    for (size_t m = 0; m < 5; m++) {
+    for (size_t m = 0; m < 6; m++) {
         double first = 0, off = 0;
         for (int k = 3; k <= last; k++) {
             double tol = pow(10, -k), floor = IS_DOUBLE ? 0 : 5e-6;
@@ -290,7 +290,7 @@ static void shrinking(const dfo_field *f)
             off = apart(&adjoint, &exact);
             first = k == 3 ? off : first;
             ck_assert_msg(off < 30 * tol + floor, "%s at %g: adjoint off by %g", method[m], tol, off);
-            if (m == 4)
+            if (m == 5)
                 continue;
             by_trace(f, method[m], 0, tol, &stored);
             off = apart(&adjoint, &stored);

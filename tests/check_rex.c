@@ -161,6 +161,7 @@ START_TEST(adaptive)
     static const struct { dfo_rex_form form; const char *method; double tolerance, missed;
     } kinds[] = {{DFO_REX_ODE_DATA, "dopri5", 1e-5, 20},
                  {DFO_REX_ODE_NOISE, "bosh3", 1e-5, 400},
+                 {DFO_REX_ODE_DATA, "dop853", 1e-5, 20},
                  {DFO_REX_SDE_DATA, "shark", 0.05, HUGE_VAL}};
     double t[1001], off = 0, missed = 0;
     size_t steps, fewer, evaluations;
@@ -199,6 +200,33 @@ START_TEST(adaptive)
     dfo_rex_free(rex);
 }
 END_TEST
+
+#ifdef DFO_DOUBLE
+/* Methods of order 8 take about the same steps, one with an estimate of order 7, one with two that make such a one.  */
+START_TEST(adaptive_estimates)
+{
+    static const char *const method[] = {"pd87", "dop853"};
+    double t[1001], off = 0;
+    size_t steps[2];
+    dfo_real x[2][8], xh[8];
+    for (size_t m = 0; m < 2; m++) {
+        dfo_rex_options o = options_of(DFO_REX_ODE_DATA, method[m], 0.999);
+        o.rtol = o.atol = 1e-9;
+        mixture mix = mixture_usual(DFO_NOISE_VP, wants_data(o.form));
+        dfo_field f = mixture_field(&mix);
+        dfo_rex *rex = made(ctx, &o);
+        dfo_run run = run_of(rex, &f, 4);
+        start_rows(x[m], xh, 8);
+        RUN(dfo_rex_adapt(rex, &f, &run, 0.9, 0.05, dfo_batch_of(x[m], 4, 2), dfo_batch_of(xh, 4, 2), 1000, t, &steps[m]));
+        free(run.arena);
+        dfo_rex_free(rex);
+    }
+    for (size_t i = 0; i < 8; i++)
+        off = fmax(off, fabs(x[0][i] - x[1][i]));
+    ck_assert_msg(off < 1e-7 && steps[1] < 1.3 * (double)steps[0], "%zu and %zu steps, apart by %g", steps[0], steps[1], off);
+}
+END_TEST
+#endif
 
 static void one_line(const char *text, const char *part)
 {
@@ -285,7 +313,10 @@ int main(void)
     tcase_set_timeout(t, 60);
     tcase_add_test(t, reference);
     tcase_add_loop_test(t, round_trips, 0, sizeof trips / sizeof *trips);
-    tcase_add_loop_test(t, adaptive, 0, 3);
+    tcase_add_loop_test(t, adaptive, 0, 4);
+#ifdef DFO_DOUBLE
+    tcase_add_test(t, adaptive_estimates);
+#endif
     tcase_add_test(t, refused);
     tcase_add_test(t, refused_calls);
     suite_add_tcase(suite, t);

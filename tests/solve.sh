@@ -17,7 +17,12 @@ ok
 json estimate == exact
 nats=$(value mean_nats)
 run diffeo loglik f.safetensors --data toy:gaussian:500:3 --json --rtol 1e-7 --atol 1e-7 --precision double
+tight=$(value mean_nats)
 run awk "BEGIN { d = $nats - $(value mean_nats); exit !(d < 1e-2 && d > -1e-2) }"
+ok
+run diffeo loglik f.safetensors --data toy:gaussian:500:3 --json --rtol 1e-9 --atol 1e-9 --precision double --solver dop853
+ok
+run awk "BEGIN { d = ${tight:?} - $(value mean_nats); exit !(d < 1e-5 && d > -1e-5) }"
 ok
 run diffeo loglik f.safetensors --data toy:gaussian:500:3 --json --solver rk4 --solver-steps 30
 run awk "BEGIN { d = $nats - $(value mean_nats); exit !(d < 1e-2 && d > -1e-2) }"

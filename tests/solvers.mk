@@ -9,6 +9,15 @@ tests_check_ode_d_SOURCES = $(tests_check_ode_SOURCES)
 tests_check_ode_d_CPPFLAGS = $(TEST_CPPFLAGS) -DDFO_DOUBLE
 tests_check_ode_d_LDADD = $(TEST_LIBS)
 
+check_PROGRAMS += tests/check_estimates tests/check_estimates_d
+TESTS += tests/check_estimates tests/check_estimates_d
+tests_check_estimates_SOURCES = tests/check_estimates.c tests/odefields.c $(REFERENCE)
+tests_check_estimates_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_check_estimates_LDADD = $(TEST_LIBS)
+tests_check_estimates_d_SOURCES = $(tests_check_estimates_SOURCES)
+tests_check_estimates_d_CPPFLAGS = $(TEST_CPPFLAGS) -DDFO_DOUBLE
+tests_check_estimates_d_LDADD = $(TEST_LIBS)
+
 check_PROGRAMS += tests/check_reversible tests/check_reversible_d
 TESTS += tests/check_reversible tests/check_reversible_d
 tests_check_reversible_SOURCES = tests/check_reversible.c tests/odefields.c $(REFERENCE)

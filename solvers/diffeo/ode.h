@@ -34,8 +34,8 @@ void dfo_ode_defaults(dfo_ode_options *options);
 /* The i-th method's name ("dopri5") and a line about it; NULL past the end.  */
 const char *dfo_ode_method(size_t i);
 const char *dfo_ode_method_text(size_t i);
-/* Its order; that of its embedded method, 0: it has none and takes equal steps only; stages of a step.  0 for names that
- * are not known.  */
+/* Its order; that of its embedded method (of dop853 what its two amount to, 7), 0: it has none and takes equal steps only; stages
+ * of a step.  0 for names that are not known.  */
 size_t dfo_ode_method_order(const char *name);
 size_t dfo_ode_method_embedded(const char *name);
 size_t dfo_ode_method_stages(const char *name);

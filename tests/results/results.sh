@@ -1,7 +1,7 @@
 #!/bin/sh
 # The figures that README quotes: trains, scores and checks on real data, and writes one file a job into
 # tests/results: command, seed, wall time, figures.  Long: power 5 min, bsds 20 min, bsds_long 95 min, wine 40 min, deblur, sides and sampling a minute each,
-# detest seconds, kodak, reflow, perflow and neural_cde 3 min, continuous two hours, gradients 3 min, roundtrip 10 min, binary 6 min,
+# detest two minutes, kodak, reflow, perflow and neural_cde 3 min, continuous two hours, gradients 3 min, roundtrip 10 min, binary 6 min,
 # samplers 5 min, edit 15 min, diffusion_mnist, rex and diffusion_power 10 min each after edit's training, latents 25 min, toys 15 min, columns 7 min, earth
 # 10 min, sbibm 20 min, regression 5 min, protein 10 min, ffjord_image two hours, table an hour, glow and inverse_flow an hour a set, irevnet an hour.
 #     make results               all of them            make results JOBS='power wine'     some
@@ -453,14 +453,21 @@ sides() {
     } | record sides.txt
 }
 
-# Solvers on DETEST beside GSL's.  torchdiffeq cannot be installed here.
+# Solvers on DETEST beside GSL's, scipy's and torchdiffeq's algorithm.
 detest() {
+    set --
+    if /usr/bin/python3 -c 'import scipy, torch' 2>/dev/null; then
+        /usr/bin/python3 -B "$out/detest_peers.py" >"$work/peers.txt"
+        set -- --peers "$work/peers.txt"
+    else
+        echo 'results: detest without torch dopri5 and scipy: no python3-torch, python3-scipy'
+    fi
     {
         echo '# error at t = 20 over max(1, |x|) and evaluations of the field; rtol = atol; "all": geometric mean and sum.  gsl: odeiv2, first step'
-        echo '# a thousandth of the way.  dop853 takes as many equal steps as pd87 accepts: it has no estimate.  torchdiffeq cannot be'
-        echo '# installed here and is not compared.'
-        echo '$ detest --plot tests/results/detest.png'
-        "$top_builddir/tests/results/detest" --plot "$out/detest.png"
+        echo '# a thousandth of the way.  torch dopri5: torchdiffeq'"'"'s algorithm as documented, written anew (detest_peers.py); the package cannot be'
+        echo '# installed here.  scipy: solve_ivp.'
+        echo "\$ detest ${*:+$* }--plot tests/results/detest.png"
+        "$top_builddir/tests/results/detest" "$@" --plot "$out/detest.png"
     } | record detest.txt
 }
 
