@@ -330,6 +330,28 @@ for delay in 0.05 0.15 0.3; do
     run diffeo loglik half.safetensors --data "$data" -o half.npy
     same whole.npy half.npy
 done
+for signal in INT TERM; do
+    rm -f half.ckpt half.safetensors
+    last="train, then SIG$signal"
+    # shellcheck disable=SC2086
+    diffeo train --data "$data" --flow realnvp $small --schedule constant --steps 1000000 --checkpoint half.ckpt --checkpoint-every 3 \
+        -o half.safetensors --quiet >out 2>err </dev/null &
+    pid=$!
+    for _ in $(seq 400); do
+        [ ! -f half.ckpt ] || break
+        sleep 0.05
+    done
+    kill -s $signal $pid
+    wait $pid
+    code=$?
+    error 130 'interrupted at step [0-9]+; go on with --resume half.ckpt$'
+    no_file half.safetensors
+    more=$(($(sed -n 's/.*at step \([0-9]*\);.*/\1/p' err) + 5))
+    train --schedule constant --steps $more --resume half.ckpt -o half.safetensors
+    ok
+    train --schedule constant --steps $more -o whole.safetensors
+    same whole.safetensors half.safetensors
+done
 title 'rows on standard output'
 run diffeo encode m.safetensors --data "$data#0:3" -o -
 ok
