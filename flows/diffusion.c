@@ -28,6 +28,16 @@ static dfo_status choose(dfo_ctx *ctx, const json_t *config, const char *key, si
     return dfoi_fail(ctx, DFO_EARG, "%s: expected one of %s, got %s", key, list, text);
 }
 
+static double noisy(const dfoi_diffusion *d)
+{
+    return dfo_noise_schedule_noisy(&d->schedule);
+}
+
+static double log_snr(const dfoi_diffusion *d, double t)
+{
+    return dfo_noise_schedule_clock(&d->schedule, DFO_CLOCK_LOG_SNR, t);
+}
+
 dfo_status dfoi_diffusion_read(dfo_ctx *ctx, const json_t *config, dfoi_diffusion *d)
 {
     static const char *const keys[] = {"schedule", "beta_min", "beta_max", "sigma_min", "sigma_max", "s", "prediction", "weighting", "spread", "times", "first", NULL};
@@ -60,8 +70,11 @@ dfo_status dfoi_diffusion_read(dfo_ctx *ctx, const json_t *config, dfoi_diffusio
         return dfoi_fail(ctx, DFO_EARG, "times: edm draws the logarithm of its noise, of any value");
     if (d->times && d->spread == DFOI_SPREAD_LOG_SNR)
         return dfoi_fail(ctx, DFO_EARG, "spread: steps of a chain are drawn alike, log-snr goes with times of 0");
-    return dfoi_json_real(ctx, config, "first", edm ? of->sigma_min : of->kind == DFO_NOISE_VE ? 1e-5 : 1e-3, 1e-9,
-                          edm ? of->sigma_max : 0.999, &d->first);
+    DFO_TRY(dfoi_json_real(ctx, config, "first", edm ? of->sigma_min : of->kind == DFO_NOISE_VE ? 1e-5 : 1e-3, 1e-9,
+                           edm ? of->sigma_max : 0.999, &d->first));
+    d->noisy_snr = log_snr(d, noisy(d));
+    d->first_snr = log_snr(d, d->first);
+    return DFO_OK;
 }
 
 dfo_status dfoi_diffusion_describe(dfo_ctx *ctx, const dfoi_diffusion *d, json_t *to)
@@ -81,28 +94,17 @@ dfo_status dfoi_diffusion_describe(dfo_ctx *ctx, const dfoi_diffusion *d, json_t
     return dfoi_json_set(ctx, out, vp ? "beta_max" : "sigma_max", json_real(vp ? of->beta_max : of->sigma_max));
 }
 
-static double noisy(const dfoi_diffusion *d)
-{
-    return dfo_noise_schedule_noisy(&d->schedule);
-}
-
-static double log_snr(const dfoi_diffusion *d, double t)
-{
-    return dfo_noise_schedule_clock(&d->schedule, DFO_CLOCK_LOG_SNR, t);
-}
-
 /* The way is one of the log-SNR, in which the field is about as steep everywhere.  */
 static double time_of(const dfoi_diffusion *d, double s)
 {
-    double from = log_snr(d, noisy(d)), to = log_snr(d, d->first);
     if (s <= 0 || s >= 1)
         return s <= 0 ? noisy(d) : d->first;
-    return dfo_noise_schedule_time(&d->schedule, DFO_CLOCK_LOG_SNR, from + s * (to - from));
+    return dfo_noise_schedule_time(&d->schedule, DFO_CLOCK_LOG_SNR, d->noisy_snr + s * (d->first_snr - d->noisy_snr));
 }
 
 static double place_of(const dfoi_diffusion *d, double t)
 {
-    double from = log_snr(d, noisy(d)), to = log_snr(d, d->first), s = (log_snr(d, t) - from) / (to - from);
+    double s = (log_snr(d, t) - d->noisy_snr) / (d->first_snr - d->noisy_snr);
     return s < 0 ? 0 : s > 1 ? 1 : s;
 }
 
@@ -143,7 +145,7 @@ dfoi_diffusion_point dfoi_diffusion_at(const dfoi_diffusion *d, double s)
     dfoi_diffusion_point o;
     double p, q, t = time_of(d, s);
     o.at = dfo_noise_schedule_at(&d->schedule, t);
-    double rate = (log_snr(d, d->first) - log_snr(d, noisy(d))) / (2 * (o.at.dlog_alpha - o.at.dlog_sigma));      /* dt/ds */
+    double rate = (d->first_snr - d->noisy_snr) / (2 * (o.at.dlog_alpha - o.at.dlog_sigma));      /* dt/ds */
     double a2 = o.at.alpha * o.at.alpha, s2 = o.at.sigma * o.at.sigma;
     o.n = sqrt(a2 + s2);
     o.net_time = net_time(d, t);
@@ -237,7 +239,7 @@ double dfoi_diffusion_noise_place(const dfoi_diffusion *d)
  * parts of l.  Either from the noise's place to the data's.  */
 dfoi_diffusion_term dfoi_diffusion_term_at(const dfoi_diffusion *d, double u)
 {
-    double all = log_snr(d, d->first) - log_snr(d, noisy(d)), from = dfoi_diffusion_noise_place(d), part = dfoi_diffusion_data_place(d) - from;
+    double all = d->first_snr - d->noisy_snr, from = dfoi_diffusion_noise_place(d), part = dfoi_diffusion_data_place(d) - from;
     double place = from + u * part, times = (double)d->times;
     if (!d->times)
         return (dfoi_diffusion_term){place, part * all / 2};

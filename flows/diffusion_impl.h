@@ -25,6 +25,7 @@ typedef struct dfoi_diffusion {
     dfoi_spreading spread;
     size_t times;                          /* of training, or 0: any */
     double first;                          /* the time that data are at */
+    double noisy_snr, first_snr;           /* the log-SNR at the noisiest time and there */
 } dfoi_diffusion;
 
 /* {"schedule":"vp","beta_min":..,"prediction":"noise","weighting":"simple","spread":"time","times":0,"first":1e-3}; config NULL: off.  */

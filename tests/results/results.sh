@@ -1,7 +1,7 @@
 #!/bin/sh
 # The figures that README quotes: trains, scores and checks on real data, and writes one file a job into
 # tests/results: command, seed, wall time, figures.  Long: power 5 min, bsds 20 min, bsds_long 95 min, wine 40 min, deblur, sides and sampling a minute each,
-# detest two minutes, kodak, reflow, perflow and neural_cde 3 min, continuous two hours, gradients 3 min, roundtrip 10 min, binary 6 min,
+# detest two minutes, kodak, reflow, perflow and neural_cde 3 min, continuous two hours, matching 45 min, gradients 3 min, roundtrip 10 min, binary 6 min,
 # samplers 5 min, edit 15 min, diffusion_mnist, rex and diffusion_power 10 min each after edit's training, latents 25 min, toys 15 min, columns 7 min, earth
 # 10 min, sbibm 20 min, regression 5 min, protein 10 min, ffjord_image two hours, table an hour, glow and inverse_flow an hour a set, irevnet an hour.
 #     make results               all of them            make results JOBS='power wine'     some
@@ -16,7 +16,7 @@ out=$top_srcdir/tests/results
 [ -d "$data" ] || { echo "results: no data in $data"; exit 77; }
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-jobs=${JOBS:-power bsds bsds_long wine deblur sides detest sampling kodak reflow perflow binary samplers edit diffusion_mnist rex latents diffusion_power neural_cde gradients roundtrip sbibm regression protein toys columns earth continuous ffjord_image table glow inverse_flow irevnet}
+jobs=${JOBS:-power bsds bsds_long wine deblur sides detest sampling kodak reflow perflow binary samplers edit diffusion_mnist rex latents diffusion_power neural_cde gradients roundtrip sbibm regression protein toys columns earth continuous matching ffjord_image table glow inverse_flow irevnet}
 threads=${THREADS:-$(nproc)}
 
 # record FILE: what follows on stdin, with the machine and the program.
@@ -137,6 +137,27 @@ continuous() {
             done
         } | record continuous_$name.txt
     done
+}
+
+# Twenty minutes of a core on the rows of bsds_long, by flow matching with a residual net, whose exact trace takes a tangent a column, and
+# by realnvp.
+matching() {
+    bsds_rows train8.npy 8
+    {
+        echo "\$ prepare bsds 1 patches8x8_train_u8.npy train8.npy 8"
+        for how in "matching flow-matching --set net=time-mlp --set hidden=384 --set depth=3 --ema 0.999" "realnvp realnvp"; do
+            name=${how%% *}
+            kept $name train --data "$work/train8.npy" --valid "$work/val.npy#0:10000" --flow ${how#* } --batch 512 --lr 1e-3 --schedule cosine \
+                --time-limit "${CONTINUOUS_SECONDS:-1200}" --threads 1 --seed 0
+            solvers="8 16"
+            [ $name = matching ] || solvers=none
+            for n in $solvers; do
+                solver="--trace exact --solver rk4 --solver-steps $n"
+                [ $n != none ] || solver=
+                run loglik "$work/$name.safetensors" --data "$work/test.npy#0:10000" $solver --threads "$threads" --json
+            done
+        done
+    } | record matching_bsds300.txt
 }
 
 # Samples of few steps before and after reflow: sliced Wasserstein distance to held-out rows.
