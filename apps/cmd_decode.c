@@ -77,6 +77,9 @@ static int solve_alike(struct job *j)
 {
     struct common *c = &j->o->common;
     double guidance = dfo_latents_guidance(j->latents);
+    if (dfo_latents_how(j->latents) && c->solves)
+        return usage_error(c, "%s: of --sampler rex, which goes back as it came: --solver, --solver-steps, --rtol, --atol and --trace do not "
+                           "go with it", j->o->input.data);
     if (!c->guides && (guidance < 1 || guidance > 1)) {
         c->guides = 1;                 /* of the rows in double too: exact.c */
         c->guidance = guidance;

@@ -27,6 +27,7 @@
 
 static const char *const cost_name[DFOI_CNF_COSTS] = {"kinetic", "jacobian", "acceleration"};
 
+#define CHOSEN_STEPS 400                   /* that a gradient has room for, at least, with a solver that is named at evaluation */
 #define FEW 64                             /* features whose trace evaluation takes exactly */
 
 static const struct dfoi_cnf *state(const dfo_bijector *bij)
@@ -379,7 +380,8 @@ dfo_status dfoi_cnf_set_solver(dfo_ctx *ctx, dfo_bijector *bij, const dfo_solver
     dfo_ode_free(c->alone);
     c->together = together;
     c->alone = alone;
-    c->most = o.steps > c->most ? o.steps : c->most;
+    size_t most = o.steps ? o.steps : CHOSEN_STEPS;        /* of another method, other tolerances than training had room for */
+    c->most = most > c->most ? most : c->most;
     if (given->probes != DFO_AS_IT_IS) {
         c->probes = given->probes;
         c->always = given->probes > 0;

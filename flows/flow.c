@@ -49,6 +49,10 @@ dfo_status dfo_flow_new(dfo_build *build, json_t *config, dfo_flow **out)
         status = dfoi_fail(ctx, DFO_EARG, "matching: goes with a chain that ends in a cnf layer, over a standard normal base");
         goto fail;
     }
+    if (matching.on && !dfoi_matching_alone(flow)) {
+        status = dfoi_fail(ctx, DFO_EARG, "matching: fits one cnf layer, the last: others before it (blocks of a preset) would never be fitted");
+        goto fail;
+    }
     if (matching.on && !dfoi_cnf_diffusion(dfoi_matching_layer(flow, &at)) != !matching.denoising) {
         status = dfoi_fail(ctx, DFO_EARG, "matching: the path diffusion goes with a cnf layer that has \"diffusion\", and no other path does");
         goto fail;

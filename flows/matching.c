@@ -86,3 +86,12 @@ const dfo_bijector *dfoi_matching_layer(const dfo_flow *flow, size_t *derived)
     const dfo_bijector *last = n ? dfoi_chain_layer(flow->bij, n - 1, derived) : NULL;
     return last && !strcmp(last->ops->type, "cnf") ? last : NULL;
 }
+
+int dfoi_matching_alone(const dfo_flow *flow)
+{
+    size_t n = dfoi_chain_count(flow->bij), derived;
+    for (size_t i = 0; i + 1 < n; i++)
+        if (!strcmp(dfoi_chain_layer(flow->bij, i, &derived)->ops->type, "cnf"))
+            return 0;
+    return 1;
+}

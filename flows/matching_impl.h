@@ -21,4 +21,7 @@ void dfoi_matching_window(double start, double end, double t, size_t d, const df
 /* The last layer of a flow, if it is a continuous one, with its place in derived data; else NULL.  */
 const dfo_bijector *dfoi_matching_layer(const dfo_flow *flow, size_t *derived);
 
+/* Is it the only one?  Fields before it would be solved and never fitted.  */
+int dfoi_matching_alone(const dfo_flow *flow);
+
 #endif

@@ -41,7 +41,7 @@ static const struct dfoi_setting rnode_settings[] = {
 };
 
 static const struct dfoi_setting matching_settings[] = {
-    {"path", "\"straight\""}, {"sigma", "0.0"}, {"pairing", "\"independent\""}, {"hidden", "128"}, {"activation", "\"silu\""}, CNF_SETTINGS,
+    {"path", "\"straight\""}, {"sigma", "0.0"}, {"pairing", "\"independent\""}, {"label_dropout", "null"}, {"hidden", "128"}, {"activation", "\"silu\""}, CNF_SETTINGS,
 };
 
 static const struct dfoi_setting perflow_settings[] = {
@@ -51,7 +51,7 @@ static const struct dfoi_setting perflow_settings[] = {
 };
 
 static const struct dfoi_setting transport_settings[] = {
-    {"path", "\"straight\""}, {"sigma", "0.0"}, {"pairing", "\"transport\""}, {"hidden", "128"}, {"activation", "\"silu\""}, CNF_SETTINGS,
+    {"path", "\"straight\""}, {"sigma", "0.0"}, {"pairing", "\"transport\""}, {"label_dropout", "null"}, {"hidden", "128"}, {"activation", "\"silu\""}, CNF_SETTINGS,
 };
 
 static dfo_status write_rows(dfo_ctx *ctx, const json_t *config, dfo_shape shape, json_t *list);
@@ -333,7 +333,7 @@ dfo_status dfoi_preset_copy(dfo_ctx *ctx, const json_t *config, const char *cons
 
 static dfo_status complete_matching(dfo_ctx *ctx, const json_t *config, json_t *to)
 {
-    static const char *const key[] = {"path", "sigma", "pairing", "windows", "teacher_steps", NULL};
+    static const char *const key[] = {"path", "sigma", "pairing", "windows", "teacher_steps", "label_dropout", NULL};
     json_t *matching = json_object();
     DFO_TRY(dfoi_json_set(ctx, to, "matching", matching));
     return dfoi_preset_copy(ctx, config, key, matching);

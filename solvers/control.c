@@ -12,14 +12,15 @@ static double within(double x, double low, double high)
 
 int dfoi_control_step(const dfo_ode_options *o, double k, dfoi_control *c, double err, double *factor)
 {
-    double d = 1 / fmax(err, 1e-300);
+    double d = isnan(err) ? 0 : 1 / fmax(err, 1e-300);
     int accepted = err < 1;
     double raw = SAFETY * pow(d, (o->p + o->i + o->d) / k) * pow(c->last, -(o->p + 2 * o->d) / k) * pow(c->before, o->d / k);
     *factor = accepted ? within(raw, 1, 10) : within(raw, 0.2, 0.9);
     if (accepted) {
         c->before = c->last;
         c->last = d;
-    }
+    } else
+        c->lost = isnan(err) != 0;
     return accepted;
 }
 

@@ -37,13 +37,12 @@ size_t dfo_ode_method_stages(const char *name)
     return dfoi_tableau_named(name) ? dfoi_tableau_named(name)->stages : 0;
 }
 
+#define MOST_STEPS ((size_t)1 << 30)
+
 static dfo_status unknown(dfo_ctx *ctx, const char *name)
 {
-    char list[256] = "";
-    for (size_t i = 0; dfoi_tableau_at(i); i++) {
-        size_t used = strlen(list);
-        snprintf(list + used, sizeof list - used, "%s%s", i ? ", " : "", dfo_ode_method(i));
-    }
+    char list[DFOI_METHODS];
+    dfoi_tableau_list(1, list);
     return dfoi_fail(ctx, DFO_EARG, "solver: no method is called '%.40s'; known: %s", name, list);
 }
 
@@ -58,8 +57,10 @@ static dfo_status check_options(dfo_ctx *ctx, const dfo_ode_options *o, const df
     if (!o->steps && !(o->p >= 0 && o->i > 0 && o->d >= 0 && o->p + o->i + o->d <= 2))
         return dfoi_fail(ctx, DFO_EARG, "solver: controller %g, %g, %g: expected numbers from 0, the second above it, of 2 at most", o->p,
                          o->i, o->d);
-    if (!o->most || o->steps > (size_t)1 << 30)
-        return dfoi_fail(ctx, DFO_EARG, "solver: %zu steps, at most %zu", o->steps, o->most);
+    if (!o->most)
+        return dfoi_fail(ctx, DFO_EARG, "solver: at most 0 steps: expected 1 at least");
+    if (o->steps > MOST_STEPS)
+        return dfoi_fail(ctx, DFO_EARG, "solver: %zu steps: expected %zu at most", o->steps, MOST_STEPS);
     return DFO_OK;
 }
 

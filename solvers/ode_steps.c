@@ -27,7 +27,7 @@ static size_t controls(const dfo_ode *ode, size_t rows)
 
 size_t dfo_ode_scratch(const dfo_ode *ode, const dfo_field *field, size_t rows)
 {
-    return dfoi_rk_size(ode->tableau, field, rows) + dfoi_doubles_size(2 * controls(ode, rows)) + 3 * dfoi_doubles_size(rows) +
+    return dfoi_rk_size(ode->tableau, field, rows) + dfoi_doubles_size(DFOI_CONTROL * controls(ode, rows)) + 3 * dfoi_doubles_size(rows) +
            (field->ops->scratch ? field->ops->scratch(field, rows) : 0);
 }
 
@@ -57,7 +57,7 @@ static dfo_status keep(struct solve *s)
         return DFO_OK;
     if (s->accepted > trace->most)
         return dfo_run_fail(s->rk.run, DFO_ENUM, 0, "%s, t = %.9g: more than %zu steps; larger tolerances or more room for "
-                            "steps would help", s->rk.tableau->name, s->rk.t[0], trace->most);
+                            "steps (most_steps) would help", s->rk.tableau->name, s->rk.t[0], trace->most);
     aim(s);
     trace->n = s->accepted;
     trace->t[trace->n] = s->rk.n ? s->rk.t[0] : s->start;
@@ -257,7 +257,7 @@ static dfo_status too_small(struct solve *s, size_t i)
     double t = fmax(fabs(s->rk.t[i]), fabs(s->end));
     if (fabs(s->rk.h[i]) > 8 * DBL_EPSILON * t)
         return DFO_OK;
-    return gave_up(s, i, arrived(&s->rk, i) ? "the step became too small" : "not finite");
+    return gave_up(s, i, s->control[s->ode->options.together ? 0 : i].lost ? "not finite" : "the step became too small");
 }
 
 /* Rows together: one error, one decision.  */
@@ -330,14 +330,15 @@ static dfo_status chosen_steps(struct solve *s)
     size_t n = controls(s->ode, s->rk.n);
     int done = 0;
     for (size_t i = 0; i < n; i++)
-        s->control[i] = (dfoi_control){1, 1};
+        s->control[i] = DFOI_CONTROL_FIRST;
     DFO_TRY(first_steps(s));
     while (!done) {
         if (s->accepted + s->rejected >= s->ode->options.most) {
             size_t row = s->worst;
             while (row + 1 < s->rk.n && s->rk.t[row] == s->end)
                 row++;
-            return gave_up(s, row, "too many steps");
+            return gave_up(s, row, s->ode->options.rtol < 4 * (double)DFO_REAL_EPS && sizeof(dfo_real) < sizeof(double) ?
+                           "too many steps: a relative tolerance below the rounding of single precision wants double" : "too many steps");
         }
         DFO_TRY(s->ode->options.together ? step_together(s, &done) : step_alone(s, &done));
     }
@@ -358,7 +359,7 @@ dfo_status dfoi_ode_steps(const dfo_ode *ode, const dfo_field *field, dfo_run *r
         s.rk.newton.rtol = ode->options.rtol / 100;
         s.rk.newton.atol = ode->options.atol / 100;
     }
-    s.control = (dfoi_control *)(void *)dfoi_take_doubles(run, 2 * controls(ode, x.n));
+    s.control = (dfoi_control *)(void *)dfoi_take_doubles(run, DFOI_CONTROL * controls(ode, x.n));
     for (size_t i = 0; i < 3; i++)
         s.size[i] = dfoi_take_doubles(run, x.n);
     for (size_t i = 0; i < x.n; i++)

@@ -47,9 +47,11 @@ static dfo_status noisy_method(dfo_ctx *ctx, const char *name, struct dfo_rex *r
 
 static dfo_status quiet_method(dfo_ctx *ctx, const char *name, struct dfo_rex *r)
 {
+    char list[DFOI_METHODS];
     r->tableau = dfoi_tableau_named(name ? name : "midpoint");
+    dfoi_tableau_list(0, list);
     if (!r->tableau)
-        return dfoi_fail(ctx, DFO_EARG, "rex: no method for an ODE is called '%.40s'", name);
+        return dfoi_fail(ctx, DFO_EARG, "rex: no method for an ODE is called '%.40s'; known: %s", name, list);
     if (r->tableau->gamma != 0)
         return dfoi_fail(ctx, DFO_EARG, "rex: %s is implicit: expected an explicit method", name);
     r->options.method = r->tableau->name;

@@ -101,7 +101,7 @@ struct solve {
 
 size_t dfo_sde_scratch(const dfo_sde *sde, const dfo_field *field, const dfo_noise *noise, size_t rows)
 {
-    return dfoi_sde_step_size(sde->method, field, noise, rows) + dfoi_doubles_size(2 * rows) +
+    return dfoi_sde_step_size(sde->method, field, noise, rows) + dfoi_doubles_size(DFOI_CONTROL * rows) +
            dfoi_doubles_size(rows);
 }
 
@@ -206,7 +206,7 @@ static dfo_status chosen_steps(struct solve *s, double *next)
     s->how = (dfo_ode_options){.rtol = o->rtol, .atol = o->atol, .p = o->p, .i = o->i, .d = o->d};
     s->order = k->noise->kind == DFO_NOISE_GENERAL ? 1 : 1.5;
     for (size_t i = 0; i < k->n; i++) {
-        s->control[i] = (dfoi_control){1, 1};
+        s->control[i] = DFOI_CONTROL_FIRST;
         k->h[i] = copysign(first, span);
     }
     while (!done) {
@@ -241,7 +241,7 @@ dfo_status dfo_sde_solve(const dfo_sde *sde, const dfo_field *field, const dfo_n
     DFO_TRY(check(sde, field, noise, run, b, t0, t1));
     dfoi_sde_step_take(&s.step, sde->method, field, noise, run, x);
     s.step.convert *= t1 < t0 ? -1 : 1;
-    s.control = (dfoi_control *)(void *)dfoi_take_doubles(run, 2 * x.n);
+    s.control = (dfoi_control *)(void *)dfoi_take_doubles(run, DFOI_CONTROL * x.n);
     double *next = dfoi_take_doubles(run, x.n);
     for (size_t i = 0; i < x.n; i++)
         s.step.t[i] = t0;

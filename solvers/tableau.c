@@ -2,6 +2,7 @@
  * Shampine 1986, tsit5 Tsitouras 2011, pd87 Prince and Dormand 1981, dop853 Hairer, Norsett and Wanner 1993, bosh3 Bogacki
  * and Shampine 1989.  a is (stages, stages), strictly lower triangular; e = b - b^ of the embedded method, or NULL; second the same of
  * another one, which dop853 alone has: e's errors are of order 6 in h, second's of order 4, and both make one of order 8.  */
+#include <stdio.h>
 #include <string.h>
 
 #include "tableau_impl.h"
@@ -254,4 +255,12 @@ const dfoi_tableau *dfoi_tableau_named(const char *name)
     while (dfoi_tableau_at(i) && strcmp(tableaus[i].name, name))
         i++;
     return dfoi_tableau_at(i);
+}
+
+void dfoi_tableau_list(int implicit, char list[DFOI_METHODS])
+{
+    size_t used = 0;
+    for (size_t i = 0; dfoi_tableau_at(i) && used < DFOI_METHODS; i++)
+        if (implicit || tableaus[i].gamma == 0)
+            used += (size_t)snprintf(list + used, DFOI_METHODS - used, "%s%s", used ? ", " : "", tableaus[i].name);
 }

@@ -24,10 +24,18 @@ size_t dfoi_tableau_dense(const dfoi_tableau *m, double theta, double *w);
 const dfoi_tableau *dfoi_tableau_at(size_t i);
 const dfoi_tableau *dfoi_tableau_named(const char *name);
 
+/* The names, "euler, midpoint, ...", of all methods or of the explicit ones.  */
+#define DFOI_METHODS 256
+void dfoi_tableau_list(int implicit, char list[DFOI_METHODS]);
+
 /* Inverse scaled errors of the last two accepted steps; both 1 before the first.  */
 typedef struct dfoi_control {
     double last, before;
+    int    lost;                           /* the last step that was rejected had an error that is not a number */
 } dfoi_control;
+
+#define DFOI_CONTROL ((sizeof(dfoi_control) + sizeof(double) - 1) / sizeof(double))       /* doubles that hold one */
+#define DFOI_CONTROL_FIRST ((dfoi_control){1, 1, 0})
 
 /* Is a step of scaled error err accepted?  *factor: the next step over this one.  k: the order that the exponents p, i, d are
  * divided by.  The history moves on acceptance.  An error that is not a number is rejected.  */

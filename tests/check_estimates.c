@@ -33,7 +33,7 @@ static void of_order(const dfoi_tableau *m, const double *w, size_t order)
     ck_assert_msg(fabs(sum) > 1e-5, "%s: moment %zu is %g: of a higher order than %zu", m->name, order, sum, order);
 }
 
-/* An estimate is the difference of two methods: to the lower one's order they agree.  */
+/* An estimate is the difference of two methods: to the lower one's order their moments agree, and no further (`falls` measures the order).  */
 START_TEST(conditions)
 {
     size_t pairs = 0;

@@ -105,7 +105,7 @@ static void controller_case(ref_case c)
 {
     ref_array err = ref_need(c, "inputs.err"), accepted = ref_need(c, "outputs.accepted"), factor = ref_need(c, "outputs.factor");
     dfo_ode_options o = {.p = ref_number(c, "settings.P", 0), .i = ref_number(c, "settings.I", 0), .d = ref_number(c, "settings.D", 0)};
-    dfoi_control control = {1, 1};
+    dfoi_control control = DFOI_CONTROL_FIRST;
     for (size_t i = 0; i < err.n; i++) {
         double got;
         int took = dfoi_control_step(&o, ref_number(c, "settings.k", 0), &control, err.data[i], &got);
@@ -113,6 +113,20 @@ static void controller_case(ref_case c)
         same_doubles("factor", c.name, 1, &got, factor.data + i, 1e-12);
     }
 }
+
+/* What is no number shrinks a step as much as an infinite error.  */
+START_TEST(errors_that_are_no_numbers)
+{
+    const dfo_ode_options o = {.p = 0.4, .i = 0.7, .d = 0.1};
+    const double err[] = {1e9, INFINITY, NAN};
+    for (size_t i = 0; i < 3; i++) {
+        dfoi_control control = DFOI_CONTROL_FIRST;
+        double factor;
+        ck_assert(!dfoi_control_step(&o, 5, &control, err[i], &factor) && factor == 0.2);
+        ck_assert(control.last == 1 && control.before == 1 && control.lost == (i == 2));
+    }
+}
+END_TEST
 
 static void norm_case(ref_case c)
 {
@@ -547,6 +561,7 @@ int main(void)
     tcase_add_checked_fixture(t, setup, teardown);
     tcase_add_test(t, tableaus);
     tcase_add_test(t, single_steps);
+    tcase_add_test(t, errors_that_are_no_numbers);
     tcase_add_test(t, save_points);
     tcase_add_test(t, stiff);
     tcase_add_test(t, control);

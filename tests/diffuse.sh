@@ -177,7 +177,13 @@ error 2 'zeta: expected a number above 0, 1 at most'
 rex rex --solver-steps 5 --zeta 1.5
 error 2 'zeta: expected a number from 0 to 1'
 rex rex:leapfrog --solver-steps 5
-error 1 "no method for an ODE is called 'leapfrog'"
+error 1 "no method for an ODE is called 'leapfrog'; known: euler, midpoint, .*, dop853$"
+run diffeo encode vp.safetensors --data vp.csv#0:3 --sampler rex --solver-steps 5 -o z.safetensors --quiet
+for option in '--solver rk4 --solver-steps 3' '--solver-steps 1' '--rtol 0.5'; do
+    # shellcheck disable=SC2086
+    run diffeo decode vp.safetensors --data z.safetensors $option -o no.csv
+    error 2 'z.safetensors: of --sampler rex, which goes back as it came'
+done
 rex rex:heun --sde --solver-steps 5
 error 1 "no method for an SDE is called 'heun'; known: euler-maruyama, shark"
 rex rex --solver-steps 5 --bit-exact --zeta 0.9

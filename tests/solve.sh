@@ -166,6 +166,27 @@ for flow in flow-matching ot-flow-matching; do
     run diffeo sample m.safetensors -n 1000 --solver euler --solver-steps 8 -o s.csv
     ok
 done
+title 'flow matching of two classes, guided, by a residual net'
+awk 'BEGIN { srand(4); for (i = 0; i < 1000; i++) { k = i % 2; print 3 * k + rand() "," rand() >"two.csv"; print k >"two_labels.csv" } }'
+# shellcheck disable=SC2086
+run diffeo train --data two.csv --labels two_labels.csv --flow flow-matching $small --set net=time-mlp --steps "$(steps 400)" --lr 5e-3 -o two.safetensors
+ok
+run diffeo loglik two.safetensors --data two.csv#0:200 --labels two_labels.csv#0:200 --guidance 1 --json
+ok
+with=$(value mean_nats)
+run diffeo loglik two.safetensors --data two.csv#0:200 --labels two_labels.csv#0:200 --guidance 0 --json
+ok
+fitted run awk "BEGIN { exit !($with > $(value mean_nats) + 0.3) }"       # the classes are apart: log 2 more where they are known
+ok
+run diffeo check two.safetensors --data two.csv#0:4 --labels two_labels.csv#0:4 --solver kvaerno3 --json
+ok
+json finite == true
+json gradient_max_rel == null
+# shellcheck disable=SC2086
+run diffeo train --data two.csv --labels two_labels.csv --flow flow-matching --set label_dropout=0 $small --steps 5 -o none.safetensors
+ok
+run diffeo loglik none.safetensors --data two.csv#0:9 --labels two_labels.csv#0:9 --guidance 2
+error 1 'it was not trained with label_dropout'
 # shellcheck disable=SC2086
 run diffeo train --data toy:moons:1000 --flow flow-matching ${small% --quiet} --set path=bridge --set sigma=0.5 --steps 20 -o b.safetensors
 ok
@@ -278,7 +299,13 @@ run diffeo train --data toy:moons:100 --flow realnvp --solver rk4 --steps 2 --qu
 error 2 "unknown key 'solver'"
 run diffeo train --data toy:moons:100 --flow flow-matching --set path=curved --steps 2 --quiet -o no.safetensors
 error 1 'path: expected straight'
+for flow in flow-matching rectified-flow ot-flow-matching; do
+    run diffeo train --data toy:moons:100 --flow $flow --set blocks=2 --steps 2 --quiet -o no.safetensors
+    error 1 'matching: fits one cnf layer, the last: others before it \(blocks of a preset\) would never be fitted'
+done
 no_file no.safetensors
+run diffeo loglik f.safetensors --data toy:gaussian:10 --solver rk4 --solver-steps 1073741825
+error 1 'solver: 1073741825 steps: expected 1073741824 at most'
 run diffeo train --data toy:moons:200 --flow realnvp --set layers=2 --steps 2 --quiet -o r.safetensors
 run diffeo loglik r.safetensors --data toy:moons:10 --solver rk4 --solver-steps 3
 error 1 'r.safetensors: it has no continuous layer'
