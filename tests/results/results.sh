@@ -149,13 +149,15 @@ matching() {
             name=${how%% *}
             kept $name train --data "$work/train8.npy" --valid "$work/val.npy#0:10000" --flow ${how#* } --batch 512 --lr 1e-3 --schedule cosine \
                 --time-limit "${CONTINUOUS_SECONDS:-1200}" --threads 1 --seed 0
-            solvers="8 16"
-            [ $name = matching ] || solvers=none
-            for n in $solvers; do
-                solver="--trace exact --solver rk4 --solver-steps $n"
-                [ $n != none ] || solver=
-                run loglik "$work/$name.safetensors" --data "$work/test.npy#0:10000" $solver --threads "$threads" --json
-            done
+            solver="--trace exact --solver rk4 --solver-steps"
+            if [ $name = matching ]; then
+                run loglik "$work/$name.safetensors" --data "$work/test.npy#0:10000" $solver 8 --threads "$threads" --json
+                run loglik "$work/$name.safetensors" --data "$work/test.npy#0:2000" $solver 8 --threads "$threads" --json
+                run loglik "$work/$name.safetensors" --data "$work/test.npy#0:2000" $solver 16 --threads "$threads" --json
+            else
+                run loglik "$work/$name.safetensors" --data "$work/test.npy#0:10000" --threads "$threads" --json
+                run loglik "$work/$name.safetensors" --data "$work/test.npy" --threads "$threads" --json
+            fi
         done
     } | record matching_bsds300.txt
 }
