@@ -22,6 +22,7 @@ CASES = {
     "d43_h128": ("W1", w1_coupling, dict(case="d43_h128", dim=43, hidden=128, layers=10)),
     "d43_h512": ("W1", w1_coupling, dict(case="d43_h512", dim=43, hidden=512, layers=10)),
     "nsfc": ("W2", w2_spline_maf, dict(case="nsfc", dim=43, hidden=128, layers=10, bins=8)),
+    "maf": ("W2", w2_spline_maf, dict(case="maf", dim=43, hidden=512, layers=5)),
     "32x32x3_K8": ("W3", w3_glow, dict(case="32x32x3_K8", ch=3, K=8)),
     "32x32x3_K32": ("W3", w3_glow, dict(case="32x32x3_K32", ch=3, K=32)),
     "toy2d_hutch": ("W4", w4_ffjord, dict(case="toy2d", trace="hutch")),
