@@ -10,23 +10,9 @@
 
 #define NOISIEST -14                       /* log(alpha^2/sigma^2): beyond, x_0 of a net that finds noise has no digits */
 
-static const char *const prediction_name[DFOI_PREDICTIONS] = {"noise", "data", "velocity", "edm"};
-static const char *const weighting_name[DFOI_WEIGHTINGS] = {"simple", "likelihood", "min-snr"};
-static const char *const spread_name[DFOI_SPREADS] = {"time", "log-snr"};
-
-static dfo_status choose(dfo_ctx *ctx, const json_t *config, const char *key, size_t count, const char *const *name, size_t *out)
-{
-    const char *text;
-    char list[128] = "";
-    DFO_TRY(dfoi_json_string(ctx, config, key, name[0], &text));
-    for (*out = 0; *out < count; ++*out) {
-        size_t used = strlen(list);
-        if (!strcmp(text, name[*out]))
-            return DFO_OK;
-        snprintf(list + used, sizeof list - used, "%s%s", used ? ", " : "", name[*out]);
-    }
-    return dfoi_fail(ctx, DFO_EARG, "%s: expected one of %s, got %s", key, list, text);
-}
+static const char *const prediction_name[] = {"noise", "data", "velocity", "edm", NULL};
+static const char *const weighting_name[] = {"simple", "likelihood", "min-snr", NULL};
+static const char *const spread_name[] = {"time", "log-snr", NULL};
 
 static double noisy(const dfoi_diffusion *d)
 {
@@ -58,9 +44,9 @@ dfo_status dfoi_diffusion_read(dfo_ctx *ctx, const json_t *config, dfoi_diffusio
     DFO_TRY(dfoi_json_real(ctx, config, "sigma_max", of->sigma_max, 0, 1e6, &of->sigma_max));
     DFO_TRY(dfoi_json_real(ctx, config, "s", of->s, 0, 1, &of->s));
     DFO_TRY(dfo_noise_schedule_check(ctx, of));
-    DFO_TRY(choose(ctx, config, "prediction", DFOI_PREDICTIONS, prediction_name, &prediction));
-    DFO_TRY(choose(ctx, config, "weighting", DFOI_WEIGHTINGS, weighting_name, &weighting));
-    DFO_TRY(choose(ctx, config, "spread", DFOI_SPREADS, spread_name, &spread));
+    DFO_TRY(dfoi_json_choice(ctx, config, "prediction", prediction_name, 0, &prediction));
+    DFO_TRY(dfoi_json_choice(ctx, config, "weighting", weighting_name, 0, &weighting));
+    DFO_TRY(dfoi_json_choice(ctx, config, "spread", spread_name, 0, &spread));
     d->prediction = (dfoi_prediction)prediction;
     d->weighting = (dfoi_weighting)weighting;
     d->spread = (dfoi_spreading)spread;

@@ -287,20 +287,20 @@ static dfo_status write_rows(dfo_ctx *ctx, const json_t *config, dfo_shape shape
 /* Probes of the trace: one where there are more than 4 columns, none, the exact trace, else.  */
 static dfo_status write_ffjord(dfo_ctx *ctx, const json_t *config, dfo_shape shape, json_t *list)
 {
-    size_t blocks, hidden, depth, probes = dfo_shape_size(shape) > 4;
-    const char *net;
+    static const char *const net[] = {"concatsquash", "concat", "hyper", "mlp", "time-mlp", NULL};
+    size_t blocks, hidden, depth, which, probes = dfo_shape_size(shape) > 4;
     int standardise;
     DFO_TRY(dfoi_json_size(ctx, config, "blocks", 0, 1, 100, &blocks));
     DFO_TRY(dfoi_json_size(ctx, config, "hidden", 0, 1, 65536, &hidden));
     DFO_TRY(dfoi_json_size(ctx, config, "depth", 0, 0, 64, &depth));
-    DFO_TRY(dfoi_json_string(ctx, config, "net", NULL, &net));
+    DFO_TRY(dfoi_json_choice(ctx, config, "net", net, 0, &which));
     DFO_TRY(dfoi_json_bool(ctx, config, "standardise", 0, &standardise));
     if (!json_is_null(json_object_get(config, "probes")))
         DFO_TRY(dfoi_json_size(ctx, config, "probes", 0, 0, 10000, &probes));
     if (standardise)
         DFO_TRY(dfoi_preset_append(ctx, list, json_pack("{s:s}", "type", "standardise")));
     for (size_t i = 0; i < blocks; i++)
-        DFO_TRY(dfoi_preset_append(ctx, list, dfoi_preset_cnf(config, probes, json_pack("{s:s, s:I, s:I, s:O}", "type", net, "hidden",
+        DFO_TRY(dfoi_preset_append(ctx, list, dfoi_preset_cnf(config, probes, json_pack("{s:s, s:I, s:I, s:O}", "type", net[which], "hidden",
             (json_int_t)hidden, "layers", (json_int_t)depth, "activation", json_object_get(config, "activation")))));
     return DFO_OK;
 }

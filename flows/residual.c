@@ -254,18 +254,6 @@ static void residual_free(dfo_bijector *bij)
     dfoi_free(bij->ctx, s);
 }
 
-/* *which: the place of the text in config[key] in the list, NULL-terminated; expected: the list in words.  */
-static dfo_status choose(dfo_ctx *ctx, const json_t *config, const char *key, const char *expected, size_t fallback,
-                         const char *const *list, size_t *which)
-{
-    const char *text;
-    DFO_TRY(dfoi_json_string(ctx, config, key, list[fallback], &text));
-    for (*which = 0; list[*which]; ++*which)
-        if (!strcmp(list[*which], text))
-            return DFO_OK;
-    return dfoi_fail(ctx, DFO_EARG, "%s: expected %s, got %s", key, expected, text);
-}
-
 /* Activations whose slope is at most 1.  */
 static dfo_status read_settings(dfo_build *build, const json_t *config, struct dfoi_residual *s)
 {
@@ -280,11 +268,11 @@ static dfo_status read_settings(dfo_build *build, const json_t *config, struct d
     DFO_TRY(dfoi_json_real(ctx, config, "lipschitz", 0.97, 1e-3, 0.999, &s->lipschitz));
     DFO_TRY(dfoi_json_size(ctx, config, "terms", 4, 1, 1000, &s->terms));
     DFO_TRY(dfoi_json_size(ctx, config, "probes", 1, 1, 10000, &s->probes));
-    DFO_TRY(choose(ctx, config, "activation", "lipswish, tanh, elu or softplus", 0, activation, &which));
+    DFO_TRY(dfoi_json_choice(ctx, config, "activation", activation, 0, &which));
     s->activation = activation[which];
     s->lipswish = which == 0;
     which = dfo_shape_size(build->shape) > 8 ? DFOI_TRACE_ROULETTE : DFOI_TRACE_EXACT;
-    DFO_TRY(choose(ctx, config, "trace", "exact, series or roulette", which, trace, &which));
+    DFO_TRY(dfoi_json_choice(ctx, config, "trace", trace, which, &which));
     s->trace = (enum dfoi_residual_trace)which;
     s->trace_name = trace[which];
     return DFO_OK;

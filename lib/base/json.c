@@ -133,6 +133,21 @@ dfo_status dfoi_json_string(dfo_ctx *ctx, const json_t *object, const char *key,
     return DFO_OK;
 }
 
+dfo_status dfoi_json_choice(dfo_ctx *ctx, const json_t *object, const char *key, const char *const *list, size_t fallback, size_t *out)
+{
+    const char *text;
+    char known[256] = "";
+    size_t used = 0;
+    DFO_TRY(dfoi_json_string(ctx, object, key, list[fallback], &text));
+    for (*out = 0; list[*out]; ++*out) {
+        if (!strcmp(list[*out], text))
+            return DFO_OK;
+        if (used < sizeof known)
+            used += (size_t)snprintf(known + used, sizeof known - used, "%s%s", used ? ", " : "", list[*out]);
+    }
+    return dfoi_fail(ctx, DFO_EARG, "%s: expected one of %s, got %s", key, known, text);
+}
+
 dfo_status dfoi_json_sizes(dfo_ctx *ctx, const json_t *object, const char *key, size_t low, size_t high,
                            size_t capacity, size_t *out, size_t *n)
 {
