@@ -289,7 +289,7 @@ static void compare(netcase *c, void (*plain)(struct plain *, double *))
     c->t->run.mode = DFO_EVALUATE;
     OK(c, dfo_net_forward(c->net, &c->t->run, &c->in, out, NULL));
     for (size_t i = 0; i < c->n && i < 70; i++) {
-        static double want[FEATURES];
+        static double want[CHANNELS * PIXELS];
         struct plain p = {.c = c, .config = json_loads(c->config, 0, NULL), .row = i, .size = 1};
         plain(&p, want);
         for (size_t j = 0; j < c->net->out; j++) {
