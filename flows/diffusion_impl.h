@@ -9,13 +9,13 @@
 
 /* What the net's output N stands for, with x = alpha x_0 + sigma e, n^2 = alpha^2 + sigma^2 and rows seen as y = x / n: e; x_0; (alpha
  * e - sigma x_0) / n; of edm, x_0 = (alpha x + sigma N n) / n^2, which is (x_0 sigma - alpha e) / n.  */
-typedef enum dfoi_prediction { DFOI_PREDICT_NOISE, DFOI_PREDICT_DATA, DFOI_PREDICT_VELOCITY, DFOI_PREDICT_EDM, DFOI_PREDICTIONS } dfoi_prediction;
+typedef enum dfoi_prediction { DFOI_PREDICT_NOISE, DFOI_PREDICT_DATA, DFOI_PREDICT_VELOCITY, DFOI_PREDICT_EDM } dfoi_prediction;
 
 /* Of rows' losses: 1; that of the likelihood's bound (Song et al. 2021b); min(SNR, 5) of the loss of x_0 (Hang et al. 2023).  */
-typedef enum dfoi_weighting { DFOI_WEIGH_SIMPLE, DFOI_WEIGH_LIKELIHOOD, DFOI_WEIGH_MIN_SNR, DFOI_WEIGHTINGS } dfoi_weighting;
+typedef enum dfoi_weighting { DFOI_WEIGH_SIMPLE, DFOI_WEIGH_LIKELIHOOD, DFOI_WEIGH_MIN_SNR } dfoi_weighting;
 
 /* Over what training's draws are even: the time (of edm: see dfoi_diffusion_draw), or the log-SNR, as the way is.  */
-typedef enum dfoi_spreading { DFOI_SPREAD_TIME, DFOI_SPREAD_LOG_SNR, DFOI_SPREADS } dfoi_spreading;
+typedef enum dfoi_spreading { DFOI_SPREAD_TIME, DFOI_SPREAD_LOG_SNR } dfoi_spreading;
 
 typedef struct dfoi_diffusion {
     int    on;

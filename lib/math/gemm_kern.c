@@ -197,16 +197,15 @@ static void gemm_stairs(size_t m, size_t k, const dfo_real *w, size_t ldw, const
 }
 
 /* One tile of dfoi_gemm_alike.  */
-DFOI_INLINE void alike_tile(size_t height, size_t rows, size_t k, const struct tile *w, const dfo_real *x, const dfo_real *b,
-                            dfo_real *y)
+DFOI_INLINE void alike_tile(size_t rows, size_t k, const struct tile *w, const dfo_real *x, const dfo_real *b, dfo_real *y)
 {
     dfoi_vec c[ROWS][2];
 UNROLL
-    for (size_t r = 0; r < height; r++)
+    for (size_t r = 0; r < ROWS; r++)
         c[r][0] = (b && r < rows ? b[r] : 0) + (dfoi_vec){0};
-    accumulate(height, 1, 0, k, w, x, c);
+    accumulate(ROWS, 1, 0, k, w, x, c);
 UNROLL
-    for (size_t r = 0; r < height; r++) {
+    for (size_t r = 0; r < ROWS; r++) {
         if (r >= rows)
             break;
         for (size_t l = 0; l < DFO_PANEL; l += DFOI_VL)
@@ -219,9 +218,9 @@ static void gemm_alike(size_t m, size_t k, const dfo_real *w, size_t ldw, const 
     for (size_t i = 0; i < m; i += ROWS, y += ROWS * DFO_PANEL) {
         const struct tile t = tile_rows(m - i < ROWS ? m - i : ROWS, w + i * ldw, ldw);
         if (m - i >= ROWS)
-            alike_tile(ROWS, ROWS, k, &t, x, b ? b + i : NULL, y);
+            alike_tile(ROWS, k, &t, x, b ? b + i : NULL, y);
         else
-            alike_tile(ROWS, m - i, k, &t, x, b ? b + i : NULL, y);
+            alike_tile(m - i, k, &t, x, b ? b + i : NULL, y);
     }
 }
 
