@@ -111,6 +111,7 @@ static void plain_mlp(struct plain *p, double *out)
     double x[64], h[FEATURES], y[FEATURES], r[FEATURES];
     const int vector[DFO_COND_PARTS] = {0, 1, 1, 1};
     size_t layers = setting(p, "layers");
+    int first = !strcmp(json_string_value(json_object_get(p->config, "inject")), "first");
     embed(p, vector);
     for (size_t j = 0; j < dfo_shape_size(p->c->shape[0]); j++)
         x[j] = input(p, 0, j);
@@ -120,7 +121,7 @@ static void plain_mlp(struct plain *p, double *out)
         snprintf(w, sizeof w, k < layers ? "w%zu" : "last.w", k);
         snprintf(b, sizeof b, k < layers ? "b%zu" : "last.b", k);
         for (size_t j = 0; j < n; j++)
-            y[j] = act(p, h[j] + p->q[k * n + j]);
+            y[j] = act(p, h[j] + (k && first ? 0 : p->q[k * n + j]));
         linear(p, w, b, y, k < layers ? r : out);
         for (size_t j = 0; k < layers && j < n; j++)
             h[j] += r[j];
@@ -328,8 +329,9 @@ START_TEST(rows_that_are_alike_keep_their_bits)
     for (size_t k = 0; k < test_times(20); k++) {
         char text[200];
         netcase c;
-        snprintf(text, sizeof text, "{\"type\":\"time-mlp\",\"hidden\":%zu,\"layers\":%zu,\"frequencies\":%zu,\"most\":2,\"embedding\":%zu,\"classes\":3}",
-                 test_rng_between(&rng, 1, 40), test_rng_between(&rng, 0, 3), test_rng_between(&rng, 1, 20), test_rng_between(&rng, 1, 70));
+        snprintf(text, sizeof text, "{\"type\":\"time-mlp\",\"hidden\":%zu,\"layers\":%zu,\"frequencies\":%zu,\"most\":2,\"embedding\":%zu,"
+                 "\"classes\":3,\"inject\":\"%s\"}", test_rng_between(&rng, 1, 40), test_rng_between(&rng, 0, 3), test_rng_between(&rng, 1, 20),
+                 test_rng_between(&rng, 1, 70), k % 2 ? "first" : "layers");
         netcase_of(&c, test_rng_next(&rng) >> 16, text, test_rng_between(&rng, 2, 100), 4, shape, dfo_shape_vector(3));
         dfo_block all = netcase_block(&c, 0), one = netcase_block(&c, 0);
         for (size_t part = 1; part < 4; part++)

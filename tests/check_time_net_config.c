@@ -45,6 +45,7 @@ static const struct {
     {"{\"type\":\"time-mlp\",\"layer\":3}", "time-mlp net: unknown key 'layer'", 4},
     {"{\"type\":\"time-mlp\",\"hidden\":[3]}", "time-mlp net: hidden: expected an integer", 4},
     {"{\"type\":\"time-mlp\",\"layers\":65}", "time-mlp net: layers must be at most 64", 4},
+    {"{\"type\":\"time-mlp\",\"inject\":\"last\"}", "time-mlp net: inject: expected one of layers, first, got last", 4},
     {"{\"type\":\"time-mlp\",\"frequencies\":0}", "time-mlp net: frequencies must be at least 1, got 0", 4},
     {"{\"type\":\"time-mlp\",\"most\":0}", "time-mlp net: most must be from 1e-06 to 1e+06, got 0", 4},
     {"{\"type\":\"time-mlp\",\"classes\":3,\"embedding\":0}",
@@ -83,7 +84,11 @@ END_TEST
 
 static const char *const good[][2] = {
     {"{\"type\":\"time-mlp\"}",
-     "{\"type\":\"time-mlp\",\"hidden\":256,\"layers\":3,\"activation\":\"silu\",\"dropout\":0.0," EMBEDDED("64", "0")},
+     "{\"type\":\"time-mlp\",\"hidden\":256,\"layers\":3,\"activation\":\"silu\",\"dropout\":0.0,\"inject\":\"layers\","
+     EMBEDDED("64", "0")},
+    {"{\"type\":\"time-mlp\",\"inject\":\"first\",\"layers\":0}",
+     "{\"type\":\"time-mlp\",\"hidden\":256,\"layers\":0,\"activation\":\"silu\",\"dropout\":0.0,\"inject\":\"first\","
+     EMBEDDED("64", "0")},
     {"{\"type\":\"unet\",\"channels\":8,\"levels\":3,\"classes\":10,\"attention\":true}",
      "{\"type\":\"unet\",\"channels\":[8,16,32],\"blocks\":2,\"norm\":\"group\",\"groups\":8,"
      "\"activation\":\"silu\",\"attention\":true," EMBEDDED("128", "10")},

@@ -18,10 +18,11 @@ START_TEST(traces_are_passes)
         size_t d = test_rng_between(&rng, 1, test_rng_between(&rng, 0, 3) ? 8 : 70), n = test_rng_between(&rng, 1, DFO_NET_ROWS);
         const dfo_shape shape[] = {dfo_shape_vector(d), {2, 1, 1}, {1, 1, 1}};
         double *trace, *want, *size;
-        char text[160];
+        char text[200];
         netcase c;
-        snprintf(text, sizeof text, "{\"type\":\"time-mlp\",\"hidden\":%zu,\"layers\":%zu,\"activation\":\"%s\",\"embedding\":5,\"dropout\":0.3}",
-                 test_rng_between(&rng, 1, 150), layers, act[test_rng_between(&rng, 0, 3)]);
+        snprintf(text, sizeof text, "{\"type\":\"time-mlp\",\"hidden\":%zu,\"layers\":%zu,\"activation\":\"%s\",\"embedding\":5,\"dropout\":0.3,"
+                 "\"inject\":\"%s\"}", test_rng_between(&rng, 1, 150), layers, act[test_rng_between(&rng, 0, 3)],
+                 test_rng_between(&rng, 0, 1) ? "first" : "layers");
         netcase_of(&c, test_seed() + layers, text, n, 3, shape, dfo_shape_vector(d));
         dfo_run *run = &c.t->run;
         run->mode = test_rng_between(&rng, 0, 1) ? DFO_TRAIN : DFO_EVALUATE;

@@ -162,6 +162,7 @@ static json_t *make_config(test_rng *rng, const char *type, const char *activati
     } else if (!strcmp(type, "time-mlp")) {
         json_object_set_new(o, "hidden", json_integer((json_int_t)width(rng)));
         json_object_set_new(o, "layers", json_integer((json_int_t)test_rng_between(rng, 0, 3)));
+        json_object_set_new(o, "inject", json_string(test_rng_between(rng, 0, 1) ? "first" : "layers"));
     } else if (!strcmp(type, "mlp") || (!strcmp(type, "made") && test_rng_between(rng, 0, 1))) {
         json_t *hidden = json_array();
         for (size_t l = test_rng_between(rng, 0, 3); l > 0; l--)

@@ -38,25 +38,22 @@ struct tile {
     size_t ahead;                          /* from a row to the one that is needed ROWS outputs later */
 };
 
-DFOI_INLINE void step(size_t height, size_t width, int copied, const struct tile *w, size_t j, const dfo_real *x,
-                      dfoi_vec c[ROWS][2])
+DFOI_INLINE void step(size_t height, int copied, const struct tile *w, size_t j, const dfo_real *x, dfoi_vec c[ROWS][2])
 {
-    dfoi_vec x0 = dfoi_load(x), x1 = width > 1 ? dfoi_load(x + DFOI_VL) : x0;
+    dfoi_vec x0 = dfoi_load(x), x1 = dfoi_load(x + DFOI_VL);
 UNROLL
     for (size_t r = 0; r < height; r++) {
         dfo_real v = copied ? w->row[0][j * ROWS + r] : w->row[r][j];
         c[r][0] += v * x0;
-        if (width > 1)
-            c[r][1] += v * x1;
+        c[r][1] += v * x1;
     }
 }
 
 #define AHEAD (64 / sizeof(dfo_real))      /* weights in a cache line */
 
-/* c[r][.] += sum over j < k of the tile's weights times x[j stride + .], r < height, of `width` vectors (constants
- * where this is expanded, as in all that follows).  The next tile's rows are asked for on the way.  */
-DFOI_INLINE void accumulate(size_t height, size_t width, int copied, size_t k, const struct tile *w, const dfo_real *x,
-                            dfoi_vec c[ROWS][2])
+/* c[r][.] += sum over j < k of the tile's weights times x[j stride + .], r < height (constants where this is
+ * expanded, as in all that follows).  The next tile's rows are asked for on the way.  */
+DFOI_INLINE void accumulate(size_t height, int copied, size_t k, const struct tile *w, const dfo_real *x, dfoi_vec c[ROWS][2])
 {
     size_t j = 0;
     for (; k - j >= AHEAD; j += AHEAD) {
@@ -67,11 +64,11 @@ UNROLL
         }
 #pragma GCC unroll 16
         for (size_t q = 0; q < AHEAD; q++)
-            step(height, width, copied, w, j + q, x + q * DFO_PANEL, c);
+            step(height, copied, w, j + q, x + q * DFO_PANEL, c);
         x += AHEAD * DFO_PANEL;
     }
     for (; j < k; j++, x += DFO_PANEL)
-        step(height, width, copied, w, j, x, c);
+        step(height, copied, w, j, x, c);
 }
 
 /* What rows of a tile see beyond the first row's inputs: reach is at the tile's first row.  */
@@ -109,7 +106,7 @@ UNROLL
         dfo_real start = b && r < rows ? b[r] : 0;
         c[r][0] = c[r][1] = start + (dfoi_vec){0};
     }
-    accumulate(height, 2, 0, reach ? reach[0] : k, w, x, c);
+    accumulate(height, 0, reach ? reach[0] : k, w, x, c);
     if (reach)
         accumulate_steps(height, rows, reach, w, x, c);
 UNROLL
@@ -136,7 +133,7 @@ DFOI_INLINE void masked_tile(size_t height, size_t rows, int copied, size_t k, c
                              const struct tile *w, const dfo_real *x, const dfo_real *mask, const dfo_real *add, dfo_real *y)
 {
     dfoi_vec c[ROWS][2] = {{{0}}};
-    accumulate(height, 2, copied, reach ? reach[0] : k, w, x, c);
+    accumulate(height, copied, reach ? reach[0] : k, w, x, c);
     if (reach)
         accumulate_steps(height, rows, reach, w, x, c);
 UNROLL
@@ -196,31 +193,43 @@ static void gemm_stairs(size_t m, size_t k, const dfo_real *w, size_t ldw, const
         FORWARD(DFOI_ACT_NONE, NULL)
 }
 
-/* One tile of dfoi_gemm_alike.  */
-DFOI_INLINE void alike_tile(size_t rows, size_t k, const struct tile *w, const dfo_real *x, const dfo_real *b, dfo_real *y)
+/* Adds to the lanes of `sum` what DFOI_TL outputs take of DFOI_TL inputs, of which there are `rows` and `wide`: their weights
+ * are transposed, so that lanes are outputs.  */
+DFOI_INLINE void alike_tile(size_t rows, size_t wide, const dfo_real *w, size_t ldw, const dfo_real *x, dfoi_tvec *sum)
 {
-    dfoi_vec c[ROWS][2];
-UNROLL
-    for (size_t r = 0; r < ROWS; r++)
-        c[r][0] = (b && r < rows ? b[r] : 0) + (dfoi_vec){0};
-    accumulate(ROWS, 1, 0, k, w, x, c);
-UNROLL
-    for (size_t r = 0; r < ROWS; r++) {
-        if (r >= rows)
-            break;
-        for (size_t l = 0; l < DFO_PANEL; l += DFOI_VL)
-            dfoi_store(y + r * DFO_PANEL + l, c[r][0]);
+    dfoi_tvec tile[DFOI_TL];
+    if (rows == DFOI_TL && wide == DFOI_TL) {
+#pragma GCC unroll 16
+        for (size_t r = 0; r < DFOI_TL; r++)
+            tile[r] = *(const dfoi_utvec *)(w + r * ldw);
+    } else {
+        memset(tile, 0, sizeof tile);
+        for (size_t r = 0; r < rows; r++)
+            memcpy(&tile[r], w + r * ldw, wide * sizeof *w);
     }
+    dfoi_transpose(tile);
+#pragma GCC unroll 16
+    for (size_t q = 0; q < DFOI_TL; q++)
+        if (q < wide)
+            *sum += tile[q] * x[q * DFO_PANEL];
 }
 
+/* Two tiles of outputs at a time: the sums of one go on while those of the other wait.  */
 static void gemm_alike(size_t m, size_t k, const dfo_real *w, size_t ldw, const dfo_real *x, const dfo_real *b, dfo_real *y)
 {
-    for (size_t i = 0; i < m; i += ROWS, y += ROWS * DFO_PANEL) {
-        const struct tile t = tile_rows(m - i < ROWS ? m - i : ROWS, w + i * ldw, ldw);
-        if (m - i >= ROWS)
-            alike_tile(ROWS, k, &t, x, b ? b + i : NULL, y);
-        else
-            alike_tile(m - i, k, &t, x, b ? b + i : NULL, y);
+    for (size_t i = 0; i < m; i += 2 * DFOI_TL) {
+        dfo_real sum[2 * DFOI_TL] __attribute__((aligned(DFOI_TBYTES))) = {0};
+        dfoi_tvec *half = (dfoi_tvec *)sum;
+        size_t rows = m - i < 2 * DFOI_TL ? m - i : 2 * DFOI_TL;
+        if (b)
+            memcpy(sum, b + i, rows * sizeof *b);
+        for (size_t j = 0; j < k; j += DFOI_TL)
+            for (size_t h = 0; h < rows; h += DFOI_TL)
+                alike_tile(rows - h < DFOI_TL ? rows - h : DFOI_TL, k - j < DFOI_TL ? k - j : DFOI_TL, w + (i + h) * ldw + j, ldw,
+                           x + j * DFO_PANEL, half + h / DFOI_TL);
+        for (size_t r = 0; r < rows; r++)
+            for (size_t l = 0; l < DFO_PANEL; l += DFOI_VL)
+                dfoi_store(y + (i + r) * DFO_PANEL + l, sum[r] + (dfoi_vec){0});
     }
 }
 
@@ -345,6 +354,10 @@ DFOI_INLINE void grad_tile(size_t height, size_t width, size_t rows, size_t colu
                            const dfo_real *const *gy, const dfo_real *t, const struct grad_to *to)
 {
     dfoi_vec c[2 * ROWS][2] = {{{0}}};
+#pragma GCC unroll 16
+    for (size_t r = 0; r < height; r++)
+        for (size_t h = 0; h < width * sizeof c[0][0]; h += 64)
+            __builtin_prefetch((const char *)(to->gw + (r < rows ? r : rows - 1) * to->ldgw) + h, 1);
     for (size_t p = 0; p < panels; p++, t += COLUMNS * DFO_PANEL) {
         const dfo_real *g = gy[p];
         for (size_t l = 0; l < DFO_PANEL; l++) {

@@ -119,12 +119,21 @@ static inline void gelu_slopes(dfo_real a, dfo_real *d1, dfo_real *d2)
     *d2 = phi * ((dfo_real)2 - c * c);
 }
 
+/* sigmoid(a) and sigmoid(-a) = 1 - sigmoid(a), without cancellation, by one division.  */
+static inline void sigmoids(dfo_real a, dfo_real *s, dfo_real *r)
+{
+    dfo_real e = dfoi_fun_exp_negative(-dfoi_fabs(a)), large = (dfo_real)1 / ((dfo_real)1 + e), small = e * large;
+    *s = a < 0 ? small : large;
+    *r = a < 0 ? large : small;
+}
+
 static inline void silu_slopes(dfo_real a, dfo_real *d1, dfo_real *d2)
 {
     const dfo_real far = DFOI_C(200.0f, 1000.0);
     dfo_real c = a < -far ? -far : a;
     c = c > far ? far : c;
-    dfo_real s = dfoi_fun_sigmoid(c), r = dfoi_fun_sigmoid(-c);       /* r = 1 - s, without cancellation */
+    dfo_real s, r;
+    sigmoids(c, &s, &r);
     *d1 = s * ((dfo_real)1 + c * r);
     *d2 = s * r * ((dfo_real)2 + c * (r - s));
 }
@@ -167,7 +176,8 @@ static inline void tanh_slopes(dfo_real a, dfo_real *d1, dfo_real *d2)
 
 static inline void sigmoid_slopes(dfo_real a, dfo_real *d1, dfo_real *d2)
 {
-    dfo_real s = dfoi_fun_sigmoid(a), r = dfoi_fun_sigmoid(-a);
+    dfo_real s, r;
+    sigmoids(a, &s, &r);
     *d1 = s * r;
     *d2 = s * r * (r - s);
 }

@@ -332,6 +332,8 @@ void dfoi_embed_backward(const dfoi_embed *e, const dfo_net *net, const dfo_run 
     double gt[DFO_PANEL] = {0};
     int want = wanted(e, net, gin);
     dfoi_linear_grads_one(&e->project, run, gq, k.e, 1, r.products);
+    if (!want && !e->settings.width)
+        return;
     dfoi_linear_backward_one(&e->project, run, gq, NULL, NULL, r.g, r.products);
     if (e->settings.width) {
         dfoi_vdact(DFOI_ACT_SILU, e->width * DFO_PANEL, k.u, k.e, r.g);

@@ -1,13 +1,13 @@
 /* Residual net of vectors that depends on a time, for diffusion models and flow matching:
  *
  *   {"type":"time-mlp", "hidden":256, "layers":3, "activation":"silu", "dropout":0, "embedding":64, "frequencies":32,
- *    "most":16, "classes":0, "last_init":0}
+ *    "most":16, "classes":0, "inject":"layers", "last_init":0}
  *
  * h_0 = W x + b;  h_k+1 = h_k + W_k y_k + b_k,  y_k = dropout(act(h_k + q_k));  out = W y_L + b, L = layers, where
- * q = [q_0, ..., q_L] is what the embedding of time, condition and class (embed_impl.h) gives to the layers.  Parts: x
- * first, then those of the condition, the class with "classes", the time.  Weights: first.w, first.b, embed.w, embed.b,
- * embed.classes, project.w (layers+1 times hidden, embedding), project.b, w0, b0, ..., last.w, last.b, drawn as PyTorch's;
- * a net made with zero_last starts its last layer at zero, or in +-last_init.  Its exact trace: time_mlp_trace.c.  */
+ * q = [q_0, ..., q_L] is what the embedding of time, condition and class (embed_impl.h) gives to the layers; with "inject":
+ * "first", q = [q_0] and the others are zero.  Parts: x first, then those of the condition, the class with "classes", the
+ * time.  Weights: first.w, first.b, embed.w, embed.b, embed.classes, project.w (q's features, embedding), project.b, w0, b0,
+ * ..., last.w, last.b, drawn as PyTorch's; a net made with zero_last starts its last layer at zero, or in +-last_init.  Its exact trace: time_mlp_trace.c.  */
 #include <stdio.h>
 #include <string.h>
 
@@ -18,15 +18,18 @@
 #include "nn/net_impl.h"
 #include "nn/time_mlp_impl.h"
 
+static const char *const inject[] = {"layers", "first", NULL};
+
 static dfo_status read_settings(dfo_ctx *ctx, const json_t *config, struct time_mlp_settings *s)
 {
-    static const char *const keys[] = {"type", "hidden", "layers", "activation", "dropout", "last_init", DFOI_EMBED_KEYS, NULL};
+    static const char *const keys[] = {"type", "hidden", "layers", "activation", "dropout", "inject", "last_init", DFOI_EMBED_KEYS, NULL};
     *s = (struct time_mlp_settings){0};
     DFO_TRY(dfoi_json_keys(ctx, config, keys));
     DFO_TRY(dfoi_json_size(ctx, config, "hidden", 256, 1, DFOI_NET_WIDEST, &s->hidden));
     DFO_TRY(dfoi_json_size(ctx, config, "layers", 3, 0, TIME_MLP_LAYERS, &s->layers));
     DFO_TRY(dfoi_config_activation(ctx, config, "silu", &s->act));
     DFO_TRY(dfoi_json_real(ctx, config, "dropout", 0, 0, DFOI_DROPOUT_MAX, &s->dropout));
+    DFO_TRY(dfoi_json_choice(ctx, config, "inject", inject, 0, &s->inject));
     DFO_TRY(dfoi_embed_read(ctx, config, 64, &s->embed));
     return dfoi_json_real(ctx, config, "last_init", 0, 0, 1, &s->last_init);
 }
@@ -74,7 +77,8 @@ static dfo_status create(dfo_build *build, const json_t *config, int zero_last, 
     size_t in = net->parts ? dfo_shape_size(net->part[0]) : 0, out;
     for (size_t p = 1; p < net->parts; p++)
         vector[p] = 1;
-    DFO_TRY(dfoi_mul(build->ctx, s->layers + 1, s->hidden, "hidden features", &out));
+    m->injected = s->inject ? 1 : s->layers + 1;
+    DFO_TRY(dfoi_mul(build->ctx, m->injected, s->hidden, "hidden features", &out));
     DFO_TRY(dfoi_embed_new(build, net, &s->embed, vector, out, &m->embed));
     if (!in)
         return dfoi_fail(build->ctx, DFO_ESHAPE, "expected features in its first input part");
@@ -94,6 +98,7 @@ static dfo_status describe(const dfo_net *net, json_t *to)
     DFO_TRY(dfoi_json_set(net->ctx, to, "layers", json_integer((json_int_t)s->layers)));
     DFO_TRY(dfoi_json_set(net->ctx, to, "activation", json_string(dfoi_act_name(s->act))));
     DFO_TRY(dfoi_json_set(net->ctx, to, "dropout", json_real(s->dropout)));
+    DFO_TRY(dfoi_json_set(net->ctx, to, "inject", json_string(inject[s->inject])));
     DFO_TRY(dfoi_embed_describe(&m->embed, net->ctx, to));
     return dfoi_json_set(net->ctx, to, "last_init", json_real(s->last_init));
 }
@@ -103,8 +108,9 @@ static void release(dfo_net *net)
     dfoi_free(net->ctx, net->state);
 }
 
-/* Panels of the hidden width: the stream and its tangent (or their gradients), the units' room.  */
-enum { H, DH, Y, DY, MASK, D1, PANELS };
+/* Panels of the hidden width: the stream and its tangent (or their gradients), the units' room; D1 and D2 are the gradients of
+ * the arguments of layers that take nothing of the embedding.  */
+enum { H, DH, Y, DY, MASK, D1, D2, PANELS };
 
 /* A panel's memory: x and its tangent, q and its tangent (or gradients of all these), what the embedding keeps where
  * nothing else is.  */
@@ -217,9 +223,11 @@ static dfo_status forward(const dfo_net *net, dfo_run *run, const dfo_cond *in, 
         for (size_t p = 0; p < panels; p++) {
             const struct room *r = &w.room[p];
             const dfoi_unit_room room = {.h = r->tall[Y], .mask = r->tall[MASK], .first = p * DFO_PANEL};
-            dfo_real *kept = unit_keep(m, keep, p, k, 1), *a = dfoi_unit_target(&m->unit[k], &room, kept);
-            dfoi_add_to(size, r->tall[H], r->q + k * size, a);
-            from[p] = dfoi_unit_forward(&m->unit[k], run, a, 0, &room, kept);
+            dfo_real *kept = unit_keep(m, keep, p, k, 1);
+            if (k < m->injected)
+                from[p] = dfoi_unit_forward_sum(&m->unit[k], run, r->tall[H], r->q + k * size, &room, kept);
+            else
+                from[p] = dfoi_unit_forward(&m->unit[k], run, r->tall[H], 0, &room, kept);
             to[p] = last ? out.x + p * out.d * DFO_PANEL : r->tall[H];
         }
         dfoi_linear_forward(last ? &m->last : &m->layer[k], run, panels, from, DFOI_ACT_NONE, last ? NULL : stream, to);
@@ -227,8 +235,8 @@ static dfo_status forward(const dfo_net *net, dfo_run *run, const dfo_cond *in, 
     return DFO_OK;
 }
 
-/* Layer k on the way back: the gradient of h_k + q_k is written where q_k's belongs, and added to the stream's.  g: the
- * gradients of the layer's result.  */
+/* Layer k on the way back: the gradient of h_k + q_k is written where q_k's belongs, if there is one, and added to the
+ * stream's.  g: the gradients of the layer's result.  */
 static void layer_backward(const struct time_mlp *m, const dfo_run *run, size_t k, size_t panels, struct work *w,
                            const dfo_real *const *g, const dfo_real *keep)
 {
@@ -239,7 +247,7 @@ static void layer_backward(const struct time_mlp *m, const dfo_run *run, size_t 
     for (size_t p = 0; p < panels; p++) {
         room[p] = (dfoi_unit_room){.h = w->room[p].tall[Y], .mask = w->room[p].tall[MASK], .first = p * DFO_PANEL};
         h[p] = dfoi_unit_output(&m->unit[k], run, &room[p], unit_keep(m, keep, p, k, 1));
-        to[p] = w->room[p].q + k * panel(m);
+        to[p] = k < m->injected ? w->room[p].q + k * panel(m) : w->room[p].tall[D1];
     }
     dfoi_linear_grads(linear, run, panels, g, h, 1, w->products);
     dfoi_linear_backward(linear, run, panels, g, NULL, NULL, to, w->products);
@@ -286,7 +294,6 @@ static dfo_status jvp(const dfo_net *net, dfo_run *run, const dfo_cond *in, cons
                       dfo_real *keep)
 {
     const struct time_mlp *m = net->state;
-    size_t size = panel(m);
     struct work w;
     DFO_TRY(take(m, run, 1, &w));
     const struct room *r = &w.room[0];
@@ -303,8 +310,8 @@ static dfo_status jvp(const dfo_net *net, dfo_run *run, const dfo_cond *in, cons
         const dfoi_linear *linear = last ? &m->last : &m->layer[k];
         dfo_real *kept = unit_keep(m, keep, 0, k, 2);
         dfoi_pair a = dfoi_unit_jvp_target(&m->unit[k], &room, kept);
-        dfoi_add_to(size, h, r->q + k * size, a.x);
-        dfoi_add_to(size, dh, r->dq + k * size, a.dx);
+        time_mlp_argument(m, k, h, r->q, a.x);
+        time_mlp_argument(m, k, dh, r->dq, a.dx);
         dfoi_pair y = dfoi_unit_jvp(&m->unit[k], run, a, 0, &room, kept);
         dfoi_linear_forward_one(linear, run, y.x, DFOI_ACT_NONE, last ? NULL : h, last ? out.x : h);
         dfoi_linear_tangent(linear, run, y.dx, NULL, last ? NULL : dh, last ? dout.x : dh);
@@ -321,7 +328,8 @@ static void layer_jvp_backward(const struct time_mlp *m, const dfo_run *run, siz
     const dfoi_unit_room room = {
         .h = r->tall[Y], .dh = r->tall[DY], .mask = r->tall[MASK], .d1 = r->tall[Y], .d2 = r->tall[DY]};
     const dfo_real *kept = unit_keep(m, keep, 0, k, 2);
-    dfo_real *to = r->q + k * panel(m), *dto = r->dq + k * panel(m);
+    dfo_real *to = k < m->injected ? r->q + k * panel(m) : r->tall[D1];
+    dfo_real *dto = k < m->injected ? r->dq + k * panel(m) : r->tall[D2];
     dfoi_pair y = dfoi_unit_jvp_output(&m->unit[k], run, &room, kept);
     dfoi_linear_grads_one(linear, run, g.x, y.x, 1, w->products);
     dfoi_linear_grads_one(linear, run, g.dx, y.dx, 0, w->products);

@@ -115,7 +115,7 @@ static dfo_status values(const dfo_net *net, dfo_run *run, const dfo_cond *in, s
         int last = k == m->settings.layers;
         const dfoi_unit_room room = {.h = r->p[VALUE], .dh = r->d + k * size, .mask = r->p[MASK], .d1 = r->p[ARGUMENT], .first = p * DFO_PANEL};
         dfoi_pair a = dfoi_unit_jvp_target(&m->unit[k], &room, NULL);
-        dfoi_add_to(size, r->p[STREAM], r->q + k * size, a.x);
+        time_mlp_argument(m, k, r->p[STREAM], r->q, a.x);
         for (size_t i = 0; i < size; i++)          /* the tangent of all ones is the derivative */
             a.dx[i] = 1;
         dfoi_pair y = dfoi_unit_jvp(&m->unit[k], run, a, 0, &room, NULL);

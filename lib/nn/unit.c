@@ -103,6 +103,20 @@ const dfo_real *dfoi_unit_forward(const dfoi_unit *unit, const dfo_run *run, con
     return room->h;
 }
 
+#define NEAR 1024 /* of the first cache, for a sum that is read at once */
+
+const dfo_real *dfoi_unit_forward_sum(const dfoi_unit *unit, const dfo_run *run, const dfo_real *x, const dfo_real *add,
+                                      const dfoi_unit_room *room, dfo_real *keep)
+{
+    dfo_real *a = dfoi_unit_target(unit, room, keep), *y = keep ? kept(unit, keep).y : room->h;
+    for (size_t at = 0; at < panel(unit); at += NEAR) {
+        size_t n = panel(unit) - at < NEAR ? panel(unit) - at : NEAR;
+        dfoi_add_to(n, x + at, add + at, a + at);
+        dfoi_vact(unit->act, n, a + at, y + at);
+    }
+    return dfoi_unit_forward(unit, run, a, 1, room, keep);
+}
+
 const dfo_real *dfoi_unit_forward_part(const dfoi_unit *unit, const dfo_run *run, const dfo_real *x, int done,
                                        const dfoi_unit_room *room, dfo_real *keep, size_t first, size_t count)
 {

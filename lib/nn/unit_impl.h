@@ -52,6 +52,10 @@ dfo_real *dfoi_unit_target(const dfoi_unit *unit, const dfoi_unit_room *room, df
 const dfo_real *dfoi_unit_forward(const dfoi_unit *unit, const dfo_run *run, const dfo_real *x,
                                   int done, const dfoi_unit_room *room, dfo_real *keep);
 
+/* The same of the sum of two panels.  Without a norm.  */
+const dfo_real *dfoi_unit_forward_sum(const dfoi_unit *unit, const dfo_run *run, const dfo_real *x, const dfo_real *add,
+                                      const dfoi_unit_room *room, dfo_real *keep);
+
 /* h again, from what was kept.  A dropout mask stays in room->mask for backward, which comes next.
  */
 const dfo_real *dfoi_unit_output(const dfoi_unit *unit, const dfo_run *run,

@@ -6,9 +6,11 @@
 #include <time.h>
 
 #include "base/ctx_impl.h"
+#include "base/par_impl.h"
 #include "train/fit_impl.h"
 
 #define INIT_ROWS 4096
+#define SHUFFLED 1024              /* places in the order that a thread finds at a time */
 #define CLOCK_EVERY 16             /* steps between looks at the clock under a time limit */
 
 struct fit {
@@ -69,14 +71,27 @@ static dfo_minibatch minibatch_of(const struct fit *f, dfo_real *x, size_t n, co
     return b;
 }
 
+/* Rows at `at` of the stream and behind, n of them.  */
+struct shuffle {
+    const struct fit *f;
+    uint64_t at, *index;
+    size_t n;
+};
+
+static void shuffle_piece(void *data, size_t piece, int worker)
+{
+    const struct shuffle *s = data;
+    dfo_key key = {.seed = s->f->options->seed, .purpose = DFO_FOR_SHUFFLE};
+    size_t end = s->n - piece * SHUFFLED < SHUFFLED ? s->n : (piece + 1) * SHUFFLED;
+    (void)worker;
+    for (size_t i = piece * SHUFFLED; i < end; i++)
+        s->index[i] = dfo_source_shuffle(s->f->train, key, (s->at + i) / s->f->rows, (s->at + i) % s->f->rows);
+}
+
 static dfo_status gather(struct fit *f, uint64_t step, size_t n, dfo_real *x, uint64_t *index, double *weight)
 {
-    uint64_t at = step * f->batch;
-    for (size_t i = 0; i < n; i++) {
-        uint64_t epoch = (at + i) / f->rows;
-        dfo_key key = {.seed = f->options->seed, .purpose = DFO_FOR_SHUFFLE};
-        index[i] = dfo_source_shuffle(f->train, key, epoch, (at + i) % f->rows);
-    }
+    struct shuffle s = {f, step * f->batch, index, n};
+    dfoi_par_for(f->plan ? f->plan->threads : 1, (n + SHUFFLED - 1) / SHUFFLED, shuffle_piece, &s);
     return dfo_source_gather(f->train, f->ctx, index, dfo_batch_of(x, n, f->d + f->cond_d), weight);
 }
 

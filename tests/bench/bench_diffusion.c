@@ -21,7 +21,7 @@ static const struct bench {
     dfo_shape   shape;
     size_t      shards;
 } benches[] = {
-    {"mlp2d", "{\"type\":\"time-mlp\",\"hidden\":256,\"layers\":2,\"embedding\":0}", 4096, 128, {2, 1, 1}, 16},
+    {"mlp2d", "{\"type\":\"time-mlp\",\"hidden\":256,\"layers\":2,\"inject\":\"first\",\"embedding\":0}", 4096, 128, {2, 1, 1}, 16},
     {"conv32", "{\"type\":\"unet\",\"channels\":64,\"levels\":1,\"blocks\":4,\"norm\":\"none\",\"embedding\":0}", 16, 8, {3, 32, 32}, 2},
 };
 
