@@ -18,7 +18,7 @@
 #include "sigmoids_set_impl.h"
 #include "spline_set_impl.h"
 
-static const char *const kind_name[DFOI_AUTO_KINDS] = {
+static const char *const kind_name[DFOI_AUTO_KINDS + 1] = {
     [DFOI_AUTO_AFFINE] = "affine",
     [DFOI_AUTO_SPLINE] = "spline",
     [DFOI_AUTO_MIXTURE] = "mixture",
@@ -143,12 +143,8 @@ static void autoregressive_free(dfo_bijector *bij)
 
 static dfo_status read_affine(dfo_ctx *ctx, const json_t *config, dfoi_autoregressive *a)
 {
-    const char *scale;
-    DFO_TRY(dfoi_json_string(ctx, config, "scale", "tanh", &scale));
+    DFO_TRY(dfoi_json_either(ctx, config, "scale", "tanh", "exp", &a->unbounded));
     DFO_TRY(dfoi_json_real(ctx, config, "scale_max", 2, 1e-3, 20, &a->given[0]));
-    a->unbounded = !strcmp(scale, "exp");
-    if (!a->unbounded && strcmp(scale, "tanh"))
-        return dfoi_fail(ctx, DFO_EARG, "scale: expected tanh or exp, got %s", scale);
     a->affine.smax = a->unbounded ? DFOI_UNBOUNDED : (dfo_real)a->given[0];
     a->params = 2;
     return DFO_OK;
@@ -253,13 +249,9 @@ static const struct kind {
 
 static dfo_status read_kind(dfo_ctx *ctx, const json_t *config, dfoi_autoregressive *a)
 {
-    const char *transform;
-    DFO_TRY(dfoi_json_string(ctx, config, "transform", kind_name[0], &transform));
-    while (a->kind < DFOI_AUTO_KINDS && strcmp(transform, kind_name[a->kind]))
-        a->kind++;
-    if (a->kind == DFOI_AUTO_KINDS)
-        return dfoi_fail(ctx, DFO_EARG, "transform: expected affine, spline, mixture, deep-sigmoidal, bernstein or sum-of-squares, got %s",
-                         transform);
+    size_t kind;
+    DFO_TRY(dfoi_json_choice(ctx, config, "transform", kind_name, 0, &kind));
+    a->kind = (dfoi_autoregressive_kind)kind;
     DFO_TRY(dfoi_json_keys(ctx, config, kinds[a->kind].keys));
     return kinds[a->kind].read(ctx, config, a);
 }
@@ -272,11 +264,7 @@ dfo_status dfoi_autoregressive_create(dfo_build *build, json_t *config, dfo_bije
     bij->state = a;
     DFO_TRY(read_kind(ctx, config, a));
         DFO_TRY(dfoi_json_bool(ctx, config, "solve", 0, &a->solve));
-    const char *way;
-    DFO_TRY(dfoi_json_string(ctx, config, "sweep", "columns", &way));
-    a->jacobi = !strcmp(way, "jacobi");
-    if (!a->jacobi && strcmp(way, "columns"))
-        return dfoi_fail(ctx, DFO_EARG, "sweep: expected columns or jacobi, got %s", way);
+    DFO_TRY(dfoi_json_either(ctx, config, "sweep", "columns", "jacobi", &a->jacobi));
     a->at_input = sigmoids(a) || polynomial(a);
     bij->caps |= a->at_input || !a->solve ? DFO_KEEPS_INPUT : 0;
     DFO_TRY(dfoi_json_bool(ctx, config, "zero_init", 1, &a->zero_init));

@@ -20,8 +20,8 @@
 #include "layers.h"
 #include "mix_impl.h"
 
-static const char *const orientations[] = {"top-left", "top-right", "bottom-left", "bottom-right"};
-static const char *const diagonals[] = {"unit", "log", "full"};
+static const char *const orientations[] = {"top-left", "top-right", "bottom-left", "bottom-right", NULL};
+static const char *const diagonals[] = {"unit", "log", "full", NULL};
 
 static dfoi_causal *state(const dfo_bijector *bij)
 {
@@ -286,28 +286,17 @@ static void causal_free(dfo_bijector *bij)
     dfoi_free(bij->ctx, s);
 }
 
-/* Which of n words a setting is.  */
-static dfo_status word(dfo_ctx *ctx, const json_t *config, const char *key, const char *const *words, int n, int *out)
-{
-    const char *text;
-    DFO_TRY(dfoi_json_string(ctx, config, key, words[0], &text));
-    for (*out = 0; *out < n; (*out)++)
-        if (!strcmp(text, words[*out]))
-            return DFO_OK;
-    return dfoi_fail(ctx, DFO_EARG, "%s: expected %s to %s, got %s", key, words[0], words[n - 1], text);
-}
-
 static dfo_status read_settings(dfo_ctx *ctx, const json_t *config, size_t c, dfoi_causal *s)
 {
     static const char *const keys[] = {"type", "kernel", "orientation", "solve", "diagonal", "sign", "stable", NULL};
     static const size_t most[2] = {64, 64};
-    int orientation, diagonal;
+    size_t orientation, diagonal;
     DFO_TRY(dfoi_json_keys(ctx, config, keys));
     DFO_TRY(dfoi_convolution_read(ctx, config, most, &s->conv));
-    DFO_TRY(word(ctx, config, "orientation", orientations, 4, &orientation));
+    DFO_TRY(dfoi_json_choice(ctx, config, "orientation", orientations, 0, &orientation));
     s->from_right = orientation % 2;
-    s->from_bottom = orientation / 2;
-    DFO_TRY(word(ctx, config, "diagonal", diagonals, 3, &diagonal));
+    s->from_bottom = orientation > 1;
+    DFO_TRY(dfoi_json_choice(ctx, config, "diagonal", diagonals, 0, &diagonal));
     s->diagonal = diagonal == 0 ? DFOI_CAUSAL_UNIT : diagonal == 1 ? DFOI_CAUSAL_LOG : DFOI_CAUSAL_FULL;
     DFO_TRY(dfoi_json_bool(ctx, config, "stable", 0, &s->stable));
     if (s->stable && s->diagonal == DFOI_CAUSAL_FULL)

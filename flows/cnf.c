@@ -314,16 +314,9 @@ static dfo_status make_solvers(dfo_ctx *ctx, dfo_ode_options o, dfo_ode **togeth
 
 static dfo_status read_trace(dfo_ctx *ctx, const json_t *config, struct dfoi_cnf *c)
 {
-    const char *probe, *trace;
     DFO_TRY(dfoi_json_size(ctx, config, "probes", 0, 0, 10000, &c->probes));
-    DFO_TRY(dfoi_json_string(ctx, config, "probe", "rademacher", &probe));
-    DFO_TRY(dfoi_json_string(ctx, config, "trace", "hutchinson", &trace));
-    c->normal = !strcmp(probe, "gaussian");
-    c->sketch = !strcmp(trace, "hutch++");
-    if (!c->normal && strcmp(probe, "rademacher"))
-        return dfoi_fail(ctx, DFO_EARG, "probe: expected rademacher or gaussian, got %s", probe);
-    if (!c->sketch && strcmp(trace, "hutchinson"))
-        return dfoi_fail(ctx, DFO_EARG, "trace: expected hutchinson or hutch++, got %s", trace);
+    DFO_TRY(dfoi_json_either(ctx, config, "probe", "rademacher", "gaussian", &c->normal));
+    DFO_TRY(dfoi_json_either(ctx, config, "trace", "hutchinson", "hutch++", &c->sketch));
     if (c->sketch && (c->probes == 1 || c->probes == 2))
         return dfoi_fail(ctx, DFO_EARG, "trace: hutch++ wants 3 probes or more (0: exact), got %zu", c->probes);
     return DFO_OK;
@@ -331,8 +324,11 @@ static dfo_status read_trace(dfo_ctx *ctx, const json_t *config, struct dfoi_cnf
 
 static dfo_status read_solver(dfo_ctx *ctx, const json_t *config, struct dfoi_cnf *c)
 {
+    enum { STORED, CHECKPOINT, ADJOINT, REVERSIBLE };
+    static const char *const gradients[] = {[STORED] = "stored", [CHECKPOINT] = "checkpoint", [ADJOINT] = "adjoint",
+                                            [REVERSIBLE] = "reversible", NULL};
     dfo_ode_options o;
-    const char *gradient;
+    size_t gradient;
     dfo_ode_defaults(&o);
     DFO_TRY(dfoi_json_string(ctx, config, "solver", "dopri5", &o.method));
     DFO_TRY(dfoi_json_size(ctx, config, "steps", 0, 0, 100000, &o.steps));
@@ -344,7 +340,7 @@ static dfo_status read_solver(dfo_ctx *ctx, const json_t *config, struct dfoi_cn
     DFO_TRY(dfoi_json_bool(ctx, config, "learn_end", 0, &c->learn_end));
     DFO_TRY(dfoi_json_bool(ctx, config, "zero_init", 1, &c->zero_init));
     DFO_TRY(dfoi_json_bool(ctx, config, "together", 0, &c->always_together));
-    DFO_TRY(dfoi_json_string(ctx, config, "gradient", "stored", &gradient));
+    DFO_TRY(dfoi_json_choice(ctx, config, "gradient", gradients, STORED, &gradient));
     DFO_TRY(dfoi_json_real(ctx, config, "coupling", 0.999, 1e-3, 1, &c->coupling));
     for (size_t k = 0; k < DFOI_CNF_COSTS; k++)
         DFO_TRY(dfoi_json_real(ctx, config, cost_name[k], 0, 0, 1e6, &c->cost[k]));
@@ -353,14 +349,12 @@ static dfo_status read_solver(dfo_ctx *ctx, const json_t *config, struct dfoi_cn
     if (c->diffusion.on && (c->end != 1 || c->learn_end || c->cost[0] > 0 || c->cost[1] > 0 || c->cost[2] > 0))
         return dfoi_fail(ctx, DFO_EARG, "diffusion: its way ends at 1, and kinetic, jacobian, acceleration are 0");
     c->most = o.steps ? o.steps : c->most;
-    if (!strcmp(gradient, "reversible") && !o.steps)
+    if (gradient == REVERSIBLE && !o.steps)
         return dfoi_fail(ctx, DFO_EARG, "gradient: reversible wants a number of steps");
-    if (!strcmp(gradient, "reversible"))
+    if (gradient == REVERSIBLE)
         DFO_TRY(dfo_reversible_new(ctx, &(dfo_reversible_options){NULL, o.method, c->coupling, o.steps}, &c->reversible));
-    c->adjoint = !strcmp(gradient, "adjoint");
-    c->checkpoint = !strcmp(gradient, "checkpoint");
-    if (!c->reversible && strcmp(gradient, gradient_of(c)))
-        return dfoi_fail(ctx, DFO_EARG, "gradient: expected stored, checkpoint, adjoint or reversible, got %s", gradient);
+    c->adjoint = gradient == ADJOINT;
+    c->checkpoint = gradient == CHECKPOINT;
     if (!c->adjoint && !strcmp(o.method, "kvaerno3"))
         return dfoi_fail(ctx, DFO_EUNSUP, "solver: kvaerno3 is implicit: its gradient is the adjoint's alone");
     return make_solvers(ctx, o, &c->together, &c->alone);

@@ -195,13 +195,13 @@ static void coupling_free(dfo_bijector *bij)
 
 static dfo_status set_affine(dfo_ctx *ctx, dfoi_coupling *c, const json_t *config)
 {
-    const char *scale;
-    DFO_TRY(dfoi_json_string(ctx, config, "scale", "tanh", &scale));
+    enum { TANH, SIGMOID, EXP };
+    static const char *const scales[] = {[TANH] = "tanh", [SIGMOID] = "sigmoid", [EXP] = "exp", NULL};
+    size_t scale;
+    DFO_TRY(dfoi_json_choice(ctx, config, "scale", scales, TANH, &scale));
     DFO_TRY(dfoi_json_real(ctx, config, "scale_max", 2, 1e-3, 20, &c->given[0]));
-    if (strcmp(scale, "tanh") && strcmp(scale, "sigmoid") && strcmp(scale, "exp"))
-        return dfoi_fail(ctx, DFO_EARG, "scale: expected tanh, sigmoid or exp, got %s", scale);
-    c->affine.kind = !strcmp(scale, "sigmoid");
-    c->unbounded = !strcmp(scale, "exp");
+    c->affine.kind = scale == SIGMOID;
+    c->unbounded = scale == EXP;
     c->affine.smax = c->unbounded ? DFOI_UNBOUNDED : (dfo_real)c->given[0];
     return DFO_OK;
 }

@@ -8,15 +8,13 @@
 
 #include "coupling_impl.h"
 
+static const char *const names[] = {[DFOI_VALUES] = "value", [DFOI_CIRCLE] = "circle", [DFOI_INTERVAL] = "interval", NULL};
+
 dfo_status dfoi_coupling_features_read(dfo_ctx *ctx, const json_t *config, dfoi_coupling *c)
 {
-    static const char *const names[] = {[DFOI_VALUES] = "value", [DFOI_CIRCLE] = "circle", [DFOI_INTERVAL] = "interval"};
-    const char *name;
-    DFO_TRY(dfoi_json_string(ctx, config, "input", c->spline.circular ? "circle" : "value", &name));
-    while (c->features < DFOI_INTERVAL && strcmp(names[c->features], name))
-        c->features++;
-    if (strcmp(names[c->features], name))
-        return dfoi_fail(ctx, DFO_EARG, "input: expected value, circle or interval, got %s", name);
+    size_t input;
+    DFO_TRY(dfoi_json_choice(ctx, config, "input", names, c->spline.circular ? DFOI_CIRCLE : DFOI_VALUES, &input));
+    c->features = (dfoi_features)input;
     DFO_TRY(dfoi_json_size(ctx, config, "harmonics", 1, 1, c->features == DFOI_VALUES ? 1 : 64, &c->harmonics));
     if (c->mask.na)
         c->each = c->features == DFOI_CIRCLE ? 2 * c->harmonics : c->harmonics;
@@ -25,8 +23,7 @@ dfo_status dfoi_coupling_features_read(dfo_ctx *ctx, const json_t *config, dfoi_
 
 dfo_status dfoi_coupling_features_describe(dfo_ctx *ctx, json_t *to, const dfoi_coupling *c)
 {
-    const char *name = c->features == DFOI_VALUES ? "value" : c->features == DFOI_CIRCLE ? "circle" : "interval";
-    DFO_TRY(dfoi_json_set(ctx, to, "input", json_string(name)));
+    DFO_TRY(dfoi_json_set(ctx, to, "input", json_string(names[c->features])));
     DFO_TRY(dfoi_json_set(ctx, to, "fade", json_boolean(c->fade)));
     return dfoi_json_set(ctx, to, "harmonics", json_integer((json_int_t)c->harmonics));
 }

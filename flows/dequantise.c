@@ -370,15 +370,12 @@ dfo_status dfoi_dequantise_create(dfo_build *build, json_t *config, dfo_bijector
     static const char *const uniform[] = {"type", "bins", "kind", NULL},
                       *const variational[] = {"type", "bins", "kind", "layer", NULL};
     dfo_ctx *ctx = build->ctx;
-    const char *kind;
     struct dequantise *s;
+    int varies;
     DFO_TRY(dfoi_alloc(ctx, 1, sizeof *s, &s));
     bij->state = s;
     s->stream = dfoi_layer_key(build).row;
-    DFO_TRY(dfoi_json_string(ctx, config, "kind", "uniform", &kind));
-    int varies = !strcmp(kind, "variational");
-    if (!varies && strcmp(kind, "uniform"))
-        return dfoi_fail(ctx, DFO_EARG, "kind: expected uniform or variational, got %s", kind);
+    DFO_TRY(dfoi_json_either(ctx, config, "kind", "uniform", "variational", &varies));
     DFO_TRY(dfoi_json_keys(ctx, config, varies ? variational : uniform));
     DFO_TRY(dfoi_json_size(ctx, config, "bins", 256, 2, 65536, &s->bins));
     if (!varies)

@@ -12,13 +12,9 @@
 dfo_status dfoi_flow_condition_new(dfo_build *build, const json_t *config, dfo_flow *flow)
 {
     struct dfoi_condition *c = &flow->condition;
-    const char *how;
     dfo_build inner;
     char path[256];
-    DFO_TRY(dfoi_json_string(build->ctx, config, "condition", "raw", &how));
-    c->on = !strcmp(how, "standardise");
-    if (!c->on && strcmp(how, "raw"))
-        return dfoi_fail(build->ctx, DFO_EARG, "condition: expected standardise or raw, got %s", how);
+    DFO_TRY(dfoi_json_either(build->ctx, config, "condition", "raw", "standardise", &c->on));
     if (!c->on)
         return DFO_OK;
     if (!flow->cond_d)

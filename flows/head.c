@@ -10,7 +10,7 @@
 static dfo_status read_config(dfo_ctx *ctx, const json_t *config, dfoi_head *head)
 {
     static const char *const keys[] = {"classes", "norm", "activation", NULL};
-    const char *activation;
+    int none;
     if (!json_is_object(config))
         return dfoi_fail(ctx, DFO_EARG, "head: expected an object with classes, norm, activation");
     DFO_TRY(dfoi_json_keys(ctx, config, keys));
@@ -18,10 +18,8 @@ static dfo_status read_config(dfo_ctx *ctx, const json_t *config, dfoi_head *hea
         return dfoi_fail(ctx, DFO_EARG, "classes: expected their number");
     DFO_TRY(dfoi_json_size(ctx, config, "classes", 0, 2, 65536, &head->classes));
     DFO_TRY(dfoi_json_bool(ctx, config, "norm", 1, &head->norm));
-    DFO_TRY(dfoi_json_string(ctx, config, "activation", "relu", &activation));
-    if (strcmp(activation, "relu") && strcmp(activation, "none"))
-        return dfoi_fail(ctx, DFO_EARG, "activation: expected relu or none, got %s", activation);
-    head->relu = !strcmp(activation, "relu");
+    DFO_TRY(dfoi_json_either(ctx, config, "activation", "relu", "none", &none));
+    head->relu = !none;
     return DFO_OK;
 }
 

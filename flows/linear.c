@@ -209,17 +209,14 @@ dfo_status dfoi_linear_create(dfo_build *build, json_t *config, dfo_bijector *bi
     static const char *const keys[] = {"type", "init", "bias", "perm", "sign", NULL};
     dfo_ctx *ctx = build->ctx;
     size_t c = build->shape.c, shape[2] = {c, c};
-    const char *start;
     struct linear *l;
+    int orthogonal;
     DFO_TRY(dfoi_json_keys(ctx, config, keys));
     DFO_TRY(dfoi_alloc(ctx, 1, sizeof *l, &l));
     bij->state = l;
     l->mix.c = c;
     DFO_TRY(dfoi_json_bool(ctx, config, "bias", 0, &l->mix.bias));
-    DFO_TRY(dfoi_json_string(ctx, config, "init", "identity", &start));
-    int orthogonal = !strcmp(start, "orthogonal");
-    if (!orthogonal && strcmp(start, "identity"))
-        return dfoi_fail(ctx, DFO_EARG, "init: expected identity or orthogonal, got %s", start);
+    DFO_TRY(dfoi_json_either(ctx, config, "init", "identity", "orthogonal", &orthogonal));
     if (orthogonal && (json_object_get(config, "perm") || json_object_get(config, "sign")))
         return dfoi_fail(ctx, DFO_EARG, "init: orthogonal sets perm and sign itself");
     DFO_TRY(dfoi_alloc(ctx, c, sizeof *l->perm, &l->perm));

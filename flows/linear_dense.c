@@ -85,17 +85,14 @@ dfo_status dfoi_linear_dense_create(dfo_build *build, json_t *config, dfo_biject
     static const char *const keys[] = {"type", "init", "bias", NULL};
     dfo_ctx *ctx = build->ctx;
     size_t c = build->shape.c, shape[2] = {c, c};
-    const char *init;
     struct dense *l;
+    int orthogonal;
     DFO_TRY(dfoi_json_keys(ctx, config, keys));
     DFO_TRY(dfoi_alloc(ctx, 1, sizeof *l, &l));
     bij->state = l;
     l->mix.c = c;
     DFO_TRY(dfoi_json_bool(ctx, config, "bias", 0, &l->mix.bias));
-    DFO_TRY(dfoi_json_string(ctx, config, "init", "identity", &init));
-    int orthogonal = !strcmp(init, "orthogonal");
-    if (!orthogonal && strcmp(init, "identity"))
-        return dfoi_fail(ctx, DFO_EARG, "init: expected identity or orthogonal, got %s", init);
+    DFO_TRY(dfoi_json_either(ctx, config, "init", "identity", "orthogonal", &orthogonal));
     DFO_TRY(dfo_build_weights(build, "w", 2, shape, &l->w));
     if (l->mix.bias)
         DFO_TRY(dfo_build_weights(build, "bias", 1, shape, &l->mix.bias_at));

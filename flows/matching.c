@@ -5,34 +5,31 @@
 #include "layer_impl.h"
 #include "matching_impl.h"
 
-static const char *const path_name[DFOI_PATHS] = {"straight", "narrowing", "trigonometric", "bridge"};
+static const char *const path_name[] = {"straight", "narrowing", "trigonometric", "bridge", [DFOI_PATHS] = "diffusion", NULL};
+enum { INDEPENDENT, TRANSPORT, GIVEN };
+static const char *const pairing_name[] = {[INDEPENDENT] = "independent", [TRANSPORT] = "transport", [GIVEN] = "given", NULL};
 
 dfo_status dfoi_matching_read(dfo_ctx *ctx, const json_t *config, dfoi_matching *m)
 {
     static const char *const keys[] = {"path", "sigma", "pairing", "windows", "teacher_steps", "label_dropout", NULL};
     static const char *const denoising[] = {"path", "label_dropout", NULL};
-    const char *path, *pairing;
+    size_t path, pairing;
     *m = (dfoi_matching){.on = config != NULL};
     if (!config)
         return DFO_OK;
-    DFO_TRY(dfoi_json_string(ctx, config, "path", path_name[0], &path));
-    m->denoising = !strcmp(path, "diffusion");
+    DFO_TRY(dfoi_json_choice(ctx, config, "path", path_name, 0, &path));
+    m->denoising = path == DFOI_PATHS;
     DFO_TRY(dfoi_json_keys(ctx, config, m->denoising ? denoising : keys));
     DFO_TRY(dfoi_json_real(ctx, config, "label_dropout", 0, 0, 0.999, &m->label_dropout));
     if (m->denoising)
         return DFO_OK;
-    DFO_TRY(dfoi_json_string(ctx, config, "pairing", "independent", &pairing));
+    DFO_TRY(dfoi_json_choice(ctx, config, "pairing", pairing_name, INDEPENDENT, &pairing));
     DFO_TRY(dfoi_json_real(ctx, config, "sigma", 0, 0, 100, &m->sigma));
     DFO_TRY(dfoi_json_size(ctx, config, "windows", 0, 0, 1000, &m->windows));
     DFO_TRY(dfoi_json_size(ctx, config, "teacher_steps", 4, 1, 1000, &m->teacher_steps));
-    while (m->path < DFOI_PATHS && strcmp(path, path_name[m->path]))
-        m->path++;
-    if (m->path == DFOI_PATHS)
-        return dfoi_fail(ctx, DFO_EARG, "path: expected straight, narrowing, trigonometric, bridge or diffusion, got %s", path);
-    m->transport = !strcmp(pairing, "transport");
-    m->given = !strcmp(pairing, "given");
-    if (!m->transport && !m->given && strcmp(pairing, "independent"))
-        return dfoi_fail(ctx, DFO_EARG, "pairing: expected independent, transport or given, got %s", pairing);
+    m->path = (dfoi_path)path;
+    m->transport = pairing == TRANSPORT;
+    m->given = pairing == GIVEN;
     return DFO_OK;
 }
 
@@ -41,7 +38,7 @@ dfo_status dfoi_matching_describe(dfo_ctx *ctx, const dfoi_matching *m, json_t *
     if (m->denoising)
         return dfoi_json_set(ctx, to, "matching", json_pack("{s:s, s:f}", "path", "diffusion", "label_dropout", m->label_dropout));
     return dfoi_json_set(ctx, to, "matching", json_pack("{s:s, s:f, s:s, s:I, s:I, s:f}", "path", path_name[m->path], "sigma", m->sigma, "pairing",
-                                                        m->transport ? "transport" : m->given ? "given" : "independent", "windows",
+                                                        pairing_name[m->transport ? TRANSPORT : m->given ? GIVEN : INDEPENDENT], "windows",
                                                         (json_int_t)m->windows, "teacher_steps", (json_int_t)m->teacher_steps, "label_dropout",
                                                         m->label_dropout));
 }

@@ -54,6 +54,10 @@ static const struct dfoi_setting transport_settings[] = {
     {"path", "\"straight\""}, {"sigma", "0.0"}, {"pairing", "\"transport\""}, {"label_dropout", "null"}, {"hidden", "128"}, {"activation", "\"silu\""}, CNF_SETTINGS,
 };
 
+const char *const dfoi_preset_linear[] = {"none", "lu", NULL};
+const char *const dfoi_preset_permute[] = {"none", "random", "reverse", NULL};
+const char *const dfoi_preset_mask[] = {"half", "alternate", NULL};
+
 static dfo_status write_rows(dfo_ctx *ctx, const json_t *config, dfo_shape shape, json_t *list);
 static dfo_status complete_matching(dfo_ctx *ctx, const json_t *config, json_t *to);
 static dfo_status write_ffjord(dfo_ctx *ctx, const json_t *config, dfo_shape shape, json_t *list);
@@ -215,15 +219,9 @@ static dfo_status read_settings(dfo_ctx *ctx, const json_t *config, struct setti
     DFO_TRY(dfoi_json_real(ctx, config, "tail_bound", 0, 1e-3, 1e6, &s->tail_bound));
     DFO_TRY(dfoi_json_real(ctx, config, "dropout", 0, 0, 0.99, &s->dropout));
     DFO_TRY(dfoi_json_string(ctx, config, "activation", NULL, &s->activation));
-    DFO_TRY(dfoi_json_string(ctx, config, "mask", NULL, &s->mask));
-    DFO_TRY(dfoi_json_string(ctx, config, "linear", NULL, &s->linear));
-    DFO_TRY(dfoi_json_string(ctx, config, "permute", NULL, &s->permute));
-    if (strcmp(s->mask, "half") && strcmp(s->mask, "alternate"))
-        return dfoi_fail(ctx, DFO_EARG, "mask: expected half or alternate, got %s", s->mask);
-    if (strcmp(s->linear, "none") && strcmp(s->linear, "lu"))
-        return dfoi_fail(ctx, DFO_EARG, "linear: expected none or lu, got %s", s->linear);
-    if (strcmp(s->permute, "none") && strcmp(s->permute, "random") && strcmp(s->permute, "reverse"))
-        return dfoi_fail(ctx, DFO_EARG, "permute: expected none, random or reverse, got %s", s->permute);
+    DFO_TRY(dfoi_json_word(ctx, config, "mask", dfoi_preset_mask, &s->mask));
+    DFO_TRY(dfoi_json_word(ctx, config, "linear", dfoi_preset_linear, &s->linear));
+    DFO_TRY(dfoi_json_word(ctx, config, "permute", dfoi_preset_permute, &s->permute));
     return DFO_OK;
 }
 

@@ -60,12 +60,8 @@ static dfo_status read_settings(dfo_ctx *ctx, const json_t *config, struct setti
         DFO_TRY(dfoi_json_string(ctx, config, "activation", NULL, &s->activation));
     DFO_TRY(dfoi_json_bool(ctx, config, "actnorm", 0, &s->actnorm));
     DFO_TRY(dfoi_json_bool(ctx, config, "standardise", 0, &s->standardise));
-    DFO_TRY(dfoi_json_string(ctx, config, "linear", NULL, &s->linear));
-    DFO_TRY(dfoi_json_string(ctx, config, "permute", NULL, &s->permute));
-    if (strcmp(s->linear, "none") && strcmp(s->linear, "lu"))
-        return dfoi_fail(ctx, DFO_EARG, "linear: expected none or lu, got %s", s->linear);
-    if (strcmp(s->permute, "none") && strcmp(s->permute, "random") && strcmp(s->permute, "reverse"))
-        return dfoi_fail(ctx, DFO_EARG, "permute: expected none, random or reverse, got %s", s->permute);
+    DFO_TRY(dfoi_json_word(ctx, config, "linear", dfoi_preset_linear, &s->linear));
+    DFO_TRY(dfoi_json_word(ctx, config, "permute", dfoi_preset_permute, &s->permute));
     if (s->spline) {
         DFO_TRY(dfoi_json_size(ctx, config, "blocks", 0, 1, 64, &s->blocks));
         DFO_TRY(dfoi_json_size(ctx, config, "bins", 0, 2, 64, &s->bins));

@@ -39,13 +39,8 @@ static dfo_status read_frame(dfo_ctx *ctx, const json_t *config, struct frame *f
     DFO_TRY(dfoi_json_size(ctx, config, "layers", 0, 0, 1000, &f->layers));
     DFO_TRY(dfoi_json_bool(ctx, config, "actnorm", 0, &f->actnorm));
     DFO_TRY(dfoi_json_bool(ctx, config, "standardise", 0, &f->standardise));
-    DFO_TRY(dfoi_json_string(ctx, config, "mask", NULL, &f->mask));
-    DFO_TRY(dfoi_json_string(ctx, config, "linear", NULL, &f->linear));
-    if (strcmp(f->mask, "half") && strcmp(f->mask, "alternate"))
-        return dfoi_fail(ctx, DFO_EARG, "mask: expected half or alternate, got %s", f->mask);
-    if (strcmp(f->linear, "none") && strcmp(f->linear, "lu"))
-        return dfoi_fail(ctx, DFO_EARG, "linear: expected none or lu, got %s", f->linear);
-    return DFO_OK;
+    DFO_TRY(dfoi_json_word(ctx, config, "mask", dfoi_preset_mask, &f->mask));
+    return dfoi_json_word(ctx, config, "linear", dfoi_preset_linear, &f->linear);
 }
 
 /* A kernel coupling: the net says what the scales and shifts are.  */
@@ -106,14 +101,13 @@ static json_t *turn(const char *rotation)
 /* Layers of Gaussianization with rotations between them.  */
 dfo_status dfoi_preset_write_gaussianization(dfo_ctx *ctx, const json_t *config, dfo_shape shape, json_t *list)
 {
+    static const char *const rotations[] = {"householder", "linear", NULL};
     size_t layers;
     const char *rotation;
     int standardise;
     DFO_TRY(dfoi_json_size(ctx, config, "layers", 0, 1, 1000, &layers));
     DFO_TRY(dfoi_json_bool(ctx, config, "standardise", 0, &standardise));
-    DFO_TRY(dfoi_json_string(ctx, config, "rotation", NULL, &rotation));
-    if (strcmp(rotation, "householder") && strcmp(rotation, "linear"))
-        return dfoi_fail(ctx, DFO_EARG, "rotation: expected householder or linear, got %s", rotation);
+    DFO_TRY(dfoi_json_word(ctx, config, "rotation", rotations, &rotation));
     if (standardise)
         DFO_TRY(dfoi_preset_append(ctx, list, json_pack("{s:s}", "type", "standardise")));
     for (size_t i = 0; i < layers; i++) {

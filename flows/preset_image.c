@@ -77,25 +77,21 @@ struct settings {
     double alpha, scale_max, tail_bound, spline_bound;
 };
 
-/* The value of a key, one of up to three.  */
-static dfo_status choice(dfo_ctx *ctx, const json_t *config, const char *key, const char *a, const char *b,
-                         const char *c, const char **out)
+static dfo_status read_words(dfo_ctx *ctx, const json_t *config, struct settings *s)
 {
-    DFO_TRY(dfoi_json_string(ctx, config, key, a, out));
-    if (!strcmp(*out, a) || !strcmp(*out, b) || (c && !strcmp(*out, c)))
-        return DFO_OK;
-    return dfoi_fail(ctx, DFO_EARG, "%s: expected %s%s%s or %s, got %s", key, c ? c : "", c ? ", " : "", a, b, *out);
-}
-
-static dfo_status convolution(dfo_ctx *ctx, const json_t *config, const char **out)
-{
-    static const char *const known[] = {"none", "causal", "finc", "emerging", "periodic", "symmetric", "exp"};
-    DFO_TRY(dfoi_json_string(ctx, config, "convolution", known[0], out));
-    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
-        if (!strcmp(*out, known[i]))
-            return DFO_OK;
-    return dfoi_fail(ctx, DFO_EARG, "convolution: expected none, causal, finc, emerging, periodic, symmetric or exp, got %s",
-                     *out);
+    static const char *const convolutions[] = {"none", "causal", "finc", "emerging", "periodic", "symmetric", "exp", NULL},
+                            *const nets[] = {"conv", "residual-conv", NULL}, *const squeezes[] = {"squeeze", "haar", NULL},
+                            *const kinds[] = {"uniform", "variational", NULL}, *const scalings[] = {"logit", "centre", NULL},
+                            *const scales[] = {"tanh", "sigmoid", NULL}, *const linears[] = {"lu", "householder", "none", NULL},
+                            *const couplings[] = {"affine", "additive", "spline", NULL};
+    DFO_TRY(dfoi_json_word(ctx, config, "convolution", convolutions, &s->convolution));
+    DFO_TRY(dfoi_json_word(ctx, config, "net", nets, &s->net));
+    DFO_TRY(dfoi_json_word(ctx, config, "squeeze", squeezes, &s->squeeze));
+    DFO_TRY(dfoi_json_word(ctx, config, "dequantise", kinds, &s->dequantise));
+    DFO_TRY(dfoi_json_word(ctx, config, "scaling", scalings, &s->scaling));
+    DFO_TRY(dfoi_json_word(ctx, config, "scale", scales, &s->scale));
+    DFO_TRY(dfoi_json_word(ctx, config, "linear", linears, &s->linear));
+    return dfoi_json_word(ctx, config, "coupling", couplings, &s->coupling);
 }
 
 static dfo_status read_settings(dfo_ctx *ctx, const json_t *config, struct settings *s)
@@ -117,21 +113,14 @@ static dfo_status read_settings(dfo_ctx *ctx, const json_t *config, struct setti
     DFO_TRY(dfoi_json_real(ctx, config, "scale_max", 0, 1e-3, 20, &s->scale_max));
     DFO_TRY(dfoi_json_real(ctx, config, "tail_bound", 0, 1e-3, 1e6, &s->tail_bound));
     DFO_TRY(dfoi_json_string(ctx, config, "activation", NULL, &s->activation));
-    DFO_TRY(convolution(ctx, config, &s->convolution));
+    DFO_TRY(read_words(ctx, config, s));
     DFO_TRY(dfoi_json_bool(ctx, config, "solve", 0, &s->solve));
     DFO_TRY(dfoi_json_bool(ctx, config, "stable", 0, &s->stable));
     if (s->stable && strcmp(s->convolution, "causal") && strcmp(s->convolution, "finc") && strcmp(s->convolution, "emerging"))
         return dfoi_fail(ctx, DFO_EARG, "stable: goes with causal, finc or emerging convolutions, got %s", s->convolution);
     DFO_TRY(dfoi_json_size(ctx, config, "spline_bins", 0, 0, 64, &s->spline_bins));
     DFO_TRY(dfoi_json_real(ctx, config, "spline_bound", 0, 1e-3, 1e6, &s->spline_bound));
-    DFO_TRY(dfoi_json_size(ctx, config, "kernel", 0, 1, 15, &s->kernel));
-    DFO_TRY(choice(ctx, config, "net", "conv", "residual-conv", NULL, &s->net));
-    DFO_TRY(choice(ctx, config, "squeeze", "squeeze", "haar", NULL, &s->squeeze));
-    DFO_TRY(choice(ctx, config, "dequantise", "uniform", "variational", NULL, &s->dequantise));
-    DFO_TRY(choice(ctx, config, "scaling", "logit", "centre", NULL, &s->scaling));
-    DFO_TRY(choice(ctx, config, "scale", "tanh", "sigmoid", NULL, &s->scale));
-    DFO_TRY(choice(ctx, config, "linear", "lu", "householder", "none", &s->linear));
-    return choice(ctx, config, "coupling", "affine", "additive", "spline", &s->coupling);
+    return dfoi_json_size(ctx, config, "kernel", 0, 1, 15, &s->kernel);
 }
 
 /* ---- layers */

@@ -53,6 +53,11 @@ extern const struct dfoi_setting dfoi_markov_settings[];
 extern const struct dfoi_setting dfoi_markov_binary_settings[];
 extern const struct dfoi_setting dfoi_sphere_settings[];
 
+/* Words that settings of several presets take, their defaults first.  */
+extern const char *const dfoi_preset_linear[];
+extern const char *const dfoi_preset_permute[];
+extern const char *const dfoi_preset_mask[];
+
 /* Takes the layer's reference; DFO_EMEM if it is NULL.  */
 dfo_status dfoi_preset_append(dfo_ctx *ctx, json_t *list, json_t *layer);
 

@@ -7,16 +7,14 @@
 
 dfo_status dfoi_sigmoids_read(dfo_ctx *ctx, const json_t *config, int deep, dfoi_sigmoids *how, double given[5])
 {
-    const char *scale;
+    int unbounded;
     how->deep = deep;
     how->outer = !deep;
     DFO_TRY(dfoi_json_size(ctx, config, "components", 8, 1, DFOI_SIGMOIDS_MOST, &how->components));
     DFO_TRY(dfoi_json_real(ctx, config, "scale_max", 2, 1e-3, 20, &given[0]));
     DFO_TRY(dfoi_json_real(ctx, config, "spread", 2, 0, 100, &given[1]));
-    DFO_TRY(dfoi_json_string(ctx, config, "scale", "tanh", &scale));
-    if (strcmp(scale, "tanh") && strcmp(scale, "exp"))
-        return dfoi_fail(ctx, DFO_EARG, "scale: expected tanh or exp, got %s", scale);
-    how->scale_max = strcmp(scale, "exp") ? (dfo_real)given[0] : DFOI_UNBOUNDED;
+    DFO_TRY(dfoi_json_either(ctx, config, "scale", "tanh", "exp", &unbounded));
+    how->scale_max = unbounded ? DFOI_UNBOUNDED : (dfo_real)given[0];
     how->spread = (dfo_real)given[1];
     return DFO_OK;
 }

@@ -149,16 +149,14 @@ static dfo_status describe(const dfo_bijector *bij, json_t *to)
 dfo_status dfoi_sphere_create(dfo_build *build, json_t *config, dfo_bijector *bij)
 {
     static const char *const keys[] = {"type", "units", NULL};
-    const char *units;
     struct sphere *s;
+    int radians;
     DFO_TRY(dfoi_json_keys(build->ctx, config, keys));
     DFO_TRY(dfoi_sphere_shape(build));
-    DFO_TRY(dfoi_json_string(build->ctx, config, "units", "degrees", &units));
-    if (strcmp(units, "degrees") && strcmp(units, "radians"))
-        return dfoi_fail(build->ctx, DFO_EARG, "units: expected degrees or radians, got %s", units);
+    DFO_TRY(dfoi_json_either(build->ctx, config, "units", "degrees", "radians", &radians));
     DFO_TRY(dfoi_alloc(build->ctx, 1, sizeof *s, &s));
     bij->state = s;
-    *s = !strcmp(units, "degrees") ? (struct sphere){PI / 180, 180} : (struct sphere){1, PI};
+    *s = radians ? (struct sphere){1, PI} : (struct sphere){PI / 180, 180};
     return DFO_OK;
 }
 

@@ -222,16 +222,14 @@ dfo_status dfoi_sphere_rotation_create(dfo_build *build, json_t *config, dfo_bij
 {
     static const char *const keys[] = {"type", "init", NULL};
     const size_t four = 4;
-    const char *init;
     struct rotation *r;
+    int identity;
     DFO_TRY(dfoi_json_keys(build->ctx, config, keys));
     DFO_TRY(dfoi_sphere_shape(build));
-    DFO_TRY(dfoi_json_string(build->ctx, config, "init", "random", &init));
-    if (strcmp(init, "random") && strcmp(init, "identity"))
-        return dfoi_fail(build->ctx, DFO_EARG, "init: expected random or identity, got %s", init);
+    DFO_TRY(dfoi_json_either(build->ctx, config, "init", "random", "identity", &identity));
     DFO_TRY(dfoi_alloc(build->ctx, 1, sizeof *r, &r));
     bij->state = r;
-    r->random = !strcmp(init, "random");
+    r->random = !identity;
     DFO_TRY(dfo_build_weights(build, "quaternion", 1, &four, &r->q));
     if (r->random)
         dfo_build_normal(build, r->q, 4, 1);           /* all rotations alike */

@@ -396,16 +396,12 @@ dfo_status dfoi_spline_create(dfo_build *build, json_t *config, dfo_bijector *bi
         "box",       "period",     "start",          NULL};
     static const char *const names[] = {"widths", "heights", "slopes"};
     dfo_ctx *ctx = build->ctx;
-    const char *box;
     struct spline *s;
     DFO_TRY(dfoi_json_keys(ctx, config, keys));
     DFO_TRY(dfoi_alloc(ctx, 1, sizeof *s, &s));
     bij->state = s;
     DFO_TRY(dfoi_spline_read(ctx, config, &s->how, s->given));
-    DFO_TRY(dfoi_json_string(ctx, config, "box", "fixed", &box));
-    if (strcmp(box, "fixed") && strcmp(box, "learned"))
-        return dfoi_fail(ctx, DFO_EARG, "box: expected fixed or learned, got %s", box);
-    s->learned = !strcmp(box, "learned");
+    DFO_TRY(dfoi_json_either(ctx, config, "box", "fixed", "learned", &s->learned));
     s->params = dfoi_spline_params(&s->how);
     s->slopes = s->params - 2 * s->how.bins;
     for (size_t i = 0; i < 3; i++) {

@@ -7,18 +7,14 @@
 dfo_status dfoi_spline_read(dfo_ctx *ctx, const json_t *config, dfoi_spline *spline,
                             double given[5])
 {
-    const char *tails;
     DFO_TRY(dfoi_json_size(ctx, config, "bins", 8, 2, 64, &spline->bins));
     DFO_TRY(dfoi_json_real(ctx, config, "tail_bound", 3, 1e-3, 1e6, &given[0]));
-    DFO_TRY(dfoi_json_string(ctx, config, "tails", "linear", &tails));
+    DFO_TRY(dfoi_json_either(ctx, config, "tails", "linear", "circular", &spline->circular));
     double most = 0.5 / (double)spline->bins;
     DFO_TRY(dfoi_json_real(ctx, config, "min_width", 1e-3, 1e-6, most, &given[1]));
     DFO_TRY(dfoi_json_real(ctx, config, "min_height", 1e-3, 1e-6, most, &given[2]));
     DFO_TRY(dfoi_json_real(ctx, config, "min_derivative", 1e-3, 1e-6, 0.5, &given[3]));
     DFO_TRY(dfoi_json_real(ctx, config, "parameter_scale", 1, 1e-6, 1e6, &given[4]));
-    if (strcmp(tails, "linear") && strcmp(tails, "circular"))
-        return dfoi_fail(ctx, DFO_EARG, "tails: expected linear or circular, got %s", tails);
-    spline->circular = !strcmp(tails, "circular");
     spline->bound = (dfo_real)given[0];
     spline->min_width = (dfo_real)given[1];
     spline->min_height = (dfo_real)given[2];

@@ -143,16 +143,14 @@ dfo_status dfoi_squeeze_create(dfo_build *build, json_t *config, dfo_bijector *b
     static const char *const keys[] = {"type", "order", "block", NULL}, *const haar_keys[] = {"type", "order", NULL};
     dfo_ctx *ctx = build->ctx;
     struct squeeze *s;
-    const char *order;
+    int other;
     DFO_TRY(dfoi_alloc(ctx, 1, sizeof *s, &s));
     bij->state = s;
     s->haar = bij->ops == &dfoi_haar_ops;
     DFO_TRY(dfoi_json_keys(ctx, config, s->haar ? haar_keys : keys));
     DFO_TRY(dfoi_json_size(ctx, config, "block", 2, 2, 1024, &s->block));
-    DFO_TRY(dfoi_json_string(ctx, config, "order", "channel-slow", &order));
-    s->channel_slow = !strcmp(order, "channel-slow");
-    if (!s->channel_slow && strcmp(order, other_order(s)))
-        return dfoi_fail(ctx, DFO_EARG, "order: expected channel-slow or %s, got %s", other_order(s), order);
+    DFO_TRY(dfoi_json_either(ctx, config, "order", "channel-slow", other_order(s), &other));
+    s->channel_slow = !other;
     if (bij->shape.h % s->block || bij->shape.w % s->block)
         return dfoi_fail(ctx, DFO_ESHAPE, "block: %zux%zu pixels cannot be cut into blocks of %zux%zu", bij->shape.h,
                          bij->shape.w, s->block, s->block);

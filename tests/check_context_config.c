@@ -73,7 +73,7 @@ END_TEST
 START_TEST(refused)
 {
     static const char *const bad[][2] = {
-        {",\"condition\":\"normalise\"", "condition: expected standardise or raw, got normalise"},
+        {",\"condition\":\"normalise\"", "condition: expected raw or standardise, got normalise"},
         {",\"condition\":true", "condition"},
         {",\"conditions\":\"raw\"", "conditions"},
         {",\"condition\":\"standardise\"", "goes with a flow that has a condition"},

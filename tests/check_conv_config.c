@@ -48,7 +48,7 @@ static const struct {
     {"{\"type\":\"conv\",\"kernel\":[3,3]}",
      "conv net: kernel: expected 3 numbers, one more than hidden, got 2"},
     {"{\"type\":\"conv\",\"norm\":\"instance\"}",
-     "conv net: norm must be \"none\", \"layer\" or \"batch\", got \"instance\""},
+     "conv net: norm: expected none, layer or batch, got instance"},
     {"{\"type\":\"conv\",\"activation\":\"rellu\"}", "conv net: activation: there is no 'rellu'"},
     {"{\"type\":\"conv\",\"dropout\":1}", "conv net: dropout must be from 0 to 0.99"},
     {"{\"type\":\"conv\",\"last_scale\":1}", "conv net: last_scale: expected true or false"},
@@ -67,7 +67,7 @@ static const struct {
     {"{\"type\":\"residual-conv\",\"kernel\":3}", "residual-conv net: unknown key 'kernel'"},
     {"{\"type\":\"residual-conv\",\"blocks\":33}", "residual-conv net: blocks must be at most 32"},
     {"{\"type\":\"residual-conv\",\"context\":\"film\"}",
-     "residual-conv net: context must be \"concat\" or \"gate\", got \"film\""},
+     "residual-conv net: context: expected concat or gate, got film"},
     {"{\"type\":\"residual-conv\",\"norm\":1}", "residual-conv net: norm: expected a string"},
 };
 

@@ -65,7 +65,7 @@ json finite == true
 
 title 'what is refused'
 train near.csv --flow nsf --steps 1 --set condition=normalise -o x.safetensors
-error 1 'condition: expected standardise or raw, got normalise'
+error 1 'condition: expected raw or standardise, got normalise'
 run diffeo train --data near.csv --flow nsf --set condition=standardise --steps 1 -o x.safetensors
 error 1 'condition: standardise goes with a flow that has a condition'
 echo '{"flow": "custom", "bijector": {"type": "affine"}, "condition": 3}' >bad.json

@@ -377,7 +377,7 @@ same whole.safetensors resumed.safetensors
 
 title 'what is refused'
 run diffeo train --data toy:moons:100 --flow vp --set prediction=score --steps 2 --quiet -o no.safetensors
-error 1 'expected one of noise, data, velocity, edm, got score'
+error 1 'expected noise, data, velocity or edm, got score'
 run diffeo train --data toy:moons:100 --flow vp --set beta_min=-1 --steps 2 --quiet -o no.safetensors
 error 1 'beta_min'
 run diffeo train --data toy:moons:100 --flow edm --set beta_min=1 --steps 2 --quiet -o no.safetensors

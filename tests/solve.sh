@@ -304,7 +304,7 @@ for flow in flow-matching rectified-flow ot-flow-matching; do
     error 1 'matching: fits one cnf layer, the last: others before it \(blocks of a preset\) would never be fitted'
 done
 run diffeo train --data toy:moons:100 --flow ffjord --set net=unet --steps 2 --quiet -o no.safetensors
-error 1 'net: expected one of concatsquash, concat, hyper, mlp, time-mlp, got unet'
+error 1 'net: expected concatsquash, concat, hyper, mlp or time-mlp, got unet'
 no_file no.safetensors
 run diffeo loglik f.safetensors --data toy:gaussian:10 --solver rk4 --solver-steps 1073741825
 error 1 'solver: 1073741825 steps: expected 1073741824 at most'

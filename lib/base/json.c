@@ -143,9 +143,26 @@ dfo_status dfoi_json_choice(dfo_ctx *ctx, const json_t *object, const char *key,
         if (!strcmp(list[*out], text))
             return DFO_OK;
         if (used < sizeof known)
-            used += (size_t)snprintf(known + used, sizeof known - used, "%s%s", used ? ", " : "", list[*out]);
+            used += (size_t)snprintf(known + used, sizeof known - used, "%s%s", !used ? "" : list[*out + 1] ? ", " : " or ", list[*out]);
     }
-    return dfoi_fail(ctx, DFO_EARG, "%s: expected one of %s, got %s", key, known, text);
+    return dfoi_fail(ctx, DFO_EARG, "%s: expected %s, got %s", key, known, text);
+}
+
+dfo_status dfoi_json_word(dfo_ctx *ctx, const json_t *object, const char *key, const char *const *list, const char **out)
+{
+    size_t which;
+    DFO_TRY(dfoi_json_choice(ctx, object, key, list, 0, &which));
+    *out = list[which];
+    return DFO_OK;
+}
+
+dfo_status dfoi_json_either(dfo_ctx *ctx, const json_t *object, const char *key, const char *no, const char *yes, int *out)
+{
+    const char *const list[] = {no, yes, NULL};
+    size_t which;
+    DFO_TRY(dfoi_json_choice(ctx, object, key, list, 0, &which));
+    *out = which == 1;
+    return DFO_OK;
 }
 
 dfo_status dfoi_json_sizes(dfo_ctx *ctx, const json_t *object, const char *key, size_t low, size_t high,

@@ -21,8 +21,11 @@ dfo_status dfoi_json_u64(dfo_ctx *ctx, const json_t *object, const char *key, ui
 /* *out is owned by the object.  fallback may be NULL: then the member is required.  */
 dfo_status dfoi_json_string(dfo_ctx *ctx, const json_t *object, const char *key, const char *fallback,
                             const char **out);
-/* The place of a text in a list, which NULL ends; absent: that of fallback.  "net: expected one of a, b, got c".  */
+/* The place of a text in a list, which NULL ends; absent: that of fallback.  "net: expected a, b or c, got d".  _word: the text itself,
+ * of the list; absent: its first.  _either: 1 if it is the second of two; absent: 0.  */
 dfo_status dfoi_json_choice(dfo_ctx *ctx, const json_t *object, const char *key, const char *const *list, size_t fallback, size_t *out);
+dfo_status dfoi_json_word(dfo_ctx *ctx, const json_t *object, const char *key, const char *const *list, const char **out);
+dfo_status dfoi_json_either(dfo_ctx *ctx, const json_t *object, const char *key, const char *no, const char *yes, int *out);
 /* An array of sizes into out[0..capacity-1]; *n is its length.  A single number is an array of one.  */
 dfo_status dfoi_json_sizes(dfo_ctx *ctx, const json_t *object, const char *key, size_t low, size_t high,
                            size_t capacity, size_t *out, size_t *n);

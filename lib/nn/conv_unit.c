@@ -7,7 +7,7 @@
 #include "base/json_impl.h"
 #include "nn/conv_impl.h"
 
-static const char *const norm_name[] = {"none", "layer", "batch"};
+static const char *const norm_name[] = {"none", "layer", "batch", NULL};
 
 const char *dfoi_conv_norm_name(dfoi_conv_norm norm)
 {
@@ -17,15 +17,10 @@ const char *dfoi_conv_norm_name(dfoi_conv_norm norm)
 dfo_status dfoi_conv_read_norm(dfo_ctx *ctx, const json_t *config, dfoi_conv_norm fallback,
                                dfoi_conv_norm *norm)
 {
-    const char *text;
-    DFO_TRY(dfoi_json_string(ctx, config, "norm", norm_name[fallback], &text));
-    for (size_t i = 0; i < sizeof norm_name / sizeof norm_name[0]; i++)
-        if (!strcmp(text, norm_name[i])) {
-            *norm = (dfoi_conv_norm)i;
-            return DFO_OK;
-        }
-    return dfoi_fail(ctx, DFO_EARG, "norm must be \"none\", \"layer\" or \"batch\", got \"%s\"",
-                     text);
+    size_t which;
+    DFO_TRY(dfoi_json_choice(ctx, config, "norm", norm_name, fallback, &which));
+    *norm = (dfoi_conv_norm)which;
+    return DFO_OK;
 }
 
 dfo_status dfoi_conv_unit_new(dfo_build *build, const char *prefix, size_t number, size_t width,

@@ -20,7 +20,7 @@
 
 #define MEDIAN_POINTS ((size_t)256)        /* of more points only so many are compared */
 
-static const char *const kind_name[DFOI_KERNEL_KINDS] = {
+static const char *const kind_name[DFOI_KERNEL_KINDS + 1] = {
     [DFOI_SQUARED_EXPONENTIAL] = "squared-exponential",
     [DFOI_MATERN_12] = "matern12",
     [DFOI_MATERN_32] = "matern32",
@@ -30,17 +30,13 @@ static const char *const kind_name[DFOI_KERNEL_KINDS] = {
 static dfo_status read_settings(dfo_ctx *ctx, const json_t *config, dfoi_kernel_net *k)
 {
     static const char *const keys[] = {"type", "points", "kernel", "last_init", NULL};
-    const char *kind;
+    size_t kind;
     DFO_TRY(dfoi_json_keys(ctx, config, keys));
     DFO_TRY(dfoi_json_size(ctx, config, "points", 150, 1, DFOI_NET_WIDEST, &k->points));
     DFO_TRY(dfoi_json_real(ctx, config, "last_init", 0, 0, 1, &k->last_init));
-    DFO_TRY(dfoi_json_string(ctx, config, "kernel", kind_name[0], &kind));
-    for (int i = 0; i < DFOI_KERNEL_KINDS; i++)
-        if (!strcmp(kind, kind_name[i])) {
-            k->kind = (dfoi_kernel_kind)i;
-            return DFO_OK;
-        }
-    return dfoi_fail(ctx, DFO_EARG, "kernel: expected squared-exponential, matern12, matern32 or matern52, got %s", kind);
+    DFO_TRY(dfoi_json_choice(ctx, config, "kernel", kind_name, 0, &kind));
+    k->kind = (dfoi_kernel_kind)kind;
+    return DFO_OK;
 }
 
 static dfo_status check(dfo_ctx *ctx, const json_t *config)

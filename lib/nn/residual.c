@@ -22,18 +22,6 @@
 
 #define SMALL 1e-3 /* nflows: blocks start near the identity */
 
-static dfo_status choice(dfo_ctx *ctx, const json_t *config, const char *key, const char *no,
-                         const char *yes, int *on)
-{
-    const char *text;
-    DFO_TRY(dfoi_json_string(ctx, config, key, no, &text));
-    *on = !strcmp(text, yes);
-    if (!*on && strcmp(text, no))
-        return dfoi_fail(ctx, DFO_EARG, "%s must be \"%s\" or \"%s\", got \"%s\"", key, no, yes,
-                         text);
-    return DFO_OK;
-}
-
 static dfo_status read_settings(dfo_ctx *ctx, const json_t *config,
                                 struct dfoi_residual_settings *s)
 {
@@ -44,8 +32,8 @@ static dfo_status read_settings(dfo_ctx *ctx, const json_t *config,
     DFO_TRY(dfoi_json_size(ctx, config, "blocks", 2, 0, DFOI_RESIDUAL_BLOCKS, &s->blocks));
     DFO_TRY(dfoi_config_activation(ctx, config, "relu", &s->act));
     DFO_TRY(dfoi_json_real(ctx, config, "dropout", 0, 0, DFOI_DROPOUT_MAX, &s->dropout));
-    DFO_TRY(choice(ctx, config, "norm", "none", "layer", &s->norm));
-    DFO_TRY(choice(ctx, config, "context", "concat", "gate", &s->gate));
+    DFO_TRY(dfoi_json_either(ctx, config, "norm", "none", "layer", &s->norm));
+    DFO_TRY(dfoi_json_either(ctx, config, "context", "concat", "gate", &s->gate));
     return dfoi_json_real(ctx, config, "last_init", 0, 0, 1, &s->last_init);
 }
 

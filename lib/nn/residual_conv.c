@@ -28,7 +28,6 @@ static dfo_status read_settings(dfo_ctx *ctx, const json_t *config, dfoi_resconv
 {
     static const char *const keys[] = {"type", "hidden",  "blocks",    "first_kernel", "activation",
                                        "norm", "dropout", "last_init", "context",      NULL};
-    const char *context;
     *s = (dfoi_resconv_settings){.gate = 0};
     DFO_TRY(dfoi_json_keys(ctx, config, keys));
     DFO_TRY(dfoi_json_size(ctx, config, "hidden", 96, 1, DFOI_NET_WIDEST, &s->hidden));
@@ -37,11 +36,7 @@ static dfo_status read_settings(dfo_ctx *ctx, const json_t *config, dfoi_resconv
     DFO_TRY(dfoi_config_activation(ctx, config, "relu", &s->act));
     DFO_TRY(dfoi_json_real(ctx, config, "dropout", 0, 0, DFOI_DROPOUT_MAX, &s->dropout));
     DFO_TRY(dfoi_conv_read_norm(ctx, config, DFOI_NORM_NONE, &s->norm));
-    DFO_TRY(dfoi_json_string(ctx, config, "context", "concat", &context));
-    s->gate = !strcmp(context, "gate");
-    if (!s->gate && strcmp(context, "concat"))
-        return dfoi_fail(ctx, DFO_EARG, "context must be \"concat\" or \"gate\", got \"%s\"",
-                         context);
+    DFO_TRY(dfoi_json_either(ctx, config, "context", "concat", "gate", &s->gate));
     return dfoi_json_real(ctx, config, "last_init", 0, 0, 1, &s->last_init);
 }
 

@@ -27,13 +27,11 @@
 
 static dfo_status read_norm(dfo_ctx *ctx, const json_t *config, size_t *groups)
 {
-    const char *norm;
-    DFO_TRY(dfoi_json_string(ctx, config, "norm", "group", &norm));
+    int none;
+    DFO_TRY(dfoi_json_either(ctx, config, "norm", "group", "none", &none));
     DFO_TRY(dfoi_json_size(ctx, config, "groups", 8, 1, DFOI_NET_WIDEST, groups));
-    if (!strcmp(norm, "none"))
+    if (none)
         *groups = 0;
-    else if (strcmp(norm, "group"))
-        return dfoi_fail(ctx, DFO_EARG, "norm must be \"group\" or \"none\", got \"%s\"", norm);
     return DFO_OK;
 }
 

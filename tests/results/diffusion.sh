@@ -57,8 +57,8 @@ points() {
 mnist_model() {
     f=$data/mnist
     images=$f/t10k-images-idx3-ubyte.gz labels=$f/t10k-labels-idx1-ubyte.gz
-    kept mnist train --data "$f/train-images-idx3-ubyte.gz#0:50000" --labels "$f/train-labels-idx1-ubyte.gz#0:50000" --flow vp --set channels=16 \
-        --batch 32 --lr 2e-3 --schedule cosine --ema 0.99 --valid-fraction 0 --time-limit "${EDIT_SECONDS:-570}" --threads 1 --seed 0 \
+    kept mnist train --data "$f/train-images-idx3-ubyte.gz#0:50000" --labels "$f/train-labels-idx1-ubyte.gz#0:50000" --flow vp --set channels=24 \
+        --batch 32 --lr 2e-3 --schedule cosine --ema 0.999 --valid-fraction 0 --time-limit "${EDIT_SECONDS:-3000}" --threads 1 --seed 0 \
         --checkpoint none
 }
 
