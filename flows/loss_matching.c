@@ -213,12 +213,10 @@ static dfo_status noise(const dfo_flow *flow, dfo_run *run, const dfo_minibatch 
     const dfo_batch *given = &b->cond.part[0].rows;
     if (flow->matching.given && (!b->cond.n || given->d != flow->cond_d + flow->d))
         return dfo_run_fail(run, DFO_ESHAPE, (size_t)-1, "pairing: given wants the noise of every row, %zu numbers", flow->d);
-    for (size_t i = 0; i < x0.n; i++) {
-        if (flow->matching.given)
-            memcpy(dfo_row(x0, i), dfo_row(*given, i) + flow->cond_d, flow->d * sizeof *x0.x);
-        else
-            dfo_draw_real_normal(key_of(run, i, DFO_FOR_NOISE), flow->d, dfo_row(x0, i));
-    }
+    if (!flow->matching.given)
+        dfo_draw_real_normals(key_of(run, 0, DFO_FOR_NOISE), x0.n, flow->d, x0.x, x0.ld);
+    for (size_t i = 0; flow->matching.given && i < x0.n; i++)
+        memcpy(dfo_row(x0, i), dfo_row(*given, i) + flow->cond_d, flow->d * sizeof *x0.x);
     return DFO_OK;
 }
 
@@ -226,8 +224,10 @@ static dfo_status noise(const dfo_flow *flow, dfo_run *run, const dfo_minibatch 
 static void walk(const dfo_flow *flow, dfo_run *run, const double *t, dfo_batch x0, dfo_batch x1, dfo_batch u)
 {
     dfo_real *e = dfo_arena_take(run, x1.d);
+    memset(e, 0, x1.d * sizeof *e);
     for (size_t i = 0; i < x1.n; i++) {
-        dfo_draw_real_normal(key_of(run, i, DFO_FOR_PAIRING), x1.d, e);
+        if (flow->matching.sigma > 0)
+            dfo_draw_real_normal(key_of(run, i, DFO_FOR_PAIRING), x1.d, e);
         dfoi_matching_path(&flow->matching, t[i], x1.d, dfo_row(x0, i), dfo_row(x1, i), e, dfo_row(x1, i), dfo_row(u, i));
     }
 }

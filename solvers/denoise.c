@@ -32,7 +32,7 @@ struct work {
     uint32_t  draws;                       /* that rows have taken */
     double   *t;                           /* (n) */
     dfo_real *x0, *kept;                   /* (n,d) */
-    dfo_real *z;                           /* (d) */
+    dfo_real *z;                           /* noise of some rows at a time */
     dfo_batch given;                       /* (n,d), or nothing */
 };
 
@@ -67,16 +67,31 @@ static void mix(const struct work *k, dfo_batch x, double a, double b)
     }
 }
 
+/* Rows whose noise is drawn at a time, of d numbers each.  */
+static size_t noise_rows(size_t d)
+{
+    return d < 128 ? 128 / (d ? d : 1) : 1;
+}
+
+/* Row i's noise of a draw, in z; asked for row by row.  */
+static const dfo_real *noise_of(const struct work *k, uint32_t draw, size_t i)
+{
+    size_t rows = noise_rows(k->d), at = i % rows;
+    dfo_key key = {.seed = k->of->options.seed, .row = k->run->key.row + i, .purpose = DFO_FOR_SAMPLER, .step = draw};
+    if (!at)
+        dfo_draw_real_normals(key, k->n - i < rows ? k->n - i : rows, k->d, k->z, k->d);
+    return k->z + at * k->d;
+}
+
 /* x += by z.  */
 static void add_noise(struct work *k, dfo_batch x, double by)
 {
-    dfo_key key = {.seed = k->of->options.seed, .purpose = DFO_FOR_SAMPLER, .step = k->draws++};
+    uint32_t draw = k->draws++;
     for (size_t i = 0; i < k->n && by != 0; i++) {
         dfo_real *row = dfo_row(x, i);
-        key.row = k->run->key.row + i;
-        dfo_draw_real_normal(key, k->d, k->z);
+        const dfo_real *z = noise_of(k, draw, i);
         for (size_t j = 0; j < k->d; j++)
-            row[j] = (dfo_real)((double)row[j] + by * (double)k->z[j]);
+            row[j] = (dfo_real)((double)row[j] + by * (double)z[j]);
     }
 }
 
@@ -84,18 +99,15 @@ static void add_noise(struct work *k, dfo_batch x, double by)
 static void add_known(struct work *k, dfo_noise_point p, dfo_batch x)
 {
     double s = p.alpha * k->of->options.given_noise, by = sqrt(fmax(0, (p.sigma - s) * (p.sigma + s)));
-    dfo_key key = {.seed = k->of->options.seed, .purpose = DFO_FOR_SAMPLER, .step = k->draws};
     if (!k->given.x)
         return;
-    k->draws++;
+    uint32_t draw = k->draws++;
     for (size_t i = 0; i < k->n && p.sigma * (1 + 1e-6) >= s; i++) {
         dfo_real *row = dfo_row(x, i);
-        const dfo_real *y = dfo_row(k->given, i);
-        key.row = k->run->key.row + i;
-        dfo_draw_real_normal(key, k->d, k->z);
+        const dfo_real *y = dfo_row(k->given, i), *z = noise_of(k, draw, i);
         for (size_t j = 0; j < k->d; j++)
             if (!isnan(y[j]))
-                row[j] = (dfo_real)(p.alpha * (double)y[j] + by * (double)k->z[j]);
+                row[j] = (dfo_real)(p.alpha * (double)y[j] + by * (double)z[j]);
     }
 }
 
@@ -327,7 +339,7 @@ void dfo_denoiser_free(dfo_denoiser *r)
 size_t dfo_denoiser_scratch(const dfo_denoiser *r, const dfo_field *field, size_t rows)
 {
     size_t of_field = field->ops->scratch ? field->ops->scratch(field, rows) : 0, of_rex = r->rex ? dfo_rex_scratch(r->rex, field, rows) : 0;
-    return dfoi_doubles_size(rows) + 2 * dfo_arena_size(rows * field->d) + dfo_arena_size(field->d) + (of_rex > of_field ? of_rex : of_field);
+    return dfoi_doubles_size(rows) + 2 * dfo_arena_size(rows * field->d) + dfo_arena_size(noise_rows(field->d) * field->d) + (of_rex > of_field ? of_rex : of_field);
 }
 
 static dfo_status all_finite(const struct work *k, dfo_batch x, double t)
@@ -385,7 +397,7 @@ dfo_status dfo_denoiser_run_given(const dfo_denoiser *r, const dfo_field *field,
     k.t = dfoi_take_doubles(run, x.n);
     k.x0 = dfo_arena_take(run, x.n * x.d);
     k.kept = dfo_arena_take(run, x.n * x.d);
-    k.z = dfo_arena_take(run, x.d);
+    k.z = dfo_arena_take(run, noise_rows(x.d) * x.d);
     dfo_status status = walk(&k, x);
     run->arena_used = mark;
     return status;

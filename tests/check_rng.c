@@ -96,6 +96,27 @@ START_TEST(keys)
 }
 END_TEST
 
+/* Rows together have the bits that each has alone, and what stands between them stays.  */
+START_TEST(rows_together)
+{
+    static dfo_real all[40 * 310], one[310];
+    test_rng rng = test_rng_new(test_seed());
+    for (size_t k = 0; k < test_times(60); k++) {
+        size_t n = test_rng_between(&rng, 0, 40), d = test_rng_between(&rng, 0, test_rng_between(&rng, 0, 2) ? 7 : 300), ld = d + test_rng_between(&rng, 0, 9);
+        dfo_key key = test_key(((uint64_t)1 << 32) - test_rng_between(&rng, 0, 40));
+        for (size_t i = 0; i < n * ld; i++)
+            all[i] = -1;
+        dfo_draw_real_normals(key, n, d, all, ld);
+        for (size_t i = 0; i < n; i++, key.row++) {
+            dfo_draw_real_normal(key, d, one);
+            REQUIRE(!memcmp(all + i * ld, one, d * sizeof *one), "%zu rows of %zu, row %zu", n, d, i);
+            for (size_t j = d; j < ld; j++)
+                REQUIRE(all[i * ld + j] == -1, "%zu rows of %zu, %zu apart: row %zu, number %zu", n, d, ld, i, j);
+        }
+    }
+}
+END_TEST
+
 static int rising(const void *a, const void *b)
 {
     dfo_real x = *(const dfo_real *)a, y = *(const dfo_real *)b;
@@ -246,6 +267,7 @@ int main(void)
     tcase_add_test(tcase, known_answers);
     tcase_add_test(tcase, words);
     tcase_add_test(tcase, keys);
+    tcase_add_test(tcase, rows_together);
     tcase_add_test(tcase, normals);
     tcase_add_test(tcase, uniforms);
     tcase_add_test(tcase, tails);

@@ -233,11 +233,9 @@ static dfo_status sample(const dfo_dist *dist, dfo_run *run, dfo_batch x, const 
     struct values v;
     (void)cond;
     if (s->standard && s->family == &normal) {
-        for (size_t i = 0; i < x.n; i++) {
-            dfo_draw_real_normal(dfoi_base_key(run, i), x.d, dfo_row(x, i));
-            if (temperature < 1 || temperature > 1)
-                dfoi_scale(x.d, (dfo_real)temperature, dfo_row(x, i));
-        }
+        dfo_draw_real_normals(dfoi_base_key(run, 0), x.n, x.d, x.x, x.ld);
+        for (size_t i = 0; i < x.n && (temperature < 1 || temperature > 1); i++)
+            dfoi_scale(x.d, (dfo_real)temperature, dfo_row(x, i));
         return DFO_OK;
     }
     DFO_TRY(take_values(dist, run, &v));

@@ -4,57 +4,26 @@
  * (b = 52; float: 23, so that 0 and 1 do not occur).  Normal: Box and Muller's r cos, r sin with r =
  * sqrt(-2 log u); u has 52 bits (float: its logarithm to full precision near 0 and near 1), so tails
  * reach 8.5 sigma.  The float draws are the double ones, rounded, but for a few units in the last place. */
-#ifdef __x86_64__
-#include <immintrin.h>
-#endif
 #include <string.h>
 
 #include "math/fun_impl.h"
 #include "math/kern_table.h"
+#include "math/philox_impl.h"
 
 #define BATCH 64                          /* blocks at a time */
 #define WHOLE 16                          /* fewer are made up to whole vectors */
-typedef uint64_t words __attribute__((vector_size(DFOI_VBYTES)));
-#define LANES (sizeof(words) / 8)
 
-/* Products of the lanes' low 32 bits.  */
-static inline words multiply(words a, words b)
+/* Block i of n, n a multiple of DFOI_WORDS, is block index[i] of row[i]'s stream: a word in each 64-bit lane; what stands in the upper
+ * halves meanwhile does not matter.  */
+static void philox(dfo_key key, const uint64_t *index, const uint64_t *row, size_t n, uint64_t out[4][BATCH])
 {
-#if defined __x86_64__ && DFOI_VBYTES == 64
-    return (words)_mm512_mul_epu32((__m512i)a, (__m512i)b);
-#elif defined __x86_64__ && DFOI_VBYTES == 32
-    return (words)_mm256_mul_epu32((__m256i)a, (__m256i)b);
-#elif defined __x86_64__
-    return (words)_mm_mul_epu32((__m128i)a, (__m128i)b);
-#else
-    return (a & 0xffffffff) * (b & 0xffffffff);
-#endif
-}
-
-/* The blocks first .. first + n-1, n a multiple of LANES: a word in each 64-bit lane; what stands in the upper halves meanwhile does not matter.  */
-static void philox(dfo_key key, uint32_t first, uint32_t n, uint64_t out[4][BATCH])
-{
-    const words m0 = 0xD2511F53u - (words){0}, m1 = 0xCD9E8D57u - (words){0};
-    for (uint32_t i = 0; i < n; i += LANES) {
-        words a, b = key.row - (words){0}, d = key.step - (words){0};
-        words c = ((key.row >> 32 & 0xffff) | (uint64_t)key.purpose << 16) - (words){0};
-        uint32_t k0 = (uint32_t)key.seed, k1 = (uint32_t)(key.seed >> 32);
-        for (uint32_t l = 0; l < LANES; l++)
-            a[l] = first + i + l;
-#pragma GCC unroll 10
-        for (int round = 0; round < 10; round++) {
-            words p0 = multiply(a, m0), p1 = multiply(c, m1);
-            a = (p1 >> 32) ^ b ^ ((uint64_t)k0 - (words){0});
-            b = p1;
-            c = (p0 >> 32) ^ d ^ ((uint64_t)k1 - (words){0});
-            d = p0;
-            k0 += 0x9E3779B9u;
-            k1 += 0xBB67AE85u;
-        }
-        memcpy(&out[0][i], &a, sizeof a);
-        memcpy(&out[1][i], &b, sizeof b);
-        memcpy(&out[2][i], &c, sizeof c);
-        memcpy(&out[3][i], &d, sizeof d);
+    for (size_t i = 0; i < n; i += DFOI_WORDS) {
+        dfoi_words at, of, word[4];
+        memcpy(&at, index + i, sizeof at);
+        memcpy(&of, row + i, sizeof of);
+        dfoi_philox_lanes(key, at, of, word);
+        for (size_t w = 0; w < 4; w++)
+            memcpy(&out[w][i], &word[w], sizeof word[w]);
     }
 }
 
@@ -97,38 +66,78 @@ static inline void pair(uint32_t w0, uint32_t w1, uint32_t w2, uint32_t w3, dfo_
     *y = r * s;
 }
 
-/* How many blocks, whole vectors of them, serve n more draws.  */
-static inline uint32_t blocks_for(size_t n)
+/* The blocks that rows' draws take, `per` a row, one row behind the other, from block `next` of row `at` on.  */
+struct blocks {
+    uint64_t at, next, per;
+    uint64_t row[BATCH], index[BATCH];
+};
+
+/* n of them and others that make up whole vectors; their number with these.  */
+static size_t take(struct blocks *b, size_t n)
 {
-    return n >= 2 * BATCH ? BATCH : (uint32_t)((n + 1) / 2 + WHOLE - 1) / WHOLE * WHOLE;
+    size_t all = (n + WHOLE - 1) / WHOLE * WHOLE;
+    int one = b->per - b->next >= all;
+    for (size_t i = 0; one && i < all; i++) {
+        b->row[i] = b->at;
+        b->index[i] = b->next + i;
+    }
+    for (size_t i = 0; !one && i < all; i++) {
+        int last = b->next + 1 == b->per;
+        b->row[i] = b->at;
+        b->index[i] = b->next;
+        b->at += (uint64_t)last;
+        b->next = last ? 0 : b->next + 1;
+    }
+    b->next += one ? all : 0;
+    return all;
 }
 
 static void uniform(dfo_key key, size_t n, dfo_real *out)
 {
+    struct blocks b = {.at = key.row, .per = UINT64_MAX};
     uint64_t w[4][BATCH];
     dfo_real draw[2 * BATCH];
     for (size_t at = 0; at < n; at += 2 * BATCH) {
-        uint32_t m = blocks_for(n - at);
-        philox(key, (uint32_t)(at / 2), m, w);
-        for (uint32_t i = 0; i < m; i++) {
+        size_t left = n - at < 2 * BATCH ? n - at : 2 * BATCH, m = take(&b, (left + 1) / 2);
+        philox(key, b.index, b.row, m, w);
+        for (size_t i = 0; i < m; i++) {
             draw[2 * i] = unit((uint32_t)w[0][i], (uint32_t)w[1][i]);
             draw[2 * i + 1] = unit((uint32_t)w[2][i], (uint32_t)w[3][i]);
         }
-        memcpy(out + at, draw, (n - at < 2 * BATCH ? n - at : 2 * BATCH) * sizeof *out);
+        memcpy(out + at, draw, left * sizeof *out);
     }
 }
 
-static void normal(dfo_key key, size_t n, dfo_real *out)
+/* The normals of m blocks.  */
+static void pairs(dfo_key key, const struct blocks *b, size_t m, dfo_real draw[2 * BATCH])
 {
     uint64_t w[4][BATCH];
+    philox(key, b->index, b->row, m, w);
+    for (size_t i = 0; i < m; i++)
+        pair((uint32_t)w[0][i], (uint32_t)w[1][i], (uint32_t)w[2][i], (uint32_t)w[3][i], &draw[2 * i], &draw[2 * i + 1]);
+}
+
+/* Of wide rows a batch of blocks lies in one row, of narrow ones in several.  */
+static void normal(dfo_key key, size_t n, size_t d, dfo_real *out, size_t ld)
+{
+    size_t per = (d + 1) / 2;
+    struct blocks b = {.at = key.row, .per = n > 1 ? per : UINT64_MAX};
     dfo_real draw[2 * BATCH];
-    for (size_t at = 0; at < n; at += 2 * BATCH) {
-        uint32_t m = blocks_for(n - at);
-        philox(key, (uint32_t)(at / 2), m, w);
-        for (uint32_t i = 0; i < m; i++)
-            pair((uint32_t)w[0][i], (uint32_t)w[1][i], (uint32_t)w[2][i], (uint32_t)w[3][i],
-                 &draw[2 * i], &draw[2 * i + 1]);
-        memcpy(out + at, draw, (n - at < 2 * BATCH ? n - at : 2 * BATCH) * sizeof *out);
+    for (size_t i = 0, j = 0; i < n && d;) {
+        size_t left = (n - i) * per - j / 2, count = left < BATCH ? left : BATCH;
+        pairs(key, &b, take(&b, count), draw);
+        for (size_t at = 0; at < count;) {
+            size_t here = per - j / 2 < count - at ? per - j / 2 : count - at, have = d - j < 2 * here ? d - j : 2 * here;
+            memcpy(out + i * ld + j, draw + 2 * at, have * sizeof *out);
+            at += here;
+            j += 2 * here;
+            if (j >= d) {
+                j = 0;
+                i++;
+            }
+        }
+        b.at = key.row + i;
+        b.next = j / 2;
     }
 }
 

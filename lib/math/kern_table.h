@@ -112,9 +112,9 @@ struct dfoi_step_kernels {
                  dfo_real *m, dfo_real *v, dfo_real *ema);
 };
 struct dfoi_draw_kernels {
-    /* n draws, two from each block of the key's stream.  */
+    /* Draws, two from each block of the key's stream; n rows of d, row i at out + i ld.  */
     void (*uniform)(dfo_key key, size_t n, dfo_real *out);
-    void (*normal)(dfo_key key, size_t n, dfo_real *out);
+    void (*normal)(dfo_key key, size_t n, size_t d, dfo_real *out, size_t ld);
 };
 struct dfoi_gemm_kernels { DFOI_GEMM_LIST(DFOI_SLOT) };
 struct dfoi_complex_kernels { DFOI_COMPLEX_LIST(DFOI_SLOT) };

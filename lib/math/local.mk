@@ -10,6 +10,7 @@ noinst_HEADERS += \
     lib/math/lapack_impl.h \
     lib/math/linalg_impl.h \
     lib/math/lanes_impl.h \
+    lib/math/philox_impl.h \
     lib/math/quadrature_impl.h \
     lib/math/root_impl.h \
     lib/math/spectral_impl.h \

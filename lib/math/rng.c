@@ -41,7 +41,12 @@ void dfo_draw_real_uniform(dfo_key key, size_t n, dfo_real *out)
 
 void dfo_draw_real_normal(dfo_key key, size_t n, dfo_real *out)
 {
-    DFOI_PICK(dfoi_draw_kernels)->normal(key, n, out);
+    DFOI_PICK(dfoi_draw_kernels)->normal(key, 1, n, out, n);
+}
+
+void dfo_draw_real_normals(dfo_key key, size_t n, size_t d, dfo_real *out, size_t ld)
+{
+    DFOI_PICK(dfoi_draw_kernels)->normal(key, n, d, out, ld);
 }
 
 #define ROUNDS 8

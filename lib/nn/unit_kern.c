@@ -1,13 +1,11 @@
 /* Kernels of units and gates: dropout masks, layer normalisation, gates, small products; compiled
  * per instruction set.  Sums over features are in double, one for each row, eight rows at a time.
  */
-#ifdef __x86_64__
-#include <immintrin.h>
-#endif
 #include <math.h>
 #include <string.h>
 
 #include "math/gemm_impl.h"
+#include "math/philox_impl.h"
 #include "nn/unit_kern_impl.h"
 
 #define EPSILON 1e-5
@@ -31,48 +29,17 @@ static void reverse(size_t n, const dfo_real *d1, const dfo_real *d2, const dfo_
 /* ---- dropout
  * --------------------------------------------------------------------------------------- */
 
-typedef uint64_t words __attribute__((vector_size(DFOI_VBYTES)));
-#define LANES (sizeof(words) / 8)
-
-/* Products of the lanes' low 32 bits.  */
-static inline words low_product(words a, words b)
-{
-#if defined __x86_64__ && DFOI_VBYTES == 64
-    return (words)_mm512_mul_epu32((__m512i)a, (__m512i)b);
-#elif defined __x86_64__ && DFOI_VBYTES == 32
-    return (words)_mm256_mul_epu32((__m256i)a, (__m256i)b);
-#elif defined __x86_64__
-    return (words)_mm_mul_epu32((__m128i)a, (__m128i)b);
-#else
-    return (a & 0xffffffff) * (b & 0xffffffff);
-#endif
-}
-
-/* Block `index` (Philox4x32-10) of the streams of 64 keys, rows key.row ...: four words a row.  */
+/* Block `index` of the streams of 64 keys, rows key.row ...: four words a row.  */
 static void blocks(dfo_key key, uint32_t index, uint32_t out[4][DFO_PANEL])
 {
-    const words m0 = 0xD2511F53u - (words){0}, m1 = 0xCD9E8D57u - (words){0};
     uint64_t word[4][DFO_PANEL];
-    for (size_t i = 0; i < DFO_PANEL; i += LANES) {
-        words row, a = index - (words){0}, d = key.step - (words){0};
-        for (size_t l = 0; l < LANES; l++)
+    for (size_t i = 0; i < DFO_PANEL; i += DFOI_WORDS) {
+        dfoi_words row, four[4];
+        for (size_t l = 0; l < DFOI_WORDS; l++)
             row[l] = key.row + i + l;
-        words b = row, c = (row >> 32 & 0xffff) | (((uint64_t)key.purpose << 16) - (words){0});
-        uint32_t k0 = (uint32_t)key.seed, k1 = (uint32_t)(key.seed >> 32);
-#pragma GCC unroll 10
-        for (int round = 0; round < 10; round++) {
-            words p0 = low_product(a, m0), p1 = low_product(c, m1);
-            a = (p1 >> 32) ^ b ^ ((uint64_t)k0 - (words){0});
-            b = p1;
-            c = (p0 >> 32) ^ d ^ ((uint64_t)k1 - (words){0});
-            d = p0;
-            k0 += 0x9E3779B9u;
-            k1 += 0xBB67AE85u;
-        }
-        memcpy(&word[0][i], &a, sizeof a);
-        memcpy(&word[1][i], &b, sizeof b);
-        memcpy(&word[2][i], &c, sizeof c);
-        memcpy(&word[3][i], &d, sizeof d);
+        dfoi_philox_lanes(key, index - (dfoi_words){0}, row, four);
+        for (size_t w = 0; w < 4; w++)
+            memcpy(&word[w][i], &four[w], sizeof four[w]);
     }
     for (size_t w = 0; w < 4; w++)
         for (size_t i = 0; i < DFO_PANEL; i++)
