@@ -359,8 +359,10 @@ START_TEST(levels_agree)
             same(a, c, N, dfoi_act_name((dfoi_act)act), level), same(b, d, N, dfoi_act_name((dfoi_act)act), level);
         }
         dfo_key key = {test_seed(), 5, DFO_FOR_TEST, 1};
-        dfoi_draw_kernels_generic.normal(key, N, a), DFOI_AT_LEVEL(dfoi_draw_kernels, level)->normal(key, N, b);
-        same(a, b, N, "normal", level);
+        for (size_t d = 1; d <= N; d += 1 + d / 2) {
+            dfoi_draw_kernels_generic.normal(key, N / d, d, a, d), DFOI_AT_LEVEL(dfoi_draw_kernels, level)->normal(key, N / d, d, b, d);
+            same(a, b, N / d * d, "normal", level);
+        }
         dfoi_draw_kernels_generic.uniform(key, N, a), DFOI_AT_LEVEL(dfoi_draw_kernels, level)->uniform(key, N, b);
         same(a, b, N, "uniform", level);
     }
