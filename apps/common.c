@@ -15,7 +15,11 @@ static error_t parse_common(int key, char *arg, struct argp_state *state)
     switch (key) {
     case 'J': c->json = 1; return 0;
     case 'q': c->quiet = 1; return 0;
-    case 'S': c->seed = to_u64(state, "--seed", arg, 0); return 0;
+    case 'S':
+        c->seed = to_u64(state, "--seed", arg, 0);
+        if (c->seed > INT64_MAX)   /* files keep it as a whole number with a sign */
+            argp_error(state, "--seed: expected an integer of at most %lld, got '%s'", (long long)INT64_MAX, arg);
+        return 0;
     case 'T': c->threads = (int)to_u64(state, "--threads", arg, 1); return 0;
     case 'M': {
         char *end;
@@ -26,7 +30,10 @@ static error_t parse_common(int key, char *arg, struct argp_state *state)
         c->memory = (size_t)(n * unit);
         return 0;
     }
-    case 'P': return 0;            /* main() has seen it */
+    case 'P':                      /* main() has seen it, but for letters behind others */
+        if (strcmp(arg, DFO_REAL_NAME))
+            argp_error(state, "-P: expected an option of its own, -P float or -P double, got '%s'", arg);
+        return 0;
     default: return ARGP_ERR_UNKNOWN;
     }
 }

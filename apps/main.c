@@ -67,11 +67,14 @@ static int precision(int argc, char **argv, int usual, const char **bad)
 {
     int which = usual;
     for (int i = 2; i < argc && strcmp(argv[i], "--"); i++) {
-        const char *value = NULL;
-        if (!strcmp(argv[i], "--precision") && i + 1 < argc)
-            value = argv[i + 1];
-        else if (!strncmp(argv[i], "--precision=", 12))
-            value = argv[i] + 12;
+        const char *value = argv[i], *next = i + 1 < argc ? argv[i + 1] : NULL;
+        size_t name = strcspn(value, "=");
+        if (!strncmp(value, "-P", 2))
+            value = value[2] ? value + 2 : next;
+        else if (name >= 4 && !strncmp(value, "--precision", name))        /* argp knows it by its beginning, too */
+            value = value[name] ? value + name + 1 : next;
+        else
+            continue;
         if (!value)
             continue;
         *bad = value;

@@ -88,6 +88,8 @@ int sampler_options_fit(struct common *c, const struct sampler_options *o)
         return usage_error(c, "--sampler: %s", dfo_ctx_error(c->ctx));
     if (o->given & ~kind->takes)
         return misplaced(c, o->given & ~kind->takes);
+    if (o->given & DFO_TAKES_CHURN && !(o->how.churn > 0))
+        return usage_error(c, "--churn-min, --churn-max and --churn-noise go with --churn above 0");
     if (s->steps == DFO_AS_IT_IS || !s->steps)
         return usage_error(c, "--sampler %s wants --solver-steps N, 1 at least", o->how.sampler);
     if (s->method || s->rtol >= 0 || s->atol >= 0 || s->probes != DFO_AS_IT_IS)

@@ -43,9 +43,10 @@ static dfo_status levels(dfo_ctx *ctx, const dfoi_diffusion *d, const dfo_denois
                          size_t steps, double *t)
 {
     const dfo_noise_schedule *of = &d->schedule;
-    double noisy = dfoi_diffusion_noisiest(d), met = dfo_noise_schedule_time(of, DFO_CLOCK_CHI, o->given_noise);
-    if (o->given_whole && !((noisy - met) * (met - d->first) >= 0))
-        return dfoi_fail(ctx, DFO_EARG, "noise %g of what is given: expected from %.3g to %.3g, what the schedule has", o->given_noise,
+    double noisy = d->noisy, met = dfo_noise_schedule_time(of, DFO_CLOCK_CHI, o->given_noise);
+    if ((o->given_whole || o->given_noise > 0) && !((noisy - met) * (met - d->first) >= 0))
+        return dfoi_fail(ctx, DFO_EARG, "noise %g of what is given: expected %sfrom %.3g to %.3g, what the schedule has", o->given_noise,
+                         o->given_whole ? "" : "none, or ",
                          dfo_noise_schedule_clock(of, DFO_CLOCK_CHI, d->first), dfo_noise_schedule_clock(of, DFO_CLOCK_CHI, noisy));
     if (o->given_whole)
         noisy = met;

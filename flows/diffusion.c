@@ -14,11 +14,6 @@ static const char *const prediction_name[] = {"noise", "data", "velocity", "edm"
 static const char *const weighting_name[] = {"simple", "likelihood", "min-snr", NULL};
 static const char *const spread_name[] = {"time", "log-snr", NULL};
 
-static double noisy(const dfoi_diffusion *d)
-{
-    return dfo_noise_schedule_noisy(&d->schedule);
-}
-
 static double log_snr(const dfoi_diffusion *d, double t)
 {
     return dfo_noise_schedule_clock(&d->schedule, DFO_CLOCK_LOG_SNR, t);
@@ -58,7 +53,12 @@ dfo_status dfoi_diffusion_read(dfo_ctx *ctx, const json_t *config, dfoi_diffusio
         return dfoi_fail(ctx, DFO_EARG, "spread: steps of a chain are drawn alike, log-snr goes with times of 0");
     DFO_TRY(dfoi_json_real(ctx, config, "first", edm ? of->sigma_min : of->kind == DFO_NOISE_VE ? 1e-5 : 1e-3, 1e-9,
                            edm ? of->sigma_max : 0.999, &d->first));
-    d->noisy_snr = log_snr(d, noisy(d));
+    d->noisy = dfo_noise_schedule_noisy(of);
+    if (log_snr(d, d->noisy) < NOISIEST)
+        d->noisy = dfo_noise_schedule_time(of, DFO_CLOCK_LOG_SNR, NOISIEST);
+    if (!((d->noisy - d->first) * (dfo_noise_schedule_noisy(of) - dfo_noise_schedule_clean(of)) > 0))
+        return dfoi_fail(ctx, DFO_EARG, "first: %g is not before %g, where there is no more data to be found", d->first, d->noisy);
+    d->noisy_snr = log_snr(d, d->noisy);
     d->first_snr = log_snr(d, d->first);
     return DFO_OK;
 }
@@ -84,7 +84,7 @@ dfo_status dfoi_diffusion_describe(dfo_ctx *ctx, const dfoi_diffusion *d, json_t
 static double time_of(const dfoi_diffusion *d, double s)
 {
     if (s <= 0 || s >= 1)
-        return s <= 0 ? noisy(d) : d->first;
+        return s <= 0 ? d->noisy : d->first;
     return dfo_noise_schedule_time(&d->schedule, DFO_CLOCK_LOG_SNR, d->noisy_snr + s * (d->first_snr - d->noisy_snr));
 }
 
@@ -142,15 +142,21 @@ dfoi_diffusion_point dfoi_diffusion_at(const dfoi_diffusion *d, double s)
     return o;
 }
 
+/* Are times drawn evenly in place?  Of edm, whose own density of times would leave weights of the likelihood without bound, with these too.  */
+static int evenly(const dfoi_diffusion *d)
+{
+    return d->spread == DFOI_SPREAD_LOG_SNR || (d->schedule.kind == DFO_NOISE_EDM && d->weighting == DFOI_WEIGH_LIKELIHOOD);
+}
+
 /* Uniform in place, or in time, or in k/times, k from 1 to times (Ho et al. 2020); of edm ln sigma is normal: -1.2 + ln 2 for data of unit variance, 1.2 (Karras et al. 2022).  */
 double dfoi_diffusion_draw(const dfoi_diffusion *d, dfo_key key)
 {
     double u;
-    if (d->schedule.kind != DFO_NOISE_EDM || d->spread == DFOI_SPREAD_LOG_SNR) {
+    if (d->schedule.kind != DFO_NOISE_EDM || evenly(d)) {
         dfo_draw_uniform(key, 0, 1, &u);
-        if (d->spread == DFOI_SPREAD_LOG_SNR)
+        if (evenly(d))
             return u;
-        return place_of(d, d->times ? (floor(u * (double)d->times) + 1) / (double)d->times : d->first + u * (noisy(d) - d->first));
+        return place_of(d, d->times ? (floor(u * (double)d->times) + 1) / (double)d->times : d->first + u * (d->noisy - d->first));
     }
     dfo_real normal;
     dfo_draw_real_normal(key, 1, &normal);
@@ -180,8 +186,10 @@ double dfoi_diffusion_weight(const dfoi_diffusion *d, const dfoi_diffusion_point
 {
     double ignored, q, sigma = p->at.sigma, snr = p->at.alpha * p->at.alpha / (sigma * sigma);
     noise_of(d, &p->at, p->n, &ignored, &q);
+    if (d->weighting == DFOI_WEIGH_LIKELIHOOD && evenly(d))
+        return q * q * (d->first_snr - d->noisy_snr) / 2;
     if (d->weighting == DFOI_WEIGH_LIKELIHOOD)
-        return q * q * p->at.g2 / (2 * sigma * sigma);
+        return q * q * p->at.g2 / (2 * sigma * sigma) * (d->times ? 1 : fabs(d->noisy - d->first));
     if (d->weighting == DFOI_WEIGH_MIN_SNR)
         return q * q / snr * (snr < 5 ? snr : 5);
     return 1;
@@ -206,18 +214,10 @@ double dfoi_diffusion_data_place(const dfoi_diffusion *d)
     return d->times ? place_of(d, first_step(d) / (double)d->times) : 1;
 }
 
-double dfoi_diffusion_noisiest(const dfoi_diffusion *d)
-{
-    double t = noisy(d);
-    return log_snr(d, t) >= NOISIEST ? t : dfo_noise_schedule_time(&d->schedule, DFO_CLOCK_LOG_SNR, NOISIEST);
-}
-
 double dfoi_diffusion_noise_place(const dfoi_diffusion *d)
 {
-    double t = dfoi_diffusion_noisiest(d), times = (double)d->times, k = floor(t * times + 1e-9);
-    if (!(t < noisy(d)))
-        return 0;
-    return place_of(d, d->times ? (k < first_step(d) ? first_step(d) : k) / times : t);
+    double times = (double)d->times, k = floor(d->noisy * times + 1e-9);
+    return d->times ? place_of(d, (k < first_step(d) ? first_step(d) : k) / times) : 0;
 }
 
 /* l = log SNR.  In the limit 1/2 int |e - e(x)|^2 dl (Kingma et al. 2021, eq. 15-18), u spread evenly over l.  Of a chain sum 1/2

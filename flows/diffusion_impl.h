@@ -25,7 +25,8 @@ typedef struct dfoi_diffusion {
     dfoi_spreading spread;
     size_t times;                          /* of training, or 0: any */
     double first;                          /* the time that data are at */
-    double noisy_snr, first_snr;           /* the log-SNR at the noisiest time and there */
+    double noisy;                          /* the time that the way begins at: the schedule's noisiest, or where its log-SNR is -14, if that is nearer */
+    double noisy_snr, first_snr;           /* the log-SNR there and at the data's time */
 } dfoi_diffusion;
 
 /* {"schedule":"vp","beta_min":..,"prediction":"noise","weighting":"simple","spread":"time","times":0,"first":1e-3}; config NULL: off.  */
@@ -55,11 +56,8 @@ double dfoi_diffusion_weight(const dfoi_diffusion *d, const dfoi_diffusion_point
 /* What an error of 1 of the net's is in the noise that it finds.  */
 double dfoi_diffusion_of_net(const dfoi_diffusion *d, const dfoi_diffusion_point *p);
 
-/* The time at which what finds x_0 in noise begins: the schedule's noisiest, or where its log-SNR is -14, if that is later.  */
-double dfoi_diffusion_noisiest(const dfoi_diffusion *d);
-
 /* Of the likelihood's bound (diffusion_bound.c): with u uniform in [0,1), a place, and what the squared error of the noise found there weighs;
- * the places that the way begins at (of dfoi_diffusion_noisiest) and that data are read at.  With `times` they are steps of the chain with
+ * the places that the way begins at and that data are read at.  With `times` they are steps of the chain with
  * so many, else of its limit.  */
 typedef struct dfoi_diffusion_term {
     double place, weight;

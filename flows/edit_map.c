@@ -34,7 +34,7 @@ struct dfo_flow_editor {
  * 2022, eq. 5).  */
 static double time_at(const dfoi_diffusion *d, double strength)
 {
-    double from = d->first, to = dfo_noise_schedule_noisy(&d->schedule);
+    double from = d->first, to = d->noisy;
     if (strength >= 1)
         return to;
     if (d->schedule.kind != DFO_NOISE_EDM)

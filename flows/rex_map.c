@@ -76,7 +76,7 @@ static dfo_status make(dfo_flow_rex *r)
 {
     const dfoi_diffusion *d = dfoi_cnf_diffusion(r->layer);
     dfo_flow_rex_options *o = &r->options;
-    dfo_time_grid grid = {.kind = "log-snr", .from = d->first, .to = dfo_noise_schedule_noisy(&d->schedule)};
+    dfo_time_grid grid = {.kind = "log-snr", .from = d->first, .to = d->noisy};
     dfo_rex_options options;
     DFO_TRY(choose_start(r, grid.from, grid.to));
     grid.from = o->start_time;

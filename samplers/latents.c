@@ -11,6 +11,7 @@
 #include "data/safetensors_impl.h"
 #include "model_impl.h"
 
+#define FORMAT 1                           /* of the metadata */
 #define REAL (sizeof(dfo_real) == sizeof(float) ? DFOI_F32 : DFOI_F64)
 
 struct dfo_latents_writer {
@@ -57,8 +58,10 @@ static dfo_status write_how(dfo_ctx *ctx, json_t *meta, const dfo_flow_rex_optio
 static dfo_status write_meta(dfo_latents_writer *w, dfo_model *model, uint64_t seed)
 {
     char hash[17], *text;
+    if (seed > INT64_MAX)
+        return dfoi_fail(w->ctx, DFO_EARG, "seed: expected one of at most %lld in latents, got %llu", (long long)INT64_MAX, (unsigned long long)seed);
     DFO_TRY(dfo_model_hash(model, hash));
-    json_t *meta = json_pack("{s:i, s:s, s:s, s:I, s:s}", "format", 1, "model", hash, "kind", model->ops->kind, "seed",
+    json_t *meta = json_pack("{s:i, s:s, s:s, s:I, s:s}", "format", FORMAT, "model", hash, "kind", model->ops->kind, "seed",
                              (json_int_t)seed, "precision", DFO_REAL_NAME);
     if (!meta)
         return dfoi_fail(w->ctx, DFO_EMEM, "out of memory: metadata of latents");
@@ -274,12 +277,21 @@ static dfo_status read_states(dfo_latents *l, const char *path)
 static dfo_status read_meta(dfo_latents *l, const char *path)
 {
     json_t *meta;
-    const char *model, *precision;
+    const char *model, *precision, *kind;
+    uint64_t format;
     const char *text = dfoi_tensors_metadata(l->file, "diffeo_latents");
     if (!text)
         return dfoi_fail(l->ctx, DFO_EFORMAT, "%s is a safetensors file, but not one of latents", path);
     DFO_TRY(dfoi_json_parse(l->ctx, text, strlen(text), path, &meta));
-    dfo_status status = dfoi_json_string(l->ctx, meta, "model", NULL, &model);
+    dfo_status status = dfoi_json_u64(l->ctx, meta, "format", 0, &format);
+    if (status == DFO_OK && format != FORMAT)
+        status = dfoi_fail(l->ctx, DFO_EFORMAT, "%s: latents of format %llu, this program reads %d", path, (unsigned long long)format, FORMAT);
+    if (status == DFO_OK)
+        status = dfoi_json_string(l->ctx, meta, "kind", NULL, &kind);
+    if (status == DFO_OK && strcmp(kind, "flow") && strcmp(kind, "classifier"))
+        status = dfoi_fail(l->ctx, DFO_EFORMAT, "%s: latents of a %.40s, expected those of a flow or a classifier", path, kind);
+    if (status == DFO_OK)
+        status = dfoi_json_string(l->ctx, meta, "model", NULL, &model);
     if (status == DFO_OK)
         status = dfoi_json_string(l->ctx, meta, "precision", NULL, &precision);
     if (status == DFO_OK)

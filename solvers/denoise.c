@@ -137,9 +137,12 @@ static dfo_status euler_maruyama(struct work *k, dfo_noise_point p, dfo_noise_po
     return DFO_OK;
 }
 
+/* Not where there is less noise than in what is given: its entries are draws of the posterior there, which corrections would forget.  */
 static dfo_status correct(struct work *k, dfo_noise_point *p, dfo_batch x)
 {
     double snr = k->of->options.snr, by = 2 * snr * snr;
+    if (k->given.x && p->sigma * (1 + 1e-6) < p->alpha * k->of->options.given_noise)
+        return DFO_OK;
     for (size_t i = 0; i < k->of->options.corrections; i++) {
         DFO_TRY(predict(k, *p, x));
         mix(k, x, 1 - by, by * p->alpha);
@@ -191,10 +194,11 @@ static dfo_status heun(struct work *k, dfo_noise_point p, dfo_noise_point q, dfo
 }
 
 static const struct method methods[] = {
-    {{"ancestral", "DDPM's own, with the posterior's variances", "uniform", DFO_TAKES_GIVEN, 0, 0}, NULL, ddim},
+    {{"ancestral", "DDPM's own, with the posterior's variances", "uniform", DFO_TAKES_GIVEN | DFO_TAKES_GIVEN_NOISE, 0, 0}, NULL, ddim},
     {{"ddim", "implicit: without noise, or with eta times ancestral's", "uniform", DFO_TAKES_ETA | DFO_TAKES_GIVEN, 0, 0}, NULL, ddim},
-    {{"euler-maruyama", "the reverse SDE", "uniform", DFO_TAKES_GIVEN, 0, 0}, NULL, euler_maruyama},
-    {{"predictor-corrector", "Langevin's corrections before steps of the reverse SDE", "uniform", DFO_TAKES_SNR | DFO_TAKES_CORRECTIONS | DFO_TAKES_GIVEN, 0.16, 1},
+    {{"euler-maruyama", "the reverse SDE", "uniform", DFO_TAKES_GIVEN | DFO_TAKES_GIVEN_NOISE, 0, 0}, NULL, euler_maruyama},
+    {{"predictor-corrector", "Langevin's corrections before steps of the reverse SDE", "uniform",
+      DFO_TAKES_SNR | DFO_TAKES_CORRECTIONS | DFO_TAKES_GIVEN | DFO_TAKES_GIVEN_NOISE, 0.16, 1},
      correct, euler_maruyama},
     {{"edm-heun", "Heun's method with churn", "edm", DFO_TAKES_CHURN | DFO_TAKES_GIVEN, 0, 0}, churn, heun},
     {{"langevin", "annealed, level by level", "log-snr", DFO_TAKES_SNR | DFO_TAKES_CORRECTIONS | DFO_TAKES_GIVEN, 0.35, 10}, correct, keep_data_scale},
@@ -307,6 +311,9 @@ dfo_status dfo_denoiser_new(dfo_ctx *ctx, const dfo_denoiser_options *options, s
         o->sampler = methods[0].kind.name;
     DFO_TRY(method_named(ctx, o->sampler, &r.method));
     DFO_TRY(check_options(ctx, o));
+    if (o->given_noise > 0 && !(r.method->kind.takes & DFO_TAKES_GIVEN_NOISE))
+        return dfoi_fail(ctx, DFO_EARG, "%s: noise of what is given goes with ancestral, euler-maruyama and predictor-corrector, whose steps below it draw "
+                         "from the posterior", o->sampler);
     DFO_TRY(check_times(ctx, o, steps, t));
     o->eta = r.method->kind.takes & DFO_TAKES_ETA ? o->eta : 1;
     o->snr = o->snr > 0 ? o->snr : r.method->kind.snr;

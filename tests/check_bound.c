@@ -68,7 +68,7 @@ static double log_snr(const dfoi_diffusion *d, double t)
 /* The bound's mean: Simpson's rule over the log-SNR, or the chain's sum.  */
 static double mean_of(const dfoi_diffusion *d, double xx)
 {
-    double noisy = dfoi_diffusion_noisiest(d), times = (double)d->times, end = d->times ? 1 / times : d->first, sum = 0;
+    double noisy = d->noisy, times = (double)d->times, end = d->times ? 1 / times : d->first, sum = 0;
     size_t steps = (size_t)floor(noisy * times + 1e-9);    /* the chain begins at one of its own */
     noisy = d->times ? (double)steps / times : noisy;
     double from = log_snr(d, noisy);

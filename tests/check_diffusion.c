@@ -83,9 +83,34 @@ START_TEST(weights)
             dfoi_diffusion_point p = dfoi_diffusion_at(&d, s), q = dfoi_diffusion_at(&other, s);
             /* an error u of this net is one of p.b / q.b u of the noise's */
             double by = p.b / q.b * p.b / q.b, snr = p.at.alpha * p.at.alpha / (p.at.sigma * p.at.sigma);
-            ck_assert(fabs(dfoi_diffusion_weight(&d, &p) / (by * q.at.g2 / (2 * q.at.sigma * q.at.sigma)) - 1) < 1e-12);
+            ck_assert(fabs(dfoi_diffusion_weight(&d, &p) / (by * q.at.g2 / (2 * q.at.sigma * q.at.sigma) * (1 - d.first)) - 1) < 1e-12);
             ck_assert(fabs(dfoi_diffusion_weight(&low, &p) / (by * fmin(snr, 5) / snr) - 1) < 1e-12);
         }
+    }
+}
+END_TEST
+
+/* The likelihood's loss is one number however times are drawn: of data of variance v the error of what finds the noise is alpha^2 v /
+ * (alpha^2 v + sigma^2), whose integral over half the log-SNR l is log(1 + v exp(l)) / 2.  */
+START_TEST(likelihood_by_any_times)
+{
+    enum { N = 20000 };
+    const double v = 0.3;
+    static const char *const spread[] = {"time", "log-snr"};
+    for (size_t k = 0; k < 12; k++) {
+        dfoi_diffusion d = diffusion_of(schedule[k / 2], prediction[k % 4], "likelihood");
+        double sum = 0, squares = 0;
+        d.spread = k % 2 ? DFOI_SPREAD_LOG_SNR : DFOI_SPREAD_TIME;
+        for (size_t i = 0; i < N; i++) {
+            dfo_key key = {.seed = test_seed(), .row = i, .purpose = DFO_FOR_TIME};
+            dfoi_diffusion_point p = dfoi_diffusion_at(&d, dfoi_diffusion_draw(&d, key));
+            double a2 = p.at.alpha * p.at.alpha, of_net = dfoi_diffusion_of_net(&d, &p);
+            double x = dfoi_diffusion_weight(&d, &p) * a2 * v / (a2 * v + p.at.sigma * p.at.sigma) / (of_net * of_net);
+            sum += x / N;
+            squares += x * x / N;
+        }
+        double want = (log1p(v * exp(d.first_snr)) - log1p(v * exp(d.noisy_snr))) / 2, error = sqrt(fmax(0, squares - sum * sum) / N);
+        ck_assert_msg(fabs(sum - want) < 5 * error + 1e-9, "%s, times by %s: %g +- %g, expected %g", schedule[k / 2], spread[k % 2], sum, error, want);
     }
 }
 END_TEST
@@ -275,6 +300,7 @@ int main(void)
     tcase_add_test(t, targets);
     tcase_add_test(t, gaussian);
     tcase_add_test(t, weights);
+    tcase_add_test(t, likelihood_by_any_times);
     tcase_add_test(t, places);
     tcase_add_test(t, times);
     tcase_add_test(t, layer);

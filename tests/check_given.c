@@ -63,7 +63,7 @@ static struct law law_of(const mixture *m, size_t steps, const double *t, size_t
     know(&l, p, noise);
     for (size_t i = 0; i < steps; i++) {
         p = dfo_noise_schedule_at(&m->schedule, t[i]);
-        for (size_t k = 0; k < corrections; k++) {
+        for (size_t k = 0; k < corrections && p.sigma * (1 + 1e-6) >= p.alpha * noise; k++) {
             double by = 2 * snr * snr;     /* x - 2 snr^2 sigma e, e = (x - alpha x_0)/sigma */
             go(m, &l, p, 1 - by, by * p.alpha, 2 * snr * p.sigma);
             know(&l, p, noise);
@@ -192,8 +192,9 @@ START_TEST(denoising)
     dfo_real *x = malloc(2 * N * sizeof *x);
     ck_assert_ptr_nonnull(x);
     double own = (on - c * c) / det, other = c * (on - 1) / det;                /* G */
-    for (size_t k = 0; k < 2; k++) {
-        dfo_denoiser_options o = options_of(&m, k ? "euler-maruyama" : "ancestral", 0);
+    for (size_t k = 0; k < 3; k++) {       /* corrections below the noise would take the rows back to the prior */
+        static const char *const sampler[3] = {"ancestral", "euler-maruyama", "predictor-corrector"};
+        dfo_denoiser_options o = options_of(&m, sampler[k], 2);
         o.given_noise = s;
         levels_of(&m.schedule, dfo_noise_schedule_time(&m.schedule, DFO_CLOCK_CHI, s), STEPS, t);
         draws_of(&m, &o, STEPS, t, y, N, x);
@@ -354,6 +355,16 @@ START_TEST(refused)
     o.given_whole = 1;
     ck_assert_int_eq(dfo_flow_denoiser_new(ctx, flow, &o, NULL, 5, &r), DFO_EARG);
     ck_assert_msg(!r && strstr(dfo_ctx_error(ctx), "what the schedule has"), "%s", dfo_ctx_error(ctx));
+    o.given_whole = 0;
+    ck_assert_int_eq(dfo_flow_denoiser_new(ctx, flow, &o, NULL, 5, &r), DFO_EARG);
+    ck_assert_msg(!r && strstr(dfo_ctx_error(ctx), "expected none, or from"), "%s", dfo_ctx_error(ctx));
+    o.given_noise = 0.5;
+    for (size_t k = 0; k < 3; k++) {
+        static const char *const moves[3] = {"ddim", "edm-heun", "langevin"};
+        o.sampler = moves[k];
+        ck_assert_int_eq(dfo_flow_denoiser_new(ctx, flow, &o, NULL, 5, &r), DFO_EARG);
+        ck_assert_msg(!r && strstr(dfo_ctx_error(ctx), ": noise of what is given goes with ancestral"), "%s", dfo_ctx_error(ctx));
+    }
     dfo_denoiser_defaults(&o);
     OK(dfo_flow_denoiser_new(ctx, flow, &o, NULL, 5, &r));
     ck_assert_int_eq(dfo_flow_denoiser_draw_given(r, 0, dfo_batch_of(x, 2, D), NULL, dfo_batch_of(y, 1, D)), DFO_ESHAPE);

@@ -81,6 +81,19 @@ json rows == 100
 run diffeo loglik m.safetensors --data "$data" -o l.csv
 ok
 [ "$(grep -cE '^-?[0-9.]+' l.csv)" = 272 ] && _good
+run diffeo sample m.safetensors -n 3 --precision double -o precise.csv
+for how in '-P double' -Pdouble --prec=double; do
+    # shellcheck disable=SC2086
+    run diffeo sample m.safetensors -n 3 $how -o again.csv
+    same precise.csv again.csv
+done
+run diffeo sample m.safetensors -n 3 -P float -o again.csv
+run cmp -s precise.csv again.csv
+code 1
+run diffeo sample m.safetensors -n 3 -P rubbish -o -
+error 2 "expected float or double, got 'rubbish'"
+run diffeo sample m.safetensors -n 3 -qPdouble -o -
+error 2 'P: expected an option of its own'
 run diffeo loglik m.safetensors --data "$data" --precision double --json
 ok
 json mean_nats '~' "$mean" 1e-4

@@ -157,6 +157,21 @@ error 2 'start-noise'
 run diffeo encode vp.safetensors --data vp.csv#0:300 --solver-steps 5 --start-noise -o no.safetensors
 error 2 '--zeta, --bit-exact, --sde and --start-noise go with --sampler rex'
 
+title 'a schedule whose noise end has hardly any data'
+run diffeo train --data toy:gaussian:4000 --flow ddpm --set schedule=cosine --set prediction=velocity $small --steps "$(steps 400)" --lr 5e-3 -o cosine.safetensors
+ok
+run diffeo loglik cosine.safetensors --data toy:gaussian:500:3 --solver rk4 --solver-steps 20 --json
+ok
+fitted run awk "BEGIN { d = $(value mean_nats) + $(value entropy_nats); exit !(d > -0.3 && d < 0.1) }"
+fitted ok
+run diffeo encode cosine.safetensors --data toy:gaussian:100:3 --sampler rex --solver-steps 20 --verify -o z.safetensors --json
+ok
+json max_roundtrip_error '<' 1e-5
+run diffeo sample cosine.safetensors -n 1000 --solver heun --solver-steps 20 -o cosine.csv
+ok
+run diffeo distance cosine.csv toy:gaussian:1000:9 --json
+fitted json sliced_wasserstein '<' 0.5
+
 title 'Rex: along the SDE'
 run diffeo encode vp.safetensors --data toy:gaussian:300:3 --sampler rex --sde --solver-steps 50 --precision double --verify -o sde.safetensors --json
 ok
@@ -192,6 +207,17 @@ rex rex --solver-steps 5 --rtol 1e-3
 error 2 'do not go with --sampler rex'
 rex ddim --solver-steps 5
 error 2 "expected rex or rex:METHOD, got 'ddim'"
+for change in '"format":1/"format":9' '"kind":"flow"/"kind":"tree"'; do
+    LC_ALL=C sed "s/$(echo "$change" | sed 's/"/\\\\"/g')/" z.safetensors >hostile.safetensors
+    run diffeo decode vp.safetensors --data hostile.safetensors -o no.csv
+    error 1 'hostile.safetensors: latents of'
+done
+run diffeo encode vp.safetensors --data toy:gaussian:10 --sampler rex --solver-steps 5 --seed 9223372036854775808 -o no.safetensors
+error 2 'seed: expected an integer of at most 9223372036854775807'
+run diffeo encode vp.safetensors --data toy:gaussian:10 --sampler rex --solver-steps 5 --seed 9223372036854775807 -o z.safetensors --quiet
+ok
+run diffeo decode vp.safetensors --data z.safetensors -o back.csv
+ok
 run diffeo encode vp.safetensors --data toy:gaussian:10 --bit-exact -o no.safetensors
 error 2 'go with --sampler rex'
 run diffeo encode vp.safetensors --data toy:gaussian:10 --sampler rex --solver-steps 5 -o no.npy

@@ -211,6 +211,8 @@ ok
 # shellcheck disable=SC2016
 fitted run awk -F, '($1 + $2 + $3) % 2 { wrong++ } END { exit !(NR == 200 && wrong < 120) }' bits_drawn.csv
 fitted ok
+run diffeo check bits.safetensors --data bits.csv#0:50 --json
+ok
 run diffeo sample bits.safetensors --given bits_known.csv --given-noise 0.5 -n 200 -o no.csv
 error 1 'expected the chance of a wrong bit, below 0.5'
 awk 'NR % 2' rows.csv >class0.csv
@@ -252,6 +254,12 @@ run diffeo sample two.safetensors --class 0 --given noisy.csv --mask three.csv -
 error 1 'expected a mask of 2 numbers, got 3'
 run diffeo sample two.safetensors --class 0 --given noisy.csv --given-noise 1e-9 -n 2 --sampler ancestral --solver-steps 5 -o no.csv
 error 1 'what the schedule has'
+run diffeo sample two.safetensors --class 0 --given noisy.csv --mask mask.csv --given-noise 1e-9 -n 2 --sampler ancestral --solver-steps 5 -o no.csv
+error 1 'expected none, or from'
+run diffeo sample two.safetensors --class 0 --given noisy.csv --given-noise 0.5 -n 2 --sampler edm-heun --solver-steps 5 -o no.csv
+error 1 'edm-heun: noise of what is given goes with ancestral'
+run diffeo sample two.safetensors --class 0 -n 2 --sampler edm-heun --churn-noise 1.1 --solver-steps 5 -o no.csv
+error 2 'churn-noise go with --churn above 0'
 run diffeo sample p.safetensors --class 0 --given wide.png -n 2 --mask lower.png --sampler ancestral --solver-steps 5 -o no.csv
 error 1 'expected images of 4x4x1'
 no_file no.csv

@@ -15,6 +15,7 @@ typedef struct dfo_dist dfo_dist;
 struct dfo_dist_ops {
     const char *type;                                             /* "normal" */
     int         bound;                                            /* log_prob gives an estimate of a bound from below */
+    int         whole;                                            /* of whole numbers: nothing between them has a probability */
     size_t     (*scratch)(const dfo_dist *, size_t rows);
     size_t     (*derived)(const dfo_dist *);                      /* once per weight version (nets inside) */
     dfo_status (*prepare)(const dfo_dist *, dfo_run *, dfo_real *derived);

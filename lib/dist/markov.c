@@ -43,11 +43,11 @@ static void free_state(dfo_dist *dist)
     dfoi_free(dist->ctx, m);
 }
 
-#define OPS(name)                                                                                                     \
-    {.type = name, .bound = 1, .scratch = dfoi_markov_scratch, .log_prob = dfoi_markov_log_prob, .log_prob_grad = dfoi_markov_log_prob_grad, \
+#define OPS(name, discrete)                                                                                           \
+    {.type = name, .bound = 1, .whole = discrete, .scratch = dfoi_markov_scratch, .log_prob = dfoi_markov_log_prob, .log_prob_grad = dfoi_markov_log_prob_grad, \
      .sample = dfoi_markov_sample, .sample_given = dfoi_markov_sample_given, .describe = describe, .free = free_state}
 
-static const struct dfo_dist_ops gaussian_ops = OPS("diffusion-gaussian"), binary_ops = OPS("diffusion-binary");
+static const struct dfo_dist_ops gaussian_ops = OPS("diffusion-gaussian", 0), binary_ops = OPS("diffusion-binary", 1);
 
 /* A rate, or what stands for it where it is null.  */
 static dfo_status read_rate(dfo_ctx *ctx, const json_t *config, const char *key, double otherwise, double *out)
