@@ -158,6 +158,7 @@ run diffeo encode vp.safetensors --data vp.csv#0:300 --solver-steps 5 --start-no
 error 2 '--zeta, --bit-exact, --sde and --start-noise go with --sampler rex'
 
 title 'a schedule whose noise end has hardly any data'
+# shellcheck disable=SC2086
 run diffeo train --data toy:gaussian:4000 --flow ddpm --set schedule=cosine --set prediction=velocity $small --steps "$(steps 400)" --lr 5e-3 -o cosine.safetensors
 ok
 run diffeo loglik cosine.safetensors --data toy:gaussian:500:3 --solver rk4 --solver-steps 20 --json
