@@ -23,6 +23,7 @@ struct common {
     int         json, quiet, threads;
     uint64_t    seed;
     size_t      memory;
+    const char *precision;         /* the last that was given, or NULL */
     int         solves;            /* solver options were given */
     dfo_solver_options solver;
     int         guides;            /* --guidance was given */

@@ -30,9 +30,10 @@ static error_t parse_common(int key, char *arg, struct argp_state *state)
         c->memory = (size_t)(n * unit);
         return 0;
     }
-    case 'P':                      /* main() has seen it, but for letters behind others */
-        if (strcmp(arg, DFO_REAL_NAME))
-            argp_error(state, "-P: expected an option of its own, -P float or -P double, got '%s'", arg);
+    case 'P': c->precision = arg; return 0;
+    case ARGP_KEY_END:             /* main() has seen it, but for letters behind others */
+        if (c->precision && strcmp(c->precision, DFO_REAL_NAME))
+            argp_error(state, "-P: expected an option of its own, -P float or -P double, got '%s'", c->precision);
         return 0;
     default: return ARGP_ERR_UNKNOWN;
     }

@@ -88,7 +88,7 @@ int sampler_options_fit(struct common *c, const struct sampler_options *o)
         return usage_error(c, "--sampler: %s", dfo_ctx_error(c->ctx));
     if (o->given & ~kind->takes)
         return misplaced(c, o->given & ~kind->takes);
-    if (o->given & DFO_TAKES_CHURN && !(o->how.churn > 0))
+    if (!(o->how.churn > 0) && (o->how.churn_min > 0 || o->how.churn_max < HUGE_VAL || o->how.churn_noise < 1 || o->how.churn_noise > 1))
         return usage_error(c, "--churn-min, --churn-max and --churn-noise go with --churn above 0");
     if (s->steps == DFO_AS_IT_IS || !s->steps)
         return usage_error(c, "--sampler %s wants --solver-steps N, 1 at least", o->how.sampler);

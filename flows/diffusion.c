@@ -54,7 +54,7 @@ dfo_status dfoi_diffusion_read(dfo_ctx *ctx, const json_t *config, dfoi_diffusio
     DFO_TRY(dfoi_json_real(ctx, config, "first", edm ? of->sigma_min : of->kind == DFO_NOISE_VE ? 1e-5 : 1e-3, 1e-9,
                            edm ? of->sigma_max : 0.999, &d->first));
     d->noisy = dfo_noise_schedule_noisy(of);
-    if (log_snr(d, d->noisy) < NOISIEST)
+    if (!(log_snr(d, d->noisy) >= NOISIEST))               /* not a number where rounding takes alpha below 0 */
         d->noisy = dfo_noise_schedule_time(of, DFO_CLOCK_LOG_SNR, NOISIEST);
     if (!((d->noisy - d->first) * (dfo_noise_schedule_noisy(of) - dfo_noise_schedule_clean(of)) > 0))
         return dfoi_fail(ctx, DFO_EARG, "first: %g is not before %g, where there is no more data to be found", d->first, d->noisy);

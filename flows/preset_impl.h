@@ -53,7 +53,7 @@ extern const struct dfoi_setting dfoi_markov_settings[];
 extern const struct dfoi_setting dfoi_markov_binary_settings[];
 extern const struct dfoi_setting dfoi_sphere_settings[];
 
-/* Words that settings of several presets take, their defaults first.  */
+/* Words that settings of several presets take.  */
 extern const char *const dfoi_preset_linear[];
 extern const char *const dfoi_preset_permute[];
 extern const char *const dfoi_preset_mask[];

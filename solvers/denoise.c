@@ -194,11 +194,11 @@ static dfo_status heun(struct work *k, dfo_noise_point p, dfo_noise_point q, dfo
 }
 
 static const struct method methods[] = {
-    {{"ancestral", "DDPM's own, with the posterior's variances", "uniform", DFO_TAKES_GIVEN | DFO_TAKES_GIVEN_NOISE, 0, 0}, NULL, ddim},
+    {{"ancestral", "DDPM's own, with the posterior's variances", "uniform", DFO_TAKES_GIVEN, 0, 0}, NULL, ddim},
     {{"ddim", "implicit: without noise, or with eta times ancestral's", "uniform", DFO_TAKES_ETA | DFO_TAKES_GIVEN, 0, 0}, NULL, ddim},
-    {{"euler-maruyama", "the reverse SDE", "uniform", DFO_TAKES_GIVEN | DFO_TAKES_GIVEN_NOISE, 0, 0}, NULL, euler_maruyama},
+    {{"euler-maruyama", "the reverse SDE", "uniform", DFO_TAKES_GIVEN, 0, 0}, NULL, euler_maruyama},
     {{"predictor-corrector", "Langevin's corrections before steps of the reverse SDE", "uniform",
-      DFO_TAKES_SNR | DFO_TAKES_CORRECTIONS | DFO_TAKES_GIVEN | DFO_TAKES_GIVEN_NOISE, 0.16, 1},
+      DFO_TAKES_SNR | DFO_TAKES_CORRECTIONS | DFO_TAKES_GIVEN, 0.16, 1},
      correct, euler_maruyama},
     {{"edm-heun", "Heun's method with churn", "edm", DFO_TAKES_CHURN | DFO_TAKES_GIVEN, 0, 0}, churn, heun},
     {{"langevin", "annealed, level by level", "log-snr", DFO_TAKES_SNR | DFO_TAKES_CORRECTIONS | DFO_TAKES_GIVEN, 0.35, 10}, correct, keep_data_scale},
@@ -311,9 +311,9 @@ dfo_status dfo_denoiser_new(dfo_ctx *ctx, const dfo_denoiser_options *options, s
         o->sampler = methods[0].kind.name;
     DFO_TRY(method_named(ctx, o->sampler, &r.method));
     DFO_TRY(check_options(ctx, o));
-    if (o->given_noise > 0 && !(r.method->kind.takes & DFO_TAKES_GIVEN_NOISE))
-        return dfoi_fail(ctx, DFO_EARG, "%s: noise of what is given goes with ancestral, euler-maruyama and predictor-corrector, whose steps below it draw "
-                         "from the posterior", o->sampler);
+    if (o->given_noise > 0 && (r.method->step == keep_data_scale || (r.method->level == churn && o->churn > 0)))
+        return dfoi_fail(ctx, DFO_EARG, "%s: %s below the noise of what is given would forget it", o->sampler,
+                         r.method->level == churn ? "churn" : "corrections");
     DFO_TRY(check_times(ctx, o, steps, t));
     o->eta = r.method->kind.takes & DFO_TAKES_ETA ? o->eta : 1;
     o->snr = o->snr > 0 ? o->snr : r.method->kind.snr;

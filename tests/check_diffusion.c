@@ -115,6 +115,22 @@ START_TEST(likelihood_by_any_times)
 }
 END_TEST
 
+/* The cosine's noise end, at which rounding may leave less than no data, is where the log-SNR is -14.  */
+START_TEST(cosines)
+{
+    for (int k = 0; k < 1000; k++) {
+        dfo_ctx *ctx;
+        dfoi_diffusion d;
+        json_t *config = json_pack("{s:s, s:f}", "schedule", "cosine", "s", 0.001 * k);
+        ck_assert_int_eq(dfo_ctx_new(&ctx), DFO_OK);
+        ck_assert_msg(dfoi_diffusion_read(ctx, config, &d) == DFO_OK, "%s", dfo_ctx_error(ctx));
+        ck_assert_msg(fabs(d.noisy_snr + 14) < 1e-6 && d.noisy < 1 && d.noisy > 0.99, "s = %g: log-SNR %g at %g", 0.001 * k, d.noisy_snr, d.noisy);
+        json_decref(config);
+        dfo_ctx_free(ctx);
+    }
+}
+END_TEST
+
 /* Places to train at: uniform in time, so that half of them are noisier than the middle's.  */
 START_TEST(places)
 {
@@ -301,6 +317,7 @@ int main(void)
     tcase_add_test(t, gaussian);
     tcase_add_test(t, weights);
     tcase_add_test(t, likelihood_by_any_times);
+    tcase_add_test(t, cosines);
     tcase_add_test(t, places);
     tcase_add_test(t, times);
     tcase_add_test(t, layer);

@@ -65,7 +65,7 @@ START_TEST(closed_form)
             size_t at;
             const dfoi_diffusion *d = dfoi_cnf_diffusion(dfoi_chain_layer(dfo_flow_bijector(m.flow), 1, &at));
             dfo_noise_point a = dfo_noise_schedule_at(&d->schedule, d->first);
-            dfo_noise_point b = dfo_noise_schedule_at(&d->schedule, dfo_noise_schedule_noisy(&d->schedule));
+            dfo_noise_point b = dfo_noise_schedule_at(&d->schedule, d->noisy);
             double by = hypot(a.alpha, a.sigma) / hypot(b.alpha, b.sigma) * (noise ? b.alpha / a.alpha : b.sigma / a.sigma);
             fill(x);
             memcpy(z, x, sizeof x);
@@ -153,7 +153,7 @@ START_TEST(noise_is_the_law)
             double start = dfo_flow_rex_options_of(m.rex)->start_time;
             ck_assert_msg(fabs(start / d->first - (noise > 1 ? 10 : 1)) < 1e-12, "%s: starts at %g", schedule[k], start);
             dfo_noise_point a = dfo_noise_schedule_at(&d->schedule, start);
-            dfo_noise_point b = dfo_noise_schedule_at(&d->schedule, dfo_noise_schedule_noisy(&d->schedule));
+            dfo_noise_point b = dfo_noise_schedule_at(&d->schedule, d->noisy);
             double end = b.sigma / hypot(b.alpha, b.sigma);
             fill(x);
             for (size_t i = 0; i < N * D; i++)
@@ -220,12 +220,10 @@ static double variance_of(const struct model *m, const dfo_denoiser_kind *kind, 
     const dfo_noise_schedule *of = &d->schedule;
     int langevin = !strcmp(kind->name, "langevin"), em = !strcmp(kind->name, "euler-maruyama"), both = !strcmp(kind->name, "predictor-corrector"),
         implicit = !strcmp(kind->name, "ddim"), ancestral = !strcmp(kind->name, "ancestral");
-    double t[400], noisy = dfo_noise_schedule_noisy(of), v = 0;
+    double t[400], v = 0;
     if (!langevin && !em && !both && !implicit && !ancestral)
         return -1;
-    if (dfo_noise_schedule_clock(of, DFO_CLOCK_LOG_SNR, noisy) < -14)
-        noisy = dfo_noise_schedule_time(of, DFO_CLOCK_LOG_SNR, -14);
-    dfo_time_grid grid = {.kind = of->kind == DFO_NOISE_EDM && !langevin ? "edm" : kind->grid, .from = noisy, .to = d->first};
+    dfo_time_grid grid = {.kind = of->kind == DFO_NOISE_EDM && !langevin ? "edm" : kind->grid, .from = d->noisy, .to = d->first};
     ck_assert_int_eq(dfo_noise_schedule_grid(m->ctx, of, &grid, steps - 1, t), DFO_OK);
     for (size_t i = 0; i < steps; i++) {
         dfo_noise_point p = dfo_noise_schedule_at(of, t[i]), q = dfo_noise_schedule_at(of, t[i + 1 < steps ? i + 1 : i]);

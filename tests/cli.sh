@@ -87,6 +87,8 @@ for how in '-P double' -Pdouble --prec=double; do
     run diffeo sample m.safetensors -n 3 $how -o again.csv
     same precise.csv again.csv
 done
+run diffeo sample m.safetensors -n 3 -P float --precision double -o again.csv
+same precise.csv again.csv
 run diffeo sample m.safetensors -n 3 -P float -o again.csv
 run cmp -s precise.csv again.csv
 code 1

@@ -256,8 +256,10 @@ run diffeo sample two.safetensors --class 0 --given noisy.csv --given-noise 1e-9
 error 1 'what the schedule has'
 run diffeo sample two.safetensors --class 0 --given noisy.csv --mask mask.csv --given-noise 1e-9 -n 2 --sampler ancestral --solver-steps 5 -o no.csv
 error 1 'expected none, or from'
-run diffeo sample two.safetensors --class 0 --given noisy.csv --given-noise 0.5 -n 2 --sampler edm-heun --solver-steps 5 -o no.csv
-error 1 'edm-heun: noise of what is given goes with ancestral'
+run diffeo sample two.safetensors --class 0 --given noisy.csv --given-noise 0.5 -n 2 --sampler edm-heun --churn 3 --solver-steps 5 -o no.csv
+error 1 'edm-heun: churn below the noise of what is given would forget it'
+run diffeo sample two.safetensors --class 0 --given noisy.csv --given-noise 0.5 -n 2 --sampler edm-heun --churn 0 --solver-steps 5 -o end.csv
+ok
 run diffeo sample two.safetensors --class 0 -n 2 --sampler edm-heun --churn-noise 1.1 --solver-steps 5 -o no.csv
 error 2 'churn-noise go with --churn above 0'
 run diffeo sample p.safetensors --class 0 --given wide.png -n 2 --mask lower.png --sampler ancestral --solver-steps 5 -o no.csv

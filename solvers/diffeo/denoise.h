@@ -17,8 +17,7 @@ typedef struct dfo_denoiser dfo_denoiser;
 /* Which numbers of the options a sampler takes.  */
 typedef enum dfo_denoiser_takes {
     DFO_TAKES_ETA = 1, DFO_TAKES_SNR = 2, DFO_TAKES_CORRECTIONS = 4, DFO_TAKES_CHURN = 8, DFO_TAKES_METHOD = 16,
-    DFO_TAKES_GIVEN = 32,                  /* dfo_denoiser_run_given */
-    DFO_TAKES_GIVEN_NOISE = 64             /* and with noise in it */
+    DFO_TAKES_GIVEN = 32                   /* dfo_denoiser_run_given */
 } dfo_denoiser_takes;
 
 /* With x_0 and e = (x - alpha x_0)/sigma as predicted at x, from level 0 (noisier) to 1, z new normal numbers, u = 1 - rho_0/rho_1,
@@ -44,8 +43,8 @@ typedef struct dfo_denoiser_options {
     size_t   corrections;                  /* at a level; 0: the sampler's own */
     double   churn, churn_min, churn_max, churn_noise;
     int      sde;
-    double   given_noise;                  /* from 0: deviation of the noise in what is given of data (dfo_denoiser_run_given); above 0 of ancestral,
-                                            * euler-maruyama and predictor-corrector alone, whose steps below that noise draw from the posterior */
+    double   given_noise;                  /* from 0: deviation of the noise in what is given of data (dfo_denoiser_run_given); above 0 corrections
+                                            * end there, and neither churn nor langevin, which would forget it, goes with it (DFO_EARG) */
     int      given_whole;                  /* nothing is missing: dfo_flow_denoiser_new has the levels begin at that noise */
     uint64_t seed;                         /* of all noise: a function of it, the row and the step */
 } dfo_denoiser_options;

@@ -30,7 +30,7 @@ static const struct net_case cases[] = {
      "{\"type\":\"residual-mlp\",\"hidden\":128,\"blocks\":2,\"norm\":\"layer\",\"dropout\":0.25}",
      21, 506},
     {"cnf tanh", "{\"type\":\"mlp\",\"hidden\":[64,64,64],\"activation\":\"tanh\"}", 7, 6},
-    {"W7 mlp2d, about", "{\"type\":\"time-mlp\",\"hidden\":256,\"layers\":2,\"embedding\":0}", 2, 2},
+    {"W7 mlp2d, about", "{\"type\":\"time-mlp\",\"hidden\":256,\"layers\":2,\"inject\":\"first\",\"embedding\":0}", 2, 2},
 };
 
 struct bench {
