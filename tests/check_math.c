@@ -359,9 +359,9 @@ START_TEST(levels_agree)
             same(a, c, N, dfoi_act_name((dfoi_act)act), level), same(b, d, N, dfoi_act_name((dfoi_act)act), level);
         }
         dfo_key key = {test_seed(), 5, DFO_FOR_TEST, 1};
-        for (size_t d = 1; d <= N; d += 1 + d / 2) {
-            dfoi_draw_kernels_generic.normal(key, N / d, d, a, d), DFOI_AT_LEVEL(dfoi_draw_kernels, level)->normal(key, N / d, d, b, d);
-            same(a, b, N / d * d, "normal", level);
+        for (size_t wide = 1, n = N; wide <= N; wide += 1 + wide / 2, n = N / wide) {
+            dfoi_draw_kernels_generic.normal(key, n, wide, a, wide), DFOI_AT_LEVEL(dfoi_draw_kernels, level)->normal(key, n, wide, b, wide);
+            same(a, b, n * wide, "normal", level);
         }
         dfoi_draw_kernels_generic.uniform(key, N, a), DFOI_AT_LEVEL(dfoi_draw_kernels, level)->uniform(key, N, b);
         same(a, b, N, "uniform", level);
