@@ -241,7 +241,7 @@ START_TEST(refused)
         {"{\"levels\":3}", 28, "levels must be at most 2 for 28x28 pixels, got 3"},
         {"{\"squeeze\":\"wavelet\"}", 8, "squeeze: expected squeeze or haar, got wavelet"},
         {"{\"dequantise\":\"none\"}", 8, "dequantise: expected uniform or variational, got none"},
-        {"{\"coupling\":\"cubic\"}", 8, "coupling: expected spline, affine or additive, got cubic"},
+        {"{\"coupling\":\"cubic\"}", 8, "coupling: expected affine, additive or spline, got cubic"},
         {"{\"alpha\":0.5}", 8, "alpha must"},
         {"{\"no_such_key\":0.5}", 8, "no_such_key"},
     };

@@ -204,7 +204,7 @@ START_TEST(strange_files)
     ck_assert_int_eq(dfo_ctx_new(&ctx), DFO_OK);
     ck_assert_int_eq(dfoi_tensors_create(ctx, path, &w), DFO_OK);
     ck_assert_int_eq(dfoi_tensors_meta(w, "diffeo_latents",
-                                       "{\"format\":1,\"model\":\"x\",\"seed\":1,\"precision\":\"float\"}"), DFO_OK);
+                                       "{\"format\":1,\"kind\":\"flow\",\"model\":\"x\",\"seed\":1,\"precision\":\"float\"}"), DFO_OK);
     ck_assert_int_eq(dfoi_tensors_declare(w, "z", DFOI_F32, 2, shape), DFO_OK);
     ck_assert_int_eq(dfoi_tensors_declare(w, "exact_rows", strange[_i].type, strange[_i].ndim, strange[_i].rows), DFO_OK);
     for (size_t k = 0; k < strange[_i].ndim_z; k++)
@@ -255,7 +255,7 @@ START_TEST(strange_solver)
     char meta[200];
     const char *path = test_tmp_file("strange.safetensors");
     size_t shape[2] = {10, D};
-    snprintf(meta, sizeof meta, "{\"format\":1,\"model\":\"x\",\"seed\":1,\"precision\":\"float\",\"solver\":%s}",
+    snprintf(meta, sizeof meta, "{\"format\":1,\"kind\":\"flow\",\"model\":\"x\",\"seed\":1,\"precision\":\"float\",\"solver\":%s}",
              strange_solvers[_i].solver);
     ck_assert_int_eq(dfo_ctx_new(&ctx), DFO_OK);
     ck_assert_int_eq(dfoi_tensors_create(ctx, path, &w), DFO_OK);
