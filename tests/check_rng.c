@@ -90,8 +90,10 @@ START_TEST(keys)
         other.purpose += change == 3;
         other.step += change == 4;
         dfo_draw_real_normal(other, 600, b);
+        size_t equal = 0;                  /* two floats meet by chance once in some thousand runs */
         for (size_t j = 0; j < 600; j++)
-            REQUIRE(a[j] != b[j] || a[j] == 0, "change %d, draw %zu", change, j);
+            equal += a[j] == b[j] && a[j] != 0;
+        REQUIRE(equal < 3, "change %d: %zu draws of 600 are the same", change, equal);
     }
 }
 END_TEST
